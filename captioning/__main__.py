@@ -1,0 +1,5 @@
+"""`python -m captioning` is the command `captioning`."""
+
+from captioning.commands import main
+
+raise SystemExit(main())

@@ -1,0 +1,216 @@
+"""A trained model as a folder.
+
+    config.json          format version, and encoder, decoder and search as plain values
+    model.safetensors    every weight
+    tokenizer.json       the tokenizers library's own format
+    transform.json       how a picture becomes the encoder's input
+    metrics.json         what it scored, and on what
+    README.md            the model card
+
+Reading one never unpickles, never imports a name from outside this package, torchvision and timm, and never
+touches the network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+
+from captioning import __version__
+from captioning.build import build
+from captioning.captioner import Captioner
+from captioning.decoders.decoder import Decoder
+from captioning.encoders.encoder import Encoder
+from captioning.encoders.standardise import Standardise
+from captioning.encoders.transform import ImageTransform
+from captioning.errors import InputError
+from captioning.search import BeamSearch, GreedySearch
+from captioning.text.tokenizer import Tokenizer
+
+FORMAT_VERSION = 1
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "transform.json")
+
+
+def save_bundle(captioner: Captioner, folder: str | Path, *, metrics: Mapping[str, Any] | None = None) -> Path:
+    """Write `captioner` as a bundle; the folder appears whole or not at all.
+
+    Args:
+        captioner: its `config` says how it was built.
+        folder: must not exist, or be empty.
+        metrics: what goes into `metrics.json` and the model card.
+
+    Raises:
+        InputError: the folder holds something already, or cannot be written.
+    """
+    if captioner.config is None:
+        raise ValueError("this captioner does not know the configuration it was built from")
+    config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **captioner.config}
+    config["encoder"] = {**config["encoder"], "weights": None}  # they are in model.safetensors
+    return write_bundle(
+        Path(folder),
+        config=config,
+        weights=captioner.state_dict(),
+        tokenizer=captioner.tokenizer.to_json(),
+        transform=captioner.encoder.transform.to_dict(),
+        metrics=metrics or {},
+    )
+
+
+def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
+    """Make a bundle of a run's checkpoint, with the figures of that epoch where the file has them.
+
+    Raises:
+        InputError: the file is no checkpoint of this package, or the folder cannot be written.
+    """
+    try:
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        ours = saved["captioning"]
+        config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **ours["config"]}
+    except FileNotFoundError as error:
+        raise InputError(f"no checkpoint at {checkpoint}; a run keeps them in its checkpoints/") from error
+    except Exception as error:
+        raise InputError(
+            f"{checkpoint} is not a checkpoint of captioning that can be read safely ({error}); "
+            "expected a .ckpt file that `captioning train` wrote"
+        ) from error
+    config["encoder"] = {**config["encoder"], "weights": None}
+    return write_bundle(
+        Path(folder),
+        config=config,
+        weights=saved["state_dict"],
+        tokenizer=ours["tokenizer"],
+        transform=ours["transform"],
+        metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}},
+    )
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    config: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor],
+    tokenizer: str,
+    transform: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> Path:
+    """Write a bundle's files beside the folder, then move them there at once."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists already; name another folder for the bundle, or remove this one")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+            made = Path(name) / "bundle"
+            made.mkdir()
+            for file, content in (("config", config), ("transform", transform), ("metrics", metrics)):
+                (made / f"{file}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            (made / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+            (made / "README.md").write_text(model_card(config, metrics), encoding="utf-8")
+            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, made / "model.safetensors")
+            if folder.exists():
+                folder.rmdir()
+            os.replace(made, folder)
+    except OSError as error:
+        raise InputError(f"the bundle {folder} could not be written: {error.strerror or error}") from error
+    return folder
+
+
+def load_bundle(folder: str | Path) -> Captioner:
+    """Rebuild the captioner of a bundle, in eval mode, on the CPU.
+
+    Raises:
+        InputError: the folder is no bundle, is of another format version, or a file is missing or damaged.
+    """
+    folder = Path(folder)
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        what = "is no bundle" if folder.is_dir() else "does not exist"
+        raise InputError(
+            f"{folder} {what}: {', '.join(missing)} not found; a bundle is the folder `bundle/` of a run, or what "
+            "`captioning bundle CHECKPOINT OUT` makes"
+        )
+    config = _read_json(folder / "config.json")
+    version = config.get("format_version")
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"{folder} has bundle format {version!r} and captioning {__version__} reads format {FORMAT_VERSION}; "
+            f"install the version that wrote it ({config.get('captioning_version', 'unknown')}) or bundle it anew"
+        )
+    parts = [key for key in ("encoder", "decoder", "search") if not isinstance(config.get(key), dict)]
+    if parts:
+        raise InputError(f"{folder / 'config.json'} lacks {', '.join(parts)}")
+    if config["encoder"].get("weights") is not None:
+        raise InputError(
+            f"{folder / 'config.json'}: encoder.weights must be null, found "
+            f"{config['encoder']['weights']!r}; a bundle's weights are in model.safetensors alone"
+        )
+    source = str(folder / "config.json")
+    encoder = build(config["encoder"], Encoder, source=source)  # type: ignore[type-abstract]
+    encoder.transform = ImageTransform.from_dict(_read_json(folder / "transform.json"))
+    text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    captioner = Captioner(
+        encoder,
+        build(config["decoder"], Decoder, source=source),  # type: ignore[type-abstract]
+        Tokenizer.from_json(text, source=folder / "tokenizer.json"),
+        standardise=Standardise(encoder.feature_size) if config.get("standardise") else None,
+        search=build(config["search"], object, source=source),  # type: ignore[arg-type]
+        config={key: config[key] for key in ("encoder", "decoder", "search", "standardise") if key in config},
+    )
+    _load_weights(captioner, folder / "model.safetensors")
+    return captioner.eval()
+
+
+def _load_weights(captioner: Captioner, path: Path) -> None:
+    try:
+        captioner.load_state_dict(load_file(path))
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
+    except RuntimeError as error:
+        raise InputError(f"{path} does not fit config.json: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged: expected a JSON object, found {type(content).__name__}")
+    return content
+
+
+def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """The bundle's README.md."""
+
+    def short(part: str) -> str:
+        return str(config[part]["_target_"]).rpartition(".")[2]
+
+    encoder = config["encoder"].get("model")
+    lines = [
+        f"# {short('decoder')} on {short('encoder')}" + (f" ({encoder})" if encoder else ""),
+        "",
+        f"An image captioner in English, made with captioning {config['captioning_version']}.",
+        "",
+        "```python",
+        "from captioning import Captioner",
+        "",
+        'captioner = Captioner.from_pretrained("PATH/OF/THIS/FOLDER")',
+        'print(captioner.caption("picture.jpg").text)',
+        "```",
+        "",
+        f"Decoded by {short('search')}. It says what is common in its training captions: it can be wrong about what "
+        "it sees, and repeats their habits of describing people.",
+    ]
+    if "metrics" in metrics:
+        signature = metrics.get("signature", {})
+        where = f"{signature.get('data', '?')} {signature.get('split', '?')}, {signature.get('num_images', '?')} images"
+        lines += ["", f"Scores on {where} (fractions):", "", "| metric | value |", "| --- | --- |"]
+        lines += [f"| {name} | {value:.4f} |" for name, value in metrics["metrics"].items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,49 @@
+"""What a run shows of its captions."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import WandbLogger
+
+from captioning.captioner import Captioner
+from captioning.data.images import load_image
+
+
+class CaptionTable(pl.Callback):
+    """After each validation, a table of pictures with captions and references in Weights & Biases.
+
+    Args:
+        num_images: the first of the split.
+    """
+
+    def __init__(self, *, num_images: int = 16) -> None:
+        self.num_images = num_images
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Log the table to every WandbLogger of the run."""
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+        if not loggers or not trainer.is_global_zero:
+            return
+        import wandb
+
+        data = cast(Any, trainer).datamodule
+        evaluation = cast(Captioner, module).evaluation
+        assert evaluation is not None
+        rows = [
+            [
+                str(prediction.image_id),
+                wandb.Image(load_image(image.path)) if image.path.is_file() else None,
+                prediction.caption,
+                evaluation.scores.per_image[prediction.image_id]["CIDEr"],
+                "\n".join(image.captions),
+            ]
+            for image, prediction in zip(
+                data.images(data.split)[: self.num_images], evaluation.predictions, strict=False
+            )
+        ]
+        for logger in loggers:
+            logger.log_table(
+                "val/captions", columns=["image_id", "picture", "caption", "CIDEr", "references"], data=rows
+            )

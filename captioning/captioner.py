@@ -1,0 +1,266 @@
+"""The Lightning module that joins an encoder, a decoder, a tokenizer, a search and an objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, overload
+
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch import Tensor, distributed, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from captioning.data.batch import CaptionBatch
+from captioning.data.images import load_image, to_rgb
+from captioning.decoders.decoder import Decoder
+from captioning.encoders.encoder import Encoder
+from captioning.encoders.features import ImageFeatures
+from captioning.encoders.standardise import Standardise
+from captioning.errors import InputError
+from captioning.evaluation import Evaluation, Prediction, evaluate, gather, predict
+from captioning.metrics import CocoScorer
+from captioning.objectives import CrossEntropy
+from captioning.search import BeamSearch
+from captioning.search.hypotheses import Search
+from captioning.text.tokenizer import Tokenizer
+
+ImageLike = Image.Image | str | Path
+ImageList = list[Any] | tuple[Any, ...]
+"""Of ImageLike; `list` alone would refuse a list[str]."""
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """When and how the encoder learns too.
+
+    Attributes:
+        from_epoch: the first epoch in which it does; frozen before.
+        num_stages: how many of its last stages; None for all.
+        learning_rate: its own; None for the decoder's.
+    """
+
+    from_epoch: int = 0
+    num_stages: int | None = None
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Caption:
+    """A caption of one picture.
+
+    Attributes:
+        text: the caption.
+        score: its log-probability in nats, end word included.
+        finished: False where it was cut at the search's longest length.
+    """
+
+    text: str
+    score: float
+    finished: bool
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Captioner(pl.LightningModule):
+    """A neural image captioner.
+
+    Args:
+        encoder: pictures to features.
+        decoder: features and tokens to scores.
+        tokenizer: captions to tokens.
+        standardise: the scaling between encoder and decoder; None for none.
+        search: how captions are decoded, in validation and by `caption`.
+        objective: maps (decoder, features, batch) to the loss.
+        optimizer: builds the optimiser from parameter groups.
+        schedule: builds a learning-rate schedule that is stepped every epoch; None for a constant rate.
+        finetuning: None keeps the encoder frozen.
+        seed: what each epoch's random numbers start from, so that a resumed run equals an uninterrupted one.
+        config: plain values from which `captioning.bundle` rebuilds encoder, decoder and search.
+
+    Attributes:
+        evaluation: the figures of the last validation.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder[Any],
+        tokenizer: Tokenizer,
+        *,
+        standardise: Standardise | None = None,
+        search: Search | None = None,
+        objective: Callable[[Decoder[Any], ImageFeatures, CaptionBatch], Tensor] | None = None,
+        optimizer: Callable[[list[dict[str, Any]]], Optimizer] = torch.optim.Adam,
+        schedule: Callable[[Optimizer], LRScheduler] | None = None,
+        finetuning: FineTuning | None = None,
+        seed: int = 0,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.tokenizer = encoder, decoder, tokenizer
+        self.standardise: nn.Module = standardise or nn.Identity()
+        self.search, self.objective = search or BeamSearch(), objective or CrossEntropy()
+        self.optimizer, self.schedule, self.finetuning = optimizer, schedule, finetuning
+        self.seed, self.config = seed, config
+        self.evaluation: Evaluation | None = None
+        self._predictions: list[Prediction] = []
+        self._scorer: CocoScorer | None = None
+        self._tune(epoch=0)
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path) -> Captioner:
+        """Load a bundle, ready to caption; see `captioning.bundle`."""
+        from captioning.bundle import load_bundle
+
+        return load_bundle(path)
+
+    # ---- features -------------------------------------------------------------------------------------------
+
+    def features(self, batch: CaptionBatch) -> ImageFeatures:
+        """The batch's image features, from the cache if it brings them, else from its pictures."""
+        if batch.features is not None:
+            return cast(ImageFeatures, self.standardise(batch.features))
+        assert batch.images is not None
+        return cast(ImageFeatures, self.standardise(self.encoder(batch.images)))
+
+    # ---- training -------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: CaptionBatch, batch_index: int) -> Tensor:
+        """The objective's loss of a batch."""
+        loss = self.objective(self.decoder, self.features(batch), batch)
+        self.log("train/loss", loss, batch_size=len(batch.lengths), prog_bar=True)
+        return loss
+
+    def on_train_epoch_start(self) -> None:
+        """Start this epoch's random numbers, and the encoder's training when its time has come."""
+        torch.manual_seed(self.seed + 1_000_003 * self.current_epoch + 7919 * self.global_rank)
+        self._tune(self.current_epoch)
+
+    def _tune(self, epoch: int) -> None:
+        tuned = self.finetuning is not None and epoch >= self.finetuning.from_epoch
+        self.encoder.set_trainable(self.finetuning.num_stages if self.finetuning and tuned else 0)
+
+    def setup(self, stage: str) -> None:
+        """Refuse what distributed training cannot do."""
+        if stage == "fit" and self.finetuning and self.finetuning.from_epoch and self.trainer.world_size > 1:
+            raise InputError(
+                f"finetuning.from_epoch={self.finetuning.from_epoch} with {self.trainer.world_size} processes: "
+                "gradients of parameters that are frozen at the start are not exchanged. Train frozen first, then "
+                "resume that run's checkpoint with finetuning.from_epoch=0"
+            )
+
+    def configure_optimizers(self) -> Any:
+        """One group for the decoder, one for the encoder if it will ever learn."""
+        groups: list[dict[str, Any]] = [{"params": list(self.decoder.parameters())}]
+        if self.finetuning is not None:
+            rate = self.finetuning.learning_rate
+            groups.append(
+                {"params": list(self.encoder.parameters()), **({} if rate is None else {"lr": rate})}
+            )
+        optimizer = self.optimizer(groups)
+        if self.schedule is None:
+            return optimizer
+        schedule = {"scheduler": self.schedule(optimizer), "interval": "epoch", "monitor": "val/CIDEr"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    # ---- validation -----------------------------------------------------------------------------------------
+
+    def validation_step(self, batch: CaptionBatch, batch_index: int) -> None:
+        """Caption freely; in full precision, so that the figures are those of the bundle."""
+        with torch.autocast(self.device.type, enabled=False):
+            features = self.features(batch)
+            self._predictions += predict(self.decoder, self.search, self.tokenizer, features, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Gather every image's prediction, score them once, and log the figures on every process."""
+        predictions, self._predictions = gather(self._predictions), []
+        result: list[Evaluation | None] = [None]
+        if self.global_rank == 0:
+            data = cast(Any, self.trainer).datamodule
+            references = data.references(data.split)
+            self._scorer = self._scorer or CocoScorer(references)
+            result = [evaluate(predictions, references, self._scorer)]
+        if self.trainer.world_size > 1:
+            distributed.broadcast_object_list(result)
+        self.evaluation = result[0]
+        assert self.evaluation is not None
+        figures = {
+            **self.evaluation.scores.corpus,
+            "loss": self.evaluation.loss,
+            "perplexity": self.evaluation.perplexity,
+            "unfinished": float(self.evaluation.num_unfinished),
+        }
+        self.log_dict({f"val/{name}": value for name, value in figures.items()}, sync_dist=True)
+
+    def teardown(self, stage: str) -> None:
+        """Close the scorer's Java."""
+        if self._scorer is not None:
+            self._scorer.close()
+            self._scorer = None
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a bundle needs beside the weights: plain values and text."""
+        checkpoint["captioning"] = {
+            "config": None if self.config is None else dict(self.config),
+            "tokenizer": self.tokenizer.to_json(),
+            "transform": self.encoder.transform.to_dict(),
+        }
+
+    # ---- use ------------------------------------------------------------------------------------------------
+
+    @overload
+    def caption(
+        self, images: ImageLike, *, search: Search | None = ..., batch_size: int = ...
+    ) -> Caption: ...
+    @overload
+    def caption(
+        self, images: ImageList, *, search: Search | None = ..., batch_size: int = ...
+    ) -> list[Caption]: ...
+    @torch.inference_mode()
+    def caption(
+        self, images: ImageLike | ImageList, *, search: Search | None = None, batch_size: int = 32
+    ) -> Caption | list[Caption]:
+        """Caption pictures.
+
+        Args:
+            images: a PIL image, a path, or a list of them.
+            search: another than the model's own, such as `BeamSearch(beam_size=10)`.
+            batch_size: pictures that are encoded and searched at once.
+
+        Returns:
+            The caption of one picture, or a list of captions in the order of a list.
+
+        Raises:
+            InputError: a file is no picture; it is named.
+        """
+        if isinstance(images, (Image.Image, str, Path)):
+            return self.caption([images], search=search)[0]
+        training = self.training
+        self.eval()
+        try:
+            return [
+                caption
+                for start in range(0, len(images), batch_size)
+                for caption in self._caption(images[start : start + batch_size], search or self.search)
+            ]
+        finally:
+            self.train(training)
+
+    def _caption(self, images: Sequence[ImageLike], search: Search) -> list[Caption]:
+        pictures = [to_rgb(image) if isinstance(image, Image.Image) else load_image(image) for image in images]
+        pixels = torch.stack([self.encoder.transform(picture) for picture in pictures]).to(self.device)
+        found = search(self.decoder, self.standardise(self.encoder(pixels)), self.tokenizer.special)
+        return [
+            Caption(self.tokenizer.decode(tokens), score, finished)
+            for tokens, score, finished in zip(
+                found.tokens[:, 0].tolist(),
+                found.scores[:, 0].tolist(),
+                found.finished[:, 0].tolist(),
+                strict=True,
+            )
+        ]

@@ -1,0 +1,63 @@
+"""The command `captioning`: one file a subcommand, each imported only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from captioning import __version__
+from captioning.errors import InputError
+
+SUMMARIES = {
+    "train": "train a captioner; -m sweeps",
+    "evaluate": "score a bundle on a split as COCO does",
+    "caption": "caption pictures with a bundle",
+    "extract": "cache a split's image features",
+    "bundle": "make a bundle from a run's checkpoint",
+    "scenes": "make the generated data set",
+    "bench": "measure speed beside the bare matrix products",
+}
+
+HELP = """usage: captioning COMMAND ...
+
+Train, compare, score and use neural image captioners with recurrent decoders.
+
+commands:
+{commands}
+
+`captioning COMMAND --help` tells more. A first run, with no data of your own:
+  captioning scenes data/scenes
+  captioning train experiment=scenes/show_and_tell
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `captioning`; returns the exit status. A user's mistake is one message, never a traceback."""
+    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in ("-h", "--help"):
+        print(HELP.format(commands="\n".join(f"  {n:<10}{text}" for n, text in SUMMARIES.items())), end="")
+        return 0
+    if name == "--version":
+        print(f"captioning {__version__}")
+        return 0
+    if name not in SUMMARIES:
+        print(f"captioning: there is no command {name!r}; there are {', '.join(SUMMARIES)}", file=sys.stderr)
+        return 2
+    return guarded(name, lambda: importlib.import_module(f"captioning.commands.{name}").main(rest))
+
+
+def guarded(name: str, command: Callable[[], int]) -> int:
+    """Run a command; print what a user can mend as one message."""
+    try:
+        return command()
+    except InputError as error:
+        print(f"captioning {name}: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"captioning {name}: {error.strerror or error}{where}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"captioning {name}: interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,24 @@
+"""captioning bundle: make a bundle from a run's checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="captioning bundle",
+        description="Make a bundle, the folder that `captioning caption` and `Captioner.from_pretrained` read, from any "
+        "checkpoint of a run.",
+        epilog="example: captioning bundle runs/2026-01-31/checkpoints/last.ckpt my_bundle",
+    )
+    parser.add_argument("checkpoint", help="a .ckpt file of a run's checkpoints/")
+    parser.add_argument("out", help="the bundle's folder; must not exist, or be empty")
+    options = parser.parse_args(arguments)
+
+    from captioning.bundle import bundle_checkpoint
+
+    print(bundle_checkpoint(options.checkpoint, options.out))
+    return 0

@@ -1,0 +1,99 @@
+"""captioning caption: caption pictures with a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from captioning.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from captioning.captioner import Captioner
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; the status is 1 if any picture could not be read, after all others were captioned."""
+    parser = argparse.ArgumentParser(
+        prog="captioning caption",
+        description="Caption pictures with a trained model. A picture that cannot be read is reported and skipped, and "
+        "the exit status is then 1.",
+        epilog="example: captioning caption runs/best/bundle holiday/ cat.jpg 'pets/*.png' --beam-size 5 --json",
+    )
+    parser.add_argument("bundle", help="the model's folder")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders and globs")
+    parser.add_argument("--beam-size", type=_positive, help="beams; 1 is greedy (default: as the bundle says)")
+    parser.add_argument("--batch-size", type=_positive, default=32, help="pictures at once (default 32)")
+    parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")
+    parser.add_argument(
+        "--json", action="store_true", help='one {"image", "caption", "score"} a line; score is the log-probability'
+    )
+    options = parser.parse_args(arguments)
+
+    from captioning.data.images import find_images
+
+    paths, problems = find_images(options.images)
+    for problem in problems:
+        print(f"captioning caption: {problem}", file=sys.stderr)
+    if not paths:
+        return 1
+    captioner = _load(options.bundle, options.device, options.beam_size)
+    num_bad = len(problems)
+    for read, bad in _batches(paths, options.batch_size):
+        num_bad += bad
+        captions = captioner.caption([picture for _, picture in read], batch_size=options.batch_size)
+        for (path, _), caption in zip(read, captions, strict=True):
+            if options.json:
+                line = {"image": str(path), "caption": caption.text, "score": caption.score}
+                print(json.dumps(line, ensure_ascii=False), flush=True)
+            else:
+                print(f"{path}: {caption.text}", flush=True)
+    return int(num_bad > 0)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
+
+
+def _load(bundle: str, device: str, beam_size: int | None) -> Captioner:
+    import torch
+
+    from captioning.bundle import load_bundle
+    from captioning.search import BeamSearch
+
+    captioner = load_bundle(bundle)
+    try:
+        captioner.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {device}: {str(error).splitlines()[0]}") from error
+    if beam_size is not None:
+        settings = vars(captioner.search)
+        captioner.search = BeamSearch(
+            beam_size=beam_size,
+            max_length=settings["max_length"],
+            length_normalization=settings.get("length_normalization", 0.0),
+            allow_unknown=settings["allow_unknown"],
+        )
+    return captioner
+
+
+def _batches(paths: Sequence[Path], batch_size: int) -> Iterator[tuple[list[tuple[Path, Image]], int]]:
+    """Pictures that could be read, `batch_size` files at a time, and how many could not."""
+    from captioning.data.images import load_image
+
+    for start in range(0, len(paths), batch_size):
+        read, bad = [], 0
+        for path in paths[start : start + batch_size]:
+            try:
+                read.append((path, load_image(path)))
+            except InputError as error:
+                print(f"captioning caption: {error}", file=sys.stderr)
+                bad += 1
+        yield read, bad

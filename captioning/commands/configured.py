@@ -1,0 +1,131 @@
+"""Commands that Hydra configures: find conf/, check overrides with helpful words, run one job or a sweep."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from captioning.errors import InputError
+
+log = logging.getLogger(__name__)
+
+Task = Callable[[DictConfig, Path], None]
+
+
+def config_folder() -> Path:
+    """conf/: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise InputError(f"the configuration groups are missing: looked for conf/ in {package} and {package.parent}")
+
+
+def run(command: str, task: Task, arguments: Sequence[str]) -> int:
+    """Run `task(config, output folder)` with Hydra's overrides and flags in `arguments`.
+
+    In a sweep (`-m`) a run that fails is reported and the others go on; the exit status is then 1.
+    """
+    folder = config_folder()
+    check_overrides(command, [a for a in arguments if not a.startswith("-")])
+    failed: list[int] = []
+
+    def job(config: DictConfig) -> None:
+        output = Path(HydraConfig.get().runtime.output_dir)
+        with open_dict(config):
+            config.output = str(output)
+        if HydraConfig.get().mode != RunMode.MULTIRUN:
+            task(config, output)
+            return
+        try:
+            task(config, output)
+        except Exception as error:
+            failed.append(HydraConfig.get().job.num)
+            text = str(error) if isinstance(error, InputError) else traceback.format_exc()
+            (output / "error.txt").write_text(text, encoding="utf-8")
+            log.error("run %s failed: %s", output.name, text)  # noqa: TRY400 - the text holds the traceback
+
+    sys.argv = [f"captioning {command}", *arguments]
+    hydra.main(version_base="1.3", config_path=str(folder), config_name=command)(_user_errors(command, job))()
+    return int(bool(failed))
+
+
+def _user_errors(command: str, job: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+    """Let Hydra, which prints tracebacks, see a user's mistake as an exit."""
+
+    def wrapped(config: DictConfig) -> None:
+        from captioning.commands import guarded
+
+        def run_job() -> int:
+            job(config)
+            return 0
+
+        if status := guarded(command, run_job):
+            raise SystemExit(status)
+
+    return wrapped
+
+
+def check_overrides(command: str, overrides: Sequence[str]) -> None:
+    """Compose the configuration once before Hydra does; a sweep's choices stand in by their first.
+
+    Raises:
+        InputError: an override does not fit; the message lists what is there.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except HydraException as error:
+        raise InputError(f"an override cannot be read: {error}") from error
+    plain = []
+    for override in parsed:
+        text = override.input_line or ""
+        if override.is_sweep_override():
+            text = f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+        if override.get_key_element().removeprefix("+").split(".")[0] != "hydra":
+            plain.append(text)
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+            for n in range(len(plain)):
+                try:
+                    hydra.compose(command, [*plain[:n], plain[n]])
+                except (HydraException, OmegaConfBaseException) as error:
+                    raise InputError(_explain(command, plain[:n], plain[n], error)) from error
+    finally:
+        GlobalHydra.instance().clear()
+
+
+def _explain(command: str, before: Sequence[str], override: str, error: Exception) -> str:
+    """Hydra's words, and the keys that are there."""
+    message = str(error).splitlines()[0]
+    key = override.lstrip("+~").split("=")[0]
+    try:
+        node = hydra.compose(command, list(before))
+    except (HydraException, OmegaConfBaseException):
+        return f"{override}: {error}"
+    path = key.split(".")
+    while len(path) > 1 and OmegaConf.is_dict(OmegaConf.select(node, path[0], throw_on_missing=False)):
+        node, path = node[path[0]], path[1:]
+    if path[0] in node and len(path) == 1:
+        return f"{override}: {error}"
+    known = sorted(map(str, node))
+    close = difflib.get_close_matches(path[0], known, n=1)
+    where = key.removesuffix("." + ".".join(path)) if key != ".".join(path) else "the configuration"
+    return (
+        f"{override}: {message}\n{where} has: {', '.join(known)}"
+        + (f"\ndid you mean {close[0]!r}?" if close else "")
+        + "\n(a new key is added with a + before it; groups are chosen as group=option)"
+    )

@@ -1,0 +1,45 @@
+"""captioning extract: cache a split's image features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from omegaconf import DictConfig
+
+HELP = """usage: captioning extract data=NAME data.root=DIR encoder=NAME features=DIR [KEY=VALUE ...]
+
+Run a frozen encoder over every picture once, and keep its features in memory-mapped files, one folder a split. Train
+from them with data.features=DIR; training refuses features of another encoder, transform or weights. A run that was
+killed goes on where it was.
+
+examples:
+  captioning extract data=flickr8k data.root=PATH encoder=efficientnet_lite features=features/lite0
+  captioning extract data=coco data.root=PATH encoder=resnet101 encoder.grid=true dtype=float16 features=features/r101
+
+settings:
+  data=NAME              flickr8k, flickr30k, coco, coco2014, coco2017, scenes
+  encoder=NAME           as in training; encoder.weights=FILE reads a local file
+  features=DIR           where the splits' folders go (required)
+  splits=[train,val]     which splits
+  dtype=float16          or float32
+  batch_size=32          pictures encoded at once
+  data.num_workers=2     processes that load pictures
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    if {"-h", "--help"} & set(arguments):
+        print(HELP, end="")
+        return 0
+    from captioning.commands.configured import run
+    from captioning.extraction import extract
+
+    def task(config: DictConfig, output: Path) -> None:
+        extract(config)
+
+    return run("extract", task, arguments)

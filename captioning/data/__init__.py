@@ -1,0 +1,22 @@
+"""Files to batches: readers, data modules, the sampler and the feature store."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from captioning.data.module import (
+        CaptionDataModule,
+        CocoDataModule,
+        Flickr8kDataModule,
+        KarpathyDataModule,
+    )
+
+__all__ = ["CaptionDataModule", "CocoDataModule", "Flickr8kDataModule", "KarpathyDataModule"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy: a reader must not wait for Lightning.
+    if name in __all__:
+        from captioning.data import module
+
+        return getattr(module, name)
+    raise AttributeError(f"module 'captioning.data' has no attribute {name!r}")

@@ -1,0 +1,267 @@
+"""COCO captions and objects, from the official annotation files by way of pycocotools.
+
+Source: Chen et al. 2015, "Microsoft COCO Captions" (arXiv:1504.00325); objects from Lin et al. 2014
+(arXiv:1405.0312).
+
+    annotations/captions_{train,val}{2014,2017}.json     train2014/ ... val2017/
+    annotations/instances_{train,val}{2014,2017}.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+
+from captioning.data.example import CaptionedImage, SceneObject
+from captioning.data.images import require_files
+from captioning.errors import InputError
+
+log = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+
+def coco_files(root: str | Path, split: str, year: int = 2017) -> tuple[Path, Path, Path]:
+    """Name a split's files in the official layout.
+
+    Args:
+        root: the folder that holds `annotations/` and the folders of pictures.
+        split: "train" or "val"; another if its annotations are there.
+        year: 2014 or 2017.
+
+    Returns:
+        The captions file, which exists; the instances file and the folder of pictures, which need not.
+
+    Raises:
+        InputError: no captions file; the message says how to get it.
+    """
+    root, name = Path(root), f"{split}{year}"
+    annotations = root / "annotations"
+    captions = annotations / f"captions_{name}.json"
+    if not captions.is_file():
+        found = ", ".join(sorted(file.name for file in annotations.glob("captions_*.json"))) or "none"
+        raise InputError(
+            f"{captions}: no such file; captions files found there: {found}; "
+            + _how_to_get(f"annotations_trainval{year}.zip (captions and instances of train and val)")
+        )
+    return captions, annotations / f"instances_{name}.json", root / name
+
+
+def read_coco(
+    captions_json: str | Path,
+    images_root: str | Path,
+    instances_json: str | Path | None = None,
+    *,
+    check_files: bool = True,
+) -> list[CaptionedImage]:
+    """Read a split's captions, and its annotated objects if asked.
+
+    Args:
+        captions_json: a captions file; or one without annotations, such as a test set's image_info file,
+            whose images are all returned without captions.
+        images_root: the folder of the pictures.
+        instances_json: the instances file of the same images; None leaves `objects` empty.
+        check_files: check that each image has its file.
+
+    Returns:
+        The images in the file's order. `image_id` is COCO's int; captions and objects stand in the order of
+        their annotations; crowd regions are objects like others; boxes are clipped to the picture.
+
+    Raises:
+        InputError: a file is missing or not of COCO's form, captions belong to no image, images have no
+            captions, or the two files are of different images; the message gives ids.
+    """
+    captions_json, images_root = Path(captions_json), Path(images_root)
+    captions = _index(captions_json, images={"file_name": str}, annotations={"caption": str})
+    _check_captions(captions, captions_json)
+    paths = {image_id: images_root / image["file_name"] for image_id, image in captions.imgs.items()}
+    if check_files:
+        if not images_root.is_dir():
+            raise InputError(
+                f"{images_root}: no such folder of pictures; {_how_to_get(f'{images_root.name}.zip')}"
+            )
+        require_files(list(paths.values()), captions_json)
+    objects = (
+        {} if instances_json is None else _read_objects(Path(instances_json), captions_json, list(paths))
+    )
+    return [
+        CaptionedImage(
+            image_id,
+            path,
+            tuple(annotation["caption"] for annotation in captions.imgToAnns.get(image_id, ())),
+            tuple(objects.get(image_id, ())),
+        )
+        for image_id, path in paths.items()
+    ]
+
+
+def read_json(path: Path, drop: Sequence[str] = ()) -> Record:
+    """Read a JSON file that holds one object.
+
+    Args:
+        path: the file.
+        drop: keys not kept at any depth; their values are freed while the file is read.
+
+    Raises:
+        InputError: no such file, not JSON (the message gives line and column), or not an object.
+    """
+
+    def keep(record: Record) -> Record:
+        for key in drop:
+            record.pop(key, None)
+        return record
+
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            data = json.load(file, object_hook=keep if drop else None)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a JSON file") from error
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}:{error.lineno}: broken JSON at column {error.colno} ({error.msg}); get the file anew"
+        ) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON text ({error}); get the file anew") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a JSON object, found a {type(data).__name__}")
+    return data
+
+
+def records(data: Record, key: str, fields: Mapping[str, type], where: str) -> list[Record]:
+    """The list of objects under a key, each checked to have fields of the types of JSON given.
+
+    Args:
+        data: a JSON object.
+        key: the list's name in it.
+        fields: each required field's name and exact type.
+        where: the file, and the place in it if not the top, for messages.
+
+    Raises:
+        InputError: no such list, or an element lacks a field or has it of another type.
+    """
+    found = data.get(key)
+    if type(found) is not list:
+        raise InputError(
+            f"{where}: expected a list '{key}', found {_kind(data, key)} (keys: {', '.join(data) or 'none'})"
+        )
+    for i, record in enumerate(found):
+        if type(record) is not dict:
+            raise InputError(f"{where}: {key}[{i}]: expected an object, found a {type(record).__name__}")
+        for field, kind in fields.items():
+            if type(record.get(field)) is not kind:
+                raise InputError(
+                    f"{where}: {key}[{i}]: expected '{field}' of type {kind.__name__}, found "
+                    f"{_kind(record, field)} (keys: {', '.join(record) or 'none'})"
+                )
+    return found
+
+
+def _kind(record: Record, key: str) -> str:
+    return f"type {type(record[key]).__name__}" if key in record else "none"
+
+
+def _index(file: Path, images: Mapping[str, type], annotations: Mapping[str, type]) -> COCO:
+    """Check a COCO file's form, and index it by pycocotools."""
+    data = read_json(file, drop=("segmentation",))  # nine tenths of an instances file
+    data.setdefault("annotations", [])
+    for key, fields in (
+        ("images", {"id": int, **images}),
+        ("annotations", {"id": int, "image_id": int, **annotations}),
+    ):
+        ids = [record["id"] for record in records(data, key, fields, str(file))]
+        if len(set(ids)) < len(ids):
+            doubled = [i for i, count in Counter(ids).items() if count > 1]
+            raise InputError(f"{file}: {key} with the same id: {_some(doubled)}; ids must be unique")
+    coco = COCO()
+    coco.dataset = data
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+        coco.createIndex()
+    return coco
+
+
+def _check_captions(captions: COCO, file: Path) -> None:
+    unknown = [image_id for image_id in captions.imgToAnns if image_id not in captions.imgs]
+    if unknown:
+        raise InputError(
+            f"{file}: captions of images that are not in it: {_some(unknown)}; get the file anew"
+        )
+    empty = [a["image_id"] for a in captions.anns.values() if not a["caption"].strip()]
+    if empty:
+        raise InputError(f"{file}: empty captions of images {_some(empty)}; remove these captions")
+    bare = [image_id for image_id in captions.imgs if image_id not in captions.imgToAnns]
+    if bare and captions.anns:
+        raise InputError(
+            f"{file}: of {len(captions.imgs):,} images some have no caption: {_some(bare)}; remove them"
+        )
+    if bare:
+        log.info("%s: no annotations: %d images without captions", file, len(bare))
+
+
+def _read_objects(file: Path, captions_json: Path, image_ids: list[int]) -> dict[int, list[SceneObject]]:
+    instances = _index(
+        file, images={"width": int, "height": int}, annotations={"category_id": int, "bbox": list}
+    )
+    missing = [image_id for image_id in image_ids if image_id not in instances.imgs]
+    if missing:
+        raise InputError(
+            f"{file}: of the {len(image_ids):,} images of {captions_json} it lacks {_some(missing)}; "
+            "give the instances file of the same split and year"
+        )
+    names = {
+        category["id"]: category["name"]
+        for category in records(instances.dataset, "categories", {"id": int, "name": str}, str(file))
+    }
+    annotations = [a for image_id in image_ids for a in instances.imgToAnns.get(image_id, ())]
+    unknown = sorted({a["category_id"] for a in annotations} - names.keys())
+    if unknown:
+        raise InputError(f"{file}: annotations of categories that are not in it: {_some(unknown)}")
+    boxes = _as_fractions(file, annotations, instances.imgs)
+    objects: dict[int, list[SceneObject]] = {}
+    for annotation, (left, top, width, height) in zip(annotations, boxes, strict=True):
+        objects.setdefault(annotation["image_id"], []).append(
+            SceneObject(names[annotation["category_id"]], (left, top, width, height))
+        )
+    return objects
+
+
+def _as_fractions(file: Path, annotations: list[Record], images: dict[int, Record]) -> list[list[float]]:
+    """Boxes in pixels (left, top, width, height) as fractions of the picture, clipped to it."""
+    wrong = [
+        a["id"] for a in annotations if len(a["bbox"]) != 4 or not {*map(type, a["bbox"])} <= {int, float}
+    ]
+    if wrong:
+        raise InputError(f"{file}: 'bbox' is not four numbers in annotations {_some(wrong)}")
+    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
+    sizes = np.array([(images[a["image_id"]]["width"], images[a["image_id"]]["height"]) for a in annotations])
+    sizes = sizes.reshape(-1, 2)
+    bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1) | (sizes <= 0).any(axis=1)
+    if bad.any():
+        ids = [annotations[i]["id"] for i in np.flatnonzero(bad)]
+        raise InputError(f"{file}: box or picture with an impossible size in annotations {_some(ids)}")
+    start, end = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    # COCO's own boxes reach over the edge by rounding only
+    outside = (np.maximum(-start, end - sizes) > 1).any(axis=1).sum()
+    if outside:
+        log.warning("%s: %d boxes reach over the picture's edge by more than a pixel: clipped", file, outside)
+    start, end = (start / sizes).clip(0, 1), (end / sizes).clip(0, 1)
+    fractions: list[list[float]] = np.concatenate([start, end - start], axis=1).tolist()
+    return fractions
+
+
+def _some(ids: Sequence[int]) -> str:
+    return f"{', '.join(map(str, ids[:5]))}{', ...' if len(ids) > 5 else ''} ({len(ids):,})"
+
+
+def _how_to_get(archive: str) -> str:
+    return (
+        f"download {archive} from https://cocodataset.org/#download and unpack it into the data set's folder"
+    )

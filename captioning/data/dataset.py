@@ -1,0 +1,50 @@
+"""Batches of a split, from pictures or from cached features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from captioning.data.batch import CaptionBatch, collate
+from captioning.data.encoded import EncodedCaptions
+from captioning.data.example import CaptionedImage
+from captioning.data.feature_store import FeatureStore
+from captioning.data.images import load_image
+
+
+class CaptionDataset(Dataset[CaptionBatch]):
+    """A split whose items are whole batches: index it with a list of rows, as a sampler of batches yields.
+
+    Args:
+        images: the split.
+        captions: their ids, in the same order.
+        pad: the id of `<pad>`.
+        source: makes a picture (C, H, W), or the store that holds every image's features.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[CaptionedImage],
+        captions: EncodedCaptions,
+        *,
+        pad: int,
+        source: Callable[[Image], Tensor] | FeatureStore,
+    ) -> None:
+        self.images, self.captions, self.pad, self.source = images, captions, pad, source
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def __getitem__(self, rows: Sequence[int]) -> CaptionBatch:
+        """The batch of the images in these rows."""
+        ids = [self.images[row].image_id for row in rows]
+        captions = [self.captions[row] for row in rows]
+        if isinstance(self.source, FeatureStore):
+            return collate(ids, captions, pad=self.pad, features=self.source.features(ids))
+        pictures = torch.stack([self.source(load_image(self.images[row].path)) for row in rows])
+        return collate(ids, captions, pad=self.pad, images=pictures)

@@ -1,0 +1,61 @@
+"""Captions as token ids, packed in two arrays."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from itertools import chain, pairwise
+
+import numpy as np
+
+from captioning.data.example import CaptionedImage
+from captioning.text.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+
+class EncodedCaptions:
+    """The ids of every caption of a split: half a million captions take 30 MB, and forked workers share them.
+
+    Args:
+        images: the split.
+        tokenizer: cuts the captions.
+        max_length: longest caption in words; the words of a longer one after that are cut, and its `<eos>`
+            with them, so that no model learns to stop in the middle. None cuts nothing.
+
+    Attributes:
+        lengths: (I,) tokens of each image's longest caption; 0 where it has none.
+        num_clipped: captions that were cut.
+    """
+
+    def __init__(
+        self, images: Sequence[CaptionedImage], tokenizer: Tokenizer, *, max_length: int | None = None
+    ) -> None:
+        ids = tokenizer.encode([caption for image in images for caption in image.captions])
+        self.num_clipped = 0
+        if max_length is not None:
+            too_long = [n for n, own in enumerate(ids) if len(own) > max_length + 2]
+            self.num_clipped = len(too_long)
+            for n in too_long:
+                ids[n] = ids[n][: max_length + 1]
+            log.log(
+                logging.WARNING if too_long else logging.INFO,
+                "%d of %d captions are longer than max_length=%d words and were cut",
+                len(too_long),
+                len(ids),
+                max_length,
+            )
+        sizes = np.fromiter((len(own) for own in ids), dtype=np.int64, count=len(ids))
+        self._ids = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=sizes.sum())
+        self._captions = np.cumsum([0, *sizes])  # where each caption starts in _ids
+        self._images = np.cumsum([0, *(len(image.captions) for image in images)])
+        self.lengths = np.array(
+            [sizes[a:b].max(initial=0) for a, b in pairwise(self._images)], dtype=np.int64
+        )
+
+    def __getitem__(self, image: int) -> list[list[int]]:
+        """Each caption of the image in this row."""
+        return [
+            self._ids[self._captions[n] : self._captions[n + 1]].tolist()
+            for n in range(self._images[image], self._images[image + 1])
+        ]

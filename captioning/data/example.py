@@ -1,0 +1,36 @@
+"""The one form in which every data set reaches the rest of the code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class SceneObject:
+    """One annotated thing in a picture.
+
+    Attributes:
+        category: its name, such as "dog".
+        box: left, top, width, height as fractions of the picture's width and height, in [0, 1].
+    """
+
+    category: str
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionedImage:
+    """A picture with its captions, as every reader returns it.
+
+    Attributes:
+        image_id: unique in its data set: COCO's integer, or the file name for Flickr.
+        path: the picture's file. A reader does not open it.
+        captions: as published, untouched; empty where the split has none.
+        objects: annotated things in the annotation's order; empty unless asked for.
+    """
+
+    image_id: int | str
+    path: Path
+    captions: tuple[str, ...]
+    objects: tuple[SceneObject, ...] = ()

@@ -1,0 +1,252 @@
+"""Lightning data modules: which reader, and the loaders that all share."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Sampler
+
+from captioning.data.batch import CaptionBatch
+from captioning.data.coco import coco_files, read_coco
+from captioning.data.dataset import CaptionDataset
+from captioning.data.encoded import EncodedCaptions
+from captioning.data.example import CaptionedImage
+from captioning.data.feature_store import FeatureStore
+from captioning.data.flickr8k import read_flickr8k
+from captioning.data.karpathy import read_karpathy
+from captioning.data.sampler import BucketSampler, InOrderSampler
+from captioning.encoders.encoder import Encoder
+from captioning.text.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
+
+
+class Loading(TypedDict, total=False):
+    """What every data module takes beside its data set's own settings; see `CaptionDataModule`."""
+
+    split: str
+    batch_size: int
+    eval_batch_size: int
+    num_workers: int
+    max_length: int | None
+    augment: Mapping[str, Any] | None
+    features: str | None
+    seed: int
+
+
+class CaptionDataModule(pl.LightningDataModule, ABC):
+    """Reads splits of a data set when they are asked for, and no others.
+
+    Args:
+        split: the one that validation and evaluation use.
+        batch_size: images in a training batch, on one process; each comes with all its captions.
+        eval_batch_size: images in a batch of validation and evaluation.
+        num_workers: processes that load pictures; 0 loads in this one, which is best for cached features.
+        max_length: words of the longest training caption; what is cut is counted and logged. None cuts nothing.
+            Evaluated captions are never cut.
+        augment: arguments of `ImageTransform.augmented` for training pictures; None for none.
+        features: folder of cached features, one sub-folder a split, as `captioning extract` writes it; None reads
+            pictures.
+        seed: of the order of training batches.
+
+    Attributes:
+        data_name: the data set's name, for signatures.
+    """
+
+    data_name: str
+
+    def __init__(
+        self,
+        *,
+        split: str = "val",
+        batch_size: int = 16,
+        eval_batch_size: int = 64,
+        num_workers: int = 0,
+        max_length: int | None = None,
+        augment: Mapping[str, Any] | None = None,
+        features: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.split, self.batch_size, self.eval_batch_size = split, batch_size, eval_batch_size
+        self.num_workers, self.max_length, self.augment = num_workers, max_length, augment
+        self.features = None if features is None else Path(features)
+        self.seed = seed
+        self._images: dict[str, list[CaptionedImage]] = {}
+        self._datasets: dict[str, CaptionDataset] = {}
+
+    @abstractmethod
+    def read(self, split: str) -> list[CaptionedImage]:
+        """Read one split's files."""
+
+    def images(self, split: str) -> list[CaptionedImage]:
+        """A split, read at the first call."""
+        if split not in self._images:
+            self._images[split] = self.read(split)
+            log.info(
+                "%s %s: %d images, %d captions",
+                self.data_name,
+                split,
+                len(self._images[split]),
+                sum(len(image.captions) for image in self._images[split]),
+            )
+        return self._images[split]
+
+    def captions(self, split: str) -> list[str]:
+        """Every caption of a split, as published."""
+        return [caption for image in self.images(split) for caption in image.captions]
+
+    def references(self, split: str) -> dict[int | str, tuple[str, ...]]:
+        """Each image's captions, in the split's order."""
+        return {image.image_id: image.captions for image in self.images(split)}
+
+    def connect(self, encoder: Encoder, tokenizer: Tokenizer) -> None:
+        """Say for which encoder and tokenizer batches are made; call it before asking for a loader.
+
+        Raises:
+            InputError: cached features were made by another encoder.
+        """
+        self.encoder, self.tokenizer = encoder, tokenizer
+        self._datasets.clear()
+
+    def store(self, split: str) -> FeatureStore | None:
+        """The cached features of a split, checked against the encoder; None where pictures are read."""
+        if self.features is None:
+            return None
+        store = FeatureStore(self.features / split)
+        store.check(self.encoder.identity(), [image.image_id for image in self.images(split)])
+        return store
+
+    def train_dataloader(self) -> DataLoader[CaptionBatch]:
+        """Batches of the training split, bucketed by length, in another order every epoch."""
+        dataset = self._dataset("train", training=True)
+        sampler = BucketSampler(
+            dataset.captions.lengths, self.batch_size, seed=self.seed, **self._processes()
+        )
+        return self._loader(dataset, sampler)
+
+    def val_dataloader(self) -> DataLoader[CaptionBatch]:
+        """Batches of `split` in its own order."""
+        return self.evaluation_dataloader(self.split)
+
+    def evaluation_dataloader(self, split: str) -> DataLoader[CaptionBatch]:
+        """Batches of any split, in its own order, untouched by training settings."""
+        dataset = self._dataset(split, training=False)
+        return self._loader(dataset, InOrderSampler(len(dataset), self.eval_batch_size, **self._processes()))
+
+    def _dataset(self, split: str, *, training: bool) -> CaptionDataset:
+        key = f"{split} for training" if training else split
+        if key not in self._datasets:
+            images, transform = self.images(split), self.encoder.transform
+            self._datasets[key] = CaptionDataset(
+                images,
+                EncodedCaptions(images, self.tokenizer, max_length=self.max_length if training else None),
+                pad=self.tokenizer.special.pad,
+                source=self.store(split)
+                or (transform.augmented(**self.augment) if training and self.augment else transform),
+            )
+        return self._datasets[key]
+
+    def _loader(self, dataset: CaptionDataset, sampler: Sampler[list[int]]) -> DataLoader[CaptionBatch]:
+        return DataLoader(
+            dataset,
+            batch_size=None,  # the sampler yields whole batches
+            sampler=sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def _processes(self) -> dict[str, int]:
+        if self.trainer is None:
+            return {"rank": 0, "world_size": 1}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+
+class Flickr8kDataModule(CaptionDataModule):
+    """Flickr8k (Hodosh et al. 2013) in its own layout, its common mirror's, or by Karpathy's JSON.
+
+    Args:
+        root: the data set's folder; `captioning.data.flickr8k` says what may lie in it.
+        karpathy: dataset_flickr8k.json, where it is to name the splits.
+        split_seed: makes splits where there are no lists.
+        loading: see `CaptionDataModule`.
+    """
+
+    data_name = "flickr8k"
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        karpathy: str | None = None,
+        split_seed: int | None = None,
+        **loading: Unpack[Loading],
+    ) -> None:
+        super().__init__(**loading)
+        self.root, self.karpathy, self.split_seed = Path(root), karpathy, split_seed
+
+    def read(self, split: str) -> list[CaptionedImage]:
+        """See `CaptionDataModule.read`."""
+        check_files = self.features is None
+        if self.karpathy is not None:
+            return read_karpathy(Path(self.karpathy), self.root, split, check_files=check_files)
+        return read_flickr8k(self.root, split, split_seed=self.split_seed, check_files=check_files)
+
+
+class CocoDataModule(CaptionDataModule):
+    """COCO captions (Chen et al. 2015) in the official layout, or by Karpathy's JSON; and all that is laid out so.
+
+    Args:
+        root: the folder that holds `annotations/` and `{train,val,test}{year}/`.
+        year: 2014 or 2017.
+        karpathy: dataset_coco.json, where it is to name the splits (of the 2014 pictures).
+        objects: read the annotated objects too, from the instances files.
+        name: the data set's name in signatures.
+        loading: see `CaptionDataModule`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        year: int = 2017,
+        karpathy: str | None = None,
+        objects: bool = False,
+        name: str = "coco",
+        **loading: Unpack[Loading],
+    ) -> None:
+        super().__init__(**loading)
+        self.root, self.year, self.karpathy, self.objects = Path(root), year, karpathy, objects
+        self.data_name = name
+
+    def read(self, split: str) -> list[CaptionedImage]:
+        """See `CaptionDataModule.read`."""
+        check_files = self.features is None
+        if self.karpathy is not None:
+            return read_karpathy(Path(self.karpathy), self.root, split, check_files=check_files)
+        captions, instances, pictures = coco_files(self.root, split, self.year)
+        return read_coco(captions, pictures, instances if self.objects else None, check_files=check_files)
+
+
+class KarpathyDataModule(CaptionDataModule):
+    """Any data set in the form of Karpathy's JSON, such as Flickr30k.
+
+    Args:
+        json: the file.
+        root: the folder of the pictures.
+        loading: see `CaptionDataModule`.
+    """
+
+    def __init__(self, json: str, root: str, **loading: Unpack[Loading]) -> None:
+        super().__init__(**loading)
+        self.json, self.root = Path(json), Path(root)
+        self.data_name = self.json.stem.removeprefix("dataset_")
+
+    def read(self, split: str) -> list[CaptionedImage]:
+        """See `CaptionDataModule.read`."""
+        return read_karpathy(self.json, self.root, split, check_files=self.features is None)

@@ -1,0 +1,119 @@
+"""What people could write of a scene: five true captions about the same things, in different words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from captioning.data.scenes.layout import Layout, Thing
+
+# In every list of choices a phrase that stands n times is n times as likely.
+_NOUNS = {
+    "ball": ("ball", "ball", "ball", "sphere"),
+    "box": ("box", "box", "box", "gift"),
+    "ring": ("ring", "ring", "ring", "hoop"),
+    "house": ("house", "house", "house", "cottage"),
+    "boat": ("boat", "boat", "boat", "sailboat"),
+}
+_SIZE_WORDS = {
+    "large": ("large", "large", "big", "", ""),
+    "medium": ("",),
+    "small": ("small", "small", "little", "", ""),
+}
+_PLACES = {
+    "grass": ("on the grass", "on the grass", "on the grass", "in a field"),
+    "sand": ("on the sand", "on the sand", "on the sand", "at the beach"),
+    "snow": ("in the snow", "in the snow", "in the snow", "on snowy ground"),
+    "sea": ("on the water", "on the water", "on the water", "at sea"),
+    "night": ("at night", "at night", "at night", "in the dark"),
+    "road": ("on the road", "on the road", "on the road", "on a street"),
+    "wall": ("on a brick wall", "on a brick wall", "on a brick wall", "against a wall"),
+}
+_PHRASES = {
+    "left of": ("to the left of",) * 4 + ("left of", "next to", "beside"),
+    "right of": ("to the right of",) * 4 + ("right of", "next to", "beside"),
+    "above": ("above",) * 4 + ("over",),
+    "below": ("below",) * 3 + ("under", "beneath"),
+    "in front of": ("in front of",) * 4 + ("partly covering",),
+    "behind": ("behind",) * 4 + ("partly hidden by",),
+    "between": ("between",) * 4 + ("in between",),
+}
+_CONVERSE = {
+    "left of": "right of",
+    "right of": "left of",
+    "above": "below",
+    "below": "above",
+    "in front of": "behind",
+    "behind": "in front of",
+}
+_NUMBERS = ("no", "one", "two", "three", "four", "five")
+
+# {first} {relation}: "a red ball" "to the left of a blue box"; {all}: the related things as a list;
+# {rest}: the others; {place}: the background; {number}: of all objects.
+_RELATION_FORMS = (
+    "{first} is {relation} {place}",
+    "{first} {relation} {place}",
+    "there is {first} {relation} {place}",
+    "{place}, {first} is {relation}",
+    "{first} sits {relation} {place}",
+    "{first} can be seen {relation}",
+    "a picture of {first} {relation}",
+    "{first} {relation}",
+)
+_LIST_FORMS = ("{all} {place}", "{all} are {place}", "there is {all} {place}", "{place} there is {all}")
+_LIST_FORMS_WITH_REST = ("{all} {place} with {rest}", "{all} are {place} with {rest}")
+_NUMBER_FORMS = (
+    "{number} objects {place}, with {first} {relation}",
+    "{number} things {place}: {first} {relation}",
+    "there are {number} objects and {first} is {relation}",
+)
+_REST_FORM = "{first} is {relation}, with {rest} nearby"
+_CONVERSE_FORMS = ("{second} is {converse} {place}", "there is {second} {converse} {place}")
+
+
+def describe(layout: Layout, rng: np.random.Generator) -> tuple[str, ...]:
+    """Write five captions, no two alike: two of the relation, a list, one that counts, and one more.
+
+    All tell of the relation's objects, almost always in the layout's order.
+    """
+    has_others = len(layout.things) > layout.num_related
+    one, two, three = (_RELATION_FORMS[i] for i in rng.permutation(len(_RELATION_FORMS))[:3])
+    more = [_REST_FORM] if has_others else []
+    if layout.relation in _CONVERSE:
+        more += _CONVERSE_FORMS
+    forms = (
+        one,
+        two,
+        _pick(rng, _LIST_FORMS_WITH_REST if has_others else _LIST_FORMS),
+        _pick(rng, _NUMBER_FORMS),
+        _pick(rng, more or [three]),
+    )
+    return tuple(_sentence(layout, forms[i], rng) for i in rng.permutation(len(forms)))
+
+
+def _sentence(layout: Layout, form: str, rng: np.random.Generator) -> str:
+    first, *others = (_noun_phrase(rng, thing) for thing in layout.things[: layout.num_related])
+    rest = layout.things[layout.num_related :]
+    converse = _CONVERSE.get(layout.relation)
+    text = form.format(
+        first=first,
+        second=others[0],
+        relation=f"{_pick(rng, _PHRASES[layout.relation])} {' and '.join(others)}",
+        converse=f"{_pick(rng, _PHRASES[converse])} {first}" if converse else "",
+        all=f"{', '.join([first, *others[:-1]])} and {others[-1]}",
+        rest=_noun_phrase(rng, rest[0]) if len(rest) == 1 else f"{_NUMBERS[len(rest)]} small objects",
+        number=_NUMBERS[len(layout.things)],
+        place=_pick(rng, _PLACES[layout.background]),
+    )
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _noun_phrase(rng: np.random.Generator, thing: Thing) -> str:
+    nouns = _NOUNS.get(thing.category, (thing.category,))
+    words = " ".join(filter(None, (_pick(rng, _SIZE_WORDS[thing.size]), thing.colour, _pick(rng, nouns))))
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
+    return options[int(rng.integers(len(options)))]

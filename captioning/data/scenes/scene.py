@@ -1,0 +1,76 @@
+"""One scene, made from its seed, split and index alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from captioning.data.scenes.language import describe
+from captioning.data.scenes.layout import Thing, sample_layout
+from captioning.data.scenes.render import render
+from captioning.errors import InputError
+
+SPLITS = ("train", "val", "test")
+MAX_IMAGES = 1_000_000  # of a split, so that its image ids stay apart from the next one's
+MIN_SIZE, MAX_SIZE = 32, 1024  # pixels: smaller pictures show too little, larger ones take gigabytes
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A picture, what it shows, and five captions.
+
+    Attributes:
+        image_id: unique over all splits of a seed.
+        image: RGB, square.
+        background: such as "grass".
+        relation: what the first object is to the second, such as "left of"; "between" takes a third.
+        objects: the two or three objects of the relation, then the others; boxes are of what can be seen.
+        captions: five different English sentences, all true.
+    """
+
+    image_id: int
+    image: Image.Image
+    background: str
+    relation: str
+    objects: tuple[Thing, ...]
+    captions: tuple[str, ...]
+
+
+def generate_scene(seed: int, split: str, index: int, size: int = 96) -> Scene:
+    """Make one scene; the same arguments always give the same pixels and words.
+
+    Args:
+        seed: of the data set, from 0.
+        split: "train", "val" or "test".
+        index: of the scene in its split, from 0.
+        size: pixels a side. Objects and captions do not depend on it.
+
+    Raises:
+        InputError: an argument is out of its range.
+    """
+    if split not in SPLITS:
+        raise InputError(f"scenes have the splits {', '.join(SPLITS)}, not {split!r}; choose one of these")
+    check_range("seed", seed, 0)
+    check_range("index", index, 0, MAX_IMAGES - 1)
+    check_range("size", size, MIN_SIZE, MAX_SIZE)
+    number = SPLITS.index(split)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, index)))
+    layout = sample_layout(rng)
+    captions = describe(layout, rng)
+    return Scene(
+        image_id=(number + 1) * MAX_IMAGES + index,
+        image=render(layout, rng, size),
+        background=layout.background,
+        relation=layout.relation,
+        objects=layout.things,
+        captions=captions,
+    )
+
+
+def check_range(name: str, value: int, low: int, high: int | None = None) -> None:
+    """Raise InputError unless `low` <= `value` <= `high`, both included."""
+    if value < low or (high is not None and value > high):
+        expected = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise InputError(f"scenes: {name} must be {expected}, but is {value}; choose another {name}")

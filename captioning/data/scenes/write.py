@@ -1,0 +1,173 @@
+"""Scenes on disk, in the layout of COCO 2017, so that every reader of COCO reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from captioning.data.scenes.scene import (
+    MAX_IMAGES,
+    MAX_SIZE,
+    MIN_SIZE,
+    SPLITS,
+    Scene,
+    check_range,
+    generate_scene,
+)
+from captioning.data.scenes.shapes import SHAPES
+from captioning.errors import InputError
+
+FORMAT = 1  # to be raised when the same settings begin to give other scenes
+SETTINGS_FILE = "scenes.json"
+
+_CATEGORY_IDS = {name: number for number, name in enumerate(SHAPES, start=1)}
+_MAX_OBJECTS = 10  # more than a scene has: keeps the annotations' ids of two pictures apart
+
+
+def write_scenes(
+    root: str | Path,
+    *,
+    seed: int = 0,
+    num_train: int = 4000,
+    num_val: int = 200,
+    num_test: int = 400,
+    size: int = 96,
+) -> None:
+    """Write a data set of scenes, or return at once where the same is already written.
+
+    `root` then holds `{train,val,test}2017/%012d.jpg`, `annotations/captions_*2017.json`,
+    `annotations/instances_*2017.json` (boxes in pixels, no outlines; `area` is the box's) and
+    `scenes.json`, the settings. It appears in one move when everything is written: an interrupted run
+    leaves no `root`. Scene i of a split is the same whatever the numbers of scenes.
+
+    Args:
+        root: a folder that does not exist, is empty, or holds these very scenes.
+        seed: decides everything.
+        num_train: pictures of the training split.
+        num_val: pictures of the validation split.
+        num_test: pictures of the test split.
+        size: pixels a side.
+
+    Raises:
+        InputError: an argument is out of its range, `root` holds something else, or it cannot be written.
+    """
+    settings = {"seed": seed, "num_train": num_train, "num_val": num_val, "num_test": num_test, "size": size}
+    check_range("seed", seed, 0)
+    check_range("size", size, MIN_SIZE, MAX_SIZE)
+    for split in SPLITS:
+        check_range(f"num_{split}", settings[f"num_{split}"], 1, MAX_IMAGES)
+    settings["format"] = FORMAT
+    root = Path(root).expanduser().resolve()
+    try:
+        if _is_written(root, settings):
+            return
+        root.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{root.name}.", suffix=".partial", dir=root.parent) as partial:
+            folder = Path(partial) / root.name
+            _write_all(folder, settings)
+            # Asked again: another process may have written the same scenes meanwhile.
+            if not _is_written(root, settings):
+                _move(folder, root)
+    except OSError as error:
+        raise InputError(
+            f"{root}: the scenes cannot be written here: {error.strerror or error}. "
+            "Free some space, or give a folder that you may write to"
+        ) from error
+
+
+def _is_written(root: Path, settings: dict[str, int]) -> bool:
+    """Say whether `root` holds these scenes; refuse one that holds anything else."""
+    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+        return False
+    try:
+        found = json.loads((root / SETTINGS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(
+            f"{root}: expected a folder that is new, empty or written by this function, but it has no "
+            f"readable {SETTINGS_FILE}, so its files are not scenes; give another folder"
+        ) from None
+    if found != settings:
+        raise InputError(
+            f"{root}: holds scenes with the settings {json.dumps(found)}, but {json.dumps(settings)} were "
+            "asked for; give another folder, or delete this one"
+        )
+    return True
+
+
+def _write_all(folder: Path, settings: dict[str, int]) -> None:
+    (folder / "annotations").mkdir(parents=True)
+    counts = {split: settings[f"num_{split}"] for split in SPLITS}
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("Drawing scenes", total=sum(counts.values()))
+        for split, count in counts.items():
+            _write_split(folder, split, count, settings, lambda: progress.advance(task))
+    (folder / SETTINGS_FILE).write_text(json.dumps(settings) + "\n", encoding="utf-8")
+
+
+def _write_split(
+    folder: Path, split: str, count: int, settings: dict[str, int], advance: Callable[[], None]
+) -> None:
+    pictures = folder / f"{split}2017"
+    pictures.mkdir()
+    size = settings["size"]
+    images: list[dict[str, Any]] = []
+    captions: list[dict[str, Any]] = []
+    instances: list[dict[str, Any]] = []
+    for index in range(count):
+        scene = generate_scene(settings["seed"], split, index, size)
+        name = f"{scene.image_id:012d}.jpg"
+        # Without subsampling: small objects keep their colours.
+        scene.image.save(pictures / name, quality=92, subsampling=0)
+        images.append({"id": scene.image_id, "file_name": name, "width": size, "height": size})
+        captions.extend(_caption_annotations(scene))
+        instances.extend(_instance_annotations(scene, size))
+        advance()
+    head = {
+        "info": {"description": f"Scenes, {split}, seed {settings['seed']}", "version": str(FORMAT)},
+        "licenses": [],
+        "images": images,
+    }
+    categories = [{"supercategory": "object", "id": i, "name": name} for name, i in _CATEGORY_IDS.items()]
+    annotations = folder / "annotations"
+    _write_json(annotations / f"captions_{split}2017.json", {**head, "annotations": captions})
+    _write_json(
+        annotations / f"instances_{split}2017.json",
+        {**head, "annotations": instances, "categories": categories},
+    )
+
+
+def _caption_annotations(scene: Scene) -> list[dict[str, Any]]:
+    return [
+        {"image_id": scene.image_id, "id": scene.image_id * _MAX_OBJECTS + number, "caption": caption}
+        for number, caption in enumerate(scene.captions)
+    ]
+
+
+def _instance_annotations(scene: Scene, size: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "image_id": scene.image_id,
+            "id": scene.image_id * _MAX_OBJECTS + number,
+            "category_id": _CATEGORY_IDS[thing.category],
+            "bbox": [round(value * size, 2) for value in thing.box],
+            "area": round(thing.box[2] * thing.box[3] * size**2, 2),
+            "iscrowd": 0,
+        }
+        for number, thing in enumerate(scene.objects)
+    ]
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _move(folder: Path, root: Path) -> None:
+    if root.exists():
+        root.rmdir()
+    folder.rename(root)

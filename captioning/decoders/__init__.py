@@ -1,0 +1,7 @@
+"""Features and tokens to scores: one file a paper, all with the Decoder protocol."""
+
+from captioning.decoders.decoder import Decoder, State
+from captioning.decoders.mrnn import MRNN
+from captioning.decoders.show_and_tell import ShowAndTell
+
+__all__ = ["MRNN", "Decoder", "ShowAndTell", "State"]

@@ -1,0 +1,108 @@
+"""Show and Tell: the picture is the first word.
+
+Show and Tell: A Neural Image Caption Generator. Vinyals, Toshev, Bengio, Erhan. CVPR 2015. arXiv:1411.4555.
+Released code: im2txt.
+
+    x_{-1} = CNN(I)                                   (10)
+    x_t = W_e S_t,              t = 0 .. N-1          (11)
+    p_{t+1} = LSTM(x_t),        t = 0 .. N-1          (12)
+    L(I, S) = - sum_{t=1..N} log p_t(S_t)             (13)
+
+S_0 is `<bos>` and S_N is `<eos>`. CNN(I) ends in a linear map of the image's feature to the width of a word;
+its step is not scored. The LSTM's equations (4) to (8) are in `captioning.recurrent.ShowAndTellLSTM`. im2txt
+differs, and so may an experiment: biases and tanh on the cell are `captioning.recurrent.LSTM`.
+
+    paper        here                     shape
+    CNN(I)       image(dropout(pooled))   (I, E)
+    W_e          embedding                (V, E)
+    m_t          the recurrent output     (B, D)
+    softmax      head                     (B, V)
+
+Differs: (9) prints Softmax(m_t) without a matrix; a linear projection to the vocabulary is implied.
+Published on Flickr8k: BLEU-1/2/3 of 63/41/27, an ensemble (Table 2, and as quoted in arXiv:1412.2306).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from captioning.decoders.decoder import Decoder, State
+from captioning.encoders.features import ImageFeatures
+from captioning.recurrent.layer import Hidden, RecurrentFactory
+
+
+@dataclass(frozen=True)
+class ShowAndTellState(State):
+    """The recurrent layer's state, (B, L, D) each."""
+
+    recurrent: Hidden
+
+
+class ShowAndTell(Decoder[ShowAndTellState]):
+    """An LSTM (or GRU) that reads the picture once, then the words.
+
+    Args:
+        feature_size: F.
+        vocab_size: V.
+        recurrent: builds the recurrent layer.
+        embedding_size: E, of words and of the picture; the paper's is 512.
+        hidden_size: D; the paper's is 512.
+        image_dropout: on the picture's feature, in training.
+        dropout: on the recurrent layer's inputs and outputs, in training; the paper has it "throughout".
+        head_bias: whether the projection to the vocabulary has a bias: im2txt yes, the paper prints none.
+        init_range: embeddings and head start uniform in [-r, r]; im2txt's is 0.08.
+    """
+
+    def __init__(
+        self,
+        *,
+        feature_size: int,
+        vocab_size: int,
+        recurrent: RecurrentFactory,
+        embedding_size: int = 512,
+        hidden_size: int = 512,
+        image_dropout: float = 0.0,
+        dropout: float = 0.0,
+        head_bias: bool = False,
+        init_range: float = 0.08,
+    ) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.image_dropout = nn.Dropout(image_dropout)
+        self.image = nn.Linear(feature_size, embedding_size, bias=False)
+        self.embedding = nn.Embedding(vocab_size, embedding_size)
+        self.recurrent = recurrent(embedding_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden_size, vocab_size, bias=head_bias)
+        for weight in (self.image.weight, self.embedding.weight, self.head.weight):
+            nn.init.uniform_(weight, -init_range, init_range)
+        if head_bias:
+            nn.init.zeros_(self.head.bias)
+
+    def start(self, features: ImageFeatures) -> ShowAndTellState:
+        """(10): x_{-1} = CNN(I) from a state of zeros; its output is dropped."""
+        x = self.image(self.image_dropout(features.pooled))
+        _, state = self.recurrent.step(self.dropout(x), self.recurrent.initial(len(x), like=x))
+        return ShowAndTellState(_rows_first(state))
+
+    def step(self, tokens: Tensor, state: ShowAndTellState) -> tuple[Tensor, ShowAndTellState]:
+        """(11), (12): x_t = W_e S_t; p_{t+1} = LSTM(x_t)."""
+        x = self.embedding(tokens)
+        m, recurrent = self.recurrent.step(self.dropout(x), _rows_first(state.recurrent))
+        return self.head(self.dropout(m)), ShowAndTellState(_rows_first(recurrent))
+
+    def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
+        """m_t of every step at once, (sum of lengths, D)."""
+        state = self.start(features).rows(image_index)
+        x = inputs._replace(data=self.dropout(self.embedding(inputs.data)))
+        m, _ = self.recurrent(x, tuple(s.contiguous() for s in _rows_first(state.recurrent)))
+        dropped: Tensor = self.dropout(m.data)
+        return dropped
+
+
+def _rows_first(state: Hidden) -> Hidden:
+    """(L, B, D) as torch has it to (B, L, D) as search has it, and back."""
+    return tuple(s.transpose(0, 1) for s in state)

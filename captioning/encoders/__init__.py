@@ -1,0 +1,39 @@
+"""Pictures to features: torchvision's and timm's networks, and a small one."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from captioning.encoders.encoder import Encoder
+    from captioning.encoders.features import ImageFeatures
+    from captioning.encoders.small_cnn import SmallCNN
+    from captioning.encoders.standardise import Standardise
+    from captioning.encoders.timm import TimmEncoder
+    from captioning.encoders.torchvision import TorchvisionEncoder
+    from captioning.encoders.transform import ImageTransform
+
+_MODULES = {
+    "Encoder": "encoder",
+    "ImageFeatures": "features",
+    "ImageTransform": "transform",
+    "SmallCNN": "small_cnn",
+    "Standardise": "standardise",
+    "TimmEncoder": "timm",
+    "TorchvisionEncoder": "torchvision",
+}
+__all__ = [
+    "Encoder",
+    "ImageFeatures",
+    "ImageTransform",
+    "SmallCNN",
+    "Standardise",
+    "TimmEncoder",
+    "TorchvisionEncoder",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy: a decoder takes ImageFeatures from here and must not wait for timm and torchvision.
+    if name in _MODULES:
+        return getattr(import_module(f"captioning.encoders.{_MODULES[name]}"), name)
+    raise AttributeError(f"module 'captioning.encoders' has no attribute {name!r}")

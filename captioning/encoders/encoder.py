@@ -1,0 +1,119 @@
+"""What every encoder is: pictures to ImageFeatures, and how much of it learns."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from captioning.encoders.features import ImageFeatures
+from captioning.encoders.transform import ImageTransform
+from captioning.errors import InputError
+
+
+class Encoder(nn.Module, ABC):
+    """A network from pixels to features.
+
+    Args:
+        model: the network's name.
+        grid: whether `forward` gives the grid too.
+        transform: how a picture becomes this network's input.
+
+    Attributes:
+        feature_size: F, the width of pooled and grid features; a subclass sets it.
+        transform: how a picture becomes this network's input.
+    """
+
+    feature_size: int
+    transform: ImageTransform
+
+    def __init__(self, model: str, *, grid: bool, transform: ImageTransform) -> None:
+        super().__init__()
+        self.model_name, self.grid, self.transform = model, grid, transform
+        self._num_stages: int | None = None  # that train; None for all, loose parameters included
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> ImageFeatures:
+        """Encode pictures.
+
+        Args:
+            images: (I, C, H, W) float, made by `transform`.
+
+        Returns:
+            pooled (I, F), and with `grid` also grid (I, R, F), row by row from the top left.
+        """
+
+    def stages(self) -> list[nn.Module]:
+        """The network's parts with parameters, from input to output, none of them most of it.
+
+        A part that holds more than half of all parameters is opened into its own parts until none does or it
+        has none. Parameters that are no part's, such as a transformer's position embedding, belong to no
+        stage.
+        """
+        stages, limit = _parts(self), _num_parameters(self) / 2
+        while large := next((s for s in stages if _num_parameters(s) > limit and _parts(s)), None):
+            at = stages.index(large)
+            stages[at : at + 1] = _parts(large)
+        return stages
+
+    def set_trainable(self, num_stages: int | None) -> Self:
+        """Choose what learns, and put that in training mode and the rest in evaluation mode, to stay there.
+
+        Args:
+            num_stages: only the last so many `stages()`; 0 for none; None for all of the network.
+
+        Raises:
+            InputError: there are not so many stages.
+        """
+        stages = self.stages()
+        if num_stages is not None and not 0 <= num_stages <= len(stages):
+            raise InputError(
+                f"{self.model_name}: num_stages={num_stages}, expected 0 (frozen) to {len(stages)} (all its "
+                "stages), or null for all of it"
+            )
+        self._num_stages = num_stages
+        self.requires_grad_(num_stages is None)
+        for stage in self._trainable_stages():
+            stage.requires_grad_(True)
+        return self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of what learns. The rest stays in evaluation mode: no statistic of it drifts."""
+        super().train(mode and self._num_stages is None)
+        for stage in self._trainable_stages():
+            stage.train(mode)
+        return self
+
+    def _trainable_stages(self) -> list[nn.Module]:
+        if not self._num_stages:
+            return []
+        return self.stages()[-self._num_stages :]
+
+    def digest(self) -> str:
+        """SHA-256 of the weights: names, types, shapes and bytes of the state dict, in the order of names."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+            digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def identity(self) -> dict[str, Any]:
+        """What features depend on, as JSON has it: two encoders with equal identities give equal features."""
+        return {
+            "class": type(self).__name__,
+            "model": self.model_name,
+            "grid": self.grid,
+            "transform": self.transform.to_dict(),
+            "weights": self.digest(),
+        }
+
+
+def _num_parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def _parts(module: nn.Module) -> list[nn.Module]:
+    return [child for child in module.children() if _num_parameters(child)]

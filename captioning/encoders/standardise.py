@@ -1,0 +1,99 @@
+"""Features scaled to mean 0 and deviation 1, channel by channel."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from captioning.encoders.features import ImageFeatures
+from captioning.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+class Standardise(nn.Module):
+    """(x - mean) / std of every channel, with the statistics of the training split.
+
+    Pooled and grid features have their own statistics, since a mean over places varies less than a place.
+    Before `fit` it is the identity. The statistics are part of the state dict and do not learn.
+
+    Args:
+        feature_size: F.
+    """
+
+    mean: Tensor
+    std: Tensor
+    grid_mean: Tensor
+    grid_std: Tensor
+
+    def __init__(self, feature_size: int) -> None:
+        super().__init__()
+        for name, value in (("mean", 0.0), ("std", 1.0), ("grid_mean", 0.0), ("grid_std", 1.0)):
+            self.register_buffer(name, torch.full((feature_size,), value))
+
+    def forward(self, features: ImageFeatures) -> ImageFeatures:
+        """Scale pooled (I, F) and, where there is one, grid (I, R, F)."""
+        pooled = (features.pooled - self.mean) / self.std
+        grid = None if features.grid is None else (features.grid - self.grid_mean) / self.grid_std
+        return ImageFeatures(pooled, grid, features.mask)
+
+    @torch.no_grad()
+    def fit(self, batches: Iterable[ImageFeatures]) -> None:
+        """Take the statistics of all images in `batches`, which are read once; masked places do not count.
+
+        Deviations are over the population. A channel that never changes keeps deviation 1, and these are
+        counted in the log.
+
+        Raises:
+            InputError: there are no images, or a feature is not a finite number.
+        """
+        pooled, grid = _Moments(self.mean), _Moments(self.grid_mean)
+        for features in batches:
+            pooled.update(features.pooled)
+            if features.grid is not None:
+                grid.update(
+                    features.grid.flatten(0, 1) if features.mask is None else features.grid[features.mask]
+                )
+        if not pooled.count:
+            raise InputError("no features to standardise by: expected the training split's, found no image")
+        self.mean.copy_(pooled.mean)
+        self.std.copy_(pooled.deviation("pooled"))
+        if grid.count:
+            self.grid_mean.copy_(grid.mean)
+            self.grid_std.copy_(grid.deviation("grid"))
+
+
+class _Moments:
+    """Mean and variance of rows that come in batches, float64 (Chan, Golub and LeVeque 1983, eq. 2.1)."""
+
+    def __init__(self, like: Tensor) -> None:
+        self.count = 0
+        self.mean = torch.zeros_like(like, dtype=torch.float64)
+        self.squares = torch.zeros_like(self.mean)  # sum of squared differences from the mean
+
+    def update(self, rows: Tensor) -> None:
+        if not len(rows):
+            return
+        rows = rows.to(self.mean)
+        if not rows.isfinite().all():
+            raise InputError(
+                f"features to standardise by: {int((~rows.isfinite()).any(1).sum())} of {len(rows)} rows "
+                "of a batch hold values that are not finite; look at the encoder's weights or its feature store"
+            )
+        count = self.count + len(rows)
+        mean = rows.mean(0)
+        difference = mean - self.mean
+        self.squares += (rows - mean).square().sum(0) + difference.square() * (self.count * len(rows) / count)
+        self.mean += difference * (len(rows) / count)
+        self.count = count
+
+    def deviation(self, what: str) -> Tensor:
+        deviation = (self.squares / self.count).sqrt()
+        # Rounding leaves something of a constant: a float32 ulp is 1e-7 of its size.
+        constant = deviation <= 1e-7 * self.mean.abs()
+        if constant.any():
+            log.warning("%d of %d %s channels never change", int(constant.sum()), len(constant), what)
+        return deviation.masked_fill(constant, 1.0)

@@ -1,0 +1,158 @@
+"""From a batch to predictions, from all predictions to figures: every image once, on any number of processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from captioning.data.batch import CaptionBatch
+from captioning.decoders.decoder import Decoder
+from captioning.encoders.features import ImageFeatures
+from captioning.errors import InputError
+from captioning.metrics import CocoScorer, Scores
+from captioning.objectives import token_losses
+from captioning.search.hypotheses import Search
+from captioning.text.tokenizer import Tokenizer
+
+ImageId = int | str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one image contributes to an evaluation.
+
+    Attributes:
+        image_id: the image.
+        caption: the best hypothesis, decoded freely.
+        score: its log-probability.
+        finished: whether it ended by itself before the longest length.
+        loss: the sum over its references' tokens of -log p, in nats, teacher-forced.
+        num_tokens: how many tokens that sum counts, end words included.
+        num_unknown: how many of them are `<unk>`: words that the vocabulary lacks.
+    """
+
+    image_id: ImageId
+    caption: str
+    score: float
+    finished: bool
+    loss: float
+    num_tokens: int
+    num_unknown: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The figures of a split.
+
+    Attributes:
+        predictions: one for each image, in the split's order.
+        scores: COCO's metrics, as fractions.
+        loss: mean -log p of a reference's token, in nats.
+        signature: what moves the scores, as `CocoScorer.signature` says.
+    """
+
+    predictions: tuple[Prediction, ...]
+    scores: Scores
+    loss: float
+    signature: dict[str, Any]
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the loss: per token, end word counted, base e."""
+        return math.exp(self.loss)
+
+    @property
+    def num_unfinished(self) -> int:
+        """Captions that were cut at the longest length."""
+        return sum(not p.finished for p in self.predictions)
+
+    @property
+    def unknown_share(self) -> float:
+        """Share of the references' tokens that the vocabulary lacks."""
+        return sum(p.num_unknown for p in self.predictions) / max(1, sum(p.num_tokens for p in self.predictions))
+
+
+def predict(
+    decoder: Decoder[Any],
+    search: Search,
+    tokenizer: Tokenizer,
+    features: ImageFeatures,
+    batch: CaptionBatch,
+) -> list[Prediction]:
+    """Caption the batch's images freely, and weigh their references by teacher forcing."""
+    hypotheses = search(decoder, features, tokenizer.special)
+    tokens, scores = hypotheses.tokens[:, 0].tolist(), hypotheses.scores[:, 0].tolist()
+    finished = hypotheses.finished[:, 0].tolist()
+    loss = torch.zeros(len(batch.image_ids), dtype=torch.float64)
+    num_tokens, num_unknown = torch.zeros_like(loss), torch.zeros_like(loss)
+    if len(batch.lengths):
+        image = _packed(batch.image_index.cpu(), batch)
+        loss.index_add_(0, image, token_losses(decoder, features, batch).double().cpu())
+        num_tokens.index_add_(0, image, torch.ones(len(image), dtype=torch.float64))
+        unknown = batch.targets().data == tokenizer.special.unk
+        num_unknown.index_add_(0, image, unknown.double().cpu())
+    return [
+        Prediction(image_id, tokenizer.decode(ids), score, ended, nll, int(count), int(unk))
+        for image_id, ids, score, ended, nll, count, unk in zip(
+            batch.image_ids,
+            tokens,
+            scores,
+            finished,
+            loss.tolist(),
+            num_tokens.tolist(),
+            num_unknown.tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _packed(per_caption: Tensor, batch: CaptionBatch) -> Tensor:
+    """Repeat a value of each caption at each of its packed tokens."""
+    steps = torch.arange(int(batch.lengths[0]))[:, None] < batch.lengths  # (T, N)
+    return per_caption.expand(len(steps), -1)[steps]
+
+
+def gather(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """The predictions of all processes."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return list(predictions)
+    parts: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(parts, list(predictions))
+    return [prediction for part in parts for prediction in part]
+
+
+def evaluate(
+    predictions: Iterable[Prediction], references: Mapping[ImageId, Sequence[str]], scorer: CocoScorer
+) -> Evaluation:
+    """Score each image of `references` exactly once, in their order.
+
+    Args:
+        predictions: of every image; where processes repeated one to fill up their last batch, the first counts.
+        references: the split.
+        scorer: made of the same references.
+
+    Raises:
+        InputError: an image has no prediction, or a prediction no image.
+    """
+    by_id: dict[ImageId, Prediction] = {}
+    for prediction in predictions:
+        by_id.setdefault(prediction.image_id, prediction)
+    if by_id.keys() != references.keys():
+        missing, extra = references.keys() - by_id.keys(), by_id.keys() - references.keys()
+        raise InputError(
+            f"{len(missing)} images of the split have no caption and {len(extra)} captions belong to no image: "
+            f"{sorted(map(str, missing | extra))[:10]}"
+        )
+    ordered = tuple(by_id[image_id] for image_id in references)
+    num_tokens = sum(p.num_tokens for p in ordered)
+    return Evaluation(
+        predictions=ordered,
+        scores=scorer.score({p.image_id: p.caption for p in ordered}),
+        loss=sum(p.loss for p in ordered) / num_tokens if num_tokens else math.nan,
+        signature=scorer.signature(),
+    )

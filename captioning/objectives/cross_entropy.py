@@ -1,0 +1,38 @@
+"""Maximum likelihood by teacher forcing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from captioning.data.batch import CaptionBatch
+from captioning.decoders.decoder import Decoder
+from captioning.encoders.features import ImageFeatures
+
+
+def token_losses(decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
+    """-log p of every target token in nats, (sum of lengths), packed as the batch's targets."""
+    logits = decoder(features, batch.inputs(), batch.image_index)
+    return F.cross_entropy(logits.float(), batch.targets().data, reduction="none")
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """The mean of -log p(S_t | I, S_<t) over the batch's real tokens, `<eos>` included; in nats a token.
+
+    Source: Vinyals et al. 2015, equation 13, with im2txt's mean over tokens. Label smoothing: Szegedy et al.
+    2015 (arXiv:1512.00567), section 7.
+
+    Args:
+        label_smoothing: share of the target's probability that is spread over the vocabulary.
+    """
+
+    label_smoothing: float = 0.0
+
+    def __call__(self, decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
+        """The loss of a batch, a scalar."""
+        logits = decoder(features, batch.inputs(), batch.image_index)
+        return F.cross_entropy(logits.float(), batch.targets().data, label_smoothing=self.label_smoothing)

@@ -1,0 +1,84 @@
+"""What every recurrent layer offers, and the one loop over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+Hidden = tuple[Tensor, ...]
+"""A layer's state, (L, B, D) each: (h,) or (h, c)."""
+
+
+class RecurrentLayer(Protocol):
+    """A stack of recurrent cells over packed sequences, as torch.nn.LSTM, that can also take one step.
+
+    The state is always a tuple, also where torch's own GRU has a bare tensor.
+
+    Attributes:
+        input_size: E.
+        hidden_size: D.
+        num_layers: L.
+    """
+
+    input_size: int
+    hidden_size: int
+    num_layers: int
+
+    def initial(self, batch_size: int, like: Tensor) -> Hidden:
+        """The state before the first input, (L, B, D) each, with the dtype and device of `like`."""
+        ...
+
+    def __call__(self, inputs: PackedSequence, state: Hidden) -> tuple[PackedSequence, Hidden]:
+        """Run over whole sequences.
+
+        Args:
+            inputs: packed (B, T, E), sorted from the longest.
+            state: before the first step, (L, B, D) each.
+
+        Returns:
+            The top layer's output at each step, packed (B, T, D), and the state after each row's last step.
+        """
+        ...
+
+    def step(self, inputs: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
+        """One step: (B, E) and a state to the top layer's output (B, D) and the next state."""
+        ...
+
+
+class RecurrentFactory(Protocol):
+    """Builds a layer for the sizes that a decoder gives it."""
+
+    def __call__(self, input_size: int, hidden_size: int) -> RecurrentLayer:
+        """A layer for inputs (B, E) and outputs (B, D)."""
+        ...
+
+
+def unroll(
+    step: Callable[[Tensor, Hidden], tuple[Tensor, Hidden]], inputs: PackedSequence, state: Hidden
+) -> tuple[PackedSequence, Hidden]:
+    """Call `step` for each time step of packed sequences: the loop for cells that have no fused kernel.
+
+    Args:
+        step: maps the inputs of the rows that still run and their state, (b, ...) each, to their output
+            (b, D) and next state.
+        inputs: packed, sorted from the longest, so that the rows that still run are always the first.
+        state: before the first step, (B, ...) each.
+
+    Returns:
+        The outputs packed like the inputs, and the state after each row's own last step.
+    """
+    outputs, ended = [], []
+    for x in torch.split(inputs.data, inputs.batch_sizes.tolist()):
+        running = x.shape[0]
+        if running < state[0].shape[0]:
+            ended.append(tuple(s[running:] for s in state))
+            state = tuple(s[:running] for s in state)
+        output, state = step(x, state)
+        outputs.append(output)
+    ended.append(state)
+    final = tuple(torch.cat(parts) for parts in zip(*reversed(ended), strict=True))
+    return inputs._replace(data=torch.cat(outputs)), final

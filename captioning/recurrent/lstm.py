@@ -1,0 +1,64 @@
+"""The LSTM of torch.nn, with a step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
+
+from captioning.recurrent.layer import Hidden
+
+
+class LSTM(nn.Module):
+    """Long short-term memory with input, forget and output gates and tanh on the cell.
+
+    Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000; torch's fused kernel.
+
+        i, f, o = σ(W x_t + U h_{t-1} + b)        g = tanh(W_g x_t + U_g h_{t-1} + b_g)
+        c_t = f ⊙ c_{t-1} + i ⊙ g                 h_t = o ⊙ tanh(c_t)
+
+    Args:
+        input_size: E.
+        hidden_size: D.
+        num_layers: L.
+        dropout: between layers, in training.
+        forget_bias: added to the forget gate's bias at the start, as TensorFlow's cell does with 1.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        forget_bias: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.dropout = dropout
+        self.fused = nn.LSTM(input_size, hidden_size, num_layers, dropout=dropout if num_layers > 1 else 0.0)
+        with torch.no_grad():
+            for _, _, b_ih, _ in self.fused.all_weights:
+                b_ih[hidden_size : 2 * hidden_size] += forget_bias
+
+    def initial(self, batch_size: int, like: Tensor) -> Hidden:
+        """Zeros: (h, c), (L, B, D) each."""
+        zeros = like.new_zeros(self.num_layers, batch_size, self.hidden_size)
+        return zeros, zeros
+
+    def forward(self, inputs: PackedSequence, state: Hidden) -> tuple[PackedSequence, Hidden]:
+        """See `RecurrentLayer`."""
+        outputs, final = self.fused(inputs, state)
+        return outputs, final
+
+    def step(self, inputs: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
+        """See `RecurrentLayer`."""
+        x, layers = inputs, list[Hidden]()
+        for weights, h, c in zip(self.fused.all_weights, *state, strict=True):
+            if layers:
+                x = F.dropout(x, self.dropout, self.training)
+            x, c = torch.lstm_cell(x, (h, c), *weights)
+            layers.append((x, c))
+        return x, tuple(torch.stack(s) for s in zip(*layers, strict=True))

@@ -1,0 +1,113 @@
+"""The files of an evaluation, and the tables that people read."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from captioning.captioner import Captioner
+from captioning.data.module import CaptionDataModule
+from captioning.errors import InputError
+from captioning.evaluation import Evaluation
+from captioning.page import write_page
+from captioning.search.hypotheses import Search
+
+
+def write_evaluation(
+    output: Path, captioner: Captioner, data: CaptionDataModule, *, examples: int = 0
+) -> dict[str, Any]:
+    """Write metrics.json, captions.json, per_image.csv and, with examples, page.html into `output`.
+
+    Args:
+        output: the folder; made where it is missing.
+        captioner: has just validated on `data.split`.
+        data: the data module it validated on.
+        examples: pictures on the page, evenly spread over the split; 0 for no page.
+
+    Returns:
+        What metrics.json holds: "metrics" as fractions, "language_model", "captions" and "signature".
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    evaluation = captioner.evaluation
+    assert evaluation is not None
+    metrics: dict[str, Any] = {
+        "metrics": evaluation.scores.corpus,
+        "language_model": {
+            "loss": evaluation.loss,
+            "perplexity": evaluation.perplexity,
+            "unknown_share": evaluation.unknown_share,
+        },
+        "captions": {
+            "unfinished": evaluation.num_unfinished,
+            "empty": sum(not p.caption for p in evaluation.predictions),
+        },
+        "signature": {
+            "data": data.data_name,
+            "split": data.split,
+            **evaluation.signature,
+            "search": describe(captioner.search),
+        },
+    }
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        _write_json(output / "metrics.json", metrics)
+        results = [{"image_id": p.image_id, "caption": p.caption} for p in evaluation.predictions]
+        _write_json(output / "captions.json", results)
+        _write_per_image(output / "per_image.csv", evaluation)
+        if examples:
+            images = data.images(data.split)
+            chosen = images[:: max(1, len(images) // examples)][:examples]
+            write_page(output / "page.html", chosen, evaluation, metrics)
+    except OSError as error:
+        raise InputError(f"the evaluation could not be written to {output}: {error.strerror or error}") from error
+    return metrics
+
+
+def describe(search: Search) -> dict[str, Any]:
+    """A search's settings as plain values: all that moves a score."""
+    settings = {name: value for name, value in vars(search).items() if not name.startswith("_")}
+    settings["processors"] = [type(p).__name__ for p in settings.get("processors", ())]
+    return {"name": type(search).__name__, **settings}
+
+
+def print_scores(metrics: Mapping[str, Any]) -> None:
+    """Print the metrics of one evaluation as a table."""
+    signed = metrics["signature"]
+    table = Table(title=f"{signed['data']} {signed['split']}, {signed['num_images']} images (fractions)")
+    for name in (*metrics["metrics"], "perplexity"):
+        table.add_column(name, justify="right")
+    table.add_row(
+        *(f"{value:.4f}" for value in metrics["metrics"].values()),
+        f"{metrics['language_model']['perplexity']:.2f}",
+    )
+    Console().print(table)
+
+
+def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write rows as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_per_image(path: Path, evaluation: Evaluation) -> None:
+    per_image = evaluation.scores.per_image
+    names = list(evaluation.scores.corpus)
+    rows = [
+        [p.image_id, p.caption, p.score, p.finished, *(per_image[p.image_id][name] for name in names)]
+        for p in evaluation.predictions
+    ]
+    write_table(path, ["image_id", "caption", "log_probability", "finished", *names], rows)

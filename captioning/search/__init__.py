@@ -1,0 +1,8 @@
+"""Decoder to captions, over the protocol alone."""
+
+from captioning.search.beam import BeamSearch
+from captioning.search.greedy import GreedySearch
+from captioning.search.hypotheses import Hypotheses
+from captioning.search.processors import Forbid, Processor
+
+__all__ = ["BeamSearch", "Forbid", "GreedySearch", "Hypotheses", "Processor"]

@@ -1,0 +1,202 @@
+"""Batched beam search with exact early stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from captioning.decoders.decoder import Decoder, State
+from captioning.encoders.features import ImageFeatures
+from captioning.errors import InputError
+from captioning.search.hypotheses import Hypotheses
+from captioning.search.processors import Processor, apply, never
+from captioning.text.tokenizer import SpecialTokens
+
+
+class BeamSearch:
+    """Keep the K most probable prefixes of every image; images and beams are rows of one batch.
+
+    At each step the 2K best continuations of an image are found. Those among the first K that end are kept as
+    hypotheses; the first K that do not end go on. An image leaves the batch as soon as no prefix can still
+    displace one of its n best hypotheses, which is exact: a prefix's log-probability only falls. Ties are
+    broken as `torch.topk` breaks them. Prefixes that reach `max_length` are kept, unfinished, only where an
+    image has fewer than n finished hypotheses.
+
+    Args:
+        beam_size: K.
+        max_length: tokens at most, `<eos>` included.
+        length_normalization: α: hypotheses are ordered by log-probability / length^α. 0 orders by
+            probability, 1 by the mean log-probability of a token. Scores that are returned stay
+            log-probabilities.
+        num_best: n, at most K.
+        allow_unknown: whether `<unk>` may be chosen.
+        processors: applied in order to each step's log-probabilities.
+
+    Raises:
+        InputError: `num_best` is not in 1..K, or another setting is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        beam_size: int = 5,
+        max_length: int = 30,
+        length_normalization: float = 0.0,
+        num_best: int = 1,
+        allow_unknown: bool = False,
+        processors: Sequence[Processor] = (),
+    ) -> None:
+        if not 1 <= num_best <= beam_size:
+            raise InputError(f"num_best={num_best} must be in 1..beam_size={beam_size}")
+        if max_length < 1 or length_normalization < 0:
+            raise InputError(
+                f"max_length={max_length} must be at least 1 and "
+                f"length_normalization={length_normalization} at least 0"
+            )
+        self.beam_size, self.max_length, self.num_best = beam_size, max_length, num_best
+        self.length_normalization, self.allow_unknown = length_normalization, allow_unknown
+        self.processors = tuple(processors)
+
+    @torch.inference_mode()
+    def __call__(
+        self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens
+    ) -> Hypotheses:
+        """See `Search`; n is `num_best`."""
+        processors = (never(special, allow_unknown=self.allow_unknown), *self.processors)
+        num_images, device = len(features), features.pooled.device
+        best = _Best(num_images, self.num_best, self.max_length, special.pad, device)
+        images = torch.arange(num_images, device=device)  # (i,) those that still run
+        beams = _Beams(  # one an image until the first words are known
+            tokens=torch.full((num_images, 1, 0), special.pad, device=device),
+            token_scores=torch.zeros(num_images, 1, 0, device=device),
+            scores=torch.zeros(num_images, 1, device=device),
+        )
+        state, last = decoder.start(features), torch.full((num_images,), special.bos, device=device)
+        for t in range(self.max_length):
+            logits, state = decoder.step(last, state)
+            log_probs = apply(processors, t, beams.tokens.flatten(0, 1), logits.float().log_softmax(1))
+            grown, source = self._grow(beams, log_probs)
+            ends = grown.tokens[:, :, -1] == special.eos
+            ranks = grown.scores / (t + 1) ** self.length_normalization
+            ranks = ranks.masked_fill(~ends, -torch.inf)[:, : self.beam_size]
+            best.add(images, grown, ranks, finished=True)
+
+            scores, alive = grown.scores.masked_fill(ends, -torch.inf).topk(
+                min(self.beam_size, ends.shape[1]), dim=1
+            )
+            beams, source = grown.pick(alive, scores), source.gather(1, alive)
+            if t + 1 == self.max_length:
+                best.fill(images, beams)
+                break
+            # The most that a prefix can still reach: no further loss, and the length that divides it most.
+            bound = beams.scores[:, 0] / self.max_length**self.length_normalization
+            running = (best.ranks[images, -1] < bound).nonzero()[:, 0]
+            if not len(running):
+                break
+            if len(running) < len(images):
+                images, beams, source = images[running], beams.images(running), source[running]
+            state, last = state.rows(source.flatten()), beams.tokens[:, :, -1].flatten()
+        return best.hypotheses(t + 1)
+
+    def _grow(self, beams: _Beams, log_probs: Tensor) -> tuple[_Beams, Tensor]:
+        """The 2K best continuations of each image, and the row that each continues, (i, 2K)."""
+        num_images, width = beams.scores.shape
+        # An image's 2K best are among the 2K best of each beam, so the vocabulary is searched once.
+        step_scores, words = log_probs.topk(min(2 * self.beam_size, log_probs.shape[1]), dim=1)
+        totals = beams.scores.flatten()[:, None] + step_scores
+        scores, places = totals.view(num_images, -1).topk(
+            min(2 * self.beam_size, width * words.shape[1]), dim=1
+        )
+        beam = places // words.shape[1]
+        grown = beams.pick(beam, scores).append(
+            words.view(num_images, -1).gather(1, places),
+            step_scores.reshape(num_images, -1).gather(1, places),
+        )
+        return grown, torch.arange(num_images, device=beam.device)[:, None] * width + beam
+
+
+@dataclass(frozen=True)
+class _Beams:
+    """Prefixes of the i images that still run, best first."""
+
+    tokens: Tensor  # (i, k, t)
+    token_scores: Tensor  # (i, k, t)
+    scores: Tensor  # (i, k), the sum of the tokens' scores
+
+    def pick(self, index: Tensor, scores: Tensor) -> _Beams:
+        """Of each image the prefixes `index`, (i, c), which have `scores`."""
+        return _Beams(_pick(self.tokens, index), _pick(self.token_scores, index), scores)
+
+    def append(self, words: Tensor, step_scores: Tensor) -> _Beams:
+        """Each prefix longer by one word, (i, k)."""
+        return _Beams(
+            torch.cat([self.tokens, words[..., None]], 2),
+            torch.cat([self.token_scores, step_scores[..., None]], 2),
+            self.scores,
+        )
+
+    def images(self, index: Tensor) -> _Beams:
+        """Of the images `index` alone."""
+        return _Beams(self.tokens[index], self.token_scores[index], self.scores[index])
+
+
+class _Best:
+    """The n best hypotheses of each of I images, ordered by rank; -inf where there is none."""
+
+    def __init__(self, num_images: int, n: int, max_length: int, pad: int, device: torch.device) -> None:
+        shape = (num_images, n)
+        self.pad = pad
+        self.tokens = torch.full((*shape, max_length), pad, device=device)
+        self.token_scores = torch.zeros(*shape, max_length, device=device)
+        self.lengths = torch.zeros(shape, dtype=torch.int64, device=device)
+        self.finished = torch.zeros(shape, dtype=torch.bool, device=device)
+        self.ranks = torch.full(shape, -torch.inf, device=device)
+
+    def add(self, images: Tensor, beams: _Beams, ranks: Tensor, *, finished: bool) -> None:
+        """Merge the first c hypotheses of `beams`, those that have a rank (i, c) above -inf."""
+        touched = (ranks > -torch.inf).any(1).nonzero()[:, 0]
+        if not len(touched):
+            return
+        at, (n, max_length), count = images[touched], self.tokens.shape[1:], ranks.shape[1]
+        self.ranks[at], order = torch.cat([self.ranks[at], ranks[touched]], 1).topk(n, dim=1)
+        length = beams.tokens.shape[2]
+        room = (0, max_length - length)
+        tokens = F.pad(beams.tokens[touched, :count], room, value=self.pad)
+        token_scores = F.pad(beams.token_scores[touched, :count], room)
+        lengths, ended = torch.full_like(tokens[..., 0], length), tokens.new_full(tokens.shape[:2], finished)
+        for kept, new in (
+            (self.tokens, tokens),
+            (self.token_scores, token_scores),
+            (self.lengths, lengths),
+            (self.finished, ended.bool()),
+        ):
+            kept[at] = _pick(torch.cat([kept[at], new], 1), order)
+
+    def fill(self, images: Tensor, beams: _Beams) -> None:
+        """Put unfinished hypotheses in the places that are still empty, behind all finished ones."""
+        n, count = self.ranks.shape[1], beams.scores.shape[1]
+        places = torch.arange(n + count, device=images.device, dtype=torch.float32)
+        self.ranks[images] = torch.where(self.ranks[images] > -torch.inf, -places[:n], -torch.inf)
+        self.add(
+            images, beams, torch.where(beams.scores > -torch.inf, -places[n:], -torch.inf), finished=False
+        )
+
+    def hypotheses(self, steps: int) -> Hypotheses:
+        """What was found after `steps` steps."""
+        empty = self.lengths == 0
+        return Hypotheses(
+            tokens=self.tokens[:, :, :steps],
+            lengths=self.lengths,
+            scores=self.token_scores.sum(2).masked_fill(empty, -torch.inf),
+            token_scores=self.token_scores[:, :, :steps],
+            finished=self.finished,
+        )
+
+
+def _pick(x: Tensor, index: Tensor) -> Tensor:
+    """Pick from (i, k, ...) by (i, c) along the second dimension."""
+    return x[torch.arange(len(x), device=x.device)[:, None], index]

@@ -1,0 +1,125 @@
+"""A training run: from a composed configuration to a folder with a bundle and its figures."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from captioning.bundle import save_bundle
+from captioning.captioner import Captioner
+from captioning.data.module import CaptionDataModule
+from captioning.encoders.features import ImageFeatures
+from captioning.encoders.standardise import Standardise
+from captioning.errors import InputError
+from captioning.reports import print_scores, write_evaluation
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig, output: Path) -> None:
+    """Train, then evaluate the best checkpoint and write its bundle, all into `output`."""
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    data: CaptionDataModule = instantiate(config.data)
+    captioner = build_captioner(config, data)
+    trainer = build_trainer(config)
+    num_parameters = sum(p.numel() for p in captioner.decoder.parameters())
+    log.info("decoder: %s parameters", f"{num_parameters:,}")
+    trainer.fit(captioner, datamodule=data, ckpt_path=config.checkpoint, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "")
+    if best:
+        log.info("best checkpoint: %s", best)
+        saved = torch.load(best, map_location="cpu", weights_only=True)
+        captioner.load_state_dict(saved["state_dict"])
+    trainer.validate(captioner, datamodule=data, verbose=False)
+    if trainer.is_global_zero:
+        assert captioner.evaluation is not None
+        metrics = write_evaluation(output, captioner, data)
+        print_scores(metrics)
+        save_bundle(captioner, output / "bundle", metrics=metrics)
+
+
+def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
+    """Build every part for the training split's vocabulary, and connect the data to them."""
+    tokenizer = instantiate(config.text)(data.captions("train"))
+    encoder = instantiate(config.encoder)
+    sizes = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
+    decoder = instantiate(config.decoder, **sizes)
+    data.connect(encoder, tokenizer)
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    captioner = Captioner(
+        encoder,
+        decoder,
+        tokenizer,
+        standardise=Standardise(encoder.feature_size) if config.standardise else None,
+        search=instantiate(config.search),
+        objective=instantiate(config.objective),
+        optimizer=instantiate(config.optimizer),
+        schedule=instantiate(config.schedule),
+        finetuning=instantiate(config.finetuning),
+        seed=config.seed,
+        config={
+            "encoder": plain["encoder"],
+            "decoder": {**plain["decoder"], **sizes},
+            "search": plain["search"],
+            "standardise": plain["standardise"],
+        },
+    )
+    if config.standardise:
+        fit_standardise(captioner, data)
+    return captioner
+
+
+def build_trainer(config: DictConfig) -> pl.Trainer:
+    """The trainer with its callbacks and loggers."""
+    quieten_lightning()
+    trainer: pl.Trainer = instantiate(
+        config.trainer,
+        callbacks=[instantiate(c) for c in config.callbacks.values() if c],
+        logger=[instantiate(c) for c in config.logger.values() if c],
+    )
+    return trainer
+
+
+def quieten_lightning() -> None:
+    """Keep Lightning's warnings and errors, not its advertisements and its own use of what torch deprecates."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+
+
+def fit_standardise(captioner: Captioner, data: CaptionDataModule, *, most: int = 6000) -> None:
+    """Set mean and deviation from the training split's features: all up to `most` images, or the first `most`."""
+    if captioner.finetuning is not None:
+        raise InputError(
+            "standardise=true needs a frozen encoder, whose features do not move; set finetuning=frozen or "
+            "standardise=false"
+        )
+    store, ids = data.store("train"), [image.image_id for image in data.images("train")[:most]]
+    standardise = captioner.standardise
+    assert isinstance(standardise, Standardise)
+    if store is not None:
+        chunks = (ids[start : start + 512] for start in range(0, len(ids), 512))
+        standardise.fit(store.features(chunk) for chunk in chunks)
+        return
+    log.info("encoding %d training pictures once, to standardise their features", len(ids))
+    standardise.fit(_encode(captioner, data, ids))
+
+
+def _encode(captioner: Captioner, data: CaptionDataModule, ids: list[int | str]) -> Any:
+    seen = 0
+    for batch in data.evaluation_dataloader("train"):
+        assert batch.images is not None
+        with torch.inference_mode():
+            features: ImageFeatures = captioner.encoder(batch.images)
+        yield features
+        seen += len(features)
+        if seen >= len(ids):
+            return

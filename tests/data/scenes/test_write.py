@@ -1,0 +1,161 @@
+import errno
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from captioning.data.scenes import generate_scene, write, write_scenes
+from captioning.errors import InputError
+
+FEW = {"seed": 3, "num_train": 4, "num_val": 2, "num_test": 3, "size": 32}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data") / "new" / "scenes"
+    write_scenes(root, **FEW)
+    return root
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("split", ("train", "val", "test"))
+def test_a_reader_of_coco_finds_pictures_captions_and_boxes(written: Path, split: str) -> None:
+    captions = COCO(written / "annotations" / f"captions_{split}2017.json")
+    instances = COCO(written / "annotations" / f"instances_{split}2017.json")
+    assert captions.getImgIds() == instances.getImgIds()
+    assert len(captions.getImgIds()) == FEW[f"num_{split}"]
+    for index, image in enumerate(captions.loadImgs(captions.getImgIds())):
+        scene = generate_scene(3, split, index, 32)
+        assert image["id"] == scene.image_id
+        assert image["file_name"] == f"{scene.image_id:012d}.jpg"
+        with Image.open(written / f"{split}2017" / image["file_name"]) as picture:
+            assert (picture.format, picture.mode) == ("JPEG", "RGB")
+            assert picture.size == (image["width"], image["height"]) == (32, 32)
+        told = captions.loadAnns(captions.getAnnIds(image["id"]))
+        assert tuple(annotation["caption"] for annotation in told) == scene.captions
+        boxes = instances.loadAnns(instances.getAnnIds(image["id"]))
+        names = [category["name"] for category in instances.loadCats([box["category_id"] for box in boxes])]
+        assert names == [thing.category for thing in scene.objects]
+        for box, thing in zip(boxes, scene.objects, strict=True):
+            assert box["bbox"] == pytest.approx([32 * value for value in thing.box], abs=0.006)
+            assert box["area"] == pytest.approx(box["bbox"][2] * box["bbox"][3], rel=0.01)
+            assert box["iscrowd"] == 0
+
+
+def test_ids_are_unique_over_splits(written: Path) -> None:
+    for kind, in_images in (("captions", False), ("instances", False), ("captions", True)):
+        ids = [
+            entry["id"]
+            for split in ("train", "val", "test")
+            for entry in json.loads((written / "annotations" / f"{kind}_{split}2017.json").read_text())[
+                "images" if in_images else "annotations"
+            ]
+        ]
+        assert len(set(ids)) == len(ids) > 0
+
+
+def test_the_same_settings_give_the_same_bytes(written: Path, tmp_path: Path) -> None:
+    write_scenes(tmp_path, **FEW)
+    assert files(tmp_path) == files(written)
+
+
+def test_a_longer_split_begins_with_the_same_scenes(written: Path, tmp_path: Path) -> None:
+    write_scenes(tmp_path, **FEW | {"num_train": 5})
+    short, long = files(written), files(tmp_path)
+    pictures = {name for name in short if name.endswith(".jpg")}
+    assert len(pictures) == 9
+    assert {name: long[name] for name in pictures} == {name: short[name] for name in pictures}
+
+
+def test_a_second_call_returns_at_once(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write, "generate_scene", None)
+    write_scenes(written, **FEW)
+
+
+def test_a_folder_with_other_settings_is_refused_and_left_alone(written: Path) -> None:
+    before = files(written)
+    with pytest.raises(InputError, match=r'holds scenes with .*"seed": 3.* but .*"seed": 4.* give another'):
+        write_scenes(written, **FEW | {"seed": 4})
+    assert files(written) == before
+
+
+@pytest.mark.parametrize("content", ("{", "[]", None))
+def test_a_folder_with_foreign_files_is_refused_and_left_alone(tmp_path: Path, content: str | None) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    if content is not None:
+        (tmp_path / "scenes.json").write_text(content)
+    before = files(tmp_path)
+    with pytest.raises(InputError, match="give another folder"):
+        write_scenes(tmp_path, **FEW)
+    assert files(tmp_path) == before
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "scenes").write_text("mine")
+    with pytest.raises(InputError, match=r"no readable scenes\.json"):
+        write_scenes(tmp_path / "scenes", **FEW)
+    with pytest.raises(InputError, match=r"cannot be written here: (Not a directory|File exists)"):
+        write_scenes(tmp_path / "scenes" / "below", **FEW)
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised", "message"),
+    [
+        (KeyboardInterrupt("stop"), KeyboardInterrupt, "stop"),
+        (OSError(errno.ENOSPC, "No space left on device"), InputError, "No space left on device. Free some"),
+        (PermissionError(errno.EACCES, "Permission denied"), InputError, "may write to"),
+    ],
+)
+def test_an_interrupted_run_leaves_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    failure: BaseException,
+    raised: type[BaseException],
+    message: str,
+) -> None:
+    save, saved = Image.Image.save, []
+
+    def fail_at_the_last(image: Image.Image, path: Path, **options: int) -> None:
+        if len(saved) == 8:
+            raise failure
+        saved.append(path)
+        save(image, path, **options)
+
+    monkeypatch.setattr(Image.Image, "save", fail_at_the_last)
+    with pytest.raises(raised, match=message):
+        write_scenes(tmp_path / "scenes", **FEW)
+    assert len(saved) == 8
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_at_once_end_with_one_data_set(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def another_is_faster(*arguments: object) -> None:
+        monkeypatch.undo()
+        write_scenes(tmp_path / "scenes", **FEW)
+        write._write_all(*arguments)
+
+    monkeypatch.setattr(write, "_write_all", another_is_faster)
+    write_scenes(tmp_path / "scenes", **FEW)
+    assert files(tmp_path / "scenes") == files(written)
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"seed": -1}, "seed must be at least 0, but is -1"),
+        ({"num_val": 0}, "num_val must be from 1 to 1000000, but is 0"),
+        ({"size": 4096}, "size must be from 32 to 1024, but is 4096"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused(tmp_path: Path, setting: dict[str, int], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        write_scenes(tmp_path / "scenes", **FEW | setting)
+    assert not (tmp_path / "scenes").exists()

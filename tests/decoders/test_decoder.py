@@ -1,0 +1,164 @@
+"""What holds for every decoder; `tests/conftest.py` finds them by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.utils.rnn import pack_padded_sequence, unpack_sequence
+from torch.testing import assert_close
+
+from captioning.decoders.decoder import State, packed_rows
+from captioning.encoders.features import ImageFeatures
+from conftest import every_decoder
+
+EXACT = {"rtol": 0, "atol": 1e-5}  # float32: about a hundred rounding errors of numbers near 1
+
+
+def captions(decoder, features, batch) -> list[Tensor]:
+    """The logits of each caption by itself, (T, V) each."""
+    packed = batch.inputs()
+    logits = decoder(features, packed, batch.image_index)
+    return list(unpack_sequence(packed._replace(data=logits)))
+
+
+def tensors(state: State) -> list[Tensor]:
+    """All that a state holds."""
+    parts = [getattr(state, f.name) for f in fields(state)]
+    return [x for part in parts for x in (part if isinstance(part, tuple) else (part,))]
+
+
+def test_every_decoder_of_the_package_is_found():
+    names = {name.split("-")[0] for name in every_decoder()}
+    assert {"MRNN", "ShowAndTell"} <= names
+
+
+def test_stepping_equals_teacher_forcing(decoder, features, batch):
+    starts = decoder.start(features)
+    for row, expected in enumerate(captions(decoder, features, batch)):
+        state = starts.rows(batch.image_index[row : row + 1])
+        for t in range(len(expected)):
+            logits, state = decoder.step(batch.tokens[row, t : t + 1], state)
+            assert_close(logits[0], expected[t], **EXACT)
+
+
+def test_stepping_all_rows_equals_stepping_each(decoder, features, batch):
+    tokens = torch.tensor([4, 7, 9])
+    together, state = decoder.step(tokens, decoder.start(features))
+    together, _ = decoder.step(tokens.flip(0), state)
+    for row in range(3):
+        one = torch.tensor([row])
+        _, state = decoder.step(tokens[row : row + 1], decoder.start(features.rows(one)))
+        alone, _ = decoder.step(tokens.flip(0)[row : row + 1], state)
+        assert_close(alone[0], together[row], **EXACT)
+
+
+def test_a_caption_alone_equals_the_caption_in_a_batch(decoder, features, batch):
+    for row, expected in enumerate(captions(decoder, features, batch)):
+        length = batch.lengths[row : row + 1]
+        inputs = pack_padded_sequence(batch.tokens[row : row + 1, : int(length)], length, True)
+        logits = decoder(features, inputs, batch.image_index[row : row + 1])
+        assert_close(logits, expected, **EXACT)
+
+
+@pytest.mark.parametrize("extra", [1, 5])
+def test_what_stands_in_the_padding_and_how_much_of_it_is_unseen(decoder, features, batch, extra):
+    padding = torch.arange(batch.tokens.shape[1] + extra) > batch.lengths[:, None]
+    wider = torch.nn.functional.pad(batch.tokens, (0, extra)).masked_fill(padding, 9)
+    other = replace(batch, tokens=wider)
+    assert_close(captions(decoder, features, other), captions(decoder, features, batch), rtol=0, atol=0)
+
+
+def test_images_once_equal_a_row_for_each_caption(decoder, features, batch):
+    rows = replace(batch, image_index=torch.arange(5))
+    repeated = captions(decoder, features.rows(batch.image_index), rows)
+    assert_close(repeated, captions(decoder, features, batch), **EXACT)
+
+
+def test_a_caption_sees_its_own_image_alone(decoder, features, batch):
+    pooled = features.pooled.clone()
+    pooled[1] += 1.0
+    before = captions(decoder, features, batch)
+    after = captions(decoder, replace(features, pooled=pooled), batch)
+    for image, a, b in zip(batch.image_index.tolist(), before, after, strict=True):
+        assert a.allclose(b, **EXACT) == (image != 1)
+
+
+def test_a_place_that_is_not_real_is_unseen(decoder, features, batch):
+    grid = features.grid.clone()
+    grid[2, 1] = 1e6
+    after = captions(decoder, replace(features, grid=grid), batch)
+    assert_close(after, captions(decoder, features, batch), **EXACT)
+
+
+def test_a_word_is_not_seen_before_its_turn(decoder, features, batch):
+    tokens = batch.tokens.clone()
+    tokens[0, 4] = 10
+    before, after = (captions(decoder, features, replace(batch, tokens=t))[0] for t in (batch.tokens, tokens))
+    assert_close(after[:4], before[:4], **EXACT)
+    assert not after[4].allclose(before[4], **EXACT)
+
+
+def test_forward_is_the_head_of_hidden(decoder, features, batch):
+    hidden = decoder.hidden(features, batch.inputs(), batch.image_index)
+    logits = decoder(features, batch.inputs(), batch.image_index)
+    assert logits.shape == (17, 11)
+    assert logits.shape[1] == decoder.vocab_size
+    assert_close(decoder.head(hidden), logits, rtol=0, atol=0)
+
+
+def test_states_have_the_row_first_and_rows_picks_and_repeats(decoder, features):
+    _, state = decoder.step(torch.tensor([4, 5, 6]), decoder.start(features))
+    index = torch.tensor([2, 0, 0, 1])
+    for before, after in zip(tensors(state), tensors(state.rows(index)), strict=True):
+        assert len(before) == 3
+        assert after.equal(before[index])
+
+
+def test_a_step_leaves_the_state_it_was_given(decoder, features):
+    state = decoder.start(features)
+    before = [x.clone() for x in tensors(state)]
+    decoder.step(torch.tensor([4, 5, 6]), state)
+    assert all(a.equal(b) for a, b in zip(before, tensors(state), strict=True))
+    with pytest.raises(FrozenInstanceError):
+        setattr(state, fields(state)[0].name, None)
+
+
+def test_every_parameter_gets_a_gradient(decoder, features, batch):
+    decoder(features, batch.inputs(), batch.image_index).square().sum().backward()
+    assert [name for name, p in decoder.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_no_images_are_no_rows(decoder, features):
+    none = torch.zeros(0, dtype=torch.int64)
+    logits, _ = decoder.step(none, decoder.start(features.rows(none)))
+    assert logits.shape == (0, 11)
+
+
+def test_state_rows_reach_into_tuples():
+    @dataclass(frozen=True)
+    class Nested(State):
+        layers: tuple[Tensor, ...]
+
+    x = torch.arange(6.0).view(3, 2)
+    picked = Nested((x, -x)).rows(torch.tensor([1, 1])).layers
+    assert picked[0].tolist() == [[2.0, 3.0], [2.0, 3.0]]
+    assert picked[1].tolist() == [[-2.0, -3.0], [-2.0, -3.0]]
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=7))
+def test_packed_rows_say_whose_each_position_is(lengths: list[int]):
+    lengths.sort(reverse=True)
+    rows = torch.arange(len(lengths))[:, None].expand(-1, lengths[0])
+    packed = pack_padded_sequence(rows, torch.tensor(lengths), True)
+    assert packed_rows(packed).equal(packed.data)
+
+
+def test_features_without_places_are_enough_for_a_decoder_of_the_whole_image(features, batch):
+    pooled = ImageFeatures(features.pooled)
+    for name in ("MRNN", "ShowAndTell-LSTM"):
+        assert every_decoder()[name]()(pooled, batch.inputs(), batch.image_index).shape == (17, 11)
