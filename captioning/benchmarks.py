@@ -109,9 +109,7 @@ def bench_beam(*, num_images: int = 100, beam_size: int = 5, repeat: int = 3) ->
     return [_beam(name, decoder.eval(), search, features, repeat) for name, decoder in decoders().items()]
 
 
-def _beam(
-    name: str, decoder: Decoder[Any], search: BeamSearch, features: ImageFeatures, repeat: int
-) -> Row:
+def _beam(name: str, decoder: Decoder[Any], search: BeamSearch, features: ImageFeatures, repeat: int) -> Row:
     rows: list[int] = []
     spent: dict[str, float] = {}
     plain = decoder.step
@@ -169,7 +167,7 @@ def _forward(products: Sequence[Product]) -> Callable[[], None]:
 
 
 def _forward_backward(products: Sequence[Product], dtype: torch.dtype) -> Callable[[], None]:
-    """y = xw, then the gradients of x and w: three products of the same size."""
+    """Y = xw, then the gradients of x and w: three products of the same size."""
     shapes = {
         (b, i, o): (torch.randn(b, i).to(dtype), torch.randn(i, o).to(dtype), torch.randn(b, o).to(dtype))
         for b, i, o in set(products)
@@ -189,8 +187,7 @@ def _batch(num_images: int) -> CaptionBatch:
     random = torch.Generator().manual_seed(0)
     lengths = (11 + 4 * torch.randn(num_images, 5, generator=random)).round().clamp(4, 25).int().tolist()
     captions = [
-        [[1, *torch.randint(4, VOCAB_SIZE, (n - 1,), generator=random).tolist(), 2] for n in own]
-        for own in lengths
+        [[1, *torch.randint(4, VOCAB_SIZE, (n - 1,), generator=random).tolist(), 2] for n in own] for own in lengths
     ]
     features = ImageFeatures(torch.randn(num_images, FEATURE_SIZE, generator=random))
     return collate(range(num_images), captions, pad=0, features=features)

@@ -32,7 +32,6 @@ from captioning.encoders.encoder import Encoder
 from captioning.encoders.standardise import Standardise
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
-from captioning.search import BeamSearch, GreedySearch
 from captioning.text.tokenizer import Tokenizer
 
 FORMAT_VERSION = 1

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from captioning.data.batch import CaptionBatch
 from captioning.data.images import load_image, to_rgb
+from captioning.data.sampler import seed_of
 from captioning.decoders.decoder import Decoder
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
@@ -79,7 +80,7 @@ class Captioner(pl.LightningModule):
         optimizer: builds the optimiser from parameter groups.
         schedule: builds a learning-rate schedule that is stepped every epoch; None for a constant rate.
         finetuning: None keeps the encoder frozen.
-        seed: what each epoch's random numbers start from, so that a resumed run equals an uninterrupted one.
+        seed: what each step's random numbers start from, so that a resumed run equals an uninterrupted one.
         config: plain values from which `captioning.bundle` rebuilds encoder, decoder and search.
 
     Attributes:
@@ -137,9 +138,12 @@ class Captioner(pl.LightningModule):
         return loss
 
     def on_train_epoch_start(self) -> None:
-        """Start this epoch's random numbers, and the encoder's training when its time has come."""
-        torch.manual_seed(self.seed + 1_000_003 * self.current_epoch + 7919 * self.global_rank)
+        """Start the encoder's training when its time has come."""
         self._tune(self.current_epoch)
+
+    def on_train_batch_start(self, batch: CaptionBatch, batch_index: int) -> None:
+        """Start this step's random numbers, which do not depend on what was drawn before."""
+        torch.manual_seed(seed_of(self.seed, self.global_step, self.global_rank))
 
     def _tune(self, epoch: int) -> None:
         tuned = self.finetuning is not None and epoch >= self.finetuning.from_epoch
@@ -159,9 +163,7 @@ class Captioner(pl.LightningModule):
         groups: list[dict[str, Any]] = [{"params": list(self.decoder.parameters())}]
         if self.finetuning is not None:
             rate = self.finetuning.learning_rate
-            groups.append(
-                {"params": list(self.encoder.parameters()), **({} if rate is None else {"lr": rate})}
-            )
+            groups.append({"params": list(self.encoder.parameters()), **({} if rate is None else {"lr": rate})})
         optimizer = self.optimizer(groups)
         if self.schedule is None:
             return optimizer
@@ -214,13 +216,9 @@ class Captioner(pl.LightningModule):
     # ---- use ------------------------------------------------------------------------------------------------
 
     @overload
-    def caption(
-        self, images: ImageLike, *, search: Search | None = ..., batch_size: int = ...
-    ) -> Caption: ...
+    def caption(self, images: ImageLike, *, search: Search | None = ..., batch_size: int = ...) -> Caption: ...
     @overload
-    def caption(
-        self, images: ImageList, *, search: Search | None = ..., batch_size: int = ...
-    ) -> list[Caption]: ...
+    def caption(self, images: ImageList, *, search: Search | None = ..., batch_size: int = ...) -> list[Caption]: ...
     @torch.inference_mode()
     def caption(
         self, images: ImageLike | ImageList, *, search: Search | None = None, batch_size: int = 32

@@ -63,7 +63,7 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """exp of the loss: per token, end word counted, base e."""
+        """Exp of the loss: per token, end word counted, base e."""
         return math.exp(self.loss)
 
     @property

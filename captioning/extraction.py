@@ -3,39 +3,69 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from PIL.Image import Image
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from captioning.data.example import CaptionedImage
 from captioning.data.feature_store import FeatureWriter
 from captioning.data.images import load_image
+from captioning.encoders.encoder import Encoder
+from captioning.encoders.transform import ImageTransform
 
 log = logging.getLogger(__name__)
 
 
-class _Pictures(Dataset[Tensor]):
-    def __init__(self, paths: list[Path], transform: "Callable[[Image], Tensor]") -> None:
-        self.paths, self.transform = paths, transform
+class Pictures(Dataset[Tensor]):
+    """The pictures of a split, as an encoder takes them."""
+
+    def __init__(self, images: Sequence[CaptionedImage], transform: ImageTransform) -> None:
+        self.images, self.transform = images, transform
 
     def __len__(self) -> int:
-        return len(self.paths)
+        """Number of pictures."""
+        return len(self.images)
 
     def __getitem__(self, row: int) -> Tensor:
-        return self.transform(load_image(self.paths[row]))
+        """The picture in a row, (C, H, W)."""
+        return self.transform(load_image(self.images[row].path))
 
 
 def extract(config: DictConfig) -> None:
-    """Encode every picture of `config.splits` that is not in the store yet."""
+    """Encode every picture of `config.splits` that is not in its store yet."""
     data, encoder = instantiate(config.data), instantiate(config.encoder)
     device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     encoder.set_trainable(0)
-    encoder.eval().to(device)
+    identity = encoder.identity()
+    encoder = encoder.to(device, memory_format=torch.channels_last)
     for split in config.splits:
+        folder = Path(config.features) / split
         images = data.images(split)
-        print(images[:0])
+        with FeatureWriter(folder, identity, [image.image_id for image in images], dtype=config.dtype) as writer:
+            left = images[writer.rows_done :]
+            loader = DataLoader(
+                Pictures(left, encoder.transform), config.batch_size, num_workers=config.data.num_workers
+            )
+            encode_split(split, encoder, loader, writer, device)
+        log.info("%s: features of %d images", folder, len(images))
+
+
+@torch.inference_mode()
+def encode_split(
+    split: str, encoder: Encoder, loader: DataLoader[Tensor], writer: FeatureWriter, device: torch.device
+) -> None:
+    """Encode what `loader` yields into `writer`, with a progress bar."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        done = writer.rows_done
+        task = progress.add_task(f"encoding {split}", total=done + len(writer.remaining), completed=done)
+        for pictures in loader:
+            pictures = pictures.to(device, memory_format=torch.channels_last, non_blocking=True)
+            writer.write(encoder(pictures))
+            progress.update(task, completed=writer.rows_done)

@@ -90,9 +90,14 @@ def build_trainer(config: DictConfig) -> pl.Trainer:
 
 
 def quieten_lightning() -> None:
-    """Keep Lightning's warnings and errors, not its advertisements and its own use of what torch deprecates."""
+    """Keep Lightning's warnings and errors, not its advertisements nor what it cannot know is meant so."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    for harmless in (
+        ".*treespec, LeafSpec.*",  # its own use of what torch deprecates
+        ".*in eval mode at the start of training.*",  # a frozen encoder is
+        ".*does not have many workers.*",  # cached features are read fastest in this process
+    ):
+        warnings.filterwarnings("ignore", message=harmless)
 
 
 def fit_standardise(captioner: Captioner, data: CaptionDataModule, *, most: int = 6000) -> None:

@@ -13,93 +13,36 @@ import pkgutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
-if TYPE_CHECKING:
-    from captioning.data.batch import CaptionBatch
-    from captioning.decoders import Decoder
-    from captioning.encoders.features import ImageFeatures
-    from captioning.text import SpecialTokens, Tokenizer
+from captioning.data.batch import CaptionBatch, collate
+from captioning.decoders import Decoder
+from captioning.encoders.features import ImageFeatures
+from captioning.text import SpecialTokens, Tokenizer, train_words
 
 PRIMES = (17, 19, 23, 29, 31, 37, 41, 43)
-"""Widths of a model under test, none of them a size of the fixtures."""
+"""Widths of a model under test; none is a size of the fixtures."""
 
 
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of real data and weights; tests that use it are marked `shared`."""
-    folder = Path(os.environ.get("CAPTIONING_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-    if not (folder / "data").is_dir():
-        pytest.skip(f"no real data: {folder}/data does not exist (set CAPTIONING_SHARED to its folder)")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def tokenizer() -> Tokenizer:
-    """Seven words and the four special tokens."""
-    from captioning.text import train_words
-
-    return train_words(["a dog runs on a field", "a cat sleeps"], min_count=1)
-
-
-@pytest.fixture(scope="session")
-def special(tokenizer: Tokenizer) -> SpecialTokens:
-    """The ids of the four special tokens."""
-    return tokenizer.special
-
-
-@pytest.fixture
-def features() -> ImageFeatures:
-    """Features of I = 3 images; the last one has one real place, the others two."""
-    import torch
-
-    from captioning.encoders.features import ImageFeatures
-
-    random = torch.Generator().manual_seed(1)
-    return ImageFeatures(
-        pooled=torch.randn(3, 13, generator=random),
-        grid=torch.randn(3, 2, 13, generator=random),
-        mask=torch.tensor([[True, True], [True, True], [True, False]]),
-    )
-
-
-@pytest.fixture
-def batch(features: ImageFeatures) -> CaptionBatch:
-    """N = 5 captions of 7, 4, 3, 2 and 1 tokens; the longest one was clipped, the shortest one is empty."""
-    from captioning.data.batch import collate
-
-    captions = [[[1, 4, 8, 2], [1, 5, 2]], [[1, 2]], [[1, 4, 9, 10, 4, 5, 6, 7], [1, 6, 3, 7, 2]]]
-    return collate(("x", "y", "z"), captions, pad=0, features=features)
-
-
-@pytest.fixture
-def decoder(request: pytest.FixtureRequest) -> Decoder[Any]:
-    """Each decoder of the package in turn, in eval mode; every weight is large enough to matter."""
-    import torch
-
-    torch.manual_seed(0)
-    decoder = request.param().eval()
-    for weight in decoder.parameters():
-        torch.nn.init.uniform_(weight, -0.7, 0.7)
-    return decoder
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes `decoder` or `recurrent` once for each of the package's classes."""
-    for name, every in (("decoder", every_decoder), ("recurrent", every_recurrent)):
-        if name in metafunc.fixturenames:
-            made = every()
-            metafunc.parametrize(name, made.values(), ids=made.keys(), indirect=name == "decoder")
+def classes(package: str) -> dict[str, type]:
+    """The public classes that are defined in the files of a package."""
+    files = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
+    return {
+        name: cls
+        for file in files
+        for name, cls in inspect.getmembers(importlib.import_module(file.name), inspect.isclass)
+        if cls.__module__ == file.name and not name.startswith("_")
+    }
 
 
 def every_recurrent() -> dict[str, Callable[[int, int], Any]]:
     """Builders of each class in `captioning.recurrent`, (input_size, hidden_size) -> layer, and of stacks."""
-    from torch import nn
-
     builders: dict[str, Callable[[int, int], Any]] = {}
-    for name, cls in _classes("captioning.recurrent").items():
+    for name, cls in classes("captioning.recurrent").items():
         if issubclass(cls, nn.Module):
             builders[name] = cls
             if "num_layers" in inspect.signature(cls).parameters:
@@ -114,8 +57,8 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
     those with a default of True or False, and `recurrent` is a layer's builder.
     """
     builders: dict[str, Callable[[], Decoder[Any]]] = {}
-    for name, cls in _classes("captioning.decoders").items():
-        if not hasattr(cls, "start") or inspect.isabstract(cls):
+    for name, cls in classes("captioning.decoders").items():
+        if not issubclass(cls, Decoder) or inspect.isabstract(cls):
             continue
         arguments = inspect.signature(cls).parameters
         widths = [key for key in arguments if key.endswith("_size")]
@@ -125,18 +68,65 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
         for layer, recurrent in layers.items():
             part = {"recurrent": recurrent} if recurrent else {}
             for label, flags in (("", {}), ("flipped", flipped)) if flipped else (("", {}),):
-                builders["-".join(filter(None, (name, layer, label)))] = partial(
-                    cls, **sizes, **part, **flags
-                )
+                builders["-".join(filter(None, (name, layer, label)))] = partial(cls, **sizes, **part, **flags)
     return builders
 
 
-def _classes(package: str) -> dict[str, type]:
-    """The public classes that are defined in the files of a package."""
-    files = pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}.")
-    return {
-        name: cls
-        for file in files
-        for name, cls in inspect.getmembers(importlib.import_module(file.name), inspect.isclass)
-        if cls.__module__ == file.name and not name.startswith("_")
-    }
+def build_loud(builder: Callable[[], nn.Module]) -> nn.Module:
+    """A model in eval mode in which every weight is large enough to matter; the same at each call."""
+    torch.manual_seed(0)
+    model = builder().eval()
+    for weight in model.parameters():
+        nn.init.uniform_(weight, -0.7, 0.7)
+    return model
+
+
+@pytest.fixture(params=every_recurrent().values(), ids=every_recurrent())
+def recurrent(request: pytest.FixtureRequest) -> Any:
+    """Each recurrent layer of the package in turn, E = 17, D = 19."""
+    return build_loud(lambda: request.param(17, 19))
+
+
+@pytest.fixture(params=every_decoder().values(), ids=every_decoder())
+def decoder(request: pytest.FixtureRequest) -> Any:
+    """Each decoder of the package in turn."""
+    return build_loud(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and weights; tests that use it are marked `shared`."""
+    folder = Path(os.environ.get("CAPTIONING_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no real data: {folder}/data does not exist (set CAPTIONING_SHARED to its folder)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """Seven words and the four special tokens."""
+    return train_words(["a dog runs on a field", "a cat sleeps"], min_count=1)
+
+
+@pytest.fixture(scope="session")
+def special(tokenizer: Tokenizer) -> SpecialTokens:
+    """The ids of the four special tokens."""
+    return tokenizer.special
+
+
+@pytest.fixture
+def features() -> ImageFeatures:
+    """Features of I = 3 images; the last one has one real place, the others two."""
+    random = torch.Generator().manual_seed(1)
+    return ImageFeatures(
+        pooled=torch.randn(3, 13, generator=random),
+        grid=torch.randn(3, 2, 13, generator=random),
+        mask=torch.tensor([[True, True], [True, True], [True, False]]),
+    )
+
+
+@pytest.fixture
+def batch(features: ImageFeatures) -> CaptionBatch:
+    """N = 5 captions of 7, 4, 3, 2 and 1 tokens; the longest one was clipped, the shortest one is empty."""
+    captions = [[[1, 4, 8, 2], [1, 5, 2]], [[1, 2]], [[1, 4, 9, 10, 4, 5, 6, 7], [1, 6, 3, 7, 2]]]
+    return collate(("x", "y", "z"), captions, pad=0, features=features)

@@ -56,7 +56,7 @@ def run(command: str, task: Task, arguments: Sequence[str]) -> int:
             failed.append(HydraConfig.get().job.num)
             text = str(error) if isinstance(error, InputError) else traceback.format_exc()
             (output / "error.txt").write_text(text, encoding="utf-8")
-            log.error("run %s failed: %s", output.name, text)  # noqa: TRY400 - the text holds the traceback
+            log.error("run %s failed: %s", output.name, text)
 
     sys.argv = [f"captioning {command}", *arguments]
     hydra.main(version_base="1.3", config_path=str(folder), config_name=command)(_user_errors(command, job))()

@@ -33,9 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         experiments = sorted((folder / "experiment").rglob("*.yaml"))
         names = [str(path.relative_to(folder / "experiment").with_suffix("")) for path in experiments]
         groups = sorted(path.name for path in folder.iterdir() if path.is_dir())
-        print(
-            HELP.format(experiments="".join(f"  {name}\n" for name in names), groups=", ".join(groups)), end=""
-        )
+        print(HELP.format(experiments="".join(f"  {name}\n" for name in names), groups=", ".join(groups)), end="")
         return 0
     from captioning.training import train
 

@@ -54,9 +54,7 @@ class CaptionBatch:
         tokens, image_index = move(self.tokens), move(self.image_index)
         assert tokens is not None and image_index is not None
         features = None if self.features is None else self.features.to(device, non_blocking=non_blocking)
-        return replace(
-            self, images=move(self.images), features=features, tokens=tokens, image_index=image_index
-        )
+        return replace(self, images=move(self.images), features=features, tokens=tokens, image_index=image_index)
 
 
 def collate(

@@ -81,18 +81,17 @@ def read_coco(
             captions, or the two files are of different images; the message gives ids.
     """
     captions_json, images_root = Path(captions_json), Path(images_root)
-    captions = _index(captions_json, images={"file_name": str}, annotations={"caption": str})
+    captions = _index(
+        captions_json,
+        {"images": {"file_name": str}, "annotations": {"image_id": int, "caption": str}},
+    )
     _check_captions(captions, captions_json)
     paths = {image_id: images_root / image["file_name"] for image_id, image in captions.imgs.items()}
     if check_files:
         if not images_root.is_dir():
-            raise InputError(
-                f"{images_root}: no such folder of pictures; {_how_to_get(f'{images_root.name}.zip')}"
-            )
+            raise InputError(f"{images_root}: no such folder of pictures; {_how_to_get(f'{images_root.name}.zip')}")
         require_files(list(paths.values()), captions_json)
-    objects = (
-        {} if instances_json is None else _read_objects(Path(instances_json), captions_json, list(paths))
-    )
+    objects = {} if instances_json is None else _read_objects(Path(instances_json), captions_json, list(paths))
     return [
         CaptionedImage(
             image_id,
@@ -169,20 +168,16 @@ def _kind(record: Record, key: str) -> str:
     return f"type {type(record[key]).__name__}" if key in record else "none"
 
 
-def _index(file: Path, images: Mapping[str, type], annotations: Mapping[str, type]) -> COCO:
-    """Check a COCO file's form, and index it by pycocotools."""
+def _index(file: Path, lists: Mapping[str, Mapping[str, type]]) -> COCO:
+    """Read the named lists of a COCO file, check their fields and ids, and index them by pycocotools."""
     data = read_json(file, drop=("segmentation",))  # nine tenths of an instances file
     data.setdefault("annotations", [])
-    for key, fields in (
-        ("images", {"id": int, **images}),
-        ("annotations", {"id": int, "image_id": int, **annotations}),
-    ):
-        ids = [record["id"] for record in records(data, key, fields, str(file))]
-        if len(set(ids)) < len(ids):
-            doubled = [i for i, count in Counter(ids).items() if count > 1]
-            raise InputError(f"{file}: {key} with the same id: {_some(doubled)}; ids must be unique")
     coco = COCO()
-    coco.dataset = data
+    coco.dataset = {key: records(data, key, {"id": int, **fields}, str(file)) for key, fields in lists.items()}
+    for key, found in coco.dataset.items():
+        doubled = [i for i, count in Counter(record["id"] for record in found).items() if count > 1]
+        if doubled:
+            raise InputError(f"{file}: {key} with the same id: {_some(doubled)}; ids must be unique")
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         coco.createIndex()
     return coco
@@ -191,24 +186,25 @@ def _index(file: Path, images: Mapping[str, type], annotations: Mapping[str, typ
 def _check_captions(captions: COCO, file: Path) -> None:
     unknown = [image_id for image_id in captions.imgToAnns if image_id not in captions.imgs]
     if unknown:
-        raise InputError(
-            f"{file}: captions of images that are not in it: {_some(unknown)}; get the file anew"
-        )
+        raise InputError(f"{file}: captions of images that are not in it: {_some(unknown)}; get the file anew")
     empty = [a["image_id"] for a in captions.anns.values() if not a["caption"].strip()]
     if empty:
         raise InputError(f"{file}: empty captions of images {_some(empty)}; remove these captions")
     bare = [image_id for image_id in captions.imgs if image_id not in captions.imgToAnns]
     if bare and captions.anns:
-        raise InputError(
-            f"{file}: of {len(captions.imgs):,} images some have no caption: {_some(bare)}; remove them"
-        )
+        raise InputError(f"{file}: of {len(captions.imgs):,} images some have no caption: {_some(bare)}; remove them")
     if bare:
         log.info("%s: no annotations: %d images without captions", file, len(bare))
 
 
 def _read_objects(file: Path, captions_json: Path, image_ids: list[int]) -> dict[int, list[SceneObject]]:
     instances = _index(
-        file, images={"width": int, "height": int}, annotations={"category_id": int, "bbox": list}
+        file,
+        {
+            "images": {"width": int, "height": int},
+            "annotations": {"image_id": int, "category_id": int, "bbox": list},
+            "categories": {"name": str},
+        },
     )
     missing = [image_id for image_id in image_ids if image_id not in instances.imgs]
     if missing:
@@ -216,10 +212,7 @@ def _read_objects(file: Path, captions_json: Path, image_ids: list[int]) -> dict
             f"{file}: of the {len(image_ids):,} images of {captions_json} it lacks {_some(missing)}; "
             "give the instances file of the same split and year"
         )
-    names = {
-        category["id"]: category["name"]
-        for category in records(instances.dataset, "categories", {"id": int, "name": str}, str(file))
-    }
+    names = {category_id: category["name"] for category_id, category in instances.cats.items()}
     annotations = [a for image_id in image_ids for a in instances.imgToAnns.get(image_id, ())]
     unknown = sorted({a["category_id"] for a in annotations} - names.keys())
     if unknown:
@@ -235,9 +228,7 @@ def _read_objects(file: Path, captions_json: Path, image_ids: list[int]) -> dict
 
 def _as_fractions(file: Path, annotations: list[Record], images: dict[int, Record]) -> list[list[float]]:
     """Boxes in pixels (left, top, width, height) as fractions of the picture, clipped to it."""
-    wrong = [
-        a["id"] for a in annotations if len(a["bbox"]) != 4 or not {*map(type, a["bbox"])} <= {int, float}
-    ]
+    wrong = [a["id"] for a in annotations if len(a["bbox"]) != 4 or not {*map(type, a["bbox"])} <= {int, float}]
     if wrong:
         raise InputError(f"{file}: 'bbox' is not four numbers in annotations {_some(wrong)}")
     boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
@@ -262,6 +253,4 @@ def _some(ids: Sequence[int]) -> str:
 
 
 def _how_to_get(archive: str) -> str:
-    return (
-        f"download {archive} from https://cocodataset.org/#download and unpack it into the data set's folder"
-    )
+    return f"download {archive} from https://cocodataset.org/#download and unpack it into the data set's folder"

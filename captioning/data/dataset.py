@@ -14,6 +14,7 @@ from captioning.data.encoded import EncodedCaptions
 from captioning.data.example import CaptionedImage
 from captioning.data.feature_store import FeatureStore
 from captioning.data.images import load_image
+from captioning.data.sampler import Rows
 
 
 class CaptionDataset(Dataset[CaptionBatch]):
@@ -46,5 +47,8 @@ class CaptionDataset(Dataset[CaptionBatch]):
         captions = [self.captions[row] for row in rows]
         if isinstance(self.source, FeatureStore):
             return collate(ids, captions, pad=self.pad, features=self.source.features(ids))
-        pictures = torch.stack([self.source(load_image(self.images[row].path)) for row in rows])
+        with torch.random.fork_rng(devices=()):
+            # An augmented picture depends on its epoch and batch alone: not on workers, nor on a resumed run.
+            torch.manual_seed(rows.seed if isinstance(rows, Rows) else 0)
+            pictures = torch.stack([self.source(load_image(self.images[row].path)) for row in rows])
         return collate(ids, captions, pad=self.pad, images=pictures)

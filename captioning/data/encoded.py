@@ -49,9 +49,7 @@ class EncodedCaptions:
         self._ids = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=sizes.sum())
         self._captions = np.cumsum([0, *sizes])  # where each caption starts in _ids
         self._images = np.cumsum([0, *(len(image.captions) for image in images)])
-        self.lengths = np.array(
-            [sizes[a:b].max(initial=0) for a, b in pairwise(self._images)], dtype=np.int64
-        )
+        self.lengths = np.array([sizes[a:b].max(initial=0) for a, b in pairwise(self._images)], dtype=np.int64)
 
     def __getitem__(self, image: int) -> list[list[int]]:
         """Each caption of the image in this row."""

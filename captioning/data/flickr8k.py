@@ -106,8 +106,7 @@ def _read_token_file(file: Path) -> dict[str, tuple[str, ...]]:
         match = _TOKEN_LINE.fullmatch(line)
         if match is None:
             raise InputError(
-                f"{file}:{line_number}: expected 'name.jpg#number<TAB>caption', found {line[:80]!r}; "
-                "mend this line"
+                f"{file}:{line_number}: expected 'name.jpg#number<TAB>caption', found {line[:80]!r}; mend this line"
             )
         name, number, caption = match[1], int(match[2]), match[3]
         of_image = numbered.setdefault(name, {})
@@ -123,9 +122,7 @@ def _read_mirror_file(file: Path) -> dict[str, tuple[str, ...]]:
     try:
         header = next(rows, [])
         if header != ["image", "caption"]:
-            raise InputError(
-                f"{file}:1: expected the header 'image,caption', found {','.join(header)[:80]!r}"
-            )
+            raise InputError(f"{file}:1: expected the header 'image,caption', found {','.join(header)[:80]!r}")
         for row in rows:
             if len(row) == 2:
                 captions.setdefault(row[0], []).append(row[1])
@@ -178,16 +175,12 @@ def _read_list(file: Path, captions_file: Path, captions: dict[str, tuple[str, .
     return list(line_of)
 
 
-def _made_split(
-    split: str, captions_file: Path, captions: dict[str, tuple[str, ...]], seed: int
-) -> list[str]:
+def _made_split(split: str, captions_file: Path, captions: dict[str, tuple[str, ...]], seed: int) -> list[str]:
     # Not by which files exist, so that a split is the same where there are no pictures.
     names = [name for name in captions if name.lower().endswith(".jpg")]
     eighth = len(names) // 8
     if eighth == 0:
-        raise InputError(
-            f"{captions_file}: {len(names)} images, expected 8 at least to make splits 6 : 1 : 1"
-        )
+        raise InputError(f"{captions_file}: {len(names)} images, expected 8 at least to make splits 6 : 1 : 1")
     # Sorted by hash: unlike a generator's shuffle, the same in every version of every library.
     names.sort(key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     parts = {"val": names[:eighth], "test": names[eighth : 2 * eighth], "train": names[2 * eighth :]}

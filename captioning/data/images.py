@@ -22,8 +22,8 @@ IMAGE_SUFFIXES = frozenset(
     [".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
 )
 
-# By EXIF orientation. ImageOps.exif_transpose does the same, but then rewrites the whole EXIF block, and fails
-# on photographs with any odd tag in it.
+# By EXIF orientation. ImageOps.exif_transpose does the same, but then rewrites the whole EXIF block, which
+# fails on photographs with any odd tag in it.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -191,9 +191,7 @@ def _decoding(name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such file, expected an image") from error
     except UnidentifiedImageError as error:
-        raise InputError(
-            f"{name}: not an image, or a damaged one{_what_it_is(name)}; give a JPEG, PNG ..."
-        ) from error
+        raise InputError(f"{name}: not an image, or a damaged one{_what_it_is(name)}; give a JPEG, PNG ...") from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{name}: {error}; make the image smaller") from error
     except Exception as error:  # decoders raise anything on damaged bytes: SyntaxError, struct.error, ...

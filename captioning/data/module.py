@@ -125,9 +125,7 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[CaptionBatch]:
         """Batches of the training split, bucketed by length, in another order every epoch."""
         dataset = self._dataset("train", training=True)
-        sampler = BucketSampler(
-            dataset.captions.lengths, self.batch_size, seed=self.seed, **self._processes()
-        )
+        sampler = BucketSampler(dataset.captions.lengths, self.batch_size, seed=self.seed, **self._processes())
         return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[CaptionBatch]:

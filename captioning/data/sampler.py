@@ -14,6 +14,17 @@ from captioning.errors import InputError
 log = logging.getLogger(__name__)
 
 
+def seed_of(*keys: int) -> int:
+    """A seed that depends on all of `keys`, each at least 0."""
+    return int(np.random.SeedSequence(keys).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+class Rows(list[int]):
+    """The rows of a batch, and the seed of whatever is random in making it."""
+
+    seed: int = 0
+
+
 class BucketSampler(Sampler[list[int]]):
     """Batches of images whose captions are about equally long, in another order every epoch.
 
@@ -70,7 +81,9 @@ class BucketSampler(Sampler[list[int]]):
         batches = _cut(order, self.batch_size)
         shuffled = random.permutation(len(batches))
         for n in range(self.rank, len(self) * self.world_size, self.world_size):
-            yield batches[shuffled[n % len(batches)]].tolist()
+            rows = Rows(batches[shuffled[n % len(batches)]].tolist())
+            rows.seed = seed_of(self.seed, self.epoch, n)
+            yield rows
 
 
 class InOrderSampler(Sampler[list[int]]):

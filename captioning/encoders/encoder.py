@@ -47,16 +47,22 @@ class Encoder(nn.Module, ABC):
         """
 
     def stages(self) -> list[nn.Module]:
-        """The network's parts with parameters, from input to output, none of them most of it.
+        """The network's parts with parameters, from input to output.
 
-        A part that holds more than half of all parameters is opened into its own parts until none does or it
-        has none. Parameters that are no part's, such as a transformer's position embedding, belong to no
-        stage.
+        A part that holds more than half of all parameters is opened into its own parts, until none does or it
+        has none. A normalisation goes with the part before it. Parameters that are no part's, such as a
+        transformer's position embedding, belong to no stage.
         """
-        stages, limit = _parts(self), _num_parameters(self) / 2
-        while large := next((s for s in stages if _num_parameters(s) > limit and _parts(s)), None):
-            at = stages.index(large)
-            stages[at : at + 1] = _parts(large)
+        parts, limit = _parts(self), _num_parameters(self) / 2
+        while large := next((p for p in parts if _num_parameters(p) > limit and _parts(p)), None):
+            at = parts.index(large)
+            parts[at : at + 1] = _parts(large)
+        stages: list[nn.Module] = []
+        for part in parts:
+            if stages and all(p.ndim < 2 for p in part.parameters()):
+                stages[-1] = nn.ModuleList([stages[-1], part])
+            else:
+                stages.append(part)
         return stages
 
     def set_trainable(self, num_stages: int | None) -> Self:

@@ -50,9 +50,7 @@ class SmallCNN(Encoder):
         transform = ImageTransform(size=(size[0], size[1]), mean=half, std=half, mode="squash")
         super().__init__("small_cnn", grid=grid, transform=transform)
         if not channels or any(c < GROUPS or c % GROUPS for c in channels):
-            raise InputError(
-                f"small_cnn: channels={list(channels)}, expected multiples of {GROUPS}, at least one"
-            )
+            raise InputError(f"small_cnn: channels={list(channels)}, expected multiples of {GROUPS}, at least one")
         self.feature_size = feature_size
         widths = [3 + 2, *channels]
         self.blocks = nn.Sequential(*(_block(*pair) for pair in pairwise(widths)))

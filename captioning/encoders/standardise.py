@@ -54,9 +54,7 @@ class Standardise(nn.Module):
         for features in batches:
             pooled.update(features.pooled)
             if features.grid is not None:
-                grid.update(
-                    features.grid.flatten(0, 1) if features.mask is None else features.grid[features.mask]
-                )
+                grid.update(features.grid.flatten(0, 1) if features.mask is None else features.grid[features.mask])
         if not pooled.count:
             raise InputError("no features to standardise by: expected the training split's, found no image")
         self.mean.copy_(pooled.mean)
@@ -81,7 +79,7 @@ class _Moments:
         if not rows.isfinite().all():
             raise InputError(
                 f"features to standardise by: {int((~rows.isfinite()).any(1).sum())} of {len(rows)} rows "
-                "of a batch hold values that are not finite; look at the encoder's weights or its feature store"
+                "of a batch hold values that are not finite; check the encoder's weights or its feature store"
             )
         count = self.count + len(rows)
         mean = rows.mean(0)

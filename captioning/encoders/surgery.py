@@ -36,9 +36,7 @@ def record_calls(network: nn.Module, run: Callable[[], Any]) -> tuple[list[Call]
     def recorder(name: str) -> Callable[[nn.Module, Any, Any], None]:
         return lambda module, _, output: calls.append(Call(name, module, output))
 
-    handles = [
-        module.register_forward_hook(recorder(name)) for name, module in network.named_modules() if name
-    ]
+    handles = [module.register_forward_hook(recorder(name)) for name, module in network.named_modules() if name]
     network.eval()
     try:
         with torch.no_grad():

@@ -81,9 +81,7 @@ class TimmEncoder(Encoder):
         """Lay out (I, F, H, W), (I, H, W, F) or tokens (I, S, F) as (I, R, F)."""
         if not isinstance(features, Tensor) or features.ndim not in (3, 4) or features.shape[1] == 1:
             found = list(features.shape) if isinstance(features, Tensor) else f"{len(features)} tensors"
-            raise InputError(
-                f"{self.model_name} has no grid (its features are {found}); use encoder.grid=false"
-            )
+            raise InputError(f"{self.model_name} has no grid (its features are {found}); use encoder.grid=false")
         if features.ndim == 4:
             channels_last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"
             return features.flatten(1, 2) if channels_last else to_grid(features)

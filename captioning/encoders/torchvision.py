@@ -46,9 +46,7 @@ class TorchvisionEncoder(Encoder):
     def __init__(self, model: str, weights: str | None, *, grid: bool = False, mode: str = "crop") -> None:
         known = torchvision.models.list_models(module=torchvision.models)
         if model not in known:
-            raise InputError(
-                f"torchvision has no classification model {model!r}; near: {similar(model, known)}"
-            )
+            raise InputError(f"torchvision has no classification model {model!r}; near: {similar(model, known)}")
         published: Mapping[str, WeightsEnum] = get_model_weights(model).__members__
         preset = published.get(weights or "DEFAULT", published["DEFAULT"])
         super().__init__(model, grid=grid, transform=_transform(preset, mode))
@@ -60,14 +58,15 @@ class TorchvisionEncoder(Encoder):
 
     def _take_out_heads(self) -> None:
         calls, _ = self._run()
+        network: Any = self.network
         # What only training calls is an auxiliary classifier.
-        for name, _ in list(self.network.named_children()):
+        for name, _ in list(network.named_children()):
             if not any(call.name == name or call.name.startswith(f"{name}.") for call in calls):
-                setattr(self.network, name, None)
-        if hasattr(self.network, "aux_logits"):
-            setattr(self.network, "aux_logits", False)
+                setattr(network, name, None)
+        if hasattr(network, "aux_logits"):
+            network.aux_logits = False
         last = [call for call in calls if isinstance(call.module, (nn.Linear, nn.Conv2d))][-1]
-        remove_layers(self.network, [last])
+        remove_layers(network, [last])
 
     def _find_features(self) -> None:
         calls, pooled = self._run()
@@ -117,9 +116,8 @@ def _classifier(model: str, default: WeightsEnum) -> nn.Module:
         warnings.filterwarnings("ignore", "The default weight initialization of", FutureWarning)
         network = get_model(model, **build)
         crop = default.transforms().crop_size[0]
-        if (
-            getattr(network, "image_size", crop) != crop
-        ):  # a ViT has one size, and the builder's is not always it
+        # A ViT takes one size of picture, and the builder's is not always that of the weights.
+        if getattr(network, "image_size", crop) != crop:
             network = get_model(model, **build, image_size=crop)
     if hasattr(network, "transform_input"):
         # These networks were published for other means; with this they take torchvision's.

@@ -106,8 +106,7 @@ class ImageTransform:
         saturation: float = 0.2,
         hue: float = 0.0,
     ) -> Callable[[Image], Tensor]:
-        """Make the random variant that training pictures may go through, with the same size and
-        normalisation.
+        """Make the random variant that training pictures may go through, of the same size and scale.
 
         Its defaults keep what captions speak of: most of the picture, its sides, its colours.
 

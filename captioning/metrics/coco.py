@@ -103,11 +103,7 @@ class CocoScorer:
         _warn_of_empty("caption", candidates)
         texts = [caption for (caption,) in candidates.values()]
         with ThreadPoolExecutor(max_workers=1) as pool:  # METEOR counts in Java while the others do so here
-            meteor = (
-                pool.submit(self._meteor.score, texts, list(self._references.values()))
-                if self._meteor
-                else None
-            )
+            meteor = pool.submit(self._meteor.score, texts, list(self._references.values())) if self._meteor else None
             columns = self._score_in_python(candidates)
             if meteor is not None:
                 columns["METEOR"] = meteor.result()
@@ -135,16 +131,12 @@ class CocoScorer:
             "max_references": max(counts),
         }
 
-    def _score_in_python(
-        self, candidates: dict[int | str, list[str]]
-    ) -> dict[str, tuple[float, Sequence[float]]]:
+    def _score_in_python(self, candidates: dict[int | str, list[str]]) -> dict[str, tuple[float, Sequence[float]]]:
         """Score with all but METEOR: by name, the corpus and each image in the references' order."""
         columns = {}
         if "BLEU-1" in self._names:
             corpus, per_image = Bleu(4).compute_score(self._references, candidates, verbose=0)
-            columns = {
-                f"BLEU-{n}": column for n, column in enumerate(zip(corpus, per_image, strict=True), start=1)
-            }
+            columns = {f"BLEU-{n}": column for n, column in enumerate(zip(corpus, per_image, strict=True), start=1)}
         if "ROUGE-L" in self._names:
             columns["ROUGE-L"] = Rouge().compute_score(self._references, candidates)
         if "CIDEr" in self._names:
@@ -177,9 +169,7 @@ def _check_references(references: Mapping[int | str, Sequence[str]]) -> None:
         for image_id, group in references.items()
         if isinstance(group, str) or not all(isinstance(reference, str) for reference in group)
     ]:
-        raise InputError(
-            f"expected a list of strings as the references of each image; not so for {_listed(wrong)}"
-        )
+        raise InputError(f"expected a list of strings as the references of each image; not so for {_listed(wrong)}")
 
 
 def _warn_of_empty(what: str, tokenized: dict[int | str, list[str]]) -> None:

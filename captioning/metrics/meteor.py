@@ -53,9 +53,7 @@ class Meteor:
         """End the Java process; a second call does nothing."""
         self._stop()
 
-    def score(
-        self, candidates: Sequence[str], references: Sequence[Sequence[str]]
-    ) -> tuple[float, list[float]]:
+    def score(self, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[float, list[float]]:
         """Score each candidate against its references.
 
         Args:
@@ -109,7 +107,7 @@ class Meteor:
         if "Exception" in messages:  # a damaged paraphrase file: METEOR goes on without the rest of it
             raise InputError(
                 "METEOR reported an error, so its scores cannot be trusted; if pycocoevalcap's files are "
-                f"damaged, install it again. Java said: {messages[-1000:]}"
+                f"damaged, install it again. Java said: {messages[:1000]}"
             )
         *scores, corpus = map(float, answers)
         return corpus, scores
@@ -131,7 +129,7 @@ class Meteor:
             self._process.kill()
             raise _JavaDiedError(
                 f"METEOR's Java ended with code {self._process.wait()} before it had answered; it needs "
-                f"about 600 MB of memory. Java said: {self._read_messages()[-1000:] or 'nothing'}"
+                f"about 600 MB of memory. Java said: {self._read_messages()[:1000] or 'nothing'}"
             )
         return [answer.decode().strip() for answer in answers]
 

@@ -34,7 +34,8 @@ def tokenize(captions: Mapping[K, Sequence[str]]) -> dict[K, list[str]]:
         captions: the captions of each key, such as the references of an image.
 
     Returns:
-        for each key the tokens of its captions, joined by spaces; "" where no token is left.
+        for each key the tokens of its captions, joined by spaces; "" where no token is left. Brackets stay,
+        as "-lrb-" and so on: pycocoevalcap's list of punctuation has them in upper case.
 
     Raises:
         InputError: Java or the tokenizer's jar is missing or fails, or a caption is not valid Unicode.
@@ -47,9 +48,7 @@ def tokenize(captions: Mapping[K, Sequence[str]]) -> dict[K, list[str]]:
 def _tokenize_lines(lines: list[str]) -> list[str]:
     jar = java.file_beside(ptbtokenizer, ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
     text = _encode(lines)
-    with java.start(
-        "-cp", jar, "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"
-    ) as process:
+    with java.start("-cp", jar, "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase") as process:
         try:
             output, errors = process.communicate(text)
         except BaseException:
@@ -61,12 +60,10 @@ def _tokenize_lines(lines: list[str]) -> list[str]:
         raise InputError(
             f"expected {len(lines)} lines from the PTB tokenizer, found {len(found)} and exit code "
             f"{process.returncode}; if {jar} is damaged, install pycocoevalcap again. "
-            f"Java said: {messages[-1000:]}"
+            f"Java said: {messages[:1000]}"
         )
     if deleted := re.search(r"Untokenizable: (.*)", messages):  # it tells of the first alone
-        logger.warning(
-            "the PTB tokenizer deleted characters that it does not know, first %s", deleted[1].strip()
-        )
+        logger.warning("the PTB tokenizer deleted characters that it does not know, first %s", deleted[1].strip())
     return [_without_punctuation(line) for line in found]
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from captioning.data.batch import CaptionBatch
 from captioning.decoders.decoder import Decoder
 from captioning.encoders.features import ImageFeatures
+from captioning.errors import InputError
 
 
 def token_losses(decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
@@ -28,9 +29,16 @@ class CrossEntropy:
 
     Args:
         label_smoothing: share of the target's probability that is spread over the vocabulary.
+
+    Raises:
+        InputError: `label_smoothing` is not in 0..1.
     """
 
     label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing <= 1:
+            raise InputError(f"label_smoothing={self.label_smoothing} must be in 0..1")
 
     def __call__(self, decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
         """The loss of a batch, a scalar."""

@@ -25,9 +25,7 @@ class GRU(nn.Module):
         dropout: between layers, in training.
     """
 
-    def __init__(
-        self, input_size: int, hidden_size: int, *, num_layers: int = 1, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, input_size: int, hidden_size: int, *, num_layers: int = 1, dropout: float = 0.0) -> None:
         super().__init__()
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.dropout = dropout

@@ -54,17 +54,14 @@ class BeamSearch:
             raise InputError(f"num_best={num_best} must be in 1..beam_size={beam_size}")
         if max_length < 1 or length_normalization < 0:
             raise InputError(
-                f"max_length={max_length} must be at least 1 and "
-                f"length_normalization={length_normalization} at least 0"
+                f"max_length={max_length} must be at least 1 and length_normalization={length_normalization} at least 0"
             )
         self.beam_size, self.max_length, self.num_best = beam_size, max_length, num_best
         self.length_normalization, self.allow_unknown = length_normalization, allow_unknown
         self.processors = tuple(processors)
 
-    @torch.inference_mode()
-    def __call__(
-        self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens
-    ) -> Hypotheses:
+    @torch.no_grad()
+    def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:
         """See `Search`; n is `num_best`."""
         processors = (never(special, allow_unknown=self.allow_unknown), *self.processors)
         num_images, device = len(features), features.pooled.device
@@ -85,9 +82,7 @@ class BeamSearch:
             ranks = ranks.masked_fill(~ends, -torch.inf)[:, : self.beam_size]
             best.add(images, grown, ranks, finished=True)
 
-            scores, alive = grown.scores.masked_fill(ends, -torch.inf).topk(
-                min(self.beam_size, ends.shape[1]), dim=1
-            )
+            scores, alive = grown.scores.masked_fill(ends, -torch.inf).topk(min(self.beam_size, ends.shape[1]), dim=1)
             beams, source = grown.pick(alive, scores), source.gather(1, alive)
             if t + 1 == self.max_length:
                 best.fill(images, beams)
@@ -107,14 +102,13 @@ class BeamSearch:
         num_images, width = beams.scores.shape
         # An image's 2K best are among the 2K best of each beam, so the vocabulary is searched once.
         step_scores, words = log_probs.topk(min(2 * self.beam_size, log_probs.shape[1]), dim=1)
-        totals = beams.scores.flatten()[:, None] + step_scores
-        scores, places = totals.view(num_images, -1).topk(
-            min(2 * self.beam_size, width * words.shape[1]), dim=1
-        )
-        beam = places // words.shape[1]
+        num_words = words.shape[1]
+        candidates = num_images, width * num_words
+        totals = (beams.scores.flatten()[:, None] + step_scores).view(candidates)
+        scores, places = totals.topk(min(2 * self.beam_size, candidates[1]), dim=1)
+        beam = places // num_words
         grown = beams.pick(beam, scores).append(
-            words.view(num_images, -1).gather(1, places),
-            step_scores.reshape(num_images, -1).gather(1, places),
+            words.view(candidates).gather(1, places), step_scores.view(candidates).gather(1, places)
         )
         return grown, torch.arange(num_images, device=beam.device)[:, None] * width + beam
 
@@ -181,19 +175,17 @@ class _Best:
         n, count = self.ranks.shape[1], beams.scores.shape[1]
         places = torch.arange(n + count, device=images.device, dtype=torch.float32)
         self.ranks[images] = torch.where(self.ranks[images] > -torch.inf, -places[:n], -torch.inf)
-        self.add(
-            images, beams, torch.where(beams.scores > -torch.inf, -places[n:], -torch.inf), finished=False
-        )
+        self.add(images, beams, torch.where(beams.scores > -torch.inf, -places[n:], -torch.inf), finished=False)
 
     def hypotheses(self, steps: int) -> Hypotheses:
         """What was found after `steps` steps."""
-        empty = self.lengths == 0
+        none = self.ranks == -torch.inf
         return Hypotheses(
-            tokens=self.tokens[:, :, :steps],
-            lengths=self.lengths,
-            scores=self.token_scores.sum(2).masked_fill(empty, -torch.inf),
-            token_scores=self.token_scores[:, :, :steps],
-            finished=self.finished,
+            tokens=self.tokens[:, :, :steps].masked_fill(none[..., None], self.pad),
+            lengths=self.lengths.masked_fill(none, 0),
+            scores=self.token_scores.sum(2).masked_fill(none, -torch.inf),
+            token_scores=self.token_scores[:, :, :steps].masked_fill(none[..., None], 0.0),
+            finished=self.finished & ~none,
         )
 
 

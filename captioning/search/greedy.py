@@ -34,10 +34,8 @@ class GreedySearch:
             raise InputError(f"max_length={max_length} must be at least 1")
         self.max_length, self.allow_unknown, self.processors = max_length, allow_unknown, tuple(processors)
 
-    @torch.inference_mode()
-    def __call__(
-        self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens
-    ) -> Hypotheses:
+    @torch.no_grad()
+    def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:
         """See `Search`; n is 1."""
         processors = (never(special, allow_unknown=self.allow_unknown), *self.processors)
         state = decoder.start(features)

@@ -34,8 +34,6 @@ class Hypotheses:
 class Search(Protocol):
     """Finds captions of images."""
 
-    def __call__(
-        self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens
-    ) -> Hypotheses:
+    def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:
         """Search for each image of `features`; a decoder in eval mode gives reproducible captions."""
         ...

@@ -103,7 +103,5 @@ class Tokenizer:
         try:
             backend = tokenizers.Tokenizer.from_str(text)
         except Exception as error:  # the library raises no narrower one
-            raise InputError(
-                f"{source} is not a tokenizer file of the tokenizers library: {error}"
-            ) from error
+            raise InputError(f"{source} is not a tokenizer file of the tokenizers library: {error}") from error
         return cls(backend)

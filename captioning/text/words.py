@@ -23,10 +23,7 @@ def ptb_normalizer() -> normalizers.Normalizer:
     Flickr8k's captions and 99.8 % of COCO's. Abbreviations (`u.s.`, `st.`) lose their points here and keep
     them there; brackets go here and become words there (`-lrb-`).
     """
-    parted = [
-        normalizers.Replace(Regex(rf"(?<=[^\W_])(?={clitic}(?![^\W_]))"), " ")
-        for clitic in ("n't", *_CLITICS)
-    ]
+    parted = [normalizers.Replace(Regex(rf"(?<=[^\W_])(?={clitic}(?![^\W_]))"), " ") for clitic in ("n't", *_CLITICS)]
     return normalizers.Sequence(
         [
             normalizers.NFC(),
@@ -67,8 +64,7 @@ def train_words(captions: Iterable[str], *, min_count: int = 5) -> Tokenizer:
     num_words = len(tokenizer) - 4
     if not num_words:
         raise InputError(
-            f"no word occurs {min_count} times in the training captions; lower text.min_count, "
-            "or check data.root"
+            f"no word occurs {min_count} times in the training captions; lower text.min_count, or check data.root"
         )
     log.info("vocabulary: %d words that occur at least %d times", num_words, min_count)
     return tokenizer

@@ -53,9 +53,7 @@ def test_equals_the_papers_equations_with_gradients(features, batch):
 
 def test_scaled_tanh_maps_one_to_nearly_one():
     # LeCun's constants: 1.7159 tanh(2/3) = 1.0000 to four places.
-    assert_close(
-        scaled_tanh(torch.tensor([0.0, 1.0, -1.0])), torch.tensor([0.0, 1.0, -1.0]), rtol=0, atol=5e-5
-    )
+    assert_close(scaled_tanh(torch.tensor([0.0, 1.0, -1.0])), torch.tensor([0.0, 1.0, -1.0]), rtol=0, atol=5e-5)
     assert math.isclose(scaled_tanh(torch.tensor(100.0)).item(), 1.7159, rel_tol=1e-6)
 
 

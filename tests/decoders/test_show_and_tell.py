@@ -60,8 +60,8 @@ def test_parameter_count_of_the_paper():
 
 
 def test_parameter_count_of_im2txt():
-    # im2txt has 15,447,776: F E + V E + 4 ((E + H) H + H) + H V + V at F = 2048, V = 12,000. torch's LSTM holds
-    # each bias twice (of W x and of U h, which are only ever added), hence 4 H = 2,048 more for the same model.
+    # im2txt has 15,447,776: F E + V E + 4 ((E + H) H + H) + H V + V at F = 2048, V = 12,000. torch's LSTM
+    # holds each bias twice (of W x and of U h, which are only added): 4 H = 2,048 more for the same model.
     model = ShowAndTell(feature_size=2048, vocab_size=12_000, recurrent=LSTM, head_bias=True)
     assert count(model) - 4 * 512 == 15_447_776
 

@@ -21,72 +21,62 @@ def inputs() -> PackedSequence:
     return pack_padded_sequence(torch.randn(5, 7, 17, generator=random), torch.tensor(LENGTHS), True)
 
 
-@pytest.fixture
-def layer(recurrent):
-    """Each layer with D = 19 in turn; every weight is large enough to matter."""
-    torch.manual_seed(0)
-    layer = recurrent(17, 19).eval()
-    for weight in layer.parameters():
-        torch.nn.init.uniform_(weight, -0.7, 0.7)
-    return layer
+def random_state(recurrent, batch_size: int):
+    return tuple(torch.randn_like(s) for s in recurrent.initial(batch_size, like=torch.zeros(())))
 
 
-def random_state(layer, batch_size: int):
-    return tuple(torch.randn_like(s) for s in layer.initial(batch_size, like=torch.zeros(())))
-
-
-def test_stepping_equals_whole_sequences(recurrent, layer, inputs):
-    state = random_state(layer, 5)
-    outputs, final = layer(inputs, state)
+def test_stepping_equals_whole_sequences(recurrent, inputs):
+    state = random_state(recurrent, 5)
+    outputs, final = recurrent(inputs, state)
     for row, (x, expected) in enumerate(zip(unpack_sequence(inputs), unpack_sequence(outputs), strict=True)):
         own = tuple(s[:, row : row + 1] for s in state)
         for t in range(len(x)):
-            output, own = layer.step(x[t : t + 1], own)
+            output, own = recurrent.step(x[t : t + 1], own)
             assert_close(output[0], expected[t], rtol=0, atol=1e-5)
         assert_close(own, tuple(s[:, row : row + 1] for s in final), rtol=0, atol=1e-5)
 
 
-def test_gradients_of_stepping_equal_those_of_whole_sequences(recurrent, layer, inputs):
-    layer(inputs, layer.initial(5, like=inputs.data))[0].data.square().sum().backward()
-    whole = [weight.grad.clone() for weight in layer.parameters()]
-    layer.zero_grad()
+def test_gradients_of_stepping_equal_those_of_whole_sequences(recurrent, inputs):
+    recurrent(inputs, recurrent.initial(5, like=inputs.data))[0].data.square().sum().backward()
+    whole = [weight.grad.clone() for weight in recurrent.parameters()]
+    recurrent.zero_grad()
     for x in unpack_sequence(inputs):
-        state = layer.initial(1, like=x)
+        state = recurrent.initial(1, like=x)
         for t in range(len(x)):
-            output, state = layer.step(x[t : t + 1], state)
+            output, state = recurrent.step(x[t : t + 1], state)
             output.square().sum().backward(retain_graph=True)
-    assert_close([weight.grad for weight in layer.parameters()], whole, rtol=1e-4, atol=1e-5)
+    assert_close([weight.grad for weight in recurrent.parameters()], whole, rtol=1e-4, atol=1e-5)
 
 
-def test_a_row_does_not_depend_on_its_neighbours(recurrent, layer, inputs):
-    state = random_state(layer, 5)
-    outputs, final = layer(inputs, state)
+def test_a_row_does_not_depend_on_its_neighbours(recurrent, inputs):
+    state = random_state(recurrent, 5)
+    outputs, final = recurrent(inputs, state)
     for row, (x, expected) in enumerate(zip(unpack_sequence(inputs), unpack_sequence(outputs), strict=True)):
         alone = pack_padded_sequence(x[None], torch.tensor([len(x)]), True)
-        own, last = layer(alone, tuple(s[:, row : row + 1].contiguous() for s in state))
+        own, last = recurrent(alone, tuple(s[:, row : row + 1].contiguous() for s in state))
         assert_close(own.data, expected, rtol=0, atol=1e-5)
         assert_close(last, tuple(s[:, row : row + 1] for s in final), rtol=0, atol=1e-5)
 
 
-def test_outputs_are_packed_as_the_inputs_and_of_the_layers_sizes(recurrent, layer, inputs):
-    state = layer.initial(5, like=inputs.data)
-    outputs, final = layer(inputs, state)
+def test_outputs_are_packed_as_the_inputs_and_of_the_layers_sizes(recurrent, inputs):
+    state = recurrent.initial(5, like=inputs.data)
+    outputs, final = recurrent(inputs, state)
     assert outputs.data.shape == (sum(LENGTHS), 19)
     assert outputs.batch_sizes.equal(inputs.batch_sizes)
-    assert (layer.input_size, layer.hidden_size) == (17, 19)
-    assert {s.shape for s in (*state, *final)} == {(layer.num_layers, 5, 19)}
+    assert (recurrent.input_size, recurrent.hidden_size) == (17, 19)
+    assert {s.shape for s in (*state, *final)} == {(recurrent.num_layers, 5, 19)}
 
 
-def test_initial_state_is_zero_with_the_dtype_asked_for(recurrent, layer):
-    for s in layer.initial(3, like=torch.zeros(2, dtype=torch.float64)):
+def test_initial_state_is_zero_with_the_dtype_asked_for(recurrent):
+    for s in recurrent.initial(3, like=torch.zeros(2, dtype=torch.float64)):
         assert s.dtype == torch.float64
         assert not s.any()
 
 
-def test_a_step_takes_no_rows(recurrent, layer):
-    output, state = layer.step(torch.zeros(0, 17), layer.initial(0, like=torch.zeros(())))
+def test_a_step_may_have_no_rows(recurrent):
+    output, state = recurrent.step(torch.zeros(0, 17), recurrent.initial(0, like=torch.zeros(())))
     assert output.shape == (0, 19)
-    assert {s.shape for s in state} == {(layer.num_layers, 0, 19)}
+    assert {s.shape for s in state} == {(recurrent.num_layers, 0, 19)}
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=7))

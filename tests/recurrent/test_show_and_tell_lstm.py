@@ -62,6 +62,4 @@ def test_the_cell_is_unbounded():
 
 
 def test_parameter_count_of_the_paper():
-    assert (
-        sum(p.numel() for p in ShowAndTellLSTM(512, 512).parameters()) == 4 * (512 + 512) * 512 == 2_097_152
-    )
+    assert sum(p.numel() for p in ShowAndTellLSTM(512, 512).parameters()) == 4 * (512 + 512) * 512 == 2_097_152

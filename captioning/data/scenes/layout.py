@@ -215,8 +215,7 @@ def _inside(thing: Thing) -> bool:
 
 def _apart(first: Box, second: Box) -> bool:
     return any(
-        first[i] + first[i + 2] + MARGIN <= second[i] or second[i] + second[i + 2] + MARGIN <= first[i]
-        for i in (0, 1)
+        first[i] + first[i + 2] + MARGIN <= second[i] or second[i] + second[i + 2] + MARGIN <= first[i] for i in (0, 1)
     )
 
 

@@ -44,7 +44,8 @@ def write_scenes(
     `root` then holds `{train,val,test}2017/%012d.jpg`, `annotations/captions_*2017.json`,
     `annotations/instances_*2017.json` (boxes in pixels, no outlines; `area` is the box's) and
     `scenes.json`, the settings. It appears in one move when everything is written: an interrupted run
-    leaves no `root`. Scene i of a split is the same whatever the numbers of scenes.
+    leaves no `root`, a killed one only a hidden `.*.partial` beside it, which may be deleted. Scene i of a
+    split is the same whatever the numbers of scenes.
 
     Args:
         root: a folder that does not exist, is empty, or holds these very scenes.
@@ -110,9 +111,7 @@ def _write_all(folder: Path, settings: dict[str, int]) -> None:
     (folder / SETTINGS_FILE).write_text(json.dumps(settings) + "\n", encoding="utf-8")
 
 
-def _write_split(
-    folder: Path, split: str, count: int, settings: dict[str, int], advance: Callable[[], None]
-) -> None:
+def _write_split(folder: Path, split: str, count: int, settings: dict[str, int], advance: Callable[[], None]) -> None:
     pictures = folder / f"{split}2017"
     pictures.mkdir()
     size = settings["size"]

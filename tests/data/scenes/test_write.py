@@ -133,9 +133,7 @@ def test_an_interrupted_run_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_runs_at_once_end_with_one_data_set(
-    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_runs_at_once_end_with_one_data_set(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def another_is_faster(*arguments: object) -> None:
         monkeypatch.undo()
         write_scenes(tmp_path / "scenes", **FEW)

