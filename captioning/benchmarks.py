@@ -92,7 +92,7 @@ def _training(name: str, decoder: Decoder[Any], batch: CaptionBatch, repeat: int
         with _timed(spent, "forward"), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = objective(decoder, features, batch)
         with _timed(spent, "backward"):
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
         with _timed(spent, "optimizer"):
             optimizer.step()
             optimizer.zero_grad()

@@ -14,7 +14,6 @@ touches the network.
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -115,7 +114,7 @@ def write_bundle(
             save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, made / "model.safetensors")
             if folder.exists():
                 folder.rmdir()
-            os.replace(made, folder)
+            made.replace(folder)
     except OSError as error:
         raise InputError(f"the bundle {folder} could not be written: {error.strerror or error}") from error
     return folder

@@ -39,14 +39,15 @@ class Pictures(Dataset[Tensor]):
 
 def extract(config: DictConfig) -> None:
     """Encode every picture of `config.splits` that is not in its store yet."""
-    data, encoder = instantiate(config.data), instantiate(config.encoder)
+    data = instantiate(config.data)
+    splits = {split: data.images(split) for split in config.splits}
+    encoder: Encoder = instantiate(config.encoder)
     device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     encoder.set_trainable(0)
     identity = encoder.identity()
-    encoder = encoder.to(device, memory_format=torch.channels_last)
-    for split in config.splits:
+    encoder.to(device).to(memory_format=torch.channels_last)
+    for split, images in splits.items():
         folder = Path(config.features) / split
-        images = data.images(split)
         with FeatureWriter(folder, identity, [image.image_id for image in images], dtype=config.dtype) as writer:
             left = images[writer.rows_done :]
             loader = DataLoader(

@@ -12,8 +12,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="captioning bench",
-        description="Measure training steps and beam search, each beside the bare matrix products of the same shapes in "
-        "the same run. Judge the ratio; seconds belong to the machine.",
+        description="Measure training steps and beam search, each beside the bare matrix products of the same shapes "
+        "in the same run. Judge the ratio; seconds belong to the machine.",
         epilog="example: captioning bench train beam --json bench.json",
     )
     parser.add_argument("what", nargs="*", default=["train", "beam"], help="train, beam (default: both)")

@@ -10,8 +10,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="captioning bundle",
-        description="Make a bundle, the folder that `captioning caption` and `Captioner.from_pretrained` read, from any "
-        "checkpoint of a run.",
+        description="Make a bundle, the folder that `captioning caption` and `Captioner.from_pretrained` read, "
+        "from any checkpoint of a run.",
         epilog="example: captioning bundle runs/2026-01-31/checkpoints/last.ckpt my_bundle",
     )
     parser.add_argument("checkpoint", help="a .ckpt file of a run's checkpoints/")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import logging
+import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -52,14 +54,20 @@ def run(command: str, task: Task, arguments: Sequence[str]) -> int:
             return
         try:
             task(config, output)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the sweep's other runs go on
             failed.append(HydraConfig.get().job.num)
-            text = str(error) if isinstance(error, InputError) else traceback.format_exc()
+            cause = error.__cause__ if isinstance(error.__cause__, InputError) else error
+            text = str(cause) if isinstance(cause, InputError) else traceback.format_exc()
             (output / "error.txt").write_text(text, encoding="utf-8")
             log.error("run %s failed: %s", output.name, text)
 
     sys.argv = [f"captioning {command}", *arguments]
-    hydra.main(version_base="1.3", config_path=str(folder), config_name=command)(_user_errors(command, job))()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us; Hydra's own report is half a traceback
+    main = hydra.main(version_base="1.3", config_path=str(folder), config_name=command)
+    try:
+        main(_user_errors(command, job))()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(error) from error
     return int(bool(failed))
 
 
@@ -70,7 +78,11 @@ def _user_errors(command: str, job: Callable[[DictConfig], None]) -> Callable[[D
         from captioning.commands import guarded
 
         def run_job() -> int:
-            job(config)
+            try:
+                job(config)
+            except (HydraException, OmegaConfBaseException) as error:
+                # What a part's constructor found wrong comes wrapped in Hydra's words.
+                raise (error.__cause__ if isinstance(error.__cause__, InputError) else InputError(error)) from error
             return 0
 
         if status := guarded(command, run_job):
@@ -104,8 +116,20 @@ def check_overrides(command: str, overrides: Sequence[str]) -> None:
                     hydra.compose(command, [*plain[:n], plain[n]])
                 except (HydraException, OmegaConfBaseException) as error:
                     raise InputError(_explain(command, plain[:n], plain[n], error)) from error
+            missing = sorted(_missing(OmegaConf.to_container(hydra.compose(command, plain)), ""))
+            if missing:
+                raise InputError(f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE")
     finally:
         GlobalHydra.instance().clear()
+
+
+def _missing(node: Any, key: str) -> Iterator[str]:
+    """Keys without a value; interpolations are not followed."""
+    if node == "???":
+        yield key
+    elif isinstance(node, dict):
+        for name, value in node.items():
+            yield from _missing(value, f"{key}.{name}".lstrip("."))
 
 
 def _explain(command: str, before: Sequence[str], override: str, error: Exception) -> str:

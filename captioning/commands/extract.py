@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from omegaconf import DictConfig
 
 HELP = """usage: captioning extract data=NAME data.root=DIR encoder=NAME features=DIR [KEY=VALUE ...]
 
@@ -39,7 +33,4 @@ def main(arguments: Sequence[str]) -> int:
     from captioning.commands.configured import run
     from captioning.extraction import extract
 
-    def task(config: DictConfig, output: Path) -> None:
-        extract(config)
-
-    return run("extract", task, arguments)
+    return run("extract", lambda config, _: extract(config), arguments)

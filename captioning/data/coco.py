@@ -11,23 +11,20 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pycocotools.coco import COCO
 
 from captioning.data.example import CaptionedImage, SceneObject
 from captioning.data.images import require_files
+from captioning.data.json_files import Record, read_json, records
 from captioning.errors import InputError
 
 log = logging.getLogger(__name__)
-
-Record = dict[str, Any]
 
 
 def coco_files(root: str | Path, split: str, year: int = 2017) -> tuple[Path, Path, Path]:
@@ -101,71 +98,6 @@ def read_coco(
         )
         for image_id, path in paths.items()
     ]
-
-
-def read_json(path: Path, drop: Sequence[str] = ()) -> Record:
-    """Read a JSON file that holds one object.
-
-    Args:
-        path: the file.
-        drop: keys not kept at any depth; their values are freed while the file is read.
-
-    Raises:
-        InputError: no such file, not JSON (the message gives line and column), or not an object.
-    """
-
-    def keep(record: Record) -> Record:
-        for key in drop:
-            record.pop(key, None)
-        return record
-
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            data = json.load(file, object_hook=keep if drop else None)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a JSON file") from error
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}:{error.lineno}: broken JSON at column {error.colno} ({error.msg}); get the file anew"
-        ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON text ({error}); get the file anew") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: expected a JSON object, found a {type(data).__name__}")
-    return data
-
-
-def records(data: Record, key: str, fields: Mapping[str, type], where: str) -> list[Record]:
-    """The list of objects under a key, each checked to have fields of the types of JSON given.
-
-    Args:
-        data: a JSON object.
-        key: the list's name in it.
-        fields: each required field's name and exact type.
-        where: the file, and the place in it if not the top, for messages.
-
-    Raises:
-        InputError: no such list, or an element lacks a field or has it of another type.
-    """
-    found = data.get(key)
-    if type(found) is not list:
-        raise InputError(
-            f"{where}: expected a list '{key}', found {_kind(data, key)} (keys: {', '.join(data) or 'none'})"
-        )
-    for i, record in enumerate(found):
-        if type(record) is not dict:
-            raise InputError(f"{where}: {key}[{i}]: expected an object, found a {type(record).__name__}")
-        for field, kind in fields.items():
-            if type(record.get(field)) is not kind:
-                raise InputError(
-                    f"{where}: {key}[{i}]: expected '{field}' of type {kind.__name__}, found "
-                    f"{_kind(record, field)} (keys: {', '.join(record) or 'none'})"
-                )
-    return found
-
-
-def _kind(record: Record, key: str) -> str:
-    return f"type {type(record[key]).__name__}" if key in record else "none"
 
 
 def _index(file: Path, lists: Mapping[str, Mapping[str, type]]) -> COCO:

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from captioning.data.coco import Record, read_json, records
 from captioning.data.example import CaptionedImage
 from captioning.data.images import require_files
+from captioning.data.json_files import Record, read_json, records
 from captioning.errors import InputError
 
 # COCO's restval is the rest of val2014 beside the 5,000 + 5,000 of val and test; all train on it.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -17,10 +18,11 @@ from captioning.data.dataset import CaptionDataset
 from captioning.data.encoded import EncodedCaptions
 from captioning.data.example import CaptionedImage
 from captioning.data.feature_store import FeatureStore
-from captioning.data.flickr8k import read_flickr8k
+from captioning.data.flickr8k import pictures_folder, read_flickr8k
 from captioning.data.karpathy import read_karpathy
 from captioning.data.sampler import BucketSampler, InOrderSampler
 from captioning.encoders.encoder import Encoder
+from captioning.errors import InputError
 from captioning.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ class Loading(TypedDict, total=False):
 
     split: str
     batch_size: int
+    captions_per_image: int | None
     eval_batch_size: int
     num_workers: int
     max_length: int | None
@@ -44,7 +47,10 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
 
     Args:
         split: the one that validation and evaluation use.
-        batch_size: images in a training batch, on one process; each comes with all its captions.
+        batch_size: images in a training batch, on one process.
+        captions_per_image: how many of its captions an image brings to a batch; it stands in as many batches of an
+            epoch as it takes to bring all. None brings all at once, and encodes each picture once an epoch; 1 gives
+            the most varied batches, which suits cached features.
         eval_batch_size: images in a batch of validation and evaluation.
         num_workers: processes that load pictures; 0 loads in this one, which is best for cached features.
         max_length: words of the longest training caption; what is cut is counted and logged. None cuts nothing.
@@ -65,6 +71,7 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         *,
         split: str = "val",
         batch_size: int = 16,
+        captions_per_image: int | None = None,
         eval_batch_size: int = 64,
         num_workers: int = 0,
         max_length: int | None = None,
@@ -74,6 +81,7 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         self.split, self.batch_size, self.eval_batch_size = split, batch_size, eval_batch_size
+        self.captions_per_image = captions_per_image
         self.num_workers, self.max_length, self.augment = num_workers, max_length, augment
         self.features = None if features is None else Path(features)
         self.seed = seed
@@ -141,6 +149,8 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         key = f"{split} for training" if training else split
         if key not in self._datasets:
             images, transform = self.images(split), self.encoder.transform
+            if training and self.captions_per_image is not None:
+                images = in_parts(images, self.captions_per_image)
             self._datasets[key] = CaptionDataset(
                 images,
                 EncodedCaptions(images, self.tokenizer, max_length=self.max_length if training else None),
@@ -163,6 +173,15 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         if self.trainer is None:
             return {"rank": 0, "world_size": 1}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+
+def in_parts(images: Sequence[CaptionedImage], size: int) -> list[CaptionedImage]:
+    """Each image as often as it takes to bring `size` of its captions at a time."""
+    return [
+        replace(image, captions=image.captions[start : start + size])
+        for image in images
+        for start in range(0, len(image.captions), size)
+    ]
 
 
 class Flickr8kDataModule(CaptionDataModule):
@@ -192,7 +211,8 @@ class Flickr8kDataModule(CaptionDataModule):
         """See `CaptionDataModule.read`."""
         check_files = self.features is None
         if self.karpathy is not None:
-            return read_karpathy(Path(self.karpathy), self.root, split, check_files=check_files)
+            pictures = pictures_folder(self.root)
+            return read_karpathy(Path(self.karpathy), pictures, split, check_files=check_files)
         return read_flickr8k(self.root, split, split_seed=self.split_seed, check_files=check_files)
 
 
@@ -204,6 +224,7 @@ class CocoDataModule(CaptionDataModule):
         year: 2014 or 2017.
         karpathy: dataset_coco.json, where it is to name the splits (of the 2014 pictures).
         objects: read the annotated objects too, from the instances files.
+        hint: what to do where `root` has no annotations; None for where COCO is downloaded.
         name: the data set's name in signatures.
         loading: see `CaptionDataModule`.
     """
@@ -215,18 +236,21 @@ class CocoDataModule(CaptionDataModule):
         year: int = 2017,
         karpathy: str | None = None,
         objects: bool = False,
+        hint: str | None = None,
         name: str = "coco",
         **loading: Unpack[Loading],
     ) -> None:
         super().__init__(**loading)
         self.root, self.year, self.karpathy, self.objects = Path(root), year, karpathy, objects
-        self.data_name = name
+        self.data_name, self.hint = name, hint
 
     def read(self, split: str) -> list[CaptionedImage]:
         """See `CaptionDataModule.read`."""
         check_files = self.features is None
         if self.karpathy is not None:
             return read_karpathy(Path(self.karpathy), self.root, split, check_files=check_files)
+        if self.hint is not None and not (self.root / "annotations").is_dir():
+            raise InputError(f"no annotations/ in {self.root.absolute()}; {self.hint}")
         captions, instances, pictures = coco_files(self.root, split, self.year)
         return read_coco(captions, pictures, instances if self.objects else None, check_files=check_files)
 

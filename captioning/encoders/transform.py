@@ -11,7 +11,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms.v2 import functional as F
+from torchvision.transforms import functional as F
 
 from captioning.errors import InputError
 
@@ -73,7 +73,7 @@ class ImageTransform:
         else:
             image = F.resize(image, [cast(int, self.resize_size)], interpolation=filter_)
             image = F.center_crop(image, list(self.size))
-        pixels = F.to_dtype(F.pil_to_tensor(image), torch.float32, scale=True)
+        pixels = F.convert_image_dtype(F.pil_to_tensor(image), torch.float32)
         return cast(Tensor, F.normalize(pixels, list(self.mean), list(self.std), inplace=True))
 
     def to_dict(self) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def ptb_normalizer() -> normalizers.Normalizer:
             normalizers.Replace(Regex("[\u2018\u2019\u00b4`]"), "'"),
             *parted,
             normalizers.Replace(Regex(r"[^\w\s'$%&/.,:+#@-]|_"), " "),
+            normalizers.Replace(Regex(r"(?<=[$%&])(?=\S)|(?<=\S)(?=[$%&])|(?<=#)(?=\d)"), " "),
             normalizers.Replace(Regex(r"-{2,}"), " "),
             normalizers.Replace(Regex(r"(?<!\w)-|-(?!\w)"), " "),
             # Points, commas and colons stay inside numbers: 3.5, 10:30, 1,000.

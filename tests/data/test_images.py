@@ -292,10 +292,10 @@ def test_damaged_bytes_give_a_picture_or_an_input_error(
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """b.jpg, A.PNG, c[1].jpg, notes.txt, .hidden.jpg and below/d.webp; none of them is opened."""
-    (tmp_path / "below").mkdir()
+    """Empty files, since none is opened, and a folder that has an image's name."""
+    (tmp_path / "below" / "deeper").mkdir(parents=True)
     (tmp_path / "folder.jpg").mkdir()
-    for name in ("b.jpg", "A.PNG", "c[1].jpg", "notes.txt", ".hidden.jpg", "below/d.webp"):
+    for name in ("b.jpg", "A.PNG", "c[1].jpg", "notes.txt", ".hidden.jpg", "below/d.webp", "below/deeper/e.webp"):
         (tmp_path / name).touch()
     return tmp_path
 
@@ -312,7 +312,8 @@ def test_named_file_is_taken_whatever_its_name(folder: Path) -> None:
 def test_patterns_give_images_sorted(folder: Path) -> None:
     assert find_images([f"{folder}/*"])[0] == [folder / "A.PNG", folder / "b.jpg", folder / "c[1].jpg"]
     assert find_images([f"{folder}/?.jpg"])[0] == [folder / "b.jpg"]
-    assert find_images([f"{folder}/**/*.webp"])[0] == [folder / "below" / "d.webp"]
+    deep = [folder / "below" / "d.webp", folder / "below" / "deeper" / "e.webp"]
+    assert find_images([f"{folder}/**/*.webp"])[0] == deep
 
 
 def test_arguments_keep_their_order_and_no_path_comes_twice(folder: Path) -> None:

@@ -14,9 +14,11 @@ from captioning.errors import InputError
 from captioning.text import train_words
 from captioning.text.words import ptb_normalizer
 
+NORMALIZER = ptb_normalizer()
+
 
 def words(caption: str) -> list[str]:
-    return ptb_normalizer().normalize_str(caption).split()
+    return NORMALIZER.normalize_str(caption).split()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""Encoded captions give back what the tokenizer made, and count what is clipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from captioning.data.encoded import EncodedCaptions
+from captioning.data.example import CaptionedImage
+
+
+def split(*captions: tuple[str, ...]) -> list[CaptionedImage]:
+    return [CaptionedImage(n, Path(f"{n}.jpg"), own) for n, own in enumerate(captions)]
+
+
+def test_each_image_has_its_own_captions_in_order(tokenizer):
+    images = split(("a dog", "a cat sleeps"), (), ("on a field",), ("",))
+    encoded = EncodedCaptions(images, tokenizer)
+    assert [encoded[n] for n in range(4)] == [tokenizer.encode(image.captions) for image in images]
+    assert encoded[1] == []
+    assert [len(ids) for ids in encoded[3]] == [2]  # an empty caption begins and ends
+
+
+def test_lengths_are_those_of_the_longest_caption_with_begin_and_end(tokenizer):
+    encoded = EncodedCaptions(split(("a dog", "a cat sleeps"), (), ("dog",), ("",)), tokenizer)
+    assert encoded.lengths.tolist() == [5, 0, 3, 2]
+    assert encoded.lengths.dtype == "int64"
+
+
+def test_a_caption_beyond_max_length_loses_its_end_with_the_words_that_are_cut(tokenizer):
+    encoded = EncodedCaptions(split(("a dog runs on a field", "a cat sleeps")), tokenizer, max_length=3)
+    special = tokenizer.special
+    clipped, whole = encoded[0]
+    assert [tokenizer.token(i) for i in clipped[1:]] == ["a", "dog", "runs"]
+    assert clipped[0] == special.bos
+    assert special.eos not in clipped
+    assert whole[-1] == special.eos
+    assert encoded.lengths.tolist() == [5]
+
+
+def test_what_is_clipped_is_counted_and_said(tokenizer, caplog):
+    images = split(("a dog runs on a field", "a cat sleeps"), ("a dog runs on",))
+    encoded = EncodedCaptions(images, tokenizer, max_length=3)
+    assert encoded.num_clipped == 2
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage() == "2 of 3 captions are longer than max_length=3 words and were cut"
+
+
+@pytest.mark.parametrize("max_length", [None, 6])
+def test_nothing_is_clipped_that_fits(tokenizer, caplog, max_length):
+    images = split(("a dog runs on a field",))
+    encoded = EncodedCaptions(images, tokenizer, max_length=max_length)
+    assert encoded.num_clipped == 0
+    assert encoded[0] == tokenizer.encode(images[0].captions)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("images", [[], split((), ())], ids=["no images", "no captions"])
+def test_a_split_without_captions_is_a_split(tokenizer, images):
+    encoded = EncodedCaptions(images, tokenizer, max_length=3)
+    assert encoded.lengths.tolist() == [0] * len(images)
+    assert encoded.lengths.dtype == "int64"
+    assert all(encoded[n] == [] for n in range(len(images)))

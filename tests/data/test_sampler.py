@@ -1,0 +1,120 @@
+"""Every image once an epoch, on one process or several; buckets keep padding small."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from captioning.data.sampler import BucketSampler, InOrderSampler
+from captioning.errors import InputError
+
+sizes = st.integers(1, 9)
+worlds = st.integers(1, 4)
+
+
+def epoch(sampler: BucketSampler, number: int) -> list[list[int]]:
+    sampler.set_epoch(number)
+    return list(sampler)
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=60), sizes, st.integers(1, 4), st.integers(0, 3))
+def test_every_image_stands_once_in_an_epoch(lengths, batch_size, pool, number):
+    batches = epoch(sampler := BucketSampler(lengths, batch_size, pool=pool), number)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    assert len(batches) == len(sampler)
+    short = [len(batch) for batch in batches if len(batch) != batch_size]
+    assert short == ([len(lengths) % batch_size] if len(lengths) % batch_size else [])
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=60), sizes, worlds)
+def test_processes_share_every_image_and_have_equally_many_batches(lengths, batch_size, world_size):
+    shares = [
+        list(BucketSampler(lengths, batch_size, rank=rank, world_size=world_size, seed=3)) for rank in range(world_size)
+    ]
+    assert {len(share) for share in shares} == {len(BucketSampler(lengths, batch_size, rank=1, world_size=world_size))}
+    alone = Counter(map(tuple, BucketSampler(lengths, batch_size, seed=3)))
+    together = Counter(tuple(batch) for share in shares for batch in share)
+    assert together.keys() == alone.keys()  # the same batches as one process
+    assert together.total() - alone.total() < world_size  # and no more than must be, so that all have as many
+
+
+@given(st.integers(0, 60), sizes, worlds)
+def test_in_order_covers_all_in_order(num_images, batch_size, world_size):
+    shares = [
+        list(InOrderSampler(num_images, batch_size, rank=rank, world_size=world_size)) for rank in range(world_size)
+    ]
+    assert {len(share) for share in shares} == {len(InOrderSampler(num_images, batch_size, world_size=world_size))}
+    dealt = [batch for turn in zip(*shares, strict=True) for batch in turn]  # one to each process in turn
+    count = -(-num_images // batch_size)
+    assert [i for batch in dealt[:count] for i in batch] == list(range(num_images))
+    assert all(batch in dealt[:count] for batch in dealt[count:])
+    assert len(dealt) - count < world_size
+
+
+def test_the_order_is_the_seeds_and_the_epochs():
+    def order(seed: int, number: int) -> list[list[int]]:
+        return epoch(BucketSampler(range(1, 100), 7, seed=seed), number)
+
+    assert order(0, 0) == order(0, 0)
+    assert order(0, 0) != order(0, 1)
+    assert order(0, 1) != order(1, 0)
+    assert order(0, 0) != order(1, 0)
+    again = BucketSampler(range(1, 100), 7)
+    assert epoch(again, 1) != epoch(again, 2)
+    assert epoch(again, 1) == order(0, 1)  # whatever ran before
+
+
+def test_buckets_keep_padding_small():
+    # Lengths as of Flickr8k's longest captions. Random batches of 16 pad about a third of all places.
+    lengths = np.random.default_rng(0).normal(15, 4, 6000).clip(5, 35).round().astype(int)
+
+    def padded(batches) -> float:
+        places = sum(len(batch) * lengths[batch].max() for batch in batches)
+        return 1 - lengths.sum() / places
+
+    shuffled = np.random.default_rng(1).permutation(6000).reshape(-1, 16)
+    assert padded(shuffled) > 0.3
+    assert padded(BucketSampler(lengths, 16)) < 0.03
+
+
+def test_batches_of_one_length_do_not_follow_one_another():
+    lengths = np.arange(1, 801)
+    longest = np.array([lengths[batch].max() for batch in BucketSampler(lengths, 8)])
+    assert abs(np.corrcoef(longest[:-1], longest[1:])[0, 1]) < 0.3
+
+
+def test_images_without_captions_are_left_out_and_counted(caplog):
+    sampler = BucketSampler([3, 0, 5, 0, 4], 2)
+    assert sorted(i for batch in sampler for i in batch) == [0, 2, 4]
+    assert len(sampler) == 2
+    assert [r.getMessage() for r in caplog.records] == ["2 of 5 images have no caption and are left out"]
+
+
+@pytest.mark.parametrize("lengths", [[], [0, 0]])
+def test_no_captions_at_all_are_refused(lengths):
+    with pytest.raises(InputError, match=f"none of the {len(lengths)} training images has a caption"):
+        BucketSampler(lengths, 2)
+
+
+@pytest.mark.parametrize("batch_size", [0, -3])
+def test_batches_of_no_images_are_refused(batch_size):
+    for make in (lambda: BucketSampler([3], batch_size), lambda: InOrderSampler(3, batch_size)):
+        with pytest.raises(InputError, match=f"batch_size={batch_size} must be at least 1"):
+            make()
+
+
+def test_a_loader_hands_whole_batches_of_plain_numbers_to_a_data_set():
+    class Rows:
+        def __getitem__(self, rows):
+            assert all(type(row) is int for row in rows)
+            return rows
+
+    for sampler in (BucketSampler([3, 1, 2], 2), InOrderSampler(3, 2)):
+        loader = DataLoader(Rows(), batch_size=None, sampler=sampler)
+        assert sorted(row for rows in loader for row in rows) == [0, 1, 2]
+        assert len(loader) == 2

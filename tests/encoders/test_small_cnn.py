@@ -1,0 +1,104 @@
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from safetensors.torch import save_file
+
+from captioning.encoders.small_cnn import SmallCNN
+from captioning.errors import InputError
+
+
+def test_shapes_follow_the_arguments():
+    encoder = SmallCNN(feature_size=11, size=(40, 24), channels=(8, 16, 8), grid=True)
+    features = encoder(torch.randn(2, 3, 40, 24))
+    assert features.pooled.shape == (2, 11)
+    assert features.grid.shape == (2, 5 * 3, 11)
+    assert encoder.feature_size == 11
+    assert SmallCNN()(torch.randn(2, 3, 96, 96)).grid is None
+
+
+def test_odd_sizes_are_possible():
+    features = SmallCNN(feature_size=5, size=(37, 51), grid=True)(torch.randn(2, 3, 37, 51))
+    assert features.grid.shape == (2, 3 * 4, 5)
+
+
+def test_transform_keeps_every_pixel_of_a_scene():
+    encoder = SmallCNN()
+    scene = Image.new("RGB", (96, 96), (255, 0, 0))
+    assert encoder.transform(scene)[0].unique().tolist() == [1.0]
+    assert encoder.transform(scene)[1].unique().tolist() == [-1.0]
+
+
+def test_pooled_features_tell_where_a_shape_stands():
+    # Blocks of stride 2 see the same shape moved by 32 pixels alike, so an average over places would be equal
+    # but for the two channels of positions. How much the features of the two differ is set against two colours.
+    torch.manual_seed(0)
+    encoder = SmallCNN().eval()
+
+    def features(left: int, colour: str) -> torch.Tensor:
+        scene = Image.new("RGB", (96, 96), "white")
+        ImageDraw.Draw(scene).rectangle((left, 40, left + 16, 56), fill=colour)
+        return encoder(encoder.transform(scene)[None]).pooled
+
+    moved = (features(24, "red") - features(56, "red")).norm()
+    recoloured = (features(24, "red") - features(24, "blue")).norm()
+    assert moved > 0.5 * recoloured
+
+
+def test_grid_is_row_by_row():
+    torch.manual_seed(0)
+    encoder = SmallCNN(grid=True).eval()
+    image = torch.zeros(1, 3, 96, 96)
+    marked = image.clone()
+    marked[..., 76:84, 28:36] = 1  # a cell looks at the pixels around 16 times its row and column
+    change = (encoder(marked).grid - encoder(image).grid)[0].norm(dim=1)
+    assert change.argmax() == 5 * 6 + 2
+
+
+def test_neighbours_are_invisible_in_training_too():
+    encoder = SmallCNN(feature_size=7, size=(32, 32), grid=True).train()
+    images = torch.randn(3, 3, 32, 32)
+    together, alone = encoder(images), encoder(images[1:2])
+    torch.testing.assert_close(together.pooled[1:2], alone.pooled)
+    torch.testing.assert_close(together.grid[1:2], alone.grid)
+
+
+def test_learns_where_a_shape_stands():
+    torch.manual_seed(0)
+    encoder = SmallCNN(feature_size=32, size=(32, 32), channels=(16, 32, 32))
+    classifier = torch.nn.Linear(32, 4)
+    optimizer = torch.optim.Adam([*encoder.parameters(), *classifier.parameters()], lr=3e-3)
+    quarter = torch.arange(64) % 4
+    images = torch.ones(64, 3, 32, 32)
+    for image, q in zip(images, quarter.tolist(), strict=True):
+        row, column = torch.randint(0, 9, (2,)) + 16 * torch.tensor([q // 2, q % 2])
+        image[1:, row : row + 6, column : column + 6] = -1
+    for _ in range(30):
+        loss = torch.nn.functional.cross_entropy(classifier(encoder(images).pooled), quarter)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert (classifier(encoder(images).pooled).argmax(1) == quarter).all()
+
+
+def test_weights_of_a_file_give_the_same_features(tmp_path):
+    trained = SmallCNN(feature_size=5, size=(16, 16), channels=(8,), grid=True)
+    save_file(trained.state_dict(), tmp_path / "small.safetensors")
+    path = str(tmp_path / "small.safetensors")
+    loaded = SmallCNN(feature_size=5, size=(16, 16), channels=(8,), grid=True, weights=path)
+    images = torch.randn(2, 3, 16, 16)
+    assert torch.equal(loaded(images).pooled, trained(images).pooled)
+    assert loaded.digest() == trained.digest()
+    with pytest.raises(InputError, match="do not fit SmallCNN: 4 of another shape"):
+        SmallCNN(feature_size=6, size=(16, 16), channels=(8,), grid=True, weights=path)
+
+
+def test_stages_run_from_the_first_block_to_the_features():
+    encoder = SmallCNN()
+    encoder.set_trainable(1)
+    assert {n for n, p in encoder.named_parameters() if p.requires_grad} == {"pool.weight", "pool.bias"}
+
+
+@pytest.mark.parametrize("channels", [(), (12, 16), (0,)])
+def test_impossible_channels_are_named(channels):
+    with pytest.raises(InputError, match=r"channels=.* expected multiples of 8, at least one"):
+        SmallCNN(channels=channels)

@@ -1,0 +1,171 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+import timm.data
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.models import EfficientNet_B0_Weights, EfficientNet_V2_S_Weights, ResNet18_Weights
+
+from captioning.encoders.transform import INTERPOLATIONS, ImageTransform
+from captioning.errors import InputError
+
+SQUASH = ImageTransform(size=(5, 7), mode="squash")
+
+
+def picture(width: int, height: int) -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    width=st.integers(1, 60),
+    height=st.integers(1, 60),
+    crop=st.integers(1, 24),
+    margin=st.integers(0, 8),
+    weights=st.sampled_from(
+        [ResNet18_Weights.DEFAULT, EfficientNet_B0_Weights.DEFAULT, EfficientNet_V2_S_Weights.DEFAULT]
+    ),
+)
+def test_crop_equals_torchvision_bit_by_bit(width, height, crop, margin, weights):
+    published = weights.transforms(crop_size=crop, resize_size=crop + margin)
+    ours = ImageTransform(
+        size=(crop, crop),
+        resize_size=crop + margin,
+        interpolation=published.interpolation.value,
+        mean=tuple(published.mean),
+        std=tuple(published.std),
+    )
+    assert torch.equal(ours(picture(width, height)), published(picture(width, height)))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    width=st.integers(1, 60),
+    height=st.integers(1, 60),
+    crop=st.integers(1, 24),
+    crop_pct=st.sampled_from([0.875, 0.9, 1.0]),
+    interpolation=st.sampled_from(["bilinear", "bicubic"]),
+)
+def test_crop_equals_timm_bit_by_bit(width, height, crop, crop_pct, interpolation):
+    published = timm.data.create_transform(
+        (3, crop, crop), is_training=False, crop_pct=crop_pct, interpolation=interpolation
+    )
+    ours = ImageTransform(size=(crop, crop), resize_size=int(crop / crop_pct), interpolation=interpolation)
+    assert torch.equal(ours(picture(width, height)), published(picture(width, height)))
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_squash_is_pillows_resize_scaled_and_normalised(interpolation):
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+    transform = ImageTransform(size=(5, 7), mode="squash", interpolation=interpolation, mean=mean, std=std)
+    resized = picture(20, 30).resize((7, 5), Image.Resampling[interpolation.upper()])
+    expected = (np.asarray(resized) / 255 - mean) / std
+    result = transform(picture(20, 30))
+    assert result.dtype == torch.float32
+    np.testing.assert_allclose(result.permute(1, 2, 0), expected, atol=1e-6)
+
+
+def test_squash_keeps_the_edges_that_crop_loses():
+    marked = Image.new("RGB", (100, 20))
+    marked.paste((255, 255, 255), (0, 0, 10, 20))
+    assert SQUASH(marked)[:, :, 0].min() > SQUASH(marked)[:, :, 3].max()
+    cropped = ImageTransform(size=(5, 7), resize_size=7)(marked)
+    assert cropped[0].min() == cropped[0].max()
+
+
+def test_squash_of_a_picture_of_that_size_changes_no_pixel():
+    plain = ImageTransform(size=(3, 4), mode="squash", mean=(0, 0, 0), std=(1, 1, 1))
+    pixels = torch.from_numpy(np.asarray(picture(4, 3)).copy()).permute(2, 0, 1)
+    assert torch.equal((plain(picture(4, 3)) * 255).round().byte(), pixels)
+
+
+def test_dictionary_survives_json():
+    for transform in (SQUASH, ImageTransform(size=(5, 7), resize_size=9, interpolation="bicubic")):
+        values = transform.to_dict()
+        assert json.loads(json.dumps(values)) == values
+        assert ImageTransform.from_dict(json.loads(json.dumps(values))) == transform
+        assert hash(ImageTransform.from_dict(values)) == hash(transform)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"size": [224]}, r"size=\(224,\), expected \[height, width\]"),
+        ({"size": [224, 0]}, r"size=\(224, 0\), expected"),
+        ({"size": [224, 1.5]}, "expected .height, width., whole numbers"),
+        ({"size": 224}, "size=224, expected a list of numbers"),
+        ({"mean": [0.5, 0.5]}, r"mean=\(0.5, 0.5\), expected three numbers"),
+        ({"mean": [0.5, 0.5, "x"]}, "mean=.*expected three numbers"),
+        ({"mean": [0.5, 0.5, float("nan")]}, "mean=.*expected three numbers"),
+        ({"std": [0.5, 0.5, 0]}, r"std=\(0.5, 0.5, 0\), expected three numbers above 0"),
+        ({"interpolation": "cubic"}, "interpolation='cubic', expected one of nearest, box, bilinear"),
+        ({"interpolation": ["bilinear"]}, "interpolation=.*expected one of"),
+        ({"mode": "pad"}, "mode='pad', expected crop or squash"),
+        ({"mode": "crop"}, "resize_size=None, expected a whole number above 0 with mode='crop'"),
+        ({"resize_size": 256}, "resize_size=256, expected null with mode='squash'"),
+        ({"colour": 1}, r"missing \[\], unknown \['colour'\]; expected exactly \['interpolation'"),
+    ],
+)
+def test_impossible_values_are_named(changed, message):
+    with pytest.raises(InputError, match=message):
+        ImageTransform.from_dict(SQUASH.to_dict() | changed)
+
+
+def test_missing_key_is_named():
+    values = SQUASH.to_dict()
+    del values["std"]
+    with pytest.raises(InputError, match=r"missing \['std'\]"):
+        ImageTransform.from_dict(values)
+
+
+NO_JITTER = {"brightness": 0, "contrast": 0, "saturation": 0}
+WHOLE = {"scale": (1, 1), "ratio": (1, 1), **NO_JITTER}
+
+
+def test_augmented_does_not_mirror_unless_asked():
+    square = picture(40, 40)
+    for _ in range(20):
+        torch.testing.assert_close(SQUASH.augmented(**WHOLE)(square), SQUASH(square))
+    mirrored = SQUASH.augmented(**WHOLE, horizontal_flip=1)(square)
+    np.testing.assert_allclose(mirrored, SQUASH(square).flip(2), atol=0.01)  # resizing rounds to 8 bits
+
+
+def test_augmented_keeps_hue_by_default():
+    grey = Image.new("RGB", (30, 30), (100, 100, 100))
+    plain = ImageTransform(size=(5, 7), mode="squash", mean=(0, 0, 0), std=(1, 1, 1))
+    for _ in range(5):
+        red, green, blue = plain.augmented()(grey)
+        assert torch.equal(red, green)
+        assert torch.equal(red, blue)
+
+
+def test_augmented_draws_from_torchs_generator_and_survives_pickling():
+    augmented = SQUASH.augmented()
+    torch.manual_seed(1)
+    first, other = augmented(picture(40, 30)), augmented(picture(40, 30))
+    torch.manual_seed(1)
+    again = pickle.loads(pickle.dumps(augmented))(picture(40, 30))
+    assert first.shape == (3, 5, 7)
+    assert first.dtype == torch.float32
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"scale": (0.0, 1.0)}, "scale=.0.0, 1.0., expected 0 < least <= greatest <= 1"),
+        ({"scale": (0.5, 2.0)}, "expected 0 < least"),
+        ({"horizontal_flip": 2.0}, "augmentation: .*between 0 and 1|augmentation: .*interval"),
+        ({"brightness": -1.0}, "augmentation: .*non negative"),
+        ({"hue": 0.7}, "augmentation: hue"),
+    ],
+)
+def test_impossible_augmentation_is_named(arguments, message):
+    with pytest.raises(InputError, match=message):
+        SQUASH.augmented(**arguments)
