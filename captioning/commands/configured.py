@@ -42,7 +42,7 @@ def run(command: str, task: Task, arguments: Sequence[str]) -> int:
     In a sweep (`-m`) a run that fails is reported and the others go on; the exit status is then 1.
     """
     folder = config_folder()
-    check_overrides(command, [a for a in arguments if not a.startswith("-")])
+    check_overrides(command, [a for a in arguments if "=" in a and not a.startswith("-")])
     failed: list[int] = []
 
     def job(config: DictConfig) -> None:

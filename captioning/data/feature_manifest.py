@@ -124,7 +124,7 @@ def id_differences(there: Sequence[ImageId], here: Sequence[ImageId]) -> list[st
         return ["the images are in another order"]
     return [
         f"it is for {len(there)} images, not these {len(here)}: "
-        f"{len(new)} are new ({some(new)}), {len(gone)} are gone ({some(gone)})"
+        f"{len(new)} new ({some(new)}), {len(gone)} gone ({some(gone)})"
     ]
 
 

@@ -72,13 +72,13 @@ def test_damaged_manifest_is_refused(tmp_path, change, message):
 @pytest.mark.parametrize("content", [b"", b'{"format_version": 1', b"\xff\xfe", b"[1]", b"null"])
 def test_manifest_that_is_no_json_object_is_refused(tmp_path, content):
     (tmp_path / "manifest.json").write_bytes(content)
-    with pytest.raises(InputError, match="manifest.json is damaged"):
+    with pytest.raises(InputError, match=r"manifest.json is damaged"):
         Manifest.read(tmp_path)
 
 
 def test_other_format_version_is_refused(tmp_path):
     (tmp_path / "manifest.json").write_text('{"format_version": 2}')
-    with pytest.raises(InputError, match="manifest.json has format 2, expected 1; make it with"):
+    with pytest.raises(InputError, match=r"manifest.json has format 2, expected 1; make it with"):
         Manifest.read(tmp_path)
 
 
@@ -111,5 +111,5 @@ def test_ids_differ_by_number_or_order():
     assert id_differences([1, 2], (1, 2)) == []
     assert id_differences([1, 2], [2, 1]) == ["the images are in another order"]
     assert id_differences([1, 2], [2, 3, 4, 5, 6]) == [
-        "it is for 2 images, not these 5: 4 are new (3, 4, 5, ...), 1 are gone (1)"
+        "it is for 2 images, not these 5: 4 new (3, 4, 5, ...), 1 gone (1)"
     ]

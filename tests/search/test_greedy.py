@@ -64,6 +64,7 @@ def test_a_dead_end_is_no_caption(chain, special):
     assert found.lengths[:, 0].tolist() == [0, 3]
     assert found.finished[:, 0].tolist() == [False, True]
     assert not found.token_scores.any()
+    assert decoder.rows == [2, 2, 1]
 
 
 @pytest.mark.parametrize("max_length", [0, -1])

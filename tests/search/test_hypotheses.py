@@ -78,7 +78,7 @@ def test_a_hypothesis_scored_by_teacher_forcing_gives_its_scores(search, decoder
         for image in zip(found.tokens.tolist(), found.lengths.tolist(), strict=True)
     ]
     batch = collate(("x", "y", "z"), captions, pad=special.pad)
-    scores = -token_losses(decoder, features, batch)  # with gradients: what is found may be trained on
+    scores = -token_losses(decoder, features, batch)
     forced, _ = pad_packed_sequence(batch.targets()._replace(data=scores), batch_first=True)
     rows = found.lengths.flatten().argsort(descending=True, stable=True)  # as collate sorts them
     steps = forced.shape[1]
@@ -105,3 +105,9 @@ def test_no_images_have_no_captions(search, decoder, features, special):
     none = search(decoder, features.rows(torch.zeros(0, dtype=torch.int64)), special)
     assert none.tokens.shape[0] == none.scores.shape[0] == none.finished.shape[0] == 0
     assert none.tokens.shape[1] == none.lengths.shape[1] == getattr(search, "num_best", 1)
+
+
+def test_what_is_found_may_be_trained_on(search, decoder, features, special):
+    first = search(decoder, features, special).tokens[:, 0, :1]
+    logits, _ = decoder.step(torch.full((3,), special.bos), decoder.start(features))
+    logits.log_softmax(1).gather(1, first).sum().backward()
