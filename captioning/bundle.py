@@ -17,7 +17,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors
 import torch
@@ -31,6 +31,7 @@ from captioning.encoders.encoder import Encoder
 from captioning.encoders.standardise import Standardise
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
+from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
 
 FORMAT_VERSION = 1
@@ -152,13 +153,23 @@ def load_bundle(folder: str | Path) -> Captioner:
     source = str(folder / "config.json")
     encoder = build(config["encoder"], Encoder, source=source)  # type: ignore[type-abstract]
     encoder.transform = ImageTransform.from_dict(_read_json(folder / "transform.json"))
+    decoder: Decoder[Any] = build(config["decoder"], Decoder, source=source)  # type: ignore[type-abstract]
     text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    tokenizer = Tokenizer.from_json(text, source=folder / "tokenizer.json")
+    if len(tokenizer) != decoder.vocab_size:
+        raise InputError(
+            f"{folder}: tokenizer.json has {len(tokenizer)} tokens and config.json's decoder {decoder.vocab_size}; "
+            "the files are of different models: copy the bundle again"
+        )
+    search = build(config["search"], object, source=source)
+    if not type(search).__module__.startswith("captioning.search."):
+        raise InputError(f"{source}: {config['search'].get('_target_')} is not a search")
     captioner = Captioner(
         encoder,
-        build(config["decoder"], Decoder, source=source),  # type: ignore[type-abstract]
-        Tokenizer.from_json(text, source=folder / "tokenizer.json"),
+        decoder,
+        tokenizer,
         standardise=Standardise(encoder.feature_size) if config.get("standardise") else None,
-        search=build(config["search"], object, source=source),  # type: ignore[arg-type]
+        search=cast(Search, search),
         config={key: config[key] for key in ("encoder", "decoder", "search", "standardise") if key in config},
     )
     _load_weights(captioner, folder / "model.safetensors")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import distributed
 
 from captioning.data.batch import CaptionBatch
-from captioning.decoders.decoder import Decoder
+from captioning.decoders.decoder import Decoder, packed_rows
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.metrics import CocoScorer, Scores
@@ -91,7 +91,7 @@ def predict(
     loss = torch.zeros(len(batch.image_ids), dtype=torch.float64)
     num_tokens, num_unknown = torch.zeros_like(loss), torch.zeros_like(loss)
     if len(batch.lengths):
-        image = _packed(batch.image_index.cpu(), batch)
+        image = batch.image_index.cpu()[packed_rows(batch.inputs()).cpu()]
         loss.index_add_(0, image, token_losses(decoder, features, batch).double().cpu())
         num_tokens.index_add_(0, image, torch.ones(len(image), dtype=torch.float64))
         unknown = batch.targets().data == tokenizer.special.unk
@@ -109,12 +109,6 @@ def predict(
             strict=True,
         )
     ]
-
-
-def _packed(per_caption: Tensor, batch: CaptionBatch) -> Tensor:
-    """Repeat a value of each caption at each of its packed tokens."""
-    steps = torch.arange(int(batch.lengths[0]))[:, None] < batch.lengths  # (T, N)
-    return per_caption.expand(len(steps), -1)[steps]
 
 
 def gather(predictions: Sequence[Prediction]) -> list[Prediction]:

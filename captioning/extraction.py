@@ -18,6 +18,7 @@ from captioning.data.feature_store import FeatureWriter
 from captioning.data.images import load_image
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.transform import ImageTransform
+from captioning.errors import InputError
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +39,24 @@ class Pictures(Dataset[Tensor]):
 
 
 def extract(config: DictConfig) -> None:
-    """Encode every picture of `config.splits` that is not in its store yet."""
+    """Encode every picture of `config.splits` that is not in its store yet.
+
+    Raises:
+        InputError: a picture cannot be read, a store cannot be written or holds other features, or a setting is not
+            possible.
+    """
+    if config.batch_size < 1:
+        raise InputError(f"batch_size={config.batch_size}, expected at least 1")
     data = instantiate(config.data)
     splits = {split: data.images(split) for split in config.splits}
     encoder: Encoder = instantiate(config.encoder)
-    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     encoder.set_trainable(0)
     identity = encoder.identity()
-    encoder.to(device).to(memory_format=torch.channels_last)
+    try:
+        device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        encoder.to(device).to(memory_format=torch.channels_last)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device={config.device}: {str(error).splitlines()[0]}") from error
     for split, images in splits.items():
         folder = Path(config.features) / split
         with FeatureWriter(folder, identity, [image.image_id for image in images], dtype=config.dtype) as writer:

@@ -24,7 +24,13 @@ log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig, output: Path) -> None:
-    """Train, then evaluate the best checkpoint and write its bundle, all into `output`."""
+    """Train, then evaluate the best checkpoint and write its bundle, all into `output`.
+
+    Raises:
+        InputError: `output` holds the bundle of a run that has ended, or something in `config` is not possible.
+    """
+    if (output / "bundle").exists():
+        raise InputError(f"{output} holds a run that has ended; choose another folder for this one, as output=DIR")
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data: CaptionDataModule = instantiate(config.data)
     captioner = build_captioner(config, data)
@@ -95,6 +101,7 @@ def quieten_lightning() -> None:
     for harmless in (
         ".*treespec, LeafSpec.*",  # its own use of what torch deprecates
         ".*in eval mode at the start of training.*",  # a frozen encoder is
+        ".*Checkpoint directory .* not empty.*",  # a run that goes on in its own folder
         ".*does not have many workers.*",  # cached features are read fastest in this process
     ):
         warnings.filterwarnings("ignore", message=harmless)

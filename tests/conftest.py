@@ -20,9 +20,12 @@ import torch
 from torch import nn
 
 from captioning.data.batch import CaptionBatch, collate
+from captioning.data.scenes import write_scenes
 from captioning.decoders import Decoder
 from captioning.encoders.features import ImageFeatures
 from captioning.text import SpecialTokens, Tokenizer, train_words
+
+torch.set_num_threads(1)  # on small tensors a second thread only waits
 
 PRIMES = (17, 19, 23, 29, 31, 37, 41, 43)
 """Widths of a model under test; none is a size of the fixtures."""
@@ -100,6 +103,14 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real data: {folder}/data does not exist (set CAPTIONING_SHARED to its folder)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set in COCO's layout: 24, 8 and 8 pictures of 32 pixels, five captions each. Not to be changed."""
+    root = tmp_path_factory.mktemp("data") / "scenes"
+    write_scenes(root, num_train=24, num_val=8, num_test=8, size=32)
+    return root
 
 
 @pytest.fixture(scope="session")

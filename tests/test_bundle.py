@@ -196,3 +196,17 @@ def test_a_bundle_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="could not be written"):
         save_bundle(tiny_captioner(), tmp_path / "file" / "bundle")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_decoder_of_another_vocabulary_is_refused_with_both_sizes(bundle: Path) -> None:
+    config = json.loads((bundle / "config.json").read_text())
+    size = config["decoder"]["vocab_size"]
+    edit(bundle / "config.json", decoder={**config["decoder"], "vocab_size": size + 1})
+    with pytest.raises(InputError, match=f"has {size} tokens and config.json's decoder {size + 1}"):
+        load_bundle(bundle)
+
+
+def test_a_search_must_be_a_search(bundle: Path) -> None:
+    edit(bundle / "config.json", search={"_target_": "captioning.recurrent.LSTM", "input_size": 1, "hidden_size": 1})
+    with pytest.raises(InputError, match="is not a search"):
+        load_bundle(bundle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from captioning import __version__
 from captioning.errors import InputError
@@ -61,3 +62,12 @@ def guarded(name: str, command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print(f"captioning {name}: interrupted", file=sys.stderr)
         return 130
+
+
+def config_folder() -> Path:
+    """conf/: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise InputError(f"the configuration groups are missing: looked for conf/ in {package} and {package.parent}")

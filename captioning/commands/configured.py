@@ -20,20 +20,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from captioning.commands import config_folder, guarded
 from captioning.errors import InputError
 
 log = logging.getLogger(__name__)
 
 Task = Callable[[DictConfig, Path], None]
-
-
-def config_folder() -> Path:
-    """conf/: inside an installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "conf", package.parent / "conf"):
-        if (folder / "train.yaml").is_file():
-            return folder
-    raise InputError(f"the configuration groups are missing: looked for conf/ in {package} and {package.parent}")
 
 
 def run(command: str, task: Task, arguments: Sequence[str]) -> int:
@@ -44,8 +36,10 @@ def run(command: str, task: Task, arguments: Sequence[str]) -> int:
     folder = config_folder()
     check_overrides(command, [a for a in arguments if "=" in a and not a.startswith("-")])
     failed: list[int] = []
+    command_line = sys.argv
 
     def job(config: DictConfig) -> None:
+        sys.argv = command_line  # Lightning starts its other processes with it
         output = Path(HydraConfig.get().runtime.output_dir)
         with open_dict(config):
             config.output = str(output)
@@ -75,8 +69,6 @@ def _user_errors(command: str, job: Callable[[DictConfig], None]) -> Callable[[D
     """Let Hydra, which prints tracebacks, see a user's mistake as an exit."""
 
     def wrapped(config: DictConfig) -> None:
-        from captioning.commands import guarded
-
         def run_job() -> int:
             try:
                 job(config)
@@ -111,16 +103,30 @@ def check_overrides(command: str, overrides: Sequence[str]) -> None:
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-            for n in range(len(plain)):
-                try:
-                    hydra.compose(command, [*plain[:n], plain[n]])
-                except (HydraException, OmegaConfBaseException) as error:
-                    raise InputError(_explain(command, plain[:n], plain[n], error)) from error
-            missing = sorted(_missing(OmegaConf.to_container(hydra.compose(command, plain)), ""))
+            missing = sorted(_missing(OmegaConf.to_container(_compose(command, plain)), ""))
             if missing:
                 raise InputError(f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE")
     finally:
         GlobalHydra.instance().clear()
+
+
+def _compose(command: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose the configuration, or name the first override that does not fit those before it."""
+    try:
+        return hydra.compose(command, list(overrides))
+    except (HydraException, OmegaConfBaseException):
+        in_order = sorted(overrides, key=_chooses_no_group)  # Hydra too makes the choices first
+        for n, override in enumerate(in_order):
+            try:
+                hydra.compose(command, in_order[: n + 1])
+            except (HydraException, OmegaConfBaseException) as error:
+                raise InputError(_explain(command, in_order[:n], override, error)) from error
+        raise
+
+
+def _chooses_no_group(override: str) -> bool:
+    group = override.lstrip("+~").split("=")[0].split("@")[0].strip("/")
+    return not (config_folder() / group).is_dir()
 
 
 def _missing(node: Any, key: str) -> Iterator[str]:

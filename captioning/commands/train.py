@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+
+from captioning.commands import config_folder
 
 HELP = """usage: captioning train [experiment=NAME] [KEY=VALUE ...] [-m]
 
@@ -14,27 +17,31 @@ examples:
   captioning train experiment=flickr8k/mrnn data.root=PATH decoder.dropout=0.3 trainer.max_epochs=5
   captioning train -m experiment=scenes/show_and_tell decoder=show_and_tell,mrnn seed=1,2
 
-experiments:
 {experiments}
-groups: {groups}
+{groups}
 
 A run's folder holds the log, checkpoints/, metrics.json, captions.json and bundle/; `output=DIR` names it.
 -m runs every combination of the comma-separated choices and ends with one table, also as sweep.csv.
---cfg job prints the composed configuration and trains nothing. checkpoint=PATH resumes a run.
+--cfg job prints the composed configuration and trains nothing.
+output=DIR checkpoint=DIR/checkpoints/last.ckpt goes on with a run that was interrupted.
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    from captioning.commands.configured import config_folder, run
-
     if {"-h", "--help"} & set(arguments):
         folder = config_folder()
-        experiments = sorted((folder / "experiment").rglob("*.yaml"))
-        names = [str(path.relative_to(folder / "experiment").with_suffix("")) for path in experiments]
-        groups = sorted(path.name for path in folder.iterdir() if path.is_dir())
-        print(HELP.format(experiments="".join(f"  {name}\n" for name in names), groups=", ".join(groups)), end="")
+        experiments = [
+            p.relative_to(folder / "experiment").with_suffix("") for p in folder.glob("experiment/**/*.yaml")
+        ]
+        groups = [p.name for p in folder.iterdir() if p.is_dir()]
+        print(HELP.format(experiments=_listed("experiments", experiments), groups=_listed("groups", groups)), end="")
         return 0
+    from captioning.commands.configured import run
     from captioning.training import train
 
     return run("train", train, arguments)
+
+
+def _listed(name: str, what: Sequence[object]) -> str:
+    return textwrap.fill(f"{name}: {', '.join(sorted(map(str, what)))}", 116, subsequent_indent="  ")

@@ -42,7 +42,7 @@ class SmallCNN(Encoder):
         feature_size: int = 256,
         size: Sequence[int] = (96, 96),
         *,
-        channels: Sequence[int] = (32, 64, 128, 128),
+        channels: Sequence[int] = (16, 32, 64, 128),
         grid: bool = False,
         weights: str | None = None,
     ) -> None:

@@ -29,10 +29,11 @@ def test_transform_keeps_every_pixel_of_a_scene():
 
 
 def test_pooled_features_tell_where_a_shape_stands():
-    # Blocks of stride 2 see the same shape moved by 32 pixels alike, so an average over places would be equal
-    # but for the two channels of positions. How much the features of the two differ is set against two colours.
+    # Blocks of stride 2 see a shape and the same shape 32 pixels further alike: without the two channels of
+    # positions the average over places would be equal. How far the features move is set against another colour.
     torch.manual_seed(0)
     encoder = SmallCNN().eval()
+    encoder.positions.zero_()
 
     def features(left: int, colour: str) -> torch.Tensor:
         scene = Image.new("RGB", (96, 96), "white")
@@ -42,6 +43,19 @@ def test_pooled_features_tell_where_a_shape_stands():
     moved = (features(24, "red") - features(56, "red")).norm()
     recoloured = (features(24, "red") - features(24, "blue")).norm()
     assert moved > 0.5 * recoloured
+
+
+def test_cells_of_the_grid_know_their_place():
+    # Far from the edges, cells of an empty picture differ by the channels of positions alone.
+    torch.manual_seed(0)
+    encoder = SmallCNN(size=(256, 256), grid=True).eval()
+    empty = torch.zeros(1, 3, 256, 256)
+    grid = encoder(empty).grid.unflatten(1, (16, 16))
+    assert (grid[:, 6, 6] - grid[:, 6, 9]).norm() > 0.01 * grid[:, 6, 6].norm()
+    assert (grid[:, 6, 6] - grid[:, 9, 6]).norm() > 0.01 * grid[:, 6, 6].norm()
+    encoder.positions.zero_()
+    grid = encoder(empty).grid.unflatten(1, (16, 16))
+    torch.testing.assert_close(grid[:, 6, 6], grid[:, 9, 9])
 
 
 def test_grid_is_row_by_row():

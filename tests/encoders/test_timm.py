@@ -78,6 +78,19 @@ def test_grid_of_tokens_is_its_patches():
     assert (grid[1] - grid[0]).norm(dim=1).argmax() == 3 * 10 + 5
 
 
+@pytest.mark.parametrize(
+    ("told", "num_tokens", "num_places"),
+    [(16, 65, 49), (0, 50, 50), (None, 50, 49), (None, 49, 49)],  # a network that does not tell: a square is left
+)
+def test_tokens_that_are_no_places_are_left_out(told, num_tokens, num_places):
+    encoder = TimmEncoder("test_vit", None)
+    if told is None:
+        del encoder.network.num_prefix_tokens
+    else:
+        encoder.network.num_prefix_tokens = told
+    assert encoder._to_grid(torch.zeros(1, num_tokens, 2)).shape == (1, num_places, 2)
+
+
 def test_pooled_of_other_width_than_the_grid_is_its_mean_and_said(caplog):
     with caplog.at_level(logging.INFO):
         encoder = TimmEncoder("mobilenetv3_small_050", None, grid=True).eval()

@@ -17,7 +17,6 @@ SEARCHES = {
     "greedy": GreedySearch(max_length=9),
     "beam": BeamSearch(max_length=9, beam_size=3, num_best=3),
     "normalized": BeamSearch(max_length=9, beam_size=3, num_best=2, length_normalization=1.0),
-    "wider than the vocabulary": BeamSearch(max_length=9, beam_size=13, num_best=13),
 }
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
 

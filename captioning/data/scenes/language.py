@@ -51,11 +51,10 @@ _NUMBERS = ("no", "one", "two", "three", "four", "five")
 
 # {first} {relation}: "a red ball" "to the left of a blue box"; {all}: the related things as a list;
 # {rest}: the others; {place}: the background; {number}: of all objects.
+_PLAIN_FORMS = ("{first} is {relation} {place}",) * 2 + ("{place}, {first} is {relation}",)
 _RELATION_FORMS = (
-    "{first} is {relation} {place}",
     "{first} {relation} {place}",
     "there is {first} {relation} {place}",
-    "{place}, {first} is {relation}",
     "{first} sits {relation} {place}",
     "{first} can be seen {relation}",
     "a picture of {first} {relation}",
@@ -78,16 +77,16 @@ def describe(layout: Layout, rng: np.random.Generator) -> tuple[str, ...]:
     All tell of the relation's objects, almost always in the layout's order.
     """
     has_others = len(layout.things) > layout.num_related
-    one, two, three = (_RELATION_FORMS[i] for i in rng.permutation(len(_RELATION_FORMS))[:3])
+    one, two = (_RELATION_FORMS[i] for i in rng.permutation(len(_RELATION_FORMS))[:2])
     more = [_REST_FORM] if has_others else []
     if layout.relation in _CONVERSE:
         more += _CONVERSE_FORMS
     forms = (
+        _pick(rng, _PLAIN_FORMS),
         one,
-        two,
         _pick(rng, _LIST_FORMS_WITH_REST if has_others else _LIST_FORMS),
         _pick(rng, _NUMBER_FORMS),
-        _pick(rng, more or [three]),
+        _pick(rng, more or [two]),
     )
     return tuple(_sentence(layout, forms[i], rng) for i in rng.permutation(len(forms)))
 

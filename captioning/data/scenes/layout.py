@@ -14,7 +14,7 @@ BACKGROUNDS = ("grass", "sand", "snow", "sea", "night", "road", "wall")
 RELATIONS = ("left of", "right of", "above", "below", "in front of", "behind", "between")
 
 # The longer side as a fraction of the picture. No two ranges touch, so that every size can be seen.
-SIZES = {"large": (0.37, 0.42), "medium": (0.24, 0.27), "small": (0.155, 0.18)}
+SIZES = {"large": (0.40, 0.45), "medium": (0.26, 0.31), "small": (0.17, 0.20)}
 
 MARGIN = 0.02  # of the picture: what is left free at its edges and around the objects that stand apart
 HIDDEN = (0.10, 0.35)  # share of an object that one in front of it may cover
@@ -134,8 +134,8 @@ def _place_related(rng: np.random.Generator, relation: str, things: Sequence[Thi
         case "right of" | "below":
             return _in_a_row(rng, [second, first], axis=int(relation == "below"))[::-1]
         case "between":
-            start, middle, end = _in_a_row(rng, [second, first, things[2]], axis=int(rng.integers(2)))
-            return [middle, start, end]
+            row = _in_a_row(rng, [second, first, things[2]], axis=int(rng.integers(2)))
+            return [row[1], row[0], row[2]] if row else []
         case "behind":
             return _overlapping(rng, back=first, front=second)
         case _:
@@ -143,10 +143,16 @@ def _place_related(rng: np.random.Generator, relation: str, things: Sequence[Thi
 
 
 def _in_a_row(rng: np.random.Generator, things: Sequence[Thing], axis: int) -> list[Thing]:
-    """Place things one after the other along an axis (0: left to right, 1: top to bottom), nearly aligned."""
+    """Place things one after the other along an axis (0: left to right, 1: top to bottom), nearly aligned.
+
+    Returns:
+        The things in that order; nothing if they are too long for the picture.
+    """
     bounds = [_bounds(thing) for thing in things]
     lengths = [high[axis] - low[axis] for low, high in bounds]
     room = 1 - 2 * MARGIN - sum(lengths)
+    if room < 0.02 * len(things):
+        return []
     gaps = rng.uniform(0.02, min(0.10, room / len(things)), size=len(things) - 1)
     position = MARGIN + rng.uniform(0, room - gaps.sum())
     across = 1 - axis
@@ -155,7 +161,7 @@ def _in_a_row(rng: np.random.Generator, things: Sequence[Thing], axis: int) -> l
     placed = []
     for thing, (low, high), length, gap in zip(things, bounds, lengths, [*gaps, 0], strict=True):
         half = (high[across] - low[across]) / 2
-        aside = np.clip(line + rng.uniform(-0.05, 0.05), MARGIN + half, 1 - MARGIN - half) - half
+        aside = np.clip(line + rng.uniform(-0.04, 0.04), MARGIN + half, 1 - MARGIN - half) - half
         corner = (position, aside) if axis == 0 else (aside, position)
         placed.append(_at(thing, low, corner))
         position += length + gap

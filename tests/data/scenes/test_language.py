@@ -56,8 +56,10 @@ def above(first: Thing, second: Thing) -> bool:
 
 
 def behind(first: Thing, second: Thing) -> bool:
+    # Boxes hold what is seen, so the two may no more than touch: a pixel of the raster is allowed for.
     a, b = edges(first), edges(second)
-    return first.hidden > 0 == second.hidden and all(a[i] < b[i + 2] and b[i] < a[i + 2] for i in (0, 1))
+    touch = all(a[i] < b[i + 2] + 0.005 and b[i] < a[i + 2] + 0.005 for i in (0, 1))
+    return touch and first.hidden > 0 and second.hidden == 0
 
 
 def next_to(first: Thing, second: Thing) -> bool:

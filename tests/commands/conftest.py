@@ -1,0 +1,124 @@
+"""The commands, run in this process on a tiny data set; and one trained run that the tests share."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+
+from captioning.commands import main
+from captioning.metrics import CocoScorer
+
+TINY = (
+    "encoder.size=[16,16]",
+    "encoder.feature_size=16",
+    "+encoder.channels=[8,8]",
+    "decoder.hidden_size=12",
+    "decoder.embedding_size=10",
+    "search.max_length=6",
+    "trainer.max_epochs=1",
+    "trainer.accelerator=cpu",
+    "trainer.log_every_n_steps=1",
+    "+trainer.enable_progress_bar=false",
+    "callbacks.progress=null",
+    "logger=csv",
+)
+"""Overrides that make training take a second."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended: its exit status, and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def message(self) -> str:
+        """What a command that failed said, and it said no more than that."""
+        assert self.status == 1
+        assert "Traceback" not in self.err + self.out
+        return self.err
+
+
+Command = Callable[..., Ran]
+
+
+@contextlib.contextmanager
+def nothing_left() -> Iterator[pytest.MonkeyPatch]:
+    """Put back what Hydra, Lightning and torch change in a process."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    deterministic, states = torch.are_deterministic_algorithms_enabled(), (random.getstate(), torch.get_rng_state())
+    folder = Path.cwd()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["captioning"])
+        for name in ("HYDRA_FULL_ERROR", "PL_GLOBAL_SEED", "PL_SEED_WORKERS", "COLUMNS"):
+            patch.setenv(name, "120")
+        try:
+            yield patch
+        finally:
+            os.chdir(folder)
+            GlobalHydra.instance().clear()
+            for handler in set(root.handlers) - set(handlers):
+                handler.close()
+            root.handlers[:] = handlers
+            root.setLevel(level)
+            torch.use_deterministic_algorithms(deterministic)
+            random.setstate(states[0])
+            torch.set_rng_state(states[1])
+
+
+def run_command(*arguments: str | Path, metrics: Sequence[str] = ("BLEU", "ROUGE-L", "CIDEr")) -> Ran:
+    """Run `captioning` with these arguments, scoring without METEOR, whose start takes seconds."""
+    out, err = io.StringIO(), io.StringIO()
+    with nothing_left() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr("captioning.captioner.CocoScorer", partial(CocoScorer, metrics=metrics))
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+    return Ran(status, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Runs `captioning` in this process."""
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def train(scenes: Path) -> Command:
+    """Runs `captioning train` with tiny sizes: train(output, *overrides)."""
+
+    def run(output: Path, *overrides: str | Path) -> Ran:
+        return run_command("train", f"data.root={scenes}", *TINY, f"output={output}", *overrides)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_folder(train: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two epochs, in which the encoder learns too. Not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    ran = train(folder, "finetuning=whole", "trainer.max_epochs=2")
+    assert ran.status == 0, ran.err
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle(run_folder: Path) -> Path:
+    """The run's bundle."""
+    return run_folder / "bundle"

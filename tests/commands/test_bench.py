@@ -1,0 +1,39 @@
+"""captioning bench: a ratio to the bare products for every model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioning import benchmarks
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in {"FEATURE_SIZE": 13, "VOCAB_SIZE": 11, "EMBEDDING": 7, "HIDDEN": 5}.items():
+        monkeypatch.setattr(benchmarks, name, size)
+
+
+def test_every_model_s_ratio_is_told(command: Command, small: None, tmp_path: Path) -> None:
+    ran = command("bench", "train", "beam", "--json", tmp_path / "bench.json")
+    assert ran.status == 0
+    rows = json.loads((tmp_path / "bench.json").read_text())
+    assert [row["name"] for row in rows] == [f"{what} {name}" for what in ("train", "beam") for name in MODELS]
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["seconds"] / row["products_seconds"])
+        assert row["name"] in ran.out
+
+
+MODELS = ("show_and_tell lstm", "show_and_tell gru", "show_and_tell show_and_tell_lstm", "mrnn")
+
+
+def test_an_unknown_benchmark_is_told(command: Command) -> None:
+    ran = command("bench", "trian")
+    assert ran.status == 2
+    assert "no benchmark trian; there are train and beam" in ran.err

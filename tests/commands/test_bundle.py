@@ -1,0 +1,50 @@
+"""captioning bundle: a checkpoint becomes the bundle that its run writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from captioning import Captioner
+
+Command = Callable[..., Any]
+
+
+def test_a_checkpoint_s_bundle_captions_as_the_run_s(
+    command: Command, run_folder: Path, scenes: Path, tmp_path: Path
+) -> None:
+    """The best checkpoint is the one whose name holds its epoch; the last one may be another."""
+    (best,) = (run_folder / "checkpoints").glob("epoch=*.ckpt")
+    ran = command("bundle", best, tmp_path / "bundle")
+    assert (ran.status, ran.out) == (0, f"{tmp_path / 'bundle'}\n")
+    pictures = sorted((scenes / "test2017").glob("*.jpg"))
+    made, own = (Captioner.from_pretrained(p).caption(pictures) for p in (tmp_path / "bundle", run_folder / "bundle"))
+    assert made == own
+    for name in ("config.json", "tokenizer.json", "transform.json", "model.safetensors"):
+        assert (tmp_path / "bundle" / name).read_bytes() == (run_folder / "bundle" / name).read_bytes()
+
+
+def test_what_is_no_checkpoint_is_refused_unrun(command: Command, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return Path.mkdir, (tmp_path / "hacked",)
+
+    torch.save({"captioning": Evil()}, tmp_path / "evil.ckpt")
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    for name in ("evil.ckpt", "other.ckpt"):
+        assert "is not a checkpoint of captioning" in command("bundle", tmp_path / name, tmp_path / "out").message
+    assert "no checkpoint at" in command("bundle", tmp_path / "none.ckpt", tmp_path / "out").message
+    assert not (tmp_path / "hacked").exists()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("out", ["{tmp}/full", "/dev/null/bundle"])
+def test_a_place_that_cannot_be_written_is_told(command: Command, run_folder: Path, tmp_path: Path, out: str) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "something").touch()
+    ran = command("bundle", run_folder / "checkpoints" / "last.ckpt", out.format(tmp=tmp_path))
+    assert "exists already" in ran.message or "could not be written" in ran.message

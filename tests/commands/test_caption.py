@@ -1,0 +1,89 @@
+"""captioning caption: files, folders and globs, what cannot be read, and the model's own captions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioning import Captioner
+from captioning.search import BeamSearch
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def pictures(scenes: Path, tmp_path: Path) -> list[Path]:
+    """Three pictures in a folder, beside a file that is none."""
+    (tmp_path / "pictures").mkdir()
+    found = [Path(shutil.copy(path, tmp_path / "pictures")) for path in sorted((scenes / "test2017").glob("*.jpg"))[:3]]
+    (tmp_path / "pictures" / "notes.txt").write_text("not a picture")
+    return found
+
+
+def lines(ran: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ran.out.splitlines()]
+
+
+def test_files_folders_and_globs_give_the_same_captions_as_python(
+    command: Command, bundle: Path, pictures: list[Path]
+) -> None:
+    expected = [
+        {"image": str(path), "caption": caption.text, "score": caption.score}
+        for path, caption in zip(pictures, Captioner.from_pretrained(bundle).caption(pictures), strict=True)
+    ]
+    folder = pictures[0].parent
+    for named in (pictures, [folder], [folder / "*.jpg"], [pictures[0], folder]):
+        ran = command("caption", bundle, *named, "--json")
+        assert (ran.status, lines(ran), ran.err) == (0, expected, "")
+    plain = command("caption", bundle, folder, "--batch-size", "2")
+    assert plain.out == "".join(f"{line['image']}: {line['caption']}\n" for line in expected)
+
+
+def test_beam_size_replaces_the_bundle_s(command: Command, bundle: Path, pictures: list[Path]) -> None:
+    captioner = Captioner.from_pretrained(bundle)
+    for size in (1, 7):
+        search = BeamSearch(beam_size=size, max_length=captioner.search.max_length)
+        expected = [caption.score for caption in captioner.caption(pictures, search=search)]
+        ran = command("caption", bundle, *pictures, "--beam-size", size, "--json")
+        assert [line["score"] for line in lines(ran)] == expected
+
+
+def test_what_cannot_be_read_is_reported_and_the_others_are_captioned(
+    command: Command, bundle: Path, pictures: list[Path]
+) -> None:
+    pictures[1].write_bytes(pictures[1].read_bytes()[:200])
+    missing = pictures[0].with_name("missing.jpg")
+    ran = command("caption", bundle, missing, *pictures, "--json", "--batch-size", "1")
+    assert ran.status == 1
+    assert [line["image"] for line in lines(ran)] == [str(pictures[0]), str(pictures[2])]
+    assert f"{missing}: no such file or folder" in ran.message
+    assert pictures[1].name in ran.message
+
+
+def test_no_picture_at_all_is_told_before_the_model_is_read(command: Command, tmp_path: Path) -> None:
+    assert "no image in this folder" in command("caption", tmp_path / "no bundle", tmp_path).message
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [(["--beam-size", "0"], "expected a whole number from 1, found '0'"), (["--batch-size", "many"], "'many'")],
+)
+def test_an_impossible_option_is_told(
+    command: Command, bundle: Path, pictures: list[Path], option: list[str], message: str
+) -> None:
+    ran = command("caption", bundle, *pictures, *option)
+    assert ran.status == 2
+    assert message in ran.err
+
+
+def test_a_missing_bundle_and_an_impossible_device_are_told(
+    command: Command, bundle: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    assert "nowhere does not exist" in command("caption", tmp_path / "nowhere", *pictures).message
+    assert "is no bundle" in command("caption", tmp_path, *pictures).message
+    assert "--device abacus" in command("caption", bundle, *pictures, "--device", "abacus").message

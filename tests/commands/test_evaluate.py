@@ -1,0 +1,93 @@
+"""captioning evaluate: a bundle's figures on any split."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioning import Captioner
+from captioning.data import CocoDataModule
+from captioning.metrics import CocoScorer
+
+Command = Callable[..., Any]
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+@pytest.fixture(scope="module")
+def evaluate(command: Command, scenes: Path, bundle: Path) -> Command:
+    def run(output: Path, *overrides: str) -> Any:
+        quiet = ("trainer.accelerator=cpu", "+trainer.enable_progress_bar=false", "data.eval_batch_size=3")
+        given = (f"bundle={bundle}", "data=scenes", f"data.root={scenes}", f"output={output}")
+        return command("evaluate", *given, *quiet, *overrides)
+
+    return run
+
+
+def test_the_training_run_s_figures_are_found_again(evaluate: Command, run_folder: Path, tmp_path: Path) -> None:
+    assert evaluate(tmp_path / "out", "data.eval_batch_size=64").status == 0
+    for name in ("metrics.json", "captions.json", "per_image.csv"):
+        assert read_text(tmp_path / "out" / name) == read_text(run_folder / name)
+
+
+def read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def test_another_split_is_scored_as_by_hand_and_needs_no_other_files(
+    evaluate: Command, scenes: Path, bundle: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "scenes"
+    shutil.copytree(scenes, root, ignore=shutil.ignore_patterns("*train*", "*val*"))
+    ran = evaluate(tmp_path / "out", f"data.root={root}", "data.split=test", "examples=3")
+    assert ran.status == 0
+    data, captioner = CocoDataModule(str(scenes)), Captioner.from_pretrained(bundle)
+    captions = {i.image_id: c.text for i, c in zip(data.images("test"), caption_all(captioner, data), strict=True)}
+    assert read(tmp_path / "out" / "captions.json") == [{"image_id": i, "caption": c} for i, c in captions.items()]
+    scores = CocoScorer(data.references("test"), metrics=("BLEU", "ROUGE-L", "CIDEr")).score(captions)
+    metrics = read(tmp_path / "out" / "metrics.json")
+    assert metrics["metrics"] == scores.corpus
+    assert metrics["signature"]["split"] == "test"
+    assert read_text(tmp_path / "out" / "page.html").count("<article>") == 3
+    assert "scenes test, 8 images (fractions)" in ran.out
+
+
+def caption_all(captioner: Captioner, data: CocoDataModule) -> list[Any]:
+    return captioner.caption([image.path for image in data.images("test")])
+
+
+def test_another_search_is_used_and_signed(evaluate: Command, tmp_path: Path) -> None:
+    assert evaluate(tmp_path, "search=greedy", "search.max_length=3").status == 0
+    signed = read(tmp_path / "metrics.json")["signature"]["search"]
+    assert (signed["name"], signed["max_length"]) == ("GreedySearch", 3)
+    assert all(len(entry["caption"].split()) <= 3 for entry in read(tmp_path / "captions.json"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("bundle=nowhere", "nowhere does not exist"),
+        ("data.root=nowhere", "no annotations/ in"),
+        ("data.split=valid", "captions_valid2017.json"),
+        ("data.features=nowhere", "nowhere"),
+        ("serach=greedy", "did you mean 'search'"),
+        ("output=/dev/null/out", "/dev/null"),
+    ],
+)
+def test_a_mistake_is_one_message(
+    evaluate: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in evaluate(tmp_path / "out", override).message
+
+
+def test_a_full_disk_is_told(evaluate: Command, tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").symlink_to("/dev/full")
+    assert "No space left" in evaluate(tmp_path).message

@@ -1,0 +1,124 @@
+"""captioning extract: cached features train as pictures do, and a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from captioning.encoders import SmallCNN
+
+Command = Callable[..., Any]
+ENCODER = ("encoder.size=[16,16]", "encoder.feature_size=16", "+encoder.channels=[8,8]")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder's weights, which extraction and training must share."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "encoder.safetensors"
+    save_file(SmallCNN(16, (16, 16), channels=(8, 8)).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def extract(command: Command, scenes: Path, weights: Path) -> Command:
+    def run(features: Path, *overrides: str) -> Any:
+        given = ("data=scenes", f"data.root={scenes}", "encoder=small_cnn", *ENCODER, f"+encoder.weights={weights}")
+        return command("extract", *given, f"features={features}", "dtype=float32", "device=cpu", *overrides)
+
+    return run
+
+
+def test_training_from_features_gives_what_training_from_pictures_gives(
+    extract: Command, train: Command, weights: Path, scenes: Path, tmp_path: Path
+) -> None:
+    assert extract(tmp_path / "features", "batch_size=5").status == 0
+    root = tmp_path / "scenes"
+    shutil.copytree(scenes, root, ignore=shutil.ignore_patterns("*.jpg"))  # no picture is needed any more
+    same = (f"+encoder.weights={weights}", "standardise=true")
+    ran = train(tmp_path / "cached", f"data.root={root}", f"data.features={tmp_path / 'features'}", *same)
+    assert ran.status == 0
+    assert train(tmp_path / "plain", *same).status == 0
+    cached, plain = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("cached", "plain"))
+    assert cached["language_model"] == pytest.approx(plain["language_model"], rel=1e-4)
+    one, other = (load_file(tmp_path / name / "bundle" / "model.safetensors") for name in ("cached", "plain"))
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-4)
+
+
+def test_features_are_refused_by_another_encoder(extract: Command, train: Command, tmp_path: Path) -> None:
+    assert extract(tmp_path / "features").status == 0
+    ran = train(tmp_path / "run", f"data.features={tmp_path / 'features'}")
+    assert "features of another encoder" in ran.message
+    assert "`captioning extract" in ran.message
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.root=nowhere", "make it: captioning scenes nowhere"),
+        ("splits=[train,valid]", "captions_valid2017.json"),
+        ("dtype=float64", "float16 or float32"),
+        ("features=/dev/null/features", "/dev/null"),
+        ("device=abacus", "abacus"),
+        ("batch_size=0", "batch_size"),
+    ],
+)
+def test_a_mistake_is_one_message(
+    extract: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in extract(tmp_path / "features", override).message
+
+
+def test_features_must_be_given(command: Command, scenes: Path) -> None:
+    assert "features must be given" in command("extract", "data=scenes", "encoder=small_cnn").message
+
+
+@pytest.mark.slow
+def test_a_killed_extraction_goes_on_where_it_was(
+    extract: Command, command: Command, weights: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "many"
+    assert command("scenes", root, "--train", "3000", "--val", "1", "--test", "1", "--size", "32").status == 0
+    settings = (f"data.root={root}", "splits=[train]", "batch_size=8")
+    given = ("data=scenes", "encoder=small_cnn", *ENCODER, f"+encoder.weights={weights}", "dtype=float32", "device=cpu")
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "captioning", "extract", *given, *settings, f"features={killed}"],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    manifest = killed / "train" / "manifest.json"
+
+    def rows_done() -> int:
+        return int(json.loads(manifest.read_text())["rows_done"]) if manifest.is_file() else 0
+
+    while process.poll() is None and not rows_done():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    done = rows_done()
+    assert 0 < done < 3000
+    ran = extract(killed, *settings)
+    assert ran.status == 0
+    assert f"{done} of 3000 images are done" in ran.out
+    assert extract(whole, *settings).status == 0
+    for name in ("pooled.npy", "manifest.json"):
+        assert (killed / "train" / name).exists()
+    np.testing.assert_allclose(
+        np.load(killed / "train" / "pooled.npy"), np.load(whole / "train" / "pooled.npy"), atol=1e-5
+    )

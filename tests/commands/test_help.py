@@ -1,0 +1,62 @@
+"""The command itself: help that fits a screen, quick, and mistakes in its name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioning import __version__
+from captioning.commands import SUMMARIES
+
+Command = Callable[..., Any]
+HEAVY = ("torch", "hydra", "numpy", "PIL", "pytorch_lightning", "rich")
+
+
+@pytest.mark.parametrize("name", [None, *SUMMARIES])
+def test_help_fits_a_screen_and_shows_an_example(command: Command, name: str | None) -> None:
+    ran = command(*([name] if name else []), "--help")
+    assert (ran.status, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 120
+    assert f"captioning {name or 'scenes'} " in ran.out.partition("example" if name else "A first run")[2]
+
+
+def test_no_arguments_are_a_call_for_help(command: Command) -> None:
+    assert command() == command("-h")
+    assert all(name in command().out for name in SUMMARIES)
+
+
+def test_the_version_is_told(command: Command) -> None:
+    assert command("--version").out == f"captioning {__version__}\n"
+
+
+def test_an_unknown_command_is_told_with_those_there_are(command: Command) -> None:
+    ran = command("trian")
+    assert ran.status == 2
+    assert ran.err == f"captioning: there is no command 'trian'; there are {', '.join(SUMMARIES)}\n"
+
+
+@pytest.mark.parametrize("name", [None, *SUMMARIES])
+def test_help_waits_for_nothing_heavy(name: str | None) -> None:
+    code = (
+        "import sys; from captioning.commands import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *([name] if name else []), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert ran.stdout.startswith("usage: captioning")
+    assert not set(HEAVY) & set(ran.stderr.split())

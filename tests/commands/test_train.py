@@ -1,0 +1,199 @@
+"""captioning train: a run's folder, its repetition, its continuation, its sweeps."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from pycocotools.coco import COCO
+from safetensors.torch import load_file
+
+Command = Callable[..., Any]
+NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def same_run(one: Path, other: Path) -> dict[str, bool]:
+    """Which of two runs' results are the same, bit by bit."""
+    weights = [load_file(folder / "bundle" / "model.safetensors") for folder in (one, other)]
+    files = ("metrics.json", "captions.json", "per_image.csv")
+    return {
+        "weights": all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0]),
+        **{name: (one / name).read_bytes() == (other / name).read_bytes() for name in files},
+    }
+
+
+def test_a_run_s_folder_holds_all_that_is_needed_to_repeat_and_use_it(run_folder: Path) -> None:
+    config = yaml.safe_load((run_folder / ".hydra" / "config.yaml").read_text())
+    assert config["decoder"]["_target_"] == "captioning.decoders.ShowAndTell"
+    assert config["decoder"]["hidden_size"] == 12
+    assert "24 images, 120 captions" in (run_folder / "train.log").read_text()
+    assert {path.name for path in (run_folder / "checkpoints").iterdir()} >= {"last.ckpt"}
+    assert (run_folder / "bundle" / "model.safetensors").is_file()
+    assert {path.name for path in run_folder.iterdir()} == {
+        ".hydra", "train.log", "checkpoints", "csv", "bundle", "metrics.json", "captions.json", "per_image.csv"
+    }  # fmt: skip
+
+
+def test_metrics_are_fractions_with_what_moves_them(run_folder: Path) -> None:
+    metrics = read(run_folder / "metrics.json")
+    assert list(metrics) == ["metrics", "language_model", "captions", "signature"]
+    assert list(metrics["metrics"]) == NAMES
+    assert all(0 <= value <= 1 for name, value in metrics["metrics"].items() if name != "CIDEr")
+    assert list(metrics["language_model"]) == ["loss", "perplexity", "unknown_share"]
+    assert list(metrics["captions"]) == ["unfinished", "empty"]
+    signature = metrics["signature"]
+    assert (signature["data"], signature["split"]) == ("scenes", "val")
+    assert (signature["num_images"], signature["num_references"]) == (8, 40)
+    assert signature["search"]["name"] == "BeamSearch"
+    assert signature["search"]["max_length"] == 6
+    assert read(run_folder / "bundle" / "metrics.json") == metrics
+
+
+def test_captions_are_in_coco_s_results_format(run_folder: Path, scenes: Path) -> None:
+    truth = COCO(scenes / "annotations" / "captions_val2017.json")
+    results = truth.loadRes(str(run_folder / "captions.json"))
+    assert results.getImgIds() == truth.getImgIds()
+    assert all(isinstance(entry["caption"], str) for entry in read(run_folder / "captions.json"))
+
+
+def test_every_image_has_its_own_figures(run_folder: Path) -> None:
+    with (run_folder / "per_image.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["image_id", "caption", "log_probability", "finished", *NAMES]
+    captions = {str(entry["image_id"]): entry["caption"] for entry in read(run_folder / "captions.json")}
+    assert {row["image_id"]: row["caption"] for row in rows} == captions
+    assert all(float(row["log_probability"]) < 0 for row in rows)
+
+
+def test_the_same_seed_gives_the_same_run_bit_by_bit_and_another_does_not(
+    train: Command, run_folder: Path, tmp_path: Path
+) -> None:
+    assert train(tmp_path / "again", "finetuning=whole", "trainer.max_epochs=2").status == 0
+    assert all(same_run(run_folder, tmp_path / "again").values())
+    assert train(tmp_path / "other", "finetuning=whole", "trainer.max_epochs=2", "seed=2").status == 0
+    assert not any(same_run(run_folder, tmp_path / "other").values())
+
+
+def test_a_run_that_goes_on_in_its_folder_equals_an_uninterrupted_one(
+    train: Command, run_folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert train(run, "finetuning=whole", "trainer.max_epochs=1").status == 0
+    shutil.rmtree(run / "bundle")  # as if it had been interrupted
+    went_on = train(run, "finetuning=whole", "trainer.max_epochs=2", f"checkpoint={run}/checkpoints/last.ckpt")
+    assert went_on.status == 0
+    assert all(same_run(run_folder, run).values())
+    assert len(list(run.rglob("csv/*/metrics.csv"))) == 2  # the first epoch's are kept
+
+
+def test_a_run_that_has_ended_is_not_overwritten(train: Command, run_folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run_folder.rglob("*") if path.parent.name != ".hydra"}
+    assert "holds a run that has ended; choose another folder" in train(run_folder, "seed=2").message
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path.suffix not in ("", ".log"))
+
+
+# ---- sweeps -----------------------------------------------------------------------------------------------------
+
+
+def test_a_sweep_ends_in_one_table_and_a_failing_run_does_not_stop_it(
+    train: Command, scenes: Path, tmp_path: Path
+) -> None:
+    ran = train("unused", f"hydra.sweep.dir={tmp_path}", "decoder=show_and_tell,mrnn", "seed=1,-3,2", "-m")
+    assert ran.status == 1
+    assert "Traceback" not in ran.err
+    with (tmp_path / "sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["decoder"], row["seed"], bool(row["CIDEr"])) for row in rows] == [
+        (decoder, seed, seed != "-3") for decoder in ("show_and_tell", "mrnn") for seed in ("1", "-3", "2")
+    ]
+    assert ran.out.count("2 of 3") == 2
+    assert "2 of 6 runs failed: 1, 4; see their error.txt" in ran.out
+    assert (tmp_path / "1" / "error.txt").is_file()
+    for run, row in zip("0235", (rows[0], rows[2], rows[3], rows[5]), strict=True):
+        assert float(row["CIDEr"]) == read(tmp_path / run / "metrics.json")["metrics"]["CIDEr"]
+
+
+# ---- a user's mistakes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["seed=2", "decoder.hiden_size=3"], "did you mean 'hidden_size'"),
+        (["decoderr=mrnn"], "did you mean 'decoder'"),
+        (["decoder=mrn"], "mrn"),
+        (["data=coco2018"], "coco2018"),
+        (["experiment=scenes/show_and_tel"], "show_and_tel"),
+        (["trainer.max_epochs"], "trainer.max_epochs"),
+        (["data=flickr8k"], "data.root must be given, as data.root=VALUE"),
+        (["seed=1,2"], "-m"),
+    ],
+)
+def test_what_does_not_compose_is_told_with_what_would(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in command("train", *overrides).message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("decoder.hidden_size=wide", "hidden_size should be of type int"),
+        ("search.beam_size=0", "beam_size=0"),
+        ("decoder.dropout=2", "dropout"),
+        ("data.batch_size=0", "batch_size"),
+        ("data.root=nowhere", "make it: captioning scenes nowhere"),
+        ("data.features=nowhere", "nowhere"),
+        ("checkpoint=nowhere.ckpt", "nowhere.ckpt"),
+        ("data.split=valid", "valid"),
+        ("standardise=true", "standardise=false"),
+        ("text.min_count=100000", "min_count"),
+        ("++encoder.channels=[7]", "multiples of 8"),
+        ("finetuning.num_stages=99", "num_stages=99"),
+        ("output=/dev/null/run", "/dev/null"),
+    ],
+)
+def test_a_mistake_is_one_message_with_what_to_do(
+    train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = train(tmp_path / "run", "finetuning=whole", override)
+    assert message in ran.message
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_choice_of_group_may_stand_after_the_keys_that_need_it(command: Command) -> None:
+    ran = command("train", "decoder.multimodal_size=3", "decoder=mrnn", "--cfg", "job")
+    assert ran.status == 0
+    assert "multimodal_size: 3" in ran.out
+
+
+def test_a_full_disk_is_told_without_a_traceback(
+    train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "captions.json").symlink_to("/dev/full")
+    assert "No space left" in train(tmp_path / "run", "finetuning=whole").message
+
+
+def test_a_picture_that_is_missing_or_broken_is_named(train: Command, scenes: Path, tmp_path: Path) -> None:
+    root = tmp_path / "scenes"
+    shutil.copytree(scenes, root)
+    first, second, *_ = sorted((root / "train2017").iterdir())
+    first.write_bytes(first.read_bytes()[:300])
+    assert first.name in train(tmp_path / "run", f"data.root={root}", "finetuning=whole").message
+    second.unlink()
+    assert second.name in train(tmp_path / "run2", f"data.root={root}", "finetuning=whole").message
