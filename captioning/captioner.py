@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from captioning.objectives import CrossEntropy
 from captioning.search import BeamSearch
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
 
 ImageLike = Image.Image | str | Path
 ImageList = list[Any] | tuple[Any, ...]
@@ -158,6 +161,23 @@ class Captioner(pl.LightningModule):
                 "resume that run's checkpoint with finetuning.from_epoch=0"
             )
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the trainer says; with fused optimisers too, which Lightning refuses wherever precision is mixed.
+
+        Only float16 scales its gradients, so that clipping before a fused optimiser unscales them would be wrong.
+        """
+        if self.trainer.precision == "16-mixed" or not gradient_clip_val:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        elif gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
+        else:
+            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     def configure_optimizers(self) -> Any:
         """One group for the decoder, one for the encoder if it will ever learn."""
         groups: list[dict[str, Any]] = [{"params": list(self.decoder.parameters())}]
@@ -197,6 +217,10 @@ class Captioner(pl.LightningModule):
             "perplexity": self.evaluation.perplexity,
             "unfinished": float(self.evaluation.num_unfinished),
         }
+        if self.global_rank == 0:
+            shown = ("BLEU-1", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "perplexity", "unfinished")
+            text = ", ".join(f"{name} {figures[name]:.4g}" for name in shown if name in figures)
+            log.info("epoch %d, step %d: %s", self.current_epoch, self.global_step, text)
         self.log_dict({f"val/{name}": value for name, value in figures.items()}, sync_dist=True)
 
     def teardown(self, stage: str) -> None:

@@ -113,7 +113,8 @@ def check_overrides(command: str, overrides: Sequence[str]) -> None:
 def _compose(command: str, overrides: Sequence[str]) -> DictConfig:
     """Compose the configuration, or name the first override that does not fit those before it."""
     try:
-        return hydra.compose(command, list(overrides))
+        composed: DictConfig = hydra.compose(command, list(overrides))
+        return composed
     except (HydraException, OmegaConfBaseException):
         in_order = sorted(overrides, key=_chooses_no_group)  # Hydra too makes the choices first
         for n, override in enumerate(in_order):

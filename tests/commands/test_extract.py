@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from captioning.encoders import SmallCNN
 
 Command = Callable[..., Any]
-ENCODER = ("encoder.size=[16,16]", "encoder.feature_size=16", "+encoder.channels=[8,8]")
+ENCODER = ("encoder.size=[16,16]", "encoder.feature_size=16", "encoder.channels=[8,8]")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def extract(command: Command, scenes: Path, weights: Path) -> Command:
     def run(features: Path, *overrides: str) -> Any:
-        given = ("data=scenes", f"data.root={scenes}", "encoder=small_cnn", *ENCODER, f"+encoder.weights={weights}")
+        given = ("data=scenes", f"data.root={scenes}", "encoder=small_cnn", *ENCODER, f"encoder.weights={weights}")
         return command("extract", *given, f"features={features}", "dtype=float32", "device=cpu", *overrides)
 
     return run
@@ -48,7 +48,7 @@ def test_training_from_features_gives_what_training_from_pictures_gives(
     assert extract(tmp_path / "features", "batch_size=5").status == 0
     root = tmp_path / "scenes"
     shutil.copytree(scenes, root, ignore=shutil.ignore_patterns("*.jpg"))  # no picture is needed any more
-    same = (f"+encoder.weights={weights}", "standardise=true")
+    same = (f"encoder.weights={weights}", "standardise=true")
     ran = train(tmp_path / "cached", f"data.root={root}", f"data.features={tmp_path / 'features'}", *same)
     assert ran.status == 0
     assert train(tmp_path / "plain", *same).status == 0
@@ -95,7 +95,7 @@ def test_a_killed_extraction_goes_on_where_it_was(
     root = tmp_path / "many"
     assert command("scenes", root, "--train", "3000", "--val", "1", "--test", "1", "--size", "32").status == 0
     settings = (f"data.root={root}", "splits=[train]", "batch_size=8")
-    given = ("data=scenes", "encoder=small_cnn", *ENCODER, f"+encoder.weights={weights}", "dtype=float32", "device=cpu")
+    given = ("data=scenes", "encoder=small_cnn", *ENCODER, f"encoder.weights={weights}", "dtype=float32", "device=cpu")
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen(
         [sys.executable, "-m", "captioning", "extract", *given, *settings, f"features={killed}"],

@@ -161,7 +161,7 @@ def test_what_does_not_compose_is_told_with_what_would(
         ("data.split=valid", "valid"),
         ("standardise=true", "standardise=false"),
         ("text.min_count=100000", "min_count"),
-        ("++encoder.channels=[7]", "multiples of 8"),
+        ("encoder.channels=[7]", "multiples of 8"),
         ("finetuning.num_stages=99", "num_stages=99"),
         ("output=/dev/null/run", "/dev/null"),
     ],

@@ -1,0 +1,147 @@
+"""Every configuration composes, names what exists, and spells its settings as the code does."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from captioning.commands import config_folder
+
+CONF = config_folder()
+EXPERIMENTS = sorted(str(p.relative_to(CONF / "experiment").with_suffix("")) for p in CONF.glob("experiment/**/*.yaml"))
+OPTIONS = sorted(
+    str(p.relative_to(CONF).with_suffix(""))
+    for p in CONF.glob("*/*.yaml")
+    if p.parent.name not in ("experiment", "recurrent")
+)
+RECURRENT = sorted(p.stem for p in CONF.glob("recurrent/*.yaml"))
+GIVEN = {
+    "decoder": {"feature_size", "vocab_size"},  # by the encoder and the vocabulary
+    "text": {"captions"},
+    "optimizer": {"params"},
+    "schedule": {"optimizer"},
+    "recurrent": {"input_size", "hidden_size"},
+}
+"""What the code gives, and no file."""
+
+
+@pytest.fixture(autouse=True)
+def hydra_s_folder() -> Iterator[None]:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def compose(*overrides: str, name: str = "train") -> dict[str, Any]:
+    config = hydra.compose(name, [*overrides, "name=a-run", "output=runs/a-run"] if name == "train" else [*overrides])
+    for key in ("data.root", "bundle", "features"):
+        if OmegaConf.is_missing(OmegaConf.select(config, key.rpartition(".")[0]) or config, key.split(".")[-1]):
+            OmegaConf.update(config, key, "somewhere")
+    return plain(config)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    content = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(content, dict)
+    return content
+
+
+def check(node: Any, where: str) -> int:
+    """Bind every `_target_` below `node` to its signature; returns how many there were."""
+    if not isinstance(node, dict):
+        return 0
+    count = sum(check(value, f"{where}.{key}") for key, value in node.items())
+    if "_target_" not in node:
+        return count
+    target = get_object(node["_target_"])
+    signature = inspect.signature(target)
+    group = where.split(".")[-1]
+    settings = {key for key in node if not key.startswith("_")}
+    given = GIVEN.get(group, set()) & set(signature.parameters)
+    assert not settings & given, f"{where}: {settings & given} would be given twice"
+    names = accepted(target)
+    assert settings <= names, f"{where}: {settings - names} is no argument of {node['_target_']}"
+    signature.bind(**dict.fromkeys(settings | given))
+    return count + 1
+
+
+def accepted(target: Any) -> set[str]:
+    """Names of the arguments; those of a TypedDict in place of **keywords."""
+    parameters = inspect.signature(target).parameters
+    names = {name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        for base in target.__mro__[1:]:
+            names |= set(inspect.signature(base).parameters) if base.__module__.startswith("captioning.") else set()
+    return names
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_of_parts_that_exist(experiment: str) -> None:
+    config = compose(f"experiment={experiment}")
+    assert check(config, "train") >= 10
+    assert config["trainer"]["max_epochs"] > 0
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_of_every_group_composes_of_parts_that_exist(option: str) -> None:
+    group, name = option.split("/")
+    assert check(compose(f"{group}={name}"), "train") >= 10
+
+
+@pytest.mark.parametrize("cell", RECURRENT)
+def test_every_recurrent_layer_can_be_show_and_tell_s(cell: str) -> None:
+    config = compose("decoder=show_and_tell", f"recurrent@decoder.recurrent={cell}")
+    assert check(config["decoder"], "decoder") == 2
+
+
+@pytest.mark.parametrize("command", ["extract", "evaluate"])
+@pytest.mark.parametrize("data", sorted(p.stem for p in CONF.glob("data/*.yaml")))
+def test_the_other_commands_compose_with_every_data_set(command: str, data: str) -> None:
+    overrides = [f"data={data}"] if command == "extract" else [f"data={data}", "output=out"]
+    assert check(compose(*overrides, name=command), command) >= 2
+
+
+def test_data_sets_share_their_settings_of_loading() -> None:
+    """A setting that is good in one is good in all: experiments may swap them."""
+    loading = {
+        path.stem: {k: v for k, v in compose(f"data={path.stem}")["data"].items() if k in LOADING}
+        for path in CONF.glob("data/*.yaml")
+    }
+    assert all(settings == loading["scenes"] for settings in loading.values())
+    assert set(loading["scenes"]) == LOADING
+
+
+LOADING = set(inspect.signature(get_object("captioning.data.CaptionDataModule")).parameters)
+
+
+@pytest.mark.parametrize("group", ["encoder", "decoder", "recurrent", "search"])
+def test_a_bundle_s_configuration_says_every_setting(group: str) -> None:
+    """A default that changes in the code must not change a bundle that was written before."""
+    for path in sorted(CONF.glob(f"{group}/*.yaml")):
+        content = OmegaConf.to_container(OmegaConf.load(path))
+        assert isinstance(content, dict)
+        target = get_object(content["_target_"])
+        unsaid = accepted(target) - GIVEN.get(group, set()) - set(content) - {"recurrent", "processors", "num_best"}
+        assert not unsaid, f"{path.name} does not say {', '.join(sorted(unsaid))}"
+
+
+@pytest.mark.parametrize("key", ["hiden_size", "layers"])
+def test_a_key_that_no_argument_has_would_be_found(key: str) -> None:
+    config = compose()
+    config["decoder"][key] = 3
+    with pytest.raises(AssertionError, match=key):
+        check(config, "train")
+
+
+@pytest.mark.parametrize("option", sorted(p.stem for p in CONF.glob("encoder/*.yaml")))
+def test_an_encoder_s_file_says_what_it_is(option: str) -> None:
+    text = Path(CONF / "encoder" / f"{option}.yaml").read_text()
+    assert text.startswith("# ")

@@ -1,0 +1,97 @@
+"""The files of an evaluation."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from captioning.data.example import CaptionedImage
+from captioning.errors import InputError
+from captioning.evaluation import Evaluation, Prediction
+from captioning.metrics import Scores
+from captioning.reports import describe, print_scores, write_evaluation
+from captioning.search import BeamSearch, Forbid, GreedySearch
+
+CAPTIONS = {7: 'a café, "open"', 3: "", 5: "two dogs"}
+
+
+@pytest.fixture
+def evaluated(tmp_path: Path) -> tuple[Any, Any]:
+    """What a captioner and its data bring to a report."""
+    predictions = tuple(
+        Prediction(image_id, caption, -0.5, image_id != 3, loss=2.0, num_tokens=4, num_unknown=int(image_id == 7))
+        for image_id, caption in CAPTIONS.items()
+    )
+    per_image = {image_id: {"BLEU-1": 0.5, "CIDEr": image_id / 10} for image_id in CAPTIONS}
+    scores = Scores({"BLEU-1": 0.4, "CIDEr": 0.94}, per_image)
+    evaluation = Evaluation(predictions, scores, loss=0.0, signature={"num_images": 3, "tokenizer": "x"})
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
+    images = [CaptionedImage(image_id, tmp_path / "picture.png", ("a reference",)) for image_id in CAPTIONS]
+    data = SimpleNamespace(data_name="tiny", split="val", images=lambda split: images)
+    return SimpleNamespace(evaluation=evaluation, search=GreedySearch(max_length=9)), data
+
+
+def test_metrics_say_what_was_measured_on_what_and_how(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
+    metrics = write_evaluation(tmp_path / "out", *evaluated)
+    assert metrics == {
+        "metrics": {"BLEU-1": 0.4, "CIDEr": 0.94},
+        "language_model": {"loss": 0.0, "perplexity": 1.0, "unknown_share": 1 / 12},
+        "captions": {"unfinished": 1, "empty": 1},
+        "signature": {
+            "data": "tiny",
+            "split": "val",
+            "num_images": 3,
+            "tokenizer": "x",
+            "search": {"name": "GreedySearch", "max_length": 9, "allow_unknown": False, "processors": []},
+        },
+    }
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
+
+
+def test_captions_and_figures_of_each_image_stand_in_the_split_s_order(
+    evaluated: tuple[Any, Any], tmp_path: Path
+) -> None:
+    write_evaluation(tmp_path, *evaluated)
+    captions = json.loads((tmp_path / "captions.json").read_text(encoding="utf-8"))
+    assert captions == [{"image_id": image_id, "caption": caption} for image_id, caption in CAPTIONS.items()]
+    with (tmp_path / "per_image.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["image_id", "caption", "log_probability", "finished", "BLEU-1", "CIDEr"]
+    assert rows[1] == ["7", CAPTIONS[7], "-0.5", "True", "0.5", "0.7"]
+    assert rows[2][3] == "False"
+
+
+@pytest.mark.parametrize(("examples", "shown"), [(0, None), (1, 1), (2, 2), (3, 3), (99, 3)])
+def test_the_page_shows_as_many_examples_as_asked(
+    evaluated: tuple[Any, Any], tmp_path: Path, examples: int, shown: int | None
+) -> None:
+    write_evaluation(tmp_path, *evaluated, examples=examples)
+    page = tmp_path / "page.html"
+    assert (page.read_text(encoding="utf-8").count("<article>") if page.exists() else None) == shown
+
+
+def test_a_search_s_description_is_plain_and_whole() -> None:
+    described = describe(BeamSearch(beam_size=3, processors=[Forbid([1])]))
+    assert json.loads(json.dumps(described)) == described
+    assert (described["name"], described["beam_size"], described["processors"]) == ("BeamSearch", 3, ["Forbid"])
+
+
+def test_a_folder_that_cannot_be_written_is_told(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"the evaluation could not be written to .*file"):
+        write_evaluation(tmp_path / "file" / "out", *evaluated)
+
+
+def test_a_printed_table_says_that_figures_are_fractions(
+    evaluated: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_scores(write_evaluation(tmp_path, *evaluated))
+    printed = capsys.readouterr().out
+    assert "tiny val, 3 images (fractions)" in printed
+    assert "0.9400" in printed
