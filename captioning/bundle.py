@@ -112,7 +112,9 @@ def write_bundle(
                 (made / f"{file}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
             (made / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
             (made / "README.md").write_text(model_card(config, metrics), encoding="utf-8")
-            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, made / "model.safetensors")
+            # What an objective learns is of use in training only.
+            kept = {k: v.detach().cpu().contiguous() for k, v in weights.items() if not k.startswith("objective.")}
+            save_file(kept, made / "model.safetensors")
             if folder.exists():
                 folder.rmdir()
             made.replace(folder)

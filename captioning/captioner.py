@@ -179,8 +179,9 @@ class Captioner(pl.LightningModule):
             nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
 
     def configure_optimizers(self) -> Any:
-        """One group for the decoder, one for the encoder if it will ever learn."""
-        groups: list[dict[str, Any]] = [{"params": list(self.decoder.parameters())}]
+        """One group for the decoder and the objective, one for the encoder if it will ever learn."""
+        own = list(self.objective.parameters()) if isinstance(self.objective, nn.Module) else []
+        groups: list[dict[str, Any]] = [{"params": [*self.decoder.parameters(), *own]}]
         if self.finetuning is not None:
             rate = self.finetuning.learning_rate
             groups.append({"params": list(self.encoder.parameters()), **({} if rate is None else {"lr": rate})})

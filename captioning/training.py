@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     encoder = instantiate(config.encoder)
     sizes = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
     decoder = instantiate(config.decoder, **sizes)
+    objective = instantiate(config.objective)  # partial where it learns something of its own
     data.connect(encoder, tokenizer)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     captioner = Captioner(
@@ -67,7 +69,7 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
         tokenizer,
         standardise=Standardise(encoder.feature_size) if config.standardise else None,
         search=instantiate(config.search),
-        objective=instantiate(config.objective),
+        objective=objective(**sizes) if isinstance(objective, partial) else objective,
         optimizer=instantiate(config.optimizer),
         schedule=instantiate(config.schedule),
         finetuning=instantiate(config.finetuning),

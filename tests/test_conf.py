@@ -25,6 +25,7 @@ OPTIONS = sorted(
 RECURRENT = sorted(p.stem for p in CONF.glob("recurrent/*.yaml"))
 GIVEN = {
     "decoder": {"feature_size", "vocab_size"},  # by the encoder and the vocabulary
+    "objective": {"feature_size", "vocab_size"},  # where it learns something of its own
     "text": {"captions"},
     "optimizer": {"params"},
     "schedule": {"optimizer"},
