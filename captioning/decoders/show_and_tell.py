@@ -51,8 +51,7 @@ class ShowAndTell(Decoder[ShowAndTellState]):
         embedding_size: E, of words and of the picture; the paper's is 512.
         hidden_size: D; the paper's is 512.
         image_dropout: on the picture's feature, in training.
-        dropout: on words and on the recurrent layer's outputs, in training; the paper has it "throughout". Not on
-            the embedded picture, which is seen once: what is dropped there is lost to the whole caption.
+        dropout: on the recurrent layer's inputs and outputs, in training; the paper has it "throughout".
         head_bias: whether the projection to the vocabulary has a bias: im2txt yes, the paper prints none.
         init_range: embeddings and head start uniform in [-r, r]; im2txt's is 0.08.
     """
@@ -86,7 +85,7 @@ class ShowAndTell(Decoder[ShowAndTellState]):
     def start(self, features: ImageFeatures) -> ShowAndTellState:
         """(10): x_{-1} = CNN(I) from a state of zeros; its output is dropped."""
         x = self.image(self.image_dropout(features.pooled))
-        _, state = self.recurrent.step(x, self.recurrent.initial(len(x), like=x))
+        _, state = self.recurrent.step(self.dropout(x), self.recurrent.initial(len(x), like=x))
         return ShowAndTellState(_rows_first(state))
 
     def step(self, tokens: Tensor, state: ShowAndTellState) -> tuple[Tensor, ShowAndTellState]:
