@@ -1,8 +1,15 @@
 """Recurrent layers: torch.nn.LSTM's interface over packed sequences, plus one step at a time."""
 
 from captioning.recurrent.gru import GRU
-from captioning.recurrent.layer import RecurrentLayer, unroll
+from captioning.recurrent.layer import RecurrentLayer, SequenceLayer, unroll
 from captioning.recurrent.lstm import LSTM
 from captioning.recurrent.show_and_tell_lstm import ShowAndTellLSTM
 
-__all__ = ["GRU", "LSTM", "RecurrentLayer", "ShowAndTellLSTM", "unroll"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RecurrentLayer",
+    "SequenceLayer",
+    "ShowAndTellLSTM",
+    "unroll",
+]
