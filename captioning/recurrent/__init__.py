@@ -1,5 +1,6 @@
 """Recurrent layers: torch.nn.LSTM's interface over packed sequences, plus one step at a time."""
 
+from captioning.recurrent.elman import Elman
 from captioning.recurrent.gru import GRU
 from captioning.recurrent.layer import RecurrentLayer, SequenceLayer, unroll
 from captioning.recurrent.lstm import LSTM
@@ -8,6 +9,7 @@ from captioning.recurrent.show_and_tell_lstm import ShowAndTellLSTM
 __all__ = [
     "GRU",
     "LSTM",
+    "Elman",
     "RecurrentLayer",
     "SequenceLayer",
     "ShowAndTellLSTM",
