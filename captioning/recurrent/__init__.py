@@ -4,12 +4,14 @@ from captioning.recurrent.elman import Elman
 from captioning.recurrent.gru import GRU
 from captioning.recurrent.layer import RecurrentLayer, SequenceLayer, unroll
 from captioning.recurrent.lstm import LSTM
+from captioning.recurrent.peephole_lstm import PeepholeLSTM
 from captioning.recurrent.show_and_tell_lstm import ShowAndTellLSTM
 
 __all__ = [
     "GRU",
     "LSTM",
     "Elman",
+    "PeepholeLSTM",
     "RecurrentLayer",
     "SequenceLayer",
     "ShowAndTellLSTM",
