@@ -1,5 +1,6 @@
 """Recurrent layers: torch.nn.LSTM's interface over packed sequences, plus one step at a time."""
 
+from captioning.recurrent.cho_gru import ChoGRU
 from captioning.recurrent.elman import Elman
 from captioning.recurrent.gru import GRU
 from captioning.recurrent.layer import RecurrentLayer, SequenceLayer, unroll
@@ -10,6 +11,7 @@ from captioning.recurrent.show_and_tell_lstm import ShowAndTellLSTM
 __all__ = [
     "GRU",
     "LSTM",
+    "ChoGRU",
     "Elman",
     "PeepholeLSTM",
     "RecurrentLayer",
