@@ -5,6 +5,7 @@ from captioning.recurrent.elman import Elman
 from captioning.recurrent.gru import GRU
 from captioning.recurrent.layer import RecurrentLayer, SequenceLayer, unroll
 from captioning.recurrent.lstm import LSTM
+from captioning.recurrent.maxout_lstm import MaxoutLSTM
 from captioning.recurrent.peephole_lstm import PeepholeLSTM
 from captioning.recurrent.show_and_tell_lstm import ShowAndTellLSTM
 
@@ -13,6 +14,7 @@ __all__ = [
     "LSTM",
     "ChoGRU",
     "Elman",
+    "MaxoutLSTM",
     "PeepholeLSTM",
     "RecurrentLayer",
     "SequenceLayer",
