@@ -32,7 +32,7 @@ class Bidirectional(nn.Module):
             Fei-Fei (arXiv:1412.2306).
 
     Raises:
-        InputError: D is odd and to be shared by two.
+        InputError: D is odd and to be shared by two, or `combine` is neither.
     """
 
     def __init__(
@@ -44,6 +44,8 @@ class Bidirectional(nn.Module):
         combine: Literal["concatenate", "sum"] = "concatenate",
     ) -> None:
         super().__init__()
+        if combine not in ("concatenate", "sum"):
+            raise InputError(f"combine={combine} is no way to join two directions; there are concatenate and sum")
         if combine == "concatenate" and hidden_size % 2:
             raise InputError(f"hidden_size={hidden_size} is shared by two directions: it must be even, or combine=sum")
         self.input_size, self.hidden_size = input_size, hidden_size

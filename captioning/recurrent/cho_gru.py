@@ -20,7 +20,7 @@ class ChoGRU(nn.Module):
         h_t = z ⊙ h_{t-1} + (1 - z) ⊙ h̃           (7)
         h̃ = tanh(W x_t + U (r ⊙ h_{t-1}))         (8)
 
-    `captioning.recurrent.GRU` resets after U instead: another function of the same number of matrices.
+    `captioning.recurrent.GRU` resets after U instead, and neither can use the weights of the other.
 
     Args:
         input_size: E.

@@ -77,6 +77,11 @@ def test_outputs_are_as_wide_as_asked_for():
         Bidirectional(17, 19, layer=LSTM)
 
 
+def test_another_way_to_combine_is_refused():
+    with pytest.raises(InputError, match="mean is no way to join two directions; there are concatenate and sum"):
+        Bidirectional(17, 38, layer=LSTM, combine="mean")
+
+
 def test_both_directions_have_their_own_weights():
     count = sum(p.numel() for p in Bidirectional(17, 38, layer=PeepholeLSTM).parameters())
     assert count == 2 * (4 * (17 * 19 + 19 * 19 + 19) + 3 * 19) == 5_738
