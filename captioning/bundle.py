@@ -64,22 +64,14 @@ def save_bundle(captioner: Captioner, folder: str | Path, *, metrics: Mapping[st
 
 
 def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
-    """Make a bundle of a run's checkpoint, with the figures of that epoch where the file has them.
+    """Make a bundle of a run's checkpoint; its metrics.json says of which epoch and step, and holds no scores.
 
     Raises:
         InputError: the file is no checkpoint of this package, or the folder cannot be written.
     """
-    try:
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        ours = saved["captioning"]
-        config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **ours["config"]}
-    except FileNotFoundError as error:
-        raise InputError(f"no checkpoint at {checkpoint}; a run keeps them in its checkpoints/") from error
-    except Exception as error:
-        raise InputError(
-            f"{checkpoint} is not a checkpoint of captioning that can be read safely ({error}); "
-            "expected a .ckpt file that `captioning train` wrote"
-        ) from error
+    saved = read_checkpoint(checkpoint)
+    ours = saved["captioning"]
+    config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **ours["config"]}
     config["encoder"] = {**config["encoder"], "weights": None}
     return write_bundle(
         Path(folder),
@@ -89,6 +81,31 @@ def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
         transform=ours["transform"],
         metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}},
     )
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a run's checkpoint, of tensors and plain values alone.
+
+    Raises:
+        InputError: there is none, or it is not one that this package wrote.
+    """
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        parts = saved["captioning"]["config"].keys()
+        whole = {"state_dict", "epoch", "global_step"} <= saved.keys() and {"encoder", "decoder", "search"} <= parts
+    except FileNotFoundError as error:
+        raise InputError(f"no checkpoint at {path}; a run keeps them in its checkpoints/") from error
+    except OSError as error:
+        raise InputError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from error
+    except Exception:  # noqa: BLE001 - torch raises anything, and advises to unpickle: its words are left out
+        whole = False
+    if not whole:
+        raise InputError(
+            f"{path} is not a checkpoint of captioning: expected a .ckpt file that `captioning train` wrote, found one "
+            "that is damaged, of another kind, or holds more than tensors and plain values; choose another of the "
+            "run's checkpoints/"
+        )
+    return saved
 
 
 def write_bundle(
