@@ -135,8 +135,9 @@ def write_bundle(
             if folder.exists():
                 folder.rmdir()
             made.replace(folder)
-    except OSError as error:
-        raise InputError(f"the bundle {folder} could not be written: {error.strerror or error}") from error
+    except (OSError, safetensors.SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"the bundle {folder} could not be written: {reason}") from error
     return folder
 
 

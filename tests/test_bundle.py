@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -196,6 +197,17 @@ def test_a_bundle_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="could not be written"):
         save_bundle(tiny_captioner(), tmp_path / "file" / "bundle")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_disk_that_is_full_at_the_weights_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))  # the weights alone are larger
+    try:
+        with pytest.raises(InputError, match=r"the bundle .*/bundle could not be written: .*File too large"):
+            save_bundle(tiny_captioner(), tmp_path / "bundle")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_decoder_of_another_vocabulary_is_refused_with_both_sizes(bundle: Path) -> None:

@@ -60,7 +60,8 @@ def guarded(name: str, command: Callable[[], int]) -> int:
         print(f"captioning {name}: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
+        files = [str(file) for file in (error.filename, error.filename2) if file is not None]  # from, to
+        where = f" ({' to '.join(files)})" if files else ""
         print(f"captioning {name}: {error.strerror or error}{where}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
