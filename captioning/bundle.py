@@ -17,7 +17,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import safetensors
 import torch
@@ -165,11 +165,6 @@ def load_bundle(folder: str | Path) -> Captioner:
     parts = [key for key in ("encoder", "decoder", "search") if not isinstance(config.get(key), dict)]
     if parts:
         raise InputError(f"{folder / 'config.json'} lacks {', '.join(parts)}")
-    if config["encoder"].get("weights") is not None:
-        raise InputError(
-            f"{folder / 'config.json'}: encoder.weights must be null, found "
-            f"{config['encoder']['weights']!r}; a bundle's weights are in model.safetensors alone"
-        )
     source = str(folder / "config.json")
     encoder = build(config["encoder"], Encoder, source=source)  # type: ignore[type-abstract]
     encoder.transform = ImageTransform.from_dict(_read_json(folder / "transform.json"))
@@ -181,15 +176,12 @@ def load_bundle(folder: str | Path) -> Captioner:
             f"{folder}: tokenizer.json has {len(tokenizer)} tokens and config.json's decoder {decoder.vocab_size}; "
             "the files are of different models: copy the bundle again"
         )
-    search = build(config["search"], object, source=source)
-    if not type(search).__module__.startswith("captioning.search."):
-        raise InputError(f"{source}: {config['search'].get('_target_')} is not a search")
     captioner = Captioner(
         encoder,
         decoder,
         tokenizer,
         standardise=Standardise(encoder.feature_size) if config.get("standardise") else None,
-        search=cast(Search, search),
+        search=build(config["search"], Search, source=source),  # type: ignore[type-abstract]
         config={key: config[key] for key in ("encoder", "decoder", "search", "standardise") if key in config},
     )
     _load_weights(captioner, folder / "model.safetensors")
