@@ -29,6 +29,7 @@ from captioning.captioner import Captioner
 from captioning.decoders.decoder import Decoder
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.standardise import Standardise
+from captioning.encoders.surgery import example
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.search.hypotheses import Search
@@ -148,29 +149,11 @@ def load_bundle(folder: str | Path) -> Captioner:
         InputError: the folder is no bundle, is of another format version, or a file is missing or damaged.
     """
     folder = Path(folder)
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        what = "is no bundle" if folder.is_dir() else "does not exist"
-        raise InputError(
-            f"{folder} {what}: {', '.join(missing)} not found; a bundle is the folder `bundle/` of a run, or what "
-            "`captioning bundle CHECKPOINT OUT` makes"
-        )
-    config = _read_json(folder / "config.json")
-    version = config.get("format_version")
-    if version != FORMAT_VERSION:
-        raise InputError(
-            f"{folder} has bundle format {version!r} and captioning {__version__} reads format {FORMAT_VERSION}; "
-            f"install the version that wrote it ({config.get('captioning_version', 'unknown')}) or bundle it anew"
-        )
-    parts = [key for key in ("encoder", "decoder", "search") if not isinstance(config.get(key), dict)]
-    if parts:
-        raise InputError(f"{folder / 'config.json'} lacks {', '.join(parts)}")
-    source = str(folder / "config.json")
+    config, source = _read_config(folder), str(folder / "config.json")
     encoder = build(config["encoder"], Encoder, source=source)  # type: ignore[type-abstract]
-    encoder.transform = ImageTransform.from_dict(_read_json(folder / "transform.json"))
+    encoder.transform = _read_transform(folder / "transform.json", encoder)
     decoder: Decoder[Any] = build(config["decoder"], Decoder, source=source)  # type: ignore[type-abstract]
-    text = (folder / "tokenizer.json").read_text(encoding="utf-8")
-    tokenizer = Tokenizer.from_json(text, source=folder / "tokenizer.json")
+    tokenizer = Tokenizer.from_json(_read_text(folder / "tokenizer.json"), source=folder / "tokenizer.json")
     if len(tokenizer) != decoder.vocab_size:
         raise InputError(
             f"{folder}: tokenizer.json has {len(tokenizer)} tokens and config.json's decoder {decoder.vocab_size}; "
@@ -188,6 +171,41 @@ def load_bundle(folder: str | Path) -> Captioner:
     return captioner.eval()
 
 
+def _read_config(folder: Path) -> dict[str, Any]:
+    expected = "a bundle is the folder `bundle/` of a run, or what `captioning bundle CHECKPOINT OUT` makes"
+    if not folder.is_dir():
+        raise InputError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {expected}")
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder} is no bundle: {', '.join(missing)} not found; {expected}")
+    config = _read_json(folder / "config.json")
+    version = config.get("format_version")
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"{folder} has bundle format {version!r} and captioning {__version__} reads format {FORMAT_VERSION}; "
+            f"install the version that wrote it ({config.get('captioning_version', 'unknown')}) or bundle it anew"
+        )
+    parts = [key for key in ("encoder", "decoder", "search") if not isinstance(config.get(key), dict)]
+    if parts:
+        raise InputError(f"{folder / 'config.json'} lacks {', '.join(parts)}")
+    return config
+
+
+def _read_transform(path: Path, encoder: Encoder) -> ImageTransform:
+    """The transform, whose pictures the encoder is seen to take: some take those of one size alone."""
+    transform = ImageTransform.from_dict(_read_json(path))
+    try:
+        with torch.no_grad():
+            encoder.eval()(example(transform))
+    except (RuntimeError, AssertionError) as error:
+        height, width = transform.size
+        raise InputError(
+            f"{path} makes pictures of {height} x {width}, which config.json's encoder does not take ({error}); "
+            "the files are of different models: copy the bundle again"
+        ) from error
+    return transform
+
+
 def _load_weights(captioner: Captioner, path: Path) -> None:
     try:
         captioner.load_state_dict(load_file(path))
@@ -197,10 +215,18 @@ def _load_weights(captioner: Captioner, path: Path) -> None:
         raise InputError(f"{path} does not fit config.json: {error}") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_text(path: Path) -> str:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    text = _read_text(path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
         raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is damaged: expected a JSON object, found {type(content).__name__}")
