@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import sys
@@ -67,6 +68,13 @@ def guarded(name: str, command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print(f"captioning {name}: interrupted", file=sys.stderr)
         return 130
+
+
+def positive(text: str) -> int:
+    """An option's value that must be a whole number from 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
 
 
 def config_folder() -> Path:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from captioning.commands import positive
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
@@ -17,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
         epilog="example: captioning bench train beam --json bench.json",
     )
     parser.add_argument("what", nargs="*", default=["train", "beam"], help="train, beam (default: both)")
-    parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
+    parser.add_argument("--threads", type=positive, help="processor threads (default: torch's choice)")
     parser.add_argument("--bf16", action="store_true", help="train in bfloat16 mixed precision")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows too")
     options = parser.parse_args(arguments)

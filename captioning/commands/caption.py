@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captioning.commands import positive
 from captioning.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("bundle", help="the model's folder")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders and globs")
-    parser.add_argument("--beam-size", type=_positive, help="beams; 1 is greedy (default: as the bundle says)")
-    parser.add_argument("--batch-size", type=_positive, default=32, help="pictures at once (default 32)")
+    parser.add_argument("--beam-size", type=positive, help="beams; 1 is greedy (default: as the bundle says)")
+    parser.add_argument("--batch-size", type=positive, default=32, help="pictures at once (default 32)")
     parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")
     parser.add_argument(
         "--json", action="store_true", help='one {"image", "caption", "score"} a line; score is the log-probability'
@@ -54,12 +55,6 @@ def main(arguments: Sequence[str]) -> int:
             else:
                 print(f"{path}: {caption.text}", flush=True)
     return int(num_bad > 0)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
-    return int(text)
 
 
 def _load(bundle: str, device: str, beam_size: int | None) -> Captioner:
