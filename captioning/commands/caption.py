@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from captioning.captioner import Captioner
+    from captioning.search.hypotheses import Search
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -61,7 +62,6 @@ def _load(bundle: str, device: str, beam_size: int | None) -> Captioner:
     import torch
 
     from captioning.bundle import load_bundle
-    from captioning.search import BeamSearch
 
     captioner = load_bundle(bundle)
     try:
@@ -69,14 +69,20 @@ def _load(bundle: str, device: str, beam_size: int | None) -> Captioner:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device}: {str(error).splitlines()[0]}") from error
     if beam_size is not None:
-        settings = vars(captioner.search)
-        captioner.search = BeamSearch(
-            beam_size=beam_size,
-            max_length=settings["max_length"],
-            length_normalization=settings.get("length_normalization", 0.0),
-            allow_unknown=settings["allow_unknown"],
-        )
+        captioner.search = _with_beams(captioner.search, beam_size)
     return captioner
+
+
+def _with_beams(search: Search, beam_size: int) -> Search:
+    """The bundle's search in all but its number of beams."""
+    from captioning.search import BeamSearch, GreedySearch
+
+    settings = vars(search)
+    kept = {name: settings[name] for name in ("max_length", "allow_unknown", "processors")}
+    if beam_size == 1:
+        return GreedySearch(**kept)
+    length_normalization = settings.get("length_normalization", 0.0)
+    return BeamSearch(beam_size=beam_size, length_normalization=length_normalization, **kept)
 
 
 def _batches(paths: Sequence[Path], batch_size: int) -> Iterator[tuple[list[tuple[Path, Image]], int]]:
