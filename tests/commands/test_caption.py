@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from captioning import Captioner
+from captioning.commands import main
 from captioning.search import BeamSearch, Forbid, GreedySearch
 from captioning.search.hypotheses import Search
 
@@ -80,6 +84,18 @@ def test_beam_size_keeps_all_else_of_the_bundle_s_search_and_1_is_greedy(
     assert scores(beam) != scores(BeamSearch(beam_size=7, **kept))
     assert scores(greedy) != scores(BeamSearch(beam_size=1, length_normalization=3.0, **kept))
     assert scores(beam) != scores(BeamSearch(beam_size=7, length_normalization=3.0, max_length=kept["max_length"]))
+
+
+def test_a_file_s_name_that_is_no_text_is_printed_escaped(
+    bundle: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = pictures[0].rename(os.fsdecode(os.fsencode(pictures[0].parent) + b"/\xff.jpg"))
+    for options in ((), ("--json",)):
+        out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+        monkeypatch.setattr(sys, "stdout", out)
+        assert main(["caption", str(bundle), str(odd), *options]) == 0
+        assert "/\\udcff.jpg" in out.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert json.loads(out.buffer.getvalue())["image"] == str(odd)  # type: ignore[attr-defined]
 
 
 def test_what_cannot_be_read_is_reported_and_the_others_are_captioned(
