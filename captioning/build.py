@@ -1,4 +1,4 @@
-"""Objects from plain values that come from a file: only this package's own model parts, and nothing else."""
+"""Objects from plain values that come from a file: only this package's own model parts, each in its place."""
 
 from __future__ import annotations
 
@@ -6,65 +6,100 @@ import importlib
 import re
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+from captioning.encoders.encoder import Encoder
 from captioning.errors import InputError
+from captioning.search.processors import Processor
 
 T = TypeVar("T")
 
-_TARGET = re.compile(r"captioning\.(encoders|decoders|recurrent|search)(\.[a-z_0-9]+)*\.([A-Z]\w*)")
+Allowed = Mapping[str, type]
+"""Packages whose classes may stand in a place, and what those must derive from."""
+
+_INSIDE: Mapping[str, Allowed] = {
+    "encoders": {},
+    "decoders": {"recurrent": object, "decoders": object},
+    "search": {"search": Processor},
+}
+"""What may stand among the arguments of a part, by the part's package."""
+
+_TARGET = re.compile(r"captioning\.([a-z]+)(\.[a-z_0-9]+)*\.([A-Z]\w*)")
 
 
 def build(config: Mapping[str, Any], base: type[T], *, source: str) -> T:
     """Build what `config` describes: its `_target_` is the class, its other keys are the arguments.
 
-    Hydra's instantiate does the same for a user's own configuration and runs any callable. Here the class
-    must be defined in `captioning`'s encoders, decoders, recurrent or search, whatever the file says.
+    Hydra's instantiate does the same for a user's own configuration and runs any callable. Here the place decides,
+    whatever the file says: an encoder, a decoder or a search is a class of its own package, with recurrent layers
+    and parts of decoders inside a decoder alone, and processors inside a search. Nothing is built before its class
+    is found to be right, and no encoder is given weights, which it would read from a file or fetch.
 
     Args:
-        config: `_target_`, optionally `_partial_`, and arguments; nested ones too.
-        base: the class must derive from it.
+        config: `_target_` and arguments; nested ones too, there optionally with `_partial_`.
+        base: the class must derive from it; `Encoder`, `Decoder`, `Search`, or a class that does.
         source: the file, for messages.
 
     Raises:
-        InputError: the target is not allowed, is not a `base`, or cannot be built from these arguments.
+        InputError: a target is not allowed in its place, or cannot be built from these arguments.
     """
-    built = _build(config, source)
-    if not isinstance(built, base):
-        raise InputError(f"{source}: {config.get('_target_')} is not a {base.__name__}")
-    return built
+    package = base.__module__.split(".")[1]
+    try:
+        return cast(T, _part(config, {package: base}, _INSIDE[package], source))
+    except RecursionError as error:
+        raise InputError(f"{source} is damaged: it is nested too deeply; copy the bundle again") from error
 
 
-def _build(value: Any, source: str) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_build(v, source) for v in value]
-    if not isinstance(value, Mapping):
-        return value
-    arguments = {k: _build(v, source) for k, v in value.items() if k not in ("_target_", "_partial_")}
-    if "_target_" not in value:
-        return arguments
-    cls = _class(value["_target_"], source)
-    if value.get("_partial_"):
+def _part(config: Mapping[str, Any], allowed: Allowed, inside: Allowed, source: str) -> Any:
+    target, is_partial = config.get("_target_"), bool(config.get("_partial_"))
+    cls, base = _class(target, allowed, source)
+    if base not in cls.__mro__ or (is_partial and base is not object):
+        raise InputError(f"{source}: {target} is no {base.__name__}{' with _partial_' if is_partial else ''}")
+    if issubclass(cls, Encoder) and config.get("weights") is not None:
+        raise InputError(
+            f"{source}: an encoder's weights must be null, found {config['weights']!r}; a bundle's weights are in "
+            "model.safetensors alone"
+        )
+    arguments = {k: _value(v, inside, source) for k, v in config.items() if k not in ("_target_", "_partial_")}
+    if is_partial:
         return partial(cls, **arguments)
     try:
         return cls(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # constructors raise anything on values of the wrong kind: IndexError, ...
         given = ", ".join(arguments) or "no arguments"
-        raise InputError(f"{source}: {value['_target_']} cannot be built from {given}: {error}") from error
+        raise InputError(f"{source}: {target} cannot be built from {given}: {error}") from error
 
 
-def _class(target: Any, source: str) -> type:
-    match = _TARGET.fullmatch(target) if isinstance(target, str) else None
+def _value(value: Any, inside: Allowed, source: str) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_value(v, inside, source) for v in value]
+    if not isinstance(value, Mapping):
+        return value
+    if "_target_" in value:
+        return _part(value, inside, inside, source)
+    return {k: _value(v, inside, source) for k, v in value.items()}
+
+
+def _class(target: Any, allowed: Allowed, source: str) -> tuple[type, type]:
+    """The class that `target` names, and what it must derive from."""
     found: Any = None
-    if match:
+    if isinstance(target, str) and _package(target) in allowed:
         module, _, name = target.rpartition(".")
         try:
             found = getattr(importlib.import_module(module), name, None)
         except ModuleNotFoundError:
             found = None
-    if not isinstance(found, type) or not _TARGET.fullmatch(f"{found.__module__}.{found.__qualname__}"):
+    # Where it is defined counts: a module's names are also all that it imports.
+    package = _package(f"{found.__module__}.{found.__qualname__}") if isinstance(found, type) else ""
+    if package not in allowed:
+        expected = " or ".join(f"captioning.{name}" for name in allowed)
         raise InputError(
-            f"{source}: {target!r} is no encoder, decoder, recurrent layer or search of captioning; "
-            "a bundle cannot name other code"
+            f"{source}: {target!r} is no class that may stand here ({expected or 'none may'}); a bundle cannot name "
+            "other code"
         )
-    return found
+    return found, allowed[package]
+
+
+def _package(name: str) -> str:
+    match = _TARGET.fullmatch(name)
+    return match[1] if match else ""

@@ -17,7 +17,7 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import safetensors
 import torch
@@ -29,6 +29,7 @@ from captioning.captioner import Captioner
 from captioning.decoders.decoder import Decoder
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.standardise import Standardise
+from captioning.encoders.surgery import example
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.search.hypotheses import Search
@@ -64,22 +65,14 @@ def save_bundle(captioner: Captioner, folder: str | Path, *, metrics: Mapping[st
 
 
 def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
-    """Make a bundle of a run's checkpoint, with the figures of that epoch where the file has them.
+    """Make a bundle of a run's checkpoint; its metrics.json says of which epoch and step, and holds no scores.
 
     Raises:
         InputError: the file is no checkpoint of this package, or the folder cannot be written.
     """
-    try:
-        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        ours = saved["captioning"]
-        config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **ours["config"]}
-    except FileNotFoundError as error:
-        raise InputError(f"no checkpoint at {checkpoint}; a run keeps them in its checkpoints/") from error
-    except Exception as error:
-        raise InputError(
-            f"{checkpoint} is not a checkpoint of captioning that can be read safely ({error}); "
-            "expected a .ckpt file that `captioning train` wrote"
-        ) from error
+    saved = read_checkpoint(checkpoint)
+    ours = saved["captioning"]
+    config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **ours["config"]}
     config["encoder"] = {**config["encoder"], "weights": None}
     return write_bundle(
         Path(folder),
@@ -89,6 +82,31 @@ def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
         transform=ours["transform"],
         metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}},
     )
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a run's checkpoint, of tensors and plain values alone.
+
+    Raises:
+        InputError: there is none, or it is not one that this package wrote.
+    """
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        parts = saved["captioning"]["config"].keys()
+        whole = {"state_dict", "epoch", "global_step"} <= saved.keys() and {"encoder", "decoder", "search"} <= parts
+    except FileNotFoundError as error:
+        raise InputError(f"no checkpoint at {path}; a run keeps them in its checkpoints/") from error
+    except OSError as error:
+        raise InputError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from error
+    except Exception:  # noqa: BLE001 - torch raises anything, and advises to unpickle: its words are left out
+        whole = False
+    if not whole:
+        raise InputError(
+            f"{path} is not a checkpoint of captioning: expected a .ckpt file that `captioning train` wrote, found one "
+            "that is damaged, of another kind, or holds more than tensors and plain values; choose another of the "
+            "run's checkpoints/"
+        )
+    return saved
 
 
 def write_bundle(
@@ -118,8 +136,9 @@ def write_bundle(
             if folder.exists():
                 folder.rmdir()
             made.replace(folder)
-    except OSError as error:
-        raise InputError(f"the bundle {folder} could not be written: {error.strerror or error}") from error
+    except (OSError, safetensors.SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"the bundle {folder} could not be written: {reason}") from error
     return folder
 
 
@@ -130,13 +149,35 @@ def load_bundle(folder: str | Path) -> Captioner:
         InputError: the folder is no bundle, is of another format version, or a file is missing or damaged.
     """
     folder = Path(folder)
+    config, source = _read_config(folder), str(folder / "config.json")
+    encoder = build(config["encoder"], Encoder, source=source)  # type: ignore[type-abstract]
+    encoder.transform = _read_transform(folder / "transform.json", encoder)
+    decoder: Decoder[Any] = build(config["decoder"], Decoder, source=source)  # type: ignore[type-abstract]
+    tokenizer = Tokenizer.from_json(_read_text(folder / "tokenizer.json"), source=folder / "tokenizer.json")
+    if len(tokenizer) != decoder.vocab_size:
+        raise InputError(
+            f"{folder}: tokenizer.json has {len(tokenizer)} tokens and config.json's decoder {decoder.vocab_size}; "
+            "the files are of different models: copy the bundle again"
+        )
+    captioner = Captioner(
+        encoder,
+        decoder,
+        tokenizer,
+        standardise=Standardise(encoder.feature_size) if config.get("standardise") else None,
+        search=build(config["search"], Search, source=source),  # type: ignore[type-abstract]
+        config={key: config[key] for key in ("encoder", "decoder", "search", "standardise") if key in config},
+    )
+    _load_weights(captioner, folder / "model.safetensors")
+    return captioner.eval()
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    expected = "a bundle is the folder `bundle/` of a run, or what `captioning bundle CHECKPOINT OUT` makes"
+    if not folder.is_dir():
+        raise InputError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {expected}")
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
-        what = "is no bundle" if folder.is_dir() else "does not exist"
-        raise InputError(
-            f"{folder} {what}: {', '.join(missing)} not found; a bundle is the folder `bundle/` of a run, or what "
-            "`captioning bundle CHECKPOINT OUT` makes"
-        )
+        raise InputError(f"{folder} is no bundle: {', '.join(missing)} not found; {expected}")
     config = _read_json(folder / "config.json")
     version = config.get("format_version")
     if version != FORMAT_VERSION:
@@ -147,35 +188,22 @@ def load_bundle(folder: str | Path) -> Captioner:
     parts = [key for key in ("encoder", "decoder", "search") if not isinstance(config.get(key), dict)]
     if parts:
         raise InputError(f"{folder / 'config.json'} lacks {', '.join(parts)}")
-    if config["encoder"].get("weights") is not None:
+    return config
+
+
+def _read_transform(path: Path, encoder: Encoder) -> ImageTransform:
+    """The transform, whose pictures the encoder is seen to take: some take those of one size alone."""
+    transform = ImageTransform.from_dict(_read_json(path))
+    try:
+        with torch.no_grad():
+            encoder.eval()(example(transform))
+    except (RuntimeError, AssertionError) as error:
+        height, width = transform.size
         raise InputError(
-            f"{folder / 'config.json'}: encoder.weights must be null, found "
-            f"{config['encoder']['weights']!r}; a bundle's weights are in model.safetensors alone"
-        )
-    source = str(folder / "config.json")
-    encoder = build(config["encoder"], Encoder, source=source)  # type: ignore[type-abstract]
-    encoder.transform = ImageTransform.from_dict(_read_json(folder / "transform.json"))
-    decoder: Decoder[Any] = build(config["decoder"], Decoder, source=source)  # type: ignore[type-abstract]
-    text = (folder / "tokenizer.json").read_text(encoding="utf-8")
-    tokenizer = Tokenizer.from_json(text, source=folder / "tokenizer.json")
-    if len(tokenizer) != decoder.vocab_size:
-        raise InputError(
-            f"{folder}: tokenizer.json has {len(tokenizer)} tokens and config.json's decoder {decoder.vocab_size}; "
+            f"{path} makes pictures of {height} x {width}, which config.json's encoder does not take ({error}); "
             "the files are of different models: copy the bundle again"
-        )
-    search = build(config["search"], object, source=source)
-    if not type(search).__module__.startswith("captioning.search."):
-        raise InputError(f"{source}: {config['search'].get('_target_')} is not a search")
-    captioner = Captioner(
-        encoder,
-        decoder,
-        tokenizer,
-        standardise=Standardise(encoder.feature_size) if config.get("standardise") else None,
-        search=cast(Search, search),
-        config={key: config[key] for key in ("encoder", "decoder", "search", "standardise") if key in config},
-    )
-    _load_weights(captioner, folder / "model.safetensors")
-    return captioner.eval()
+        ) from error
+    return transform
 
 
 def _load_weights(captioner: Captioner, path: Path) -> None:
@@ -187,10 +215,18 @@ def _load_weights(captioner: Captioner, path: Path) -> None:
         raise InputError(f"{path} does not fit config.json: {error}") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_text(path: Path) -> str:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    text = _read_text(path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
         raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is damaged: expected a JSON object, found {type(content).__name__}")

@@ -8,14 +8,14 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 
 from captioning.captioner import Captioner
-from captioning.data.images import load_image
+from captioning.page import pictures_to_show
 
 
 class CaptionTable(pl.Callback):
     """After each validation, a table of pictures with captions and references in Weights & Biases.
 
     Args:
-        num_images: the first of the split.
+        num_images: the first of the split; without its picture where that cannot be read.
     """
 
     def __init__(self, *, num_images: int = 16) -> None:
@@ -31,16 +31,17 @@ class CaptionTable(pl.Callback):
         data = cast(Any, trainer).datamodule
         evaluation = cast(Captioner, module).evaluation
         assert evaluation is not None
+        images = data.images(data.split)[: self.num_images]
         rows = [
             [
                 str(prediction.image_id),
-                wandb.Image(load_image(image.path)) if image.path.is_file() else None,
+                None if picture is None else wandb.Image(picture),
                 prediction.caption,
                 evaluation.scores.per_image[prediction.image_id]["CIDEr"],
                 "\n".join(image.captions),
             ]
-            for image, prediction in zip(
-                data.images(data.split)[: self.num_images], evaluation.predictions, strict=False
+            for image, picture, prediction in zip(
+                images, pictures_to_show(images), evaluation.predictions, strict=False
             )
         ]
         for logger in loggers:

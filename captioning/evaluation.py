@@ -63,8 +63,11 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """Exp of the loss: per token, end word counted, base e."""
-        return math.exp(self.loss)
+        """Exp of the loss: per token, end word counted, base e; inf where that is no float."""
+        try:
+            return math.exp(self.loss)
+        except OverflowError:
+            return math.inf
 
     @property
     def num_unfinished(self) -> int:

@@ -13,7 +13,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from captioning.bundle import save_bundle
+from captioning.bundle import read_checkpoint, save_bundle
 from captioning.captioner import Captioner
 from captioning.data.module import CaptionDataModule
 from captioning.encoders.features import ImageFeatures
@@ -32,6 +32,8 @@ def train(config: DictConfig, output: Path) -> None:
     """
     if (output / "bundle").exists():
         raise InputError(f"{output} holds a run that has ended; choose another folder for this one, as output=DIR")
+    if config.checkpoint is not None:
+        read_checkpoint(config.checkpoint)  # of other files torch says to unpickle them
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data: CaptionDataModule = instantiate(config.data)
     captioner = build_captioner(config, data)

@@ -9,9 +9,11 @@ import torch
 
 from captioning.build import build
 from captioning.decoders import Decoder, ShowAndTell
+from captioning.encoders import Encoder
 from captioning.errors import InputError
 from captioning.recurrent import LSTM, ChoGRU
 from captioning.search import BeamSearch, Forbid
+from captioning.search.hypotheses import Search
 
 DECODER = {
     "_target_": "captioning.decoders.ShowAndTell",
@@ -101,30 +103,102 @@ def test_the_configuration_is_left_as_it_was():
 @pytest.mark.parametrize("place", ["top", "nested", "partial", "in a list"])
 def test_no_other_code_can_be_named(target, place):
     evil = {"_target_": target}
-    config = {
-        "top": evil,
-        "nested": {**DECODER, "recurrent": evil},
-        "partial": {**DECODER, "recurrent": {**evil, "_partial_": True}},
-        "in a list": {"_target_": "captioning.search.BeamSearch", "processors": [evil]},
+    config, base = {
+        "top": (evil, Decoder),
+        "nested": ({**DECODER, "recurrent": evil}, Decoder),
+        "partial": ({**DECODER, "recurrent": {**evil, "_partial_": True}}, Decoder),
+        "in a list": ({"_target_": "captioning.search.BeamSearch", "processors": [evil]}, Search),
     }[place]
-    with pytest.raises(InputError, match=r"^config\.json: .* is no encoder, decoder, recurrent layer or search of"):
-        build(config, object, source="config.json")
+    with pytest.raises(InputError, match=r"^config\.json: .* is no class that may stand here .*cannot name other code"):
+        build(config, base, source="config.json")
 
 
 def test_a_refused_target_is_not_even_imported():
     assert "antigravity" not in sys.modules
     with pytest.raises(InputError):
-        build({"_target_": "antigravity.Thing"}, object, source="config.json")
+        build({"_target_": "antigravity.Thing"}, Decoder, source="config.json")
     assert "antigravity" not in sys.modules
 
 
-def test_a_part_of_another_kind_is_refused():
-    with pytest.raises(InputError, match=r"^config\.json: captioning\.search\.BeamSearch is not a Decoder$"):
-        build({"_target_": "captioning.search.BeamSearch"}, Decoder, source="config.json")
-    with pytest.raises(InputError, match=r"^config\.json: None is not a Decoder$"):
-        build({"beam_size": 3}, Decoder, source="config.json")
-    with pytest.raises(InputError, match="is not a Decoder"):
-        build({**DECODER, "_partial_": True}, Decoder, source="config.json")
+RESNET = {"_target_": "captioning.encoders.TorchvisionEncoder", "model": "resnet18", "weights": None}
+BEAM = {"_target_": "captioning.search.BeamSearch"}
+LAYER = {"_target_": "captioning.recurrent.LSTM", "_partial_": True}
+
+
+@pytest.mark.parametrize(
+    ("config", "base", "complaint"),
+    [
+        (BEAM, Decoder, r"'captioning\.search\.BeamSearch' is no class that may stand here \(captioning\.decoders\)"),
+        (LAYER, Decoder, r"\(captioning\.decoders\)"),
+        (RESNET, Search, r"\(captioning\.search\)"),
+        ({"beam_size": 3}, Decoder, "None is no class"),
+        ({**DECODER, "_partial_": True}, Decoder, "is no Decoder with _partial_$"),
+        ({**DECODER, "recurrent": RESNET}, Decoder, r"\(captioning\.recurrent or captioning\.decoders\)"),
+        ({**DECODER, "recurrent": BEAM}, Decoder, r"\(captioning\.recurrent or captioning\.decoders\)"),
+        ({**BEAM, "processors": [RESNET]}, Search, r"\(captioning\.search\)"),
+        ({**BEAM, "processors": {"x": [DECODER]}}, Search, r"\(captioning\.search\)"),
+        ({**BEAM, "processors": [BEAM]}, Search, "is no Processor$"),
+        ({**BEAM, "processors": [{"_target_": "captioning.search.Hypotheses"}]}, Search, "is no Processor$"),
+        ({"_target_": "captioning.search.Forbid", "ids": [3]}, Search, "is no Search$"),
+        ({"_target_": "captioning.search.Hypotheses", "tokens": 1}, Search, "is no Search$"),
+        ({"_target_": "captioning.encoders.ImageTransform", "size": [3, 3]}, Encoder, "is no Encoder$"),
+        ({**RESNET, "grid": RESNET}, Encoder, r"\(none may\)"),
+        ({"_target_": "captioning.search.beam.Decoder"}, Search, r"\(captioning\.search\)"),
+    ],
+)
+def test_each_package_has_its_own_place(config, base, complaint):
+    with pytest.raises(InputError, match=rf"^config\.json: .*{complaint}"):
+        build(config, base, source="config.json")
+
+
+def test_a_decoder_may_hold_parts_of_decoders(monkeypatch):
+    class Part:
+        __module__, __qualname__ = "captioning.decoders.mrnn", "Part"
+
+        def __call__(self, input_size, hidden_size):
+            return LSTM(input_size, hidden_size)
+
+    monkeypatch.setattr("captioning.decoders.mrnn.Part", Part, raising=False)
+    decoder = build({**DECODER, "recurrent": {"_target_": "captioning.decoders.mrnn.Part"}}, Decoder, source="x")
+    assert type(decoder.recurrent) is LSTM
+
+
+def test_nothing_is_built_of_a_part_that_is_refused(monkeypatch):
+    built = []
+    monkeypatch.setattr(Forbid, "__init__", lambda self, ids: built.append(ids))
+    forbid = {"_target_": "captioning.search.Forbid", "ids": [3]}
+    with pytest.raises(InputError, match="is no Search"):
+        build({**forbid, "ids": forbid}, Search, source="config.json")
+    assert not built
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {"_target_": "captioning.encoders.TorchvisionEncoder", "model": "resnet18", "weights": "DEFAULT"},
+        {"_target_": "captioning.encoders.TimmEncoder", "model": "resnet18", "weights": "pretrained"},
+        {"_target_": "captioning.encoders.SmallCNN", "weights": "/etc/passwd"},
+    ],
+)
+@pytest.mark.parametrize("place", ["encoder", "search", "processors", "decoder", "recurrent"])
+def test_no_encoder_reads_or_fetches_weights_wherever_it_stands(encoder, place):
+    config, base = {
+        "encoder": (encoder, Encoder),
+        "search": (encoder, Search),
+        "processors": ({**BEAM, "processors": [encoder]}, Search),
+        "decoder": (encoder, Decoder),
+        "recurrent": ({**DECODER, "recurrent": encoder}, Decoder),
+    }[place]
+    with pytest.raises(InputError, match=r"an encoder's weights must be null|is no class that may stand here"):
+        build(config, base, source="config.json")
+
+
+def test_nesting_without_end_is_refused():
+    config = {**BEAM, "processors": []}
+    for _ in range(100_000):
+        config["processors"] = [config["processors"]]
+    with pytest.raises(InputError, match=r"^config\.json is damaged: it is nested too deeply"):
+        build(config, Search, source="config.json")
 
 
 @pytest.mark.parametrize(
@@ -155,10 +229,12 @@ def test_a_setting_out_of_range_says_where_it_stands():
         build(config, BeamSearch, source="config.json")
 
 
-@pytest.mark.parametrize("target", ["captioning.decoders.Decoder", "captioning.search.Processor"])
-def test_interfaces_cannot_be_built(target):
+@pytest.mark.parametrize(
+    ("target", "base"), [("captioning.decoders.Decoder", Decoder), ("captioning.search.hypotheses.Search", Search)]
+)
+def test_interfaces_cannot_be_built(target, base):
     with pytest.raises(InputError, match=f"{target} cannot be built from no arguments"):
-        build({"_target_": target}, object, source="config.json")
+        build({"_target_": target}, base, source="config.json")
 
 
 def test_what_is_built_is_as_if_built_by_hand():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +135,9 @@ def test_no_folder_and_no_bundle_are_told_apart(tmp_path: Path) -> None:
         load_bundle(tmp_path / "nothing")
     with pytest.raises(InputError, match="is no bundle"):
         load_bundle(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file is a file; a bundle is the folder"):
+        load_bundle(tmp_path / "file")
 
 
 def test_another_format_version_is_refused_with_both(bundle: Path) -> None:
@@ -164,7 +168,7 @@ def test_a_bundle_cannot_name_other_code(bundle: Path, target: Any) -> None:
 def test_a_bundle_cannot_make_an_encoder_read_or_fetch_weights(bundle: Path) -> None:
     config = json.loads((bundle / "config.json").read_text())
     edit(bundle / "config.json", encoder={**config["encoder"], "weights": "pretrained"})
-    with pytest.raises(InputError, match=r"encoder\.weights must be null"):
+    with pytest.raises(InputError, match="encoder's weights must be null"):
         load_bundle(bundle)
 
 
@@ -198,6 +202,17 @@ def test_a_bundle_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_disk_that_is_full_at_the_weights_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))  # the weights alone are larger
+    try:
+        with pytest.raises(InputError, match=r"the bundle .*/bundle could not be written: .*File too large"):
+            save_bundle(tiny_captioner(), tmp_path / "bundle")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_decoder_of_another_vocabulary_is_refused_with_both_sizes(bundle: Path) -> None:
     config = json.loads((bundle / "config.json").read_text())
     size = config["decoder"]["vocab_size"]
@@ -207,6 +222,34 @@ def test_a_decoder_of_another_vocabulary_is_refused_with_both_sizes(bundle: Path
 
 
 def test_a_search_must_be_a_search(bundle: Path) -> None:
-    edit(bundle / "config.json", search={"_target_": "captioning.recurrent.LSTM", "input_size": 1, "hidden_size": 1})
-    with pytest.raises(InputError, match="is not a search"):
+    edit(bundle / "config.json", search={"_target_": "captioning.search.Forbid", "ids": [1]})
+    with pytest.raises(InputError, match=r"config\.json: captioning\.search\.Forbid is no Search"):
+        load_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "transform.json"])
+def test_a_file_that_is_no_utf_8_is_named(bundle: Path, name: str) -> None:
+    (bundle / name).write_bytes(b"\xff\xfe{}")
+    with pytest.raises(InputError, match=rf"{name} is damaged: 'utf-8' codec"):
+        load_bundle(bundle)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"format_version": ' + "1" * 10_000 + "}"])
+def test_json_that_python_does_not_take_is_damage(bundle: Path, content: str) -> None:
+    (bundle / "config.json").write_text(content)
+    with pytest.raises(InputError, match=r"config\.json is damaged"):
+        load_bundle(bundle)
+
+
+@pytest.mark.parametrize("size", [[5], [5, 7, 9], 5, "big", [0, 0], None])
+def test_an_impossible_size_of_picture_is_told(bundle: Path, size: Any) -> None:
+    config = json.loads((bundle / "config.json").read_text())
+    edit(bundle / "config.json", encoder={**config["encoder"], "size": size})
+    with pytest.raises(InputError, match=r"config\.json: captioning\.encoders\.SmallCNN cannot be built from .*size"):
+        load_bundle(bundle)
+
+
+def test_a_transform_of_another_encoder_is_refused(bundle: Path) -> None:
+    edit(bundle / "transform.json", size=[20, 24])
+    with pytest.raises(InputError, match=r"transform\.json makes pictures of 20 x 24, which config\.json's encoder"):
         load_bundle(bundle)

@@ -162,6 +162,17 @@ def test_validation_does_not_depend_on_the_batch_size(tmp_path: Path) -> None:
         assert other.loss == pytest.approx(evaluations[0].loss, abs=1e-6)
 
 
+def test_validation_is_in_full_precision_also_when_training_is_not(tmp_path: Path) -> None:
+    evaluations = []
+    for precision in ("32-true", "bf16-mixed"):
+        data = Colours(tmp_path)
+        captioner = captioner_for(data)
+        trainer(tmp_path, 1, precision=precision).validate(captioner, datamodule=data, verbose=False)
+        evaluations.append(captioner.evaluation)
+    assert evaluations[0] is not None
+    assert evaluations[0] == evaluations[1]  # bit by bit
+
+
 def test_fine_tuning_that_begins_late_is_refused_with_several_processes(tmp_path: Path) -> None:
     captioner = captioner_for(Colours(tmp_path), finetuning=FineTuning(from_epoch=1))
     captioner.trainer = type("Trainer", (), {"world_size": 2})()  # type: ignore[assignment]

@@ -18,6 +18,7 @@ from captioning.build import build
 from captioning.commands import config_folder
 from captioning.decoders import ShowAndTell
 from captioning.encoders.features import ImageFeatures
+from captioning.search.hypotheses import Search
 
 CONF = config_folder()
 EXPERIMENTS = sorted(str(p.relative_to(CONF / "experiment").with_suffix("")) for p in CONF.glob("experiment/**/*.yaml"))
@@ -150,6 +151,12 @@ def test_a_bundle_s_configuration_says_every_setting(group: str) -> None:
         target = get_object(content["_target_"])
         unsaid = accepted(target) - GIVEN.get(group, set()) - set(content) - OTHER_FILES
         assert not unsaid, f"{path.name} does not say {', '.join(sorted(unsaid))}"
+
+
+@pytest.mark.parametrize("option", sorted(p.stem for p in CONF.glob("search/*.yaml")))
+def test_every_search_can_be_rebuilt_from_a_bundle(option: str) -> None:
+    search: Any = Search
+    assert search in type(build(compose(f"search={option}")["search"], search, source=option)).__mro__
 
 
 @pytest.mark.parametrize("key", ["hiden_size", "layers"])

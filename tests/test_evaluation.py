@@ -11,8 +11,8 @@ from captioning.data.batch import collate
 from captioning.decoders import MRNN
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
-from captioning.evaluation import Prediction, evaluate, gather, predict
-from captioning.metrics import CocoScorer
+from captioning.evaluation import Evaluation, Prediction, evaluate, gather, predict
+from captioning.metrics import CocoScorer, Scores
 from captioning.objectives import token_losses
 from captioning.search import GreedySearch
 from captioning.text import train_words
@@ -44,6 +44,11 @@ def test_loss_is_a_mean_over_tokens_and_perplexity_its_exponential(scorer: CocoS
     assert result.loss == pytest.approx(8 / 16)
     assert result.perplexity == pytest.approx(math.exp(0.5))
     assert result.unknown_share == pytest.approx(3 / 16)
+
+
+@pytest.mark.parametrize(("loss", "perplexity"), [(800.0, math.inf), (math.inf, math.inf), (math.nan, math.nan)])
+def test_perplexity_is_told_of_any_loss(loss: float, perplexity: float) -> None:
+    assert Evaluation((), Scores({}, {}), loss, {}).perplexity == pytest.approx(perplexity, nan_ok=True)
 
 
 def test_a_missing_or_unknown_image_is_an_error_that_lists_it(scorer: CocoScorer) -> None:

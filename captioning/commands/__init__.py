@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -39,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # oneDNN keeps what it prepared for the last 1,024 shapes. No two batches of captions have the same, and on Flickr8k
     # a run of ten epochs would hold a gigabyte of it.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help"):
         print(HELP.format(commands="\n".join(f"  {n:<10}{text}" for n, text in SUMMARIES.items())), end="")
@@ -60,12 +64,20 @@ def guarded(name: str, command: Callable[[], int]) -> int:
         print(f"captioning {name}: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
+        files = [str(file) for file in (error.filename, error.filename2) if file is not None]  # from, to
+        where = f" ({' to '.join(files)})" if files else ""
         print(f"captioning {name}: {error.strerror or error}{where}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"captioning {name}: interrupted", file=sys.stderr)
         return 130
+
+
+def positive(text: str) -> int:
+    """An option's value that must be a whole number from 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
 
 
 def config_folder() -> Path:

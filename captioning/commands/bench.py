@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captioning.commands import positive
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -28,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "what", nargs="*", default=["train", "beam"], help="train, beam, recurrent (default: the first two)"
     )
-    parser.add_argument("--threads", type=int, help="processor threads (default: torch's choice)")
+    parser.add_argument("--threads", type=positive, help="processor threads (default: torch's choice)")
     parser.add_argument("--bf16", action="store_true", help="train in bfloat16 mixed precision")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows too")
     options = parser.parse_args(arguments)

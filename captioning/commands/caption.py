@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captioning.commands import positive
 from captioning.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from captioning.captioner import Captioner
+    from captioning.search.hypotheses import Search
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,8 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("bundle", help="the model's folder")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders and globs")
-    parser.add_argument("--beam-size", type=_positive, help="beams; 1 is greedy (default: as the bundle says)")
-    parser.add_argument("--batch-size", type=_positive, default=32, help="pictures at once (default 32)")
+    parser.add_argument("--beam-size", type=positive, help="beams; 1 is greedy (default: as the bundle says)")
+    parser.add_argument("--batch-size", type=positive, default=32, help="pictures at once (default 32)")
     parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")
     parser.add_argument(
         "--json", action="store_true", help='one {"image", "caption", "score"} a line; score is the log-probability'
@@ -56,17 +58,10 @@ def main(arguments: Sequence[str]) -> int:
     return int(num_bad > 0)
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
-    return int(text)
-
-
 def _load(bundle: str, device: str, beam_size: int | None) -> Captioner:
     import torch
 
     from captioning.bundle import load_bundle
-    from captioning.search import BeamSearch
 
     captioner = load_bundle(bundle)
     try:
@@ -74,14 +69,20 @@ def _load(bundle: str, device: str, beam_size: int | None) -> Captioner:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device}: {str(error).splitlines()[0]}") from error
     if beam_size is not None:
-        settings = vars(captioner.search)
-        captioner.search = BeamSearch(
-            beam_size=beam_size,
-            max_length=settings["max_length"],
-            length_normalization=settings.get("length_normalization", 0.0),
-            allow_unknown=settings["allow_unknown"],
-        )
+        captioner.search = _with_beams(captioner.search, beam_size)
     return captioner
+
+
+def _with_beams(search: Search, beam_size: int) -> Search:
+    """The bundle's search in all but its number of beams."""
+    from captioning.search import BeamSearch, GreedySearch
+
+    settings = vars(search)
+    kept = {name: settings[name] for name in ("max_length", "allow_unknown", "processors")}
+    if beam_size == 1:
+        return GreedySearch(**kept)
+    length_normalization = settings.get("length_normalization", 0.0)
+    return BeamSearch(beam_size=beam_size, length_normalization=length_normalization, **kept)
 
 
 def _batches(paths: Sequence[Path], batch_size: int) -> Iterator[tuple[list[tuple[Path, Image]], int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +48,7 @@ class SmallCNN(Encoder):
         weights: str | None = None,
     ) -> None:
         half = (0.5, 0.5, 0.5)
-        transform = ImageTransform(size=(size[0], size[1]), mean=half, std=half, mode="squash")
+        transform = ImageTransform(size=cast("tuple[int, int]", tuple(size)), mean=half, std=half, mode="squash")
         super().__init__("small_cnn", grid=grid, transform=transform)
         if not channels or any(c < GROUPS or c % GROUPS for c in channels):
             raise InputError(f"small_cnn: channels={list(channels)}, expected multiples of {GROUPS}, at least one")

@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
-from captioning.search.hypotheses import Hypotheses
+from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.processors import Processor, apply, never
 from captioning.text.tokenizer import SpecialTokens
 
 
-class BeamSearch:
+class BeamSearch(Search):
     """Keep the K most probable prefixes of every image; images and beams are rows of one batch.
 
     At each step the 2K best continuations of an image are found. Those among the first K that end are kept as

@@ -9,12 +9,12 @@ import torch
 from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
-from captioning.search.hypotheses import Hypotheses
+from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.processors import Processor, apply, never
 from captioning.text.tokenizer import SpecialTokens
 
 
-class GreedySearch:
+class GreedySearch(Search):
     """Take the arg-max until `<eos>`; images whose caption has ended leave the batch.
 
     Args:

@@ -32,7 +32,7 @@ class Hypotheses:
 
 
 class Search(Protocol):
-    """Finds captions of images."""
+    """Finds captions of images; a class that a bundle may name derives from this one."""
 
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:
         """Search for each image of `features`; a decoder in eval mode gives reproducible captions."""

@@ -15,7 +15,8 @@ class Processor(Protocol):
     """Maps (step, tokens so far, log-probabilities) to log-probabilities.
 
     A processor forbids a token by -inf. It does not renormalise, so that scores stay the decoder's own, and
-    raises nothing above 0: beam search stops early on the ground that a score only falls.
+    raises nothing above 0: beam search stops early on the ground that a score only falls. A class that a bundle
+    may name derives from this one.
     """
 
     def __call__(self, step: int, tokens: Tensor, log_probs: Tensor, /) -> Tensor:
@@ -29,7 +30,7 @@ class Processor(Protocol):
         ...
 
 
-class Forbid:
+class Forbid(Processor):
     """Never choose these tokens.
 
     Args:

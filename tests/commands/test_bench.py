@@ -49,3 +49,10 @@ def test_an_unknown_benchmark_is_told(command: Command) -> None:
     ran = command("bench", "trian")
     assert ran.status == 2
     assert "no benchmark trian; there are train, beam, recurrent" in ran.err
+
+
+@pytest.mark.parametrize("threads", ["-1", "0", "many"])
+def test_an_impossible_number_of_threads_is_told(command: Command, threads: str) -> None:
+    ran = command("bench", f"--threads={threads}")
+    assert ran.status == 2
+    assert f"expected a whole number from 1, found '{threads}'" in ran.err

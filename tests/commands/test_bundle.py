@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ def test_a_checkpoint_s_bundle_captions_as_the_run_s(
     assert made == own
     for name in ("config.json", "tokenizer.json", "transform.json", "model.safetensors"):
         assert (tmp_path / "bundle" / name).read_bytes() == (run_folder / "bundle" / name).read_bytes()
+    saved = torch.load(best, weights_only=True)
+    metrics = json.loads((tmp_path / "bundle" / "metrics.json").read_text())
+    assert metrics == {"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}}
 
 
 def test_what_is_no_checkpoint_is_refused_unrun(command: Command, tmp_path: Path) -> None:
@@ -35,8 +39,13 @@ def test_what_is_no_checkpoint_is_refused_unrun(command: Command, tmp_path: Path
 
     torch.save({"captioning": Evil()}, tmp_path / "evil.ckpt")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    for name in ("evil.ckpt", "other.ckpt"):
-        assert "is not a checkpoint of captioning" in command("bundle", tmp_path / name, tmp_path / "out").message
+    (tmp_path / "garbage.ckpt").write_bytes(b"hello world" * 10)
+    (tmp_path / "empty.ckpt").touch()
+    for name in ("evil.ckpt", "other.ckpt", "garbage.ckpt", "empty.ckpt"):
+        message = command("bundle", tmp_path / name, tmp_path / "out").message
+        assert f"{name} is not a checkpoint of captioning" in message
+        assert "weights_only" not in message  # torch advises to run what the file holds
+    assert f"{tmp_path} cannot be read: Is a directory" in command("bundle", tmp_path, tmp_path / "out").message
     assert "no checkpoint at" in command("bundle", tmp_path / "none.ckpt", tmp_path / "out").message
     assert not (tmp_path / "hacked").exists()
     assert not (tmp_path / "out").exists()

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from captioning import Captioner
-from captioning.search import BeamSearch
+from captioning.commands import main
+from captioning.search import BeamSearch, Forbid, GreedySearch
+from captioning.search.hypotheses import Search
 
 Command = Callable[..., Any]
 
@@ -44,13 +50,52 @@ def test_files_folders_and_globs_give_the_same_captions_as_python(
     assert plain.out == "".join(f"{line['image']}: {line['caption']}\n" for line in expected)
 
 
-def test_beam_size_replaces_the_bundle_s(command: Command, bundle: Path, pictures: list[Path]) -> None:
-    captioner = Captioner.from_pretrained(bundle)
-    for size in (1, 7):
-        search = BeamSearch(beam_size=size, max_length=captioner.search.max_length)
-        expected = [caption.score for caption in captioner.caption(pictures, search=search)]
-        ran = command("caption", bundle, *pictures, "--beam-size", size, "--json")
-        assert [line["score"] for line in lines(ran)] == expected
+@pytest.fixture
+def normalised(bundle: Path, tmp_path: Path) -> Path:
+    """The bundle with a decoder that soon ends, and a search that prefers long captions without some words."""
+    folder = Path(shutil.copytree(bundle, tmp_path / "normalised"))
+    weights = load_file(folder / "model.safetensors")
+    weights["decoder.head.bias"][Captioner.from_pretrained(bundle).tokenizer.special.eos] += 3
+    save_file(weights, folder / "model.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    forbid = {"_target_": "captioning.search.Forbid", "ids": FORBIDDEN}
+    config["search"] |= {"length_normalization": 3.0, "processors": [forbid]}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+FORBIDDEN = list(range(4, 23))
+
+
+def test_beam_size_keeps_all_else_of_the_bundle_s_search_and_1_is_greedy(
+    command: Command, normalised: Path, pictures: list[Path]
+) -> None:
+    captioner = Captioner.from_pretrained(normalised)
+    kept: dict[str, Any] = {"max_length": captioner.search.max_length, "processors": [Forbid(FORBIDDEN)]}
+
+    def scores(search: Search) -> list[float]:
+        return [caption.score for caption in captioner.caption(pictures, search=search)]
+
+    greedy, beam = GreedySearch(**kept), BeamSearch(beam_size=7, length_normalization=3.0, **kept)
+    for size, search in ((1, greedy), (7, beam)):
+        ran = command("caption", normalised, *pictures, "--beam-size", size, "--json")
+        assert [line["score"] for line in lines(ran)] == scores(search)
+    # Each of these shows in the scores.
+    assert scores(beam) != scores(BeamSearch(beam_size=7, **kept))
+    assert scores(greedy) != scores(BeamSearch(beam_size=1, length_normalization=3.0, **kept))
+    assert scores(beam) != scores(BeamSearch(beam_size=7, length_normalization=3.0, max_length=kept["max_length"]))
+
+
+def test_a_file_s_name_that_is_no_text_is_printed_escaped(
+    bundle: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = pictures[0].rename(os.fsdecode(os.fsencode(pictures[0].parent) + b"/\xff.jpg"))
+    for options in ((), ("--json",)):
+        out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+        monkeypatch.setattr(sys, "stdout", out)
+        assert main(["caption", str(bundle), str(odd), *options]) == 0
+        assert "/\\udcff.jpg" in out.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    assert json.loads(out.buffer.getvalue())["image"] == str(odd)  # type: ignore[attr-defined]
 
 
 def test_what_cannot_be_read_is_reported_and_the_others_are_captioned(
@@ -86,4 +131,5 @@ def test_a_missing_bundle_and_an_impossible_device_are_told(
 ) -> None:
     assert "nowhere does not exist" in command("caption", tmp_path / "nowhere", *pictures).message
     assert "is no bundle" in command("caption", tmp_path, *pictures).message
+    assert "config.json is a file; a bundle is" in command("caption", bundle / "config.json", *pictures).message
     assert "--device abacus" in command("caption", bundle, *pictures, "--device", "abacus").message

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from captioning import Captioner
 from captioning.data import CocoDataModule
+from captioning.data.feature_store import FeatureWriter
+from captioning.data.images import load_image
 from captioning.metrics import CocoScorer
 
 Command = Callable[..., Any]
@@ -86,6 +89,23 @@ def test_a_mistake_is_one_message(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert message in evaluate(tmp_path / "out", override).message
+
+
+def test_cached_features_are_scored_without_pictures(
+    evaluate: Command, scenes: Path, bundle: Path, tmp_path: Path
+) -> None:
+    root, features = tmp_path / "scenes", tmp_path / "features" / "val"
+    shutil.copytree(scenes, root, ignore=shutil.ignore_patterns("*.jpg"))
+    data, encoder = CocoDataModule(str(scenes)), Captioner.from_pretrained(bundle).encoder
+    images = data.images("val")
+    with FeatureWriter(features, encoder.identity(), [i.image_id for i in images], dtype="float32") as writer:
+        pictures = torch.stack([encoder.transform(load_image(i.path)) for i in images])
+        with torch.inference_mode():
+            writer.write(encoder(pictures))
+    ran = evaluate(tmp_path / "out", f"data.root={root}", f"data.features={features.parent}", "examples=3")
+    assert ran.status == 0
+    page = read_text(tmp_path / "out" / "page.html")
+    assert (page.count("<article>"), page.count("no picture")) == (3, 3)
 
 
 def test_a_full_disk_is_told(evaluate: Command, tmp_path: Path) -> None:

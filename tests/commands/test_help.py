@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from captioning import __version__
-from captioning.commands import SUMMARIES
+from captioning.commands import SUMMARIES, guarded
 
 Command = Callable[..., Any]
 HEAVY = ("torch", "hydra", "numpy", "PIL", "pytorch_lightning", "rich")
@@ -41,6 +41,14 @@ def test_an_unknown_command_is_told_with_those_there_are(command: Command) -> No
     ran = command("trian")
     assert ran.status == 2
     assert ran.err == f"captioning: there is no command 'trian'; there are {', '.join(SUMMARIES)}\n"
+
+
+def test_a_file_that_cannot_be_moved_is_told_with_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lightning writes a checkpoint into the temporary folder, and moves it."""
+    made, place = tmp_path / "made", tmp_path / "nowhere" / "last.ckpt"
+    made.touch()
+    assert guarded("train", lambda: bool(made.rename(place))) == 1
+    assert capsys.readouterr().err == f"captioning train: No such file or directory ({made} to {place})\n"
 
 
 @pytest.mark.parametrize("name", [None, *SUMMARIES])

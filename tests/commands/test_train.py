@@ -183,6 +183,20 @@ def test_a_mistake_is_one_message_with_what_to_do(
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+def test_a_checkpoint_that_is_none_is_told_and_not_run(train: Command, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return Path.mkdir, (tmp_path / "hacked",)
+
+    torch.save({"state_dict": Evil(), "captioning": {"config": {}}}, tmp_path / "evil.ckpt")
+    (tmp_path / "garbage.ckpt").write_bytes(b"hello world" * 10)
+    for name in ("evil", "garbage"):
+        message = train(tmp_path / name, "finetuning=whole", f"checkpoint={tmp_path}/{name}.ckpt").message
+        assert f"{name}.ckpt is not a checkpoint of captioning" in message
+        assert "weights_only" not in message  # torch advises to run what the file holds
+    assert not (tmp_path / "hacked").exists()
+
+
 def test_a_choice_of_group_may_stand_after_the_keys_that_need_it(command: Command) -> None:
     ran = command("train", "decoder.multimodal_size=3", "decoder=mrnn", "--cfg", "job")
     assert ran.status == 0
