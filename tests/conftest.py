@@ -21,7 +21,7 @@ from torch import nn
 
 from captioning.data.batch import CaptionBatch, collate
 from captioning.data.scenes import write_scenes
-from captioning.decoders import Decoder
+from captioning.decoders import Decoder, Hard, Soft
 from captioning.encoders.features import ImageFeatures
 from captioning.text import SpecialTokens, Tokenizer, train_words
 
@@ -53,11 +53,18 @@ def every_recurrent() -> dict[str, Callable[[int, int], Any]]:
     return builders
 
 
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "recurrent": every_recurrent,
+    "phi": lambda: {"Soft": Soft(), "Hard": Hard(expected_share=1.0)},  # nothing is drawn: rules hold exactly
+}
+"""What may be handed to a decoder, by the argument's name."""
+
+
 def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
     """Builders of each class in `captioning.decoders`, with each recurrent layer, with its flags both ways.
 
     A decoder's file needs no entry anywhere: its widths are the arguments that end in `_size`, its flags
-    those with a default of True or False, and `recurrent` is a layer's builder.
+    those with a default of True or False, and PARTS are handed in one after the other.
     """
     builders: dict[str, Callable[[], Decoder[Any]]] = {}
     for name, cls in classes("captioning.decoders").items():
@@ -67,9 +74,9 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
         widths = [key for key in arguments if key.endswith("_size")]
         sizes = {**dict(zip(widths, PRIMES, strict=False)), "feature_size": 13, "vocab_size": 11}
         flipped = {key: not a.default for key, a in arguments.items() if isinstance(a.default, bool)}
-        layers = every_recurrent() if "recurrent" in arguments else {"": None}
-        for layer, recurrent in layers.items():
-            part = {"recurrent": recurrent} if recurrent else {}
+        choices = next((key for key in PARTS if key in arguments), "")
+        for layer, choice in PARTS.get(choices, lambda: {"": None})().items():
+            part = {choices: choice} if choice else {}
             for label, flags in (("", {}), ("flipped", flipped)) if flipped else (("", {}),):
                 builders["-".join(filter(None, (name, layer, label)))] = partial(cls, **sizes, **part, **flags)
     return builders

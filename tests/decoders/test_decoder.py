@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, unpack_sequence
 from torch.testing import assert_close
 
+from captioning.decoders.attention import Memory
 from captioning.decoders.decoder import State, packed_rows
 
 EXACT = {"rtol": 0, "atol": 1e-5}  # float32: about a hundred rounding errors of numbers near 1
@@ -27,7 +28,13 @@ def captions(decoder, features, batch) -> list[Tensor]:
 def tensors(state: State) -> list[Tensor]:
     """All that a state holds."""
     parts = [getattr(state, f.name) for f in fields(state)]
-    return [x for part in parts for x in (part if isinstance(part, tuple) else (part,))]
+    flat = [x for part in parts for x in (part if isinstance(part, tuple) else (part,))]
+    return [x for part in flat for x in (places_of_rows(part) if isinstance(part, Memory) else (part,))]
+
+
+def places_of_rows(memory: Memory) -> list[Tensor]:
+    """What each row looks at, whose places stand in memory once."""
+    return [x[memory.image] for x in (memory.values, memory.keys, memory.mask) if x is not None]
 
 
 def test_stepping_equals_teacher_forcing(decoder, features, batch):
@@ -73,10 +80,11 @@ def test_images_once_equal_a_row_for_each_caption(decoder, features, batch):
 
 
 def test_a_caption_sees_its_own_image_alone(decoder, features, batch):
-    pooled = features.pooled.clone()
+    pooled, grid = features.pooled.clone(), features.grid.clone()
     pooled[1] += 1.0
+    grid[1] += 1.0
     before = captions(decoder, features, batch)
-    after = captions(decoder, replace(features, pooled=pooled), batch)
+    after = captions(decoder, replace(features, pooled=pooled, grid=grid), batch)
     for image, a, b in zip(batch.image_index.tolist(), before, after, strict=True):
         assert a.allclose(b, **EXACT) == (image != 1)
 
