@@ -70,6 +70,15 @@ class Caption:
         return self.text
 
 
+def open_images(images: Sequence[ImageLike]) -> list[Image.Image]:
+    """Upright RGB pictures of paths and of PIL images of any kind.
+
+    Raises:
+        InputError: a file is no picture; it is named.
+    """
+    return [to_rgb(image) if isinstance(image, Image.Image) else load_image(image) for image in images]
+
+
 class Captioner(pl.LightningModule):
     """A neural image captioner.
 
@@ -275,8 +284,7 @@ class Captioner(pl.LightningModule):
             self.train(training)
 
     def _caption(self, images: Sequence[ImageLike], search: Search) -> list[Caption]:
-        pictures = [to_rgb(image) if isinstance(image, Image.Image) else load_image(image) for image in images]
-        pixels = torch.stack([self.encoder.transform(picture) for picture in pictures]).to(self.device)
+        pixels = torch.stack([self.encoder.transform(picture) for picture in open_images(images)]).to(self.device)
         found = search(self.decoder, self.standardise(self.encoder(pixels)), self.tokenizer.special)
         return [
             Caption(self.tokenizer.decode(tokens), score, finished)

@@ -113,7 +113,8 @@ def _check_name(model: str) -> None:
 def _transform(model: str, network: nn.Module, mode: str, size: int | None) -> ImageTransform:
     config = resolve_model_data_config(network)
     _, height, width = config["input_size"]
-    if size is not None and network.default_cfg.get("fixed_input_size") and (size, size) != (height, width):
+    fixed = cast(Any, network).default_cfg.get("fixed_input_size", False)
+    if size is not None and fixed and (size, size) != (height, width):
         raise InputError(f"{model} takes pictures of {height} x {width} pixels alone, not size={size}; use size=null")
     if size is not None:
         height = width = size
