@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -136,10 +136,11 @@ class Captioner(pl.LightningModule):
 
     def features(self, batch: CaptionBatch) -> ImageFeatures:
         """The batch's image features, from the cache if it brings them, else from its pictures."""
-        if batch.features is not None:
-            return cast(ImageFeatures, self.standardise(batch.features))
-        assert batch.images is not None
-        return cast(ImageFeatures, self.standardise(self.encoder(batch.images)))
+        features = batch.features
+        if features is None:
+            assert batch.images is not None
+            features = self.encoder(batch.images)
+        return cast(ImageFeatures, self.standardise(replace(features, objects=batch.objects)))
 
     # ---- training -------------------------------------------------------------------------------------------
 

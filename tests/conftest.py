@@ -22,7 +22,7 @@ from torch import nn
 from captioning.data.batch import CaptionBatch, collate
 from captioning.data.scenes import write_scenes
 from captioning.decoders import Decoder, Hard, Soft
-from captioning.encoders.features import ImageFeatures
+from captioning.encoders.features import ImageFeatures, Objects
 from captioning.text import SpecialTokens, Tokenizer, train_words
 
 torch.set_num_threads(1)  # on small tensors a second thread only waits
@@ -72,7 +72,9 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
             continue
         arguments = inspect.signature(cls).parameters
         widths = [key for key in arguments if key.endswith("_size")]
-        sizes = {**dict(zip(widths, PRIMES, strict=False)), "feature_size": 13, "vocab_size": 11}
+        sizes: dict[str, Any] = {**dict(zip(widths, PRIMES, strict=False)), "feature_size": 13, "vocab_size": 11}
+        if "categories" in arguments:
+            sizes["categories"] = ["cat", "dog", "sofa"]
         flipped = {key: not a.default for key, a in arguments.items() if isinstance(a.default, bool)}
         choices = next((key for key in PARTS if key in arguments), "")
         for layer, choice in PARTS.get(choices, lambda: {"": None})().items():
@@ -134,12 +136,17 @@ def special(tokenizer: Tokenizer) -> SpecialTokens:
 
 @pytest.fixture
 def features() -> ImageFeatures:
-    """Features of I = 3 images; the last one has one real place, the others two."""
+    """Features of I = 3 images; the last one has one real place, the others two; they show 2, 1 and no objects."""
     random = torch.Generator().manual_seed(1)
     return ImageFeatures(
         pooled=torch.randn(3, 13, generator=random),
         grid=torch.randn(3, 2, 13, generator=random),
         mask=torch.tensor([[True, True], [True, True], [True, False]]),
+        objects=Objects(
+            categories=torch.tensor([[2, 0], [1, 0], [0, 0]]),
+            boxes=torch.rand(3, 2, 4, generator=random),
+            mask=torch.tensor([[True, True], [True, False], [False, False]]),
+        ),
     )
 
 

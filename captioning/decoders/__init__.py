@@ -3,6 +3,7 @@
 from captioning.decoders.att2in import Att2in
 from captioning.decoders.decoder import Attended, AttentiveDecoder, Decoder, State
 from captioning.decoders.mrnn import MRNN
+from captioning.decoders.obj2text import Obj2Text
 from captioning.decoders.show_and_tell import ShowAndTell
 from captioning.decoders.show_attend_and_tell import Hard, ShowAttendAndTell, Soft
 from captioning.decoders.up_down import UpDown
@@ -14,6 +15,7 @@ __all__ = [
     "AttentiveDecoder",
     "Decoder",
     "Hard",
+    "Obj2Text",
     "ShowAndTell",
     "ShowAttendAndTell",
     "Soft",

@@ -80,19 +80,22 @@ def test_images_once_equal_a_row_for_each_caption(decoder, features, batch):
 
 
 def test_a_caption_sees_its_own_image_alone(decoder, features, batch):
-    pooled, grid = features.pooled.clone(), features.grid.clone()
-    pooled[1] += 1.0
-    grid[1] += 1.0
+    other = features.rows(torch.arange(3))
+    for seen in (other.pooled, other.grid, other.objects.boxes):
+        seen[1] += 1.0
+    other.objects.categories[1, 0] = 2
     before = captions(decoder, features, batch)
-    after = captions(decoder, replace(features, pooled=pooled, grid=grid), batch)
+    after = captions(decoder, other, batch)
     for image, a, b in zip(batch.image_index.tolist(), before, after, strict=True):
         assert a.allclose(b, **EXACT) == (image != 1)
 
 
-def test_a_place_that_is_not_real_is_unseen(decoder, features, batch):
-    grid = features.grid.clone()
-    grid[2, 1] = 1e6
-    after = captions(decoder, replace(features, grid=grid), batch)
+def test_a_place_or_an_object_that_is_not_real_is_unseen(decoder, features, batch):
+    other = features.rows(torch.arange(3))
+    other.grid[2, 1] = 1e6
+    other.objects.boxes[~other.objects.mask] = 1e6
+    other.objects.categories[~other.objects.mask] = 2
+    after = captions(decoder, other, batch)
     assert_close(after, captions(decoder, features, batch), **EXACT)
 
 
