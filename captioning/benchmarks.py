@@ -1,20 +1,25 @@
-"""Speed of training steps and of beam search, beside the bare matrix products of the same shapes in the same run."""
+"""Speed of training steps and of beam search, beside the bare matrix products of the same shapes in the same run.
+
+And of each recurrent cell, beside torch's fused LSTM.
+"""
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
 from captioning.data.batch import CaptionBatch, collate
 from captioning.decoders import MRNN, Decoder, ShowAndTell
 from captioning.encoders.features import ImageFeatures
 from captioning.objectives import CrossEntropy
-from captioning.recurrent import GRU, LSTM, ShowAndTellLSTM
+from captioning.recurrent import GRU, LSTM, ChoGRU, Elman, MaxoutLSTM, PeepholeLSTM, ShowAndTellLSTM
 from captioning.recurrent.layer import RecurrentFactory
 from captioning.search import BeamSearch
 from captioning.text.tokenizer import SpecialTokens
@@ -50,19 +55,49 @@ class Row:
         return self.seconds / self.products_seconds
 
 
+@dataclass(frozen=True)
+class CellRow:
+    """One cell's speed.
+
+    Attributes:
+        cell: its name in conf/recurrent.
+        seconds: the median of several repetitions.
+        lstm_seconds: the same for torch's fused LSTM, in turns with the cell.
+    """
+
+    cell: str
+    seconds: float
+    lstm_seconds: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times the LSTM's time it took."""
+        return self.seconds / self.lstm_seconds
+
+
+CELLS: dict[str, RecurrentFactory] = {
+    "lstm": LSTM,
+    "gru": GRU,
+    "elman": Elman,
+    "show_and_tell_lstm": ShowAndTellLSTM,
+    "peephole_lstm": PeepholeLSTM,
+    "cho_gru": ChoGRU,
+    "maxout_lstm": MaxoutLSTM,
+}
+
+
 def decoders() -> dict[str, Decoder[Any]]:
     """Every model that is measured, with its paper's sizes and random weights."""
-    cells: dict[str, RecurrentFactory] = {"lstm": LSTM, "gru": GRU, "show_and_tell_lstm": ShowAndTellLSTM}
     models: dict[str, Decoder[Any]] = {
         f"show_and_tell {name}": ShowAndTell(
             feature_size=FEATURE_SIZE,
             vocab_size=VOCAB_SIZE,
-            recurrent=cell,
+            recurrent=CELLS[name],
             embedding_size=EMBEDDING,
             hidden_size=HIDDEN,
             head_bias=True,
         )
-        for name, cell in cells.items()
+        for name in ("lstm", "gru", "show_and_tell_lstm")
     }
     e, d, m = MRNN_SIZES
     models["mrnn"] = MRNN(
@@ -125,6 +160,32 @@ def _beam(name: str, decoder: Decoder[Any], search: BeamSearch, features: ImageF
     seconds = _best(lambda: search(decoder, features, SPECIAL), repeat)
     products = [product for b in steps for product in step_products(decoder, b)]
     return Row(f"beam {name}", seconds, _best(_forward(products), repeat), spent)
+
+
+def bench_recurrent(*, batch_size: int = 128, length: int = 20, repeat: int = 7) -> list[CellRow]:
+    """Forward and backward of each cell over rows of the same length, with the gradient of the inputs."""
+    inputs = pack_sequence([torch.randn(length, EMBEDDING) for _ in range(batch_size)])
+    inputs.data.requires_grad_()
+    state = torch.zeros(1, batch_size, HIDDEN)
+    lstm = nn.LSTM(EMBEDDING, HIDDEN)
+    return [_cell(name, cell, lstm, inputs, state, repeat) for name, cell in CELLS.items()]
+
+
+def _cell(
+    name: str, cell: RecurrentFactory, lstm: nn.LSTM, inputs: PackedSequence, zeros: Tensor, repeat: int
+) -> CellRow:
+    layer: Any = cell(EMBEDDING, HIDDEN)
+    state = layer.initial(zeros.shape[1], like=zeros)
+    times: dict[nn.Module, list[float]] = {layer: [], lstm: []}
+    for _ in range(1 + repeat):
+        for module, before in ((layer, state), (lstm, (zeros, zeros))):
+            start = time.perf_counter()
+            outputs, _ = module(inputs, before)
+            outputs.data.sum().backward()
+            times[module].append(time.perf_counter() - start)
+            module.zero_grad()
+            inputs.data.grad = None
+    return CellRow(name, *(statistics.median(own[1:]) for own in times.values()))  # without the first, to warm up
 
 
 def training_products(decoder: Decoder[Any], batch: CaptionBatch) -> list[Product]:

@@ -23,6 +23,7 @@ from captioning.data.batch import CaptionBatch, collate
 from captioning.data.scenes import write_scenes
 from captioning.decoders import Decoder, Hard, Soft
 from captioning.encoders.features import ImageFeatures, Objects
+from captioning.recurrent import Bidirectional, Stacked
 from captioning.text import SpecialTokens, Tokenizer, train_words
 
 torch.set_num_threads(1)  # on small tensors a second thread only waits
@@ -43,13 +44,21 @@ def classes(package: str) -> dict[str, type]:
 
 
 def every_recurrent() -> dict[str, Callable[[int, int], Any]]:
-    """Builders of each class in `captioning.recurrent`, (input_size, hidden_size) -> layer, and of stacks."""
+    """Builders of each cell in `captioning.recurrent`, (input_size, hidden_size) -> layer, and of stacks of two.
+
+    A cell's file needs no entry anywhere: a cell that has no `num_layers` is stacked by `Stacked`, and flags
+    with a default of True or False are tried both ways.
+    """
     builders: dict[str, Callable[[int, int], Any]] = {}
     for name, cls in classes("captioning.recurrent").items():
-        if issubclass(cls, nn.Module):
-            builders[name] = cls
-            if "num_layers" in inspect.signature(cls).parameters:
-                builders[f"{name}-2"] = partial(cls, num_layers=2)
+        if not issubclass(cls, nn.Module) or cls in (Stacked, Bidirectional):
+            continue
+        arguments = inspect.signature(cls).parameters
+        builders[name] = cls
+        own_stack = "num_layers" in arguments
+        builders[f"{name}-2"] = partial(cls, num_layers=2) if own_stack else partial(Stacked, layer=cls, num_layers=2)
+        if flipped := {key: not a.default for key, a in arguments.items() if isinstance(a.default, bool)}:
+            builders[f"{name}-flipped"] = partial(cls, **flipped)
     return builders
 
 
@@ -58,6 +67,14 @@ PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "phi": lambda: {"Soft": Soft(), "Hard": Hard(expected_share=1.0)},  # nothing is drawn: rules hold exactly
 }
 """What may be handed to a decoder, by the argument's name."""
+
+
+def every_sequence_layer() -> dict[str, Callable[[int, int], Any]]:
+    """Those of `every_recurrent`, and some that read in both directions and cannot step; D even for these."""
+    cells = every_recurrent()
+    one = partial(Bidirectional, layer=cells["PeepholeLSTM"])
+    summed = partial(Bidirectional, layer=cells["GRU-2"], combine="sum")
+    return {**cells, "both": one, "both-sum-2": summed, "both-2": partial(Stacked, layer=one, num_layers=2)}
 
 
 def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
@@ -91,6 +108,12 @@ def build_loud(builder: Callable[[], nn.Module]) -> nn.Module:
     for weight in model.parameters():
         nn.init.uniform_(weight, -0.7, 0.7)
     return model
+
+
+@pytest.fixture(params=every_sequence_layer().values(), ids=every_sequence_layer())
+def sequence_layer(request: pytest.FixtureRequest) -> Any:
+    """Each layer of the package in turn, those in both directions too, E = 17, D = 38 = 2 · 19."""
+    return build_loud(lambda: request.param(17, 38))
 
 
 @pytest.fixture(params=every_recurrent().values(), ids=every_recurrent())

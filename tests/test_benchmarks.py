@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
+import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from captioning import benchmarks
-from captioning.benchmarks import Row, bench_beam, bench_training, decoders, step_products, training_products
+from captioning.benchmarks import CELLS, Row, bench_beam, bench_training, decoders, step_products, training_products
+from captioning.commands import config_folder
 from captioning.encoders.features import ImageFeatures
 from captioning.objectives import CrossEntropy
 
@@ -64,6 +68,24 @@ def test_rows_tell_the_ratio_and_where_the_time_went() -> None:
     assert set(training[0].where) == {"forward", "backward", "optimizer"}
     for row in training + beam:
         assert 0 < sum(row.where.values()) <= row.seconds * 5
+
+
+def test_every_cell_is_measured_with_the_lstm_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A clock that goes 1, 2, 3, .. seconds on at its calls: whatever runs between the 1st and 2nd, 3rd and 4th, ..
+    # takes 2, 4, 6, .. seconds. The cell comes first, and its first turn is left out: median(6, 10, 14), (8, 12, 16).
+    ticks = itertools.accumulate(itertools.count(1))
+    monkeypatch.setattr(benchmarks.time, "perf_counter", lambda: next(ticks))
+    first = benchmarks.bench_recurrent(batch_size=3, length=2, repeat=3)[0]
+    assert (first.cell, first.seconds, first.lstm_seconds) == ("lstm", 10, 12)
+    assert first.ratio == 10 / 12
+
+
+def test_every_cell_of_the_package_is_measured_by_its_name() -> None:
+    files = {path.stem: yaml.safe_load(path.read_text()) for path in config_folder().glob("recurrent/*.yaml")}
+    del files["stacked"]
+    assert {name: content["_target_"] for name, content in files.items()} == {
+        name: f"captioning.recurrent.{cell.__name__}" for name, cell in CELLS.items()
+    }
 
 
 def test_the_batch_is_as_long_as_flickr8k_s_captions() -> None:

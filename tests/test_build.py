@@ -10,7 +10,7 @@ import torch
 from captioning.build import build
 from captioning.decoders import Decoder, ShowAndTell
 from captioning.errors import InputError
-from captioning.recurrent import LSTM
+from captioning.recurrent import LSTM, ChoGRU
 from captioning.search import BeamSearch, Forbid
 
 DECODER = {
@@ -42,6 +42,14 @@ def test_nested_and_partial_parts_are_built():
     search = build({"_target_": "captioning.search.BeamSearch", "processors": [forbid]}, BeamSearch, source="x")
     assert type(search.processors[0]) is Forbid
     assert search.processors[0].ids == [3, 5]
+
+
+def test_a_stack_is_built_with_its_layer():
+    layer = {"_target_": "captioning.recurrent.ChoGRU", "_partial_": True, "bias": True}
+    stack = {"_target_": "captioning.recurrent.Stacked", "_partial_": True, "num_layers": 3, "layer": layer}
+    decoder = build({**DECODER, "recurrent": stack}, ShowAndTell, source="x")
+    assert [type(layer) for layer in decoder.recurrent.layers] == [ChoGRU] * 3
+    assert [layer.b.shape for layer in decoder.recurrent.layers] == [(3 * 19,)] * 3
 
 
 def test_the_configuration_is_left_as_it_was():

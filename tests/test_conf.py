@@ -9,11 +9,15 @@ from typing import Any
 
 import hydra
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from captioning.build import build
 from captioning.commands import config_folder
+from captioning.decoders import ShowAndTell
+from captioning.encoders.features import ImageFeatures
 
 CONF = config_folder()
 EXPERIMENTS = sorted(str(p.relative_to(CONF / "experiment").with_suffix("")) for p in CONF.glob("experiment/**/*.yaml"))
@@ -30,8 +34,11 @@ GIVEN = {
     "optimizer": {"params"},
     "schedule": {"optimizer"},
     "recurrent": {"input_size", "hidden_size"},
+    "layer": {"input_size", "hidden_size"},  # of a stack
 }
 """What the code gives, and no file."""
+OTHER_FILES = {"recurrent", "layer", "processors", "num_best"}
+"""Settings that come from a file of their own."""
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +107,18 @@ def test_every_option_of_every_group_composes_of_parts_that_exist(option: str) -
 @pytest.mark.parametrize("cell", RECURRENT)
 def test_every_recurrent_layer_can_be_show_and_tell_s(cell: str) -> None:
     config = compose("decoder=show_and_tell", f"recurrent@decoder.recurrent={cell}")
-    assert check(config["decoder"], "decoder") == 2
+    assert check(config["decoder"], "decoder") == (3 if cell == "stacked" else 2)
+
+
+@pytest.mark.parametrize("cell", RECURRENT)
+def test_every_recurrent_layer_can_be_stacked_and_captions(cell: str) -> None:
+    stack = ["recurrent@decoder.recurrent=stacked", f"recurrent@decoder.recurrent.layer={cell}"]
+    config = compose("decoder=show_and_tell", *stack, "decoder.recurrent.num_layers=3")["decoder"]
+    sizes = {"feature_size": 13, "vocab_size": 11, "embedding_size": 17, "hidden_size": 19}
+    decoder = build({**config, **sizes}, ShowAndTell, source="conf")
+    assert decoder.recurrent.num_layers >= 3
+    logits, _ = decoder.step(torch.tensor([4, 5]), decoder.start(ImageFeatures(torch.randn(2, 13))))
+    assert logits.shape == (2, 11)
 
 
 @pytest.mark.parametrize("command", ["extract", "evaluate"])
@@ -130,7 +148,7 @@ def test_a_bundle_s_configuration_says_every_setting(group: str) -> None:
         content = OmegaConf.to_container(OmegaConf.load(path))
         assert isinstance(content, dict)
         target = get_object(content["_target_"])
-        unsaid = accepted(target) - GIVEN.get(group, set()) - set(content) - {"recurrent", "processors", "num_best"}
+        unsaid = accepted(target) - GIVEN.get(group, set()) - set(content) - OTHER_FILES
         assert not unsaid, f"{path.name} does not say {', '.join(sorted(unsaid))}"
 
 

@@ -18,7 +18,7 @@ SUMMARIES = {
     "extract": "cache a split's image features",
     "bundle": "make a bundle from a run's checkpoint",
     "scenes": "make the generated data set",
-    "bench": "measure speed beside the bare matrix products",
+    "bench": "measure speed beside the bare matrix products, and cells beside torch's LSTM",
 }
 
 HELP = """usage: captioning COMMAND ...

@@ -1,8 +1,27 @@
 """Recurrent layers: torch.nn.LSTM's interface over packed sequences, plus one step at a time."""
 
+from captioning.recurrent.bidirectional import Bidirectional
+from captioning.recurrent.cho_gru import ChoGRU
+from captioning.recurrent.elman import Elman
 from captioning.recurrent.gru import GRU
-from captioning.recurrent.layer import RecurrentLayer, unroll
+from captioning.recurrent.layer import RecurrentLayer, SequenceLayer, unroll
 from captioning.recurrent.lstm import LSTM
+from captioning.recurrent.maxout_lstm import MaxoutLSTM
+from captioning.recurrent.peephole_lstm import PeepholeLSTM
 from captioning.recurrent.show_and_tell_lstm import ShowAndTellLSTM
+from captioning.recurrent.stacked import Stacked
 
-__all__ = ["GRU", "LSTM", "RecurrentLayer", "ShowAndTellLSTM", "unroll"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Bidirectional",
+    "ChoGRU",
+    "Elman",
+    "MaxoutLSTM",
+    "PeepholeLSTM",
+    "RecurrentLayer",
+    "SequenceLayer",
+    "ShowAndTellLSTM",
+    "Stacked",
+    "unroll",
+]

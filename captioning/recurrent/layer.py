@@ -6,21 +6,21 @@ from collections.abc import Callable
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 Hidden = tuple[Tensor, ...]
 """A layer's state, (L, B, D) each: (h,) or (h, c)."""
 
 
-class RecurrentLayer(Protocol):
-    """A stack of recurrent cells over packed sequences, as torch.nn.LSTM, that can also take one step.
+class SequenceLayer(Protocol):
+    """A stack of recurrent cells over packed sequences, as torch.nn.LSTM.
 
     The state is always a tuple, also where torch's own GRU has a bare tensor.
 
     Attributes:
         input_size: E.
-        hidden_size: D.
+        hidden_size: D, the outputs' width.
         num_layers: L.
     """
 
@@ -43,6 +43,10 @@ class RecurrentLayer(Protocol):
             The top layer's output at each step, packed (B, T, D), and the state after each row's last step.
         """
         ...
+
+
+class RecurrentLayer(SequenceLayer, Protocol):
+    """A causal layer: one that can also take one step, as a decoder must."""
 
     def step(self, inputs: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
         """One step: (B, E) and a state to the top layer's output (B, D) and the next state."""
@@ -82,3 +86,25 @@ def unroll(
     ended.append(state)
     final = tuple(torch.cat(parts) for parts in zip(*reversed(ended), strict=True))
     return inputs._replace(data=torch.cat(outputs)), final
+
+
+def run_cell(
+    cell: Callable[[Tensor, Hidden], tuple[Tensor, Hidden]], projected: PackedSequence, state: Hidden
+) -> tuple[PackedSequence, Hidden]:
+    """`RecurrentLayer.__call__` of a layer that is one cell: `unroll` on a state of (1, B, D) each."""
+    outputs, final = unroll(cell, projected, tuple(s[0] for s in state))
+    return outputs, tuple(s[None] for s in final)
+
+
+def step_cell(
+    cell: Callable[[Tensor, Hidden], tuple[Tensor, Hidden]], projected: Tensor, state: Hidden
+) -> tuple[Tensor, Hidden]:
+    """`RecurrentLayer.step` of a layer that is one cell: its state is (1, B, D) each."""
+    output, after = cell(projected, tuple(s[0] for s in state))
+    return output, tuple(s[None] for s in after)
+
+
+def initialise(layer: nn.Module, hidden_size: int) -> None:
+    """Start every weight uniform within 1/sqrt(D) of zero, as torch's own cells do."""
+    for weight in layer.parameters():
+        nn.init.uniform_(weight, -(hidden_size**-0.5), hidden_size**-0.5)

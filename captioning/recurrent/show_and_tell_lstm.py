@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
-from captioning.recurrent.layer import Hidden, unroll
+from captioning.recurrent.layer import Hidden, initialise, run_cell, step_cell
 
 
 class ShowAndTellLSTM(nn.Module):
@@ -36,8 +36,7 @@ class ShowAndTellLSTM(nn.Module):
         self.input_size, self.hidden_size = input_size, hidden_size
         self.w_x = nn.Parameter(torch.empty(4 * hidden_size, input_size))  # rows: i, f, o, c
         self.w_m = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
-        for w in (self.w_x, self.w_m):
-            nn.init.uniform_(w, -(hidden_size**-0.5), hidden_size**-0.5)
+        initialise(self, hidden_size)
 
     def initial(self, batch_size: int, like: Tensor) -> Hidden:
         """Zeros: (m, c), (1, B, D) each."""
@@ -47,13 +46,11 @@ class ShowAndTellLSTM(nn.Module):
     def forward(self, inputs: PackedSequence, state: Hidden) -> tuple[PackedSequence, Hidden]:
         """See `RecurrentLayer`."""
         projected = inputs._replace(data=F.linear(inputs.data, self.w_x))  # all steps in one product
-        outputs, (m, c) = unroll(self._cell, projected, tuple(s[0] for s in state))
-        return outputs, (m[None], c[None])
+        return run_cell(self._cell, projected, state)
 
     def step(self, inputs: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
-        output, (m, c) = self._cell(F.linear(inputs, self.w_x), tuple(s[0] for s in state))
-        return output, (m[None], c[None])
+        return step_cell(self._cell, F.linear(inputs, self.w_x), state)
 
     def _cell(self, projected: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
         m, c = state

@@ -1,4 +1,4 @@
-"""captioning bench: a ratio to the bare products for every model."""
+"""captioning bench: a ratio to the bare products for every model, and to torch's LSTM for every cell."""
 
 from __future__ import annotations
 
@@ -33,7 +33,19 @@ def test_every_model_s_ratio_is_told(command: Command, small: None, tmp_path: Pa
 MODELS = ("show_and_tell lstm", "show_and_tell gru", "show_and_tell show_and_tell_lstm", "mrnn")
 
 
+def test_every_cell_s_ratio_to_torch_s_lstm_is_told(command: Command, small: None, tmp_path: Path) -> None:
+    ran = command("bench", "recurrent", "--json", tmp_path / "bench.json")
+    assert ran.status == 0
+    rows = json.loads((tmp_path / "bench.json").read_text())
+    assert [row["cell"] for row in rows] == list(benchmarks.CELLS)
+    for row in rows:
+        assert set(row) == {"cell", "seconds", "lstm_seconds", "ratio"}
+        assert row["ratio"] == pytest.approx(row["seconds"] / row["lstm_seconds"])
+        assert row["cell"] in ran.out
+    assert "products" not in ran.out
+
+
 def test_an_unknown_benchmark_is_told(command: Command) -> None:
     ran = command("bench", "trian")
     assert ran.status == 2
-    assert "no benchmark trian; there are train and beam" in ran.err
+    assert "no benchmark trian; there are train, beam, recurrent" in ran.err

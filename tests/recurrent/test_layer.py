@@ -48,29 +48,44 @@ def test_gradients_of_stepping_equal_those_of_whole_sequences(recurrent, inputs)
     assert_close([weight.grad for weight in recurrent.parameters()], whole, rtol=1e-4, atol=1e-5)
 
 
-def test_a_row_does_not_depend_on_its_neighbours(recurrent, inputs):
-    state = random_state(recurrent, 5)
-    outputs, final = recurrent(inputs, state)
+def test_a_row_does_not_depend_on_its_neighbours(sequence_layer, inputs):
+    state = random_state(sequence_layer, 5)
+    outputs, final = sequence_layer(inputs, state)
     for row, (x, expected) in enumerate(zip(unpack_sequence(inputs), unpack_sequence(outputs), strict=True)):
         alone = pack_padded_sequence(x[None], torch.tensor([len(x)]), True)
-        own, last = recurrent(alone, tuple(s[:, row : row + 1].contiguous() for s in state))
+        own, last = sequence_layer(alone, tuple(s[:, row : row + 1].contiguous() for s in state))
         assert_close(own.data, expected, rtol=0, atol=1e-5)
         assert_close(last, tuple(s[:, row : row + 1] for s in final), rtol=0, atol=1e-5)
 
 
-def test_outputs_are_packed_as_the_inputs_and_of_the_layers_sizes(recurrent, inputs):
-    state = recurrent.initial(5, like=inputs.data)
-    outputs, final = recurrent(inputs, state)
-    assert outputs.data.shape == (sum(LENGTHS), 19)
+def test_outputs_are_packed_as_the_inputs_and_of_the_layers_sizes(sequence_layer, inputs):
+    state = sequence_layer.initial(5, like=inputs.data)
+    outputs, final = sequence_layer(inputs, state)
+    assert outputs.data.shape == (sum(LENGTHS), 38)
     assert outputs.batch_sizes.equal(inputs.batch_sizes)
-    assert (recurrent.input_size, recurrent.hidden_size) == (17, 19)
-    assert {s.shape for s in (*state, *final)} == {(recurrent.num_layers, 5, 19)}
+    assert (sequence_layer.input_size, sequence_layer.hidden_size) == (17, 38)
+    assert [s.shape for s in final] == [s.shape for s in state]
 
 
-def test_initial_state_is_zero_with_the_dtype_asked_for(recurrent):
-    for s in recurrent.initial(3, like=torch.zeros(2, dtype=torch.float64)):
+def test_initial_state_is_zero_with_the_dtype_asked_for(sequence_layer):
+    for s in sequence_layer.initial(3, like=torch.zeros(2, dtype=torch.float64)):
         assert s.dtype == torch.float64
         assert not s.any()
+
+
+def test_a_step_s_output_and_state_are_of_the_layer_s_sizes(recurrent):
+    state = recurrent.initial(3, like=torch.zeros(()))
+    output, after = recurrent.step(torch.ones(3, 17), state)
+    assert output.shape == (3, recurrent.hidden_size) == (3, 19)
+    assert {s.shape for s in (*state, *after)} == {(recurrent.num_layers, 3, 19)}
+
+
+def test_mixed_precision_is_near_full_precision(sequence_layer, inputs):
+    state = sequence_layer.initial(5, like=inputs.data)
+    expected, _ = sequence_layer(inputs, state)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs, _ = sequence_layer(inputs, state)
+    assert_close(outputs.data.float(), expected.data, rtol=0, atol=0.2)
 
 
 def test_a_step_may_have_no_rows(recurrent):

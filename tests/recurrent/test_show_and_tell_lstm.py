@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence, unpack_sequence
 from torch.testing import assert_close
 
 from captioning.recurrent import ShowAndTellLSTM
 
-E, D = 17, 19
 
-
-def literal(x, m, c, weights):
-    """Equations (4) to (8) for one row and one step; vectors alone."""
-    w_ix, w_fx, w_ox, w_cx, w_im, w_fm, w_om, w_cm = weights
+def literal(weights, x, m, c):
+    """Equations (4) to (8)."""
+    w_ix, w_fx, w_ox, w_cx = weights["w_x"].split(19)
+    w_im, w_fm, w_om, w_cm = weights["w_m"].split(19)
     i = torch.sigmoid(w_ix @ x + w_im @ m)  # (4)
     f = torch.sigmoid(w_fx @ x + w_fm @ m)  # (5)
     o = torch.sigmoid(w_ox @ x + w_om @ m)  # (6)
@@ -21,33 +19,8 @@ def literal(x, m, c, weights):
     return o * c, c  # (8)
 
 
-def test_equals_the_papers_equations_row_by_row_with_gradients():
-    torch.manual_seed(0)
-    layer = ShowAndTellLSTM(E, D).double()
-    w_x, w_m = (w.detach().clone().requires_grad_() for w in (layer.w_x, layer.w_m))
-    weights = (*w_x.split(D), *w_m.split(D))
-    lengths = [5, 3, 3, 1]
-    x = torch.randn(4, 5, E).double()
-    start = torch.randn(2, 4, D).double()
-
-    packed = pack_padded_sequence(x, torch.tensor(lengths), True)
-    outputs, (m_last, c_last) = layer(packed, (start[:1], start[1:]))
-    expected = []
-    for row, length in enumerate(lengths):
-        m, c = start[0, row], start[1, row]
-        for t in range(length):
-            m, c = literal(x[row, t], m, c, weights)
-            expected.append(m)
-        assert_close(m_last[0, row], m)
-        assert_close(c_last[0, row], c)
-    got = torch.cat(unpack_sequence(outputs))
-    assert_close(got, torch.stack(expected))
-
-    towards = torch.randn_like(got)
-    (got * towards).sum().backward()
-    (torch.stack(expected) * towards).sum().backward()
-    assert_close(layer.w_x.grad, w_x.grad)
-    assert_close(layer.w_m.grad, w_m.grad)
+def test_equals_the_papers_equations_with_gradients(assert_is_the_equations):
+    assert_is_the_equations(ShowAndTellLSTM(17, 19), literal)
 
 
 def test_the_cell_is_unbounded():

@@ -1,0 +1,81 @@
+"""Layers on top of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
+
+from captioning.errors import InputError
+from captioning.recurrent.layer import Hidden, RecurrentLayer, SequenceLayer
+
+
+class Stacked(nn.Module):
+    """Any layer several times: each reads the outputs of the one below, as the layers of torch.nn.LSTM do.
+
+        h^l_t = layer_l(h^{l-1}_t),    h^0_t = x_t
+
+    The states of all layers stand below each other in the first dimension, the lowest layer's first.
+
+    Args:
+        input_size: E.
+        hidden_size: D, of each layer's outputs.
+        layer: builds a layer for the sizes that it is given. A stack has a `step` if its layers have one.
+        num_layers: how many.
+        dropout: between layers, in training.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        layer: Callable[[int, int], SequenceLayer],
+        num_layers: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.dropout = dropout
+        if num_layers < 1:
+            raise InputError(f"a stack of num_layers={num_layers} has nothing in it; give at least 1")
+        layers: list[Any] = [layer(size, hidden_size) for size in (input_size, *[hidden_size] * (num_layers - 1))]
+        self.layers = cast(Sequence[RecurrentLayer], nn.ModuleList(layers))
+        self.num_layers = sum(layer.num_layers for layer in layers)
+
+    def initial(self, batch_size: int, like: Tensor) -> Hidden:
+        """Each layer's own."""
+        return _below(layer.initial(batch_size, like) for layer in self.layers)
+
+    def forward(self, inputs: PackedSequence, state: Hidden) -> tuple[PackedSequence, Hidden]:
+        """See `RecurrentLayer`."""
+        x, finals = inputs, list[Hidden]()
+        for layer, before in self._each(state):
+            if finals:
+                x = x._replace(data=F.dropout(x.data, self.dropout, self.training))
+            x, final = layer(x, before)
+            finals.append(final)
+        return x, _below(finals)
+
+    def step(self, inputs: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
+        """See `RecurrentLayer`."""
+        x, afters = inputs, list[Hidden]()
+        for layer, before in self._each(state):
+            if afters:
+                x = F.dropout(x, self.dropout, self.training)
+            x, after = layer.step(x, before)
+            afters.append(after)
+        return x, _below(afters)
+
+    def _each(self, state: Hidden) -> Iterator[tuple[RecurrentLayer, Hidden]]:
+        """Each layer with its part of the state."""
+        parts = (s.chunk(len(self.layers)) for s in state)
+        return zip(self.layers, zip(*parts, strict=True), strict=True)
+
+
+def _below(states: Iterable[Hidden]) -> Hidden:
+    return tuple(torch.cat(parts) for parts in zip(*states, strict=True))
