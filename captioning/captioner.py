@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -70,6 +70,15 @@ class Caption:
         return self.text
 
 
+def open_images(images: Sequence[ImageLike]) -> list[Image.Image]:
+    """Upright RGB pictures of paths and of PIL images of any kind.
+
+    Raises:
+        InputError: a file is no picture; it is named.
+    """
+    return [to_rgb(image) if isinstance(image, Image.Image) else load_image(image) for image in images]
+
+
 class Captioner(pl.LightningModule):
     """A neural image captioner.
 
@@ -127,10 +136,11 @@ class Captioner(pl.LightningModule):
 
     def features(self, batch: CaptionBatch) -> ImageFeatures:
         """The batch's image features, from the cache if it brings them, else from its pictures."""
-        if batch.features is not None:
-            return cast(ImageFeatures, self.standardise(batch.features))
-        assert batch.images is not None
-        return cast(ImageFeatures, self.standardise(self.encoder(batch.images)))
+        features = batch.features
+        if features is None:
+            assert batch.images is not None
+            features = self.encoder(batch.images)
+        return cast(ImageFeatures, self.standardise(replace(features, objects=batch.objects)))
 
     # ---- training -------------------------------------------------------------------------------------------
 
@@ -275,8 +285,7 @@ class Captioner(pl.LightningModule):
             self.train(training)
 
     def _caption(self, images: Sequence[ImageLike], search: Search) -> list[Caption]:
-        pictures = [to_rgb(image) if isinstance(image, Image.Image) else load_image(image) for image in images]
-        pixels = torch.stack([self.encoder.transform(picture) for picture in pictures]).to(self.device)
+        pixels = torch.stack([self.encoder.transform(picture) for picture in open_images(images)]).to(self.device)
         found = search(self.decoder, self.standardise(self.encoder(pixels)), self.tokenizer.special)
         return [
             Caption(self.tokenizer.decode(tokens), score, finished)

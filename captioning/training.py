@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import warnings
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from captioning.bundle import read_checkpoint, save_bundle
@@ -60,10 +61,12 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     """Build every part for the training split's vocabulary, and connect the data to them."""
     tokenizer = instantiate(config.text)(data.captions("train"))
     encoder = instantiate(config.encoder)
-    sizes = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
-    decoder = instantiate(config.decoder, **sizes)
+    sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
+    reads_objects = "categories" in signature(get_class(config.decoder._target_)).parameters
+    objects = {"categories": data.categories("train")} if reads_objects else {}
+    decoder = instantiate(config.decoder, **sizes, **objects)
     objective = instantiate(config.objective)  # partial where it learns something of its own
-    data.connect(encoder, tokenizer)
+    data.connect(encoder, tokenizer, objects.get("categories"))
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     captioner = Captioner(
         encoder,
@@ -78,7 +81,7 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
         seed=config.seed,
         config={
             "encoder": plain["encoder"],
-            "decoder": {**plain["decoder"], **sizes},
+            "decoder": {**plain["decoder"], **sizes, **objects},
             "search": plain["search"],
             "standardise": plain["standardise"],
         },

@@ -21,8 +21,8 @@ from torch import nn
 
 from captioning.data.batch import CaptionBatch, collate
 from captioning.data.scenes import write_scenes
-from captioning.decoders import Decoder
-from captioning.encoders.features import ImageFeatures
+from captioning.decoders import Decoder, Hard, Soft
+from captioning.encoders.features import ImageFeatures, Objects
 from captioning.recurrent import Bidirectional, Stacked
 from captioning.text import SpecialTokens, Tokenizer, train_words
 
@@ -62,6 +62,13 @@ def every_recurrent() -> dict[str, Callable[[int, int], Any]]:
     return builders
 
 
+PARTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "recurrent": every_recurrent,
+    "phi": lambda: {"Soft": Soft(), "Hard": Hard(expected_share=1.0)},  # nothing is drawn: rules hold exactly
+}
+"""What may be handed to a decoder, by the argument's name."""
+
+
 def every_sequence_layer() -> dict[str, Callable[[int, int], Any]]:
     """Those of `every_recurrent`, and some that read in both directions and cannot step; D even for these."""
     cells = every_recurrent()
@@ -74,7 +81,7 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
     """Builders of each class in `captioning.decoders`, with each recurrent layer, with its flags both ways.
 
     A decoder's file needs no entry anywhere: its widths are the arguments that end in `_size`, its flags
-    those with a default of True or False, and `recurrent` is a layer's builder.
+    those with a default of True or False, and PARTS are handed in one after the other.
     """
     builders: dict[str, Callable[[], Decoder[Any]]] = {}
     for name, cls in classes("captioning.decoders").items():
@@ -82,11 +89,13 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
             continue
         arguments = inspect.signature(cls).parameters
         widths = [key for key in arguments if key.endswith("_size")]
-        sizes = {**dict(zip(widths, PRIMES, strict=False)), "feature_size": 13, "vocab_size": 11}
+        sizes: dict[str, Any] = {**dict(zip(widths, PRIMES, strict=False)), "feature_size": 13, "vocab_size": 11}
+        if "categories" in arguments:
+            sizes["categories"] = ["cat", "dog", "sofa"]
         flipped = {key: not a.default for key, a in arguments.items() if isinstance(a.default, bool)}
-        layers = every_recurrent() if "recurrent" in arguments else {"": None}
-        for layer, recurrent in layers.items():
-            part = {"recurrent": recurrent} if recurrent else {}
+        choices = next((key for key in PARTS if key in arguments), "")
+        for layer, choice in PARTS.get(choices, lambda: {"": None})().items():
+            part = {choices: choice} if choice else {}
             for label, flags in (("", {}), ("flipped", flipped)) if flipped else (("", {}),):
                 builders["-".join(filter(None, (name, layer, label)))] = partial(cls, **sizes, **part, **flags)
     return builders
@@ -150,12 +159,17 @@ def special(tokenizer: Tokenizer) -> SpecialTokens:
 
 @pytest.fixture
 def features() -> ImageFeatures:
-    """Features of I = 3 images; the last one has one real place, the others two."""
+    """Features of I = 3 images; the last one has one real place, the others two; they show 2, 1 and no objects."""
     random = torch.Generator().manual_seed(1)
     return ImageFeatures(
         pooled=torch.randn(3, 13, generator=random),
         grid=torch.randn(3, 2, 13, generator=random),
         mask=torch.tensor([[True, True], [True, True], [True, False]]),
+        objects=Objects(
+            categories=torch.tensor([[2, 0], [1, 0], [0, 0]]),
+            boxes=torch.rand(3, 2, 4, generator=random),
+            mask=torch.tensor([[True, True], [True, False], [False, False]]),
+        ),
     )
 
 

@@ -33,6 +33,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--batch-size", type=positive, default=32, help="pictures at once (default 32)")
     parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")
     parser.add_argument(
+        "--attention", type=Path, metavar="DIR", help="draw, for each picture, where each word was said from"
+    )
+    parser.add_argument(
         "--json", action="store_true", help='one {"image", "caption", "score"} a line; score is the log-probability'
     )
     options = parser.parse_args(arguments)
@@ -49,6 +52,8 @@ def main(arguments: Sequence[str]) -> int:
     for read, bad in _batches(paths, options.batch_size):
         num_bad += bad
         captions = captioner.caption([picture for _, picture in read], batch_size=options.batch_size)
+        if options.attention is not None:
+            _draw(captioner, read, [caption.text for caption in captions], options.attention)
         for (path, _), caption in zip(read, captions, strict=True):
             if options.json:
                 line = {"image": str(path), "caption": caption.text, "score": caption.score}
@@ -56,6 +61,18 @@ def main(arguments: Sequence[str]) -> int:
             else:
                 print(f"{path}: {caption.text}", flush=True)
     return int(num_bad > 0)
+
+
+def _draw(captioner: Captioner, read: Sequence[tuple[Path, Image]], captions: Sequence[str], folder: Path) -> None:
+    """Write a picture's map as FOLDER/NAME.png; a number is added where the name is taken."""
+    from captioning.looks import looks, save
+
+    for (path, _), look in zip(read, looks(captioner, [picture for _, picture in read], captions), strict=True):
+        target, number = folder / f"{path.stem}.png", 1
+        while target.exists():
+            number += 1
+            target = folder / f"{path.stem}-{number}.png"
+        save(look, target)
 
 
 def _load(bundle: str, device: str, beam_size: int | None) -> Captioner:

@@ -57,7 +57,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
     if config.search is not None:
         captioner.search = instantiate(config.search)
     data = instantiate(config.data)
-    data.connect(captioner.encoder, captioner.tokenizer)
+    data.connect(captioner.encoder, captioner.tokenizer, getattr(captioner.decoder, "categories", None))
     quieten_lightning()
     trainer: pl.Trainer = instantiate(config.trainer)
     trainer.validate(captioner, datamodule=data, verbose=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from captioning.encoders.features import ImageFeatures
+from captioning.encoders.features import ImageFeatures, Objects
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class CaptionBatch:
         lengths: (N) int64 on the CPU, sorted from the longest: the number of tokens that are predicted, the
             words and `<eos>`.
         image_index: (N) int64: each caption's row in the images.
+        objects: what is annotated in the I images, where it is asked for.
     """
 
     image_ids: tuple[int | str, ...]
@@ -33,6 +34,7 @@ class CaptionBatch:
     tokens: Tensor
     lengths: Tensor
     image_index: Tensor
+    objects: Objects | None = None
 
     def inputs(self) -> PackedSequence:
         """The tokens that a teacher-forced decoder reads: `<bos>` and the words."""
@@ -54,7 +56,15 @@ class CaptionBatch:
         tokens, image_index = move(self.tokens), move(self.image_index)
         assert tokens is not None and image_index is not None
         features = None if self.features is None else self.features.to(device, non_blocking=non_blocking)
-        return replace(self, images=move(self.images), features=features, tokens=tokens, image_index=image_index)
+        objects = None if self.objects is None else self.objects.map(lambda x: x.to(device, non_blocking=non_blocking))
+        return replace(
+            self,
+            images=move(self.images),
+            features=features,
+            tokens=tokens,
+            image_index=image_index,
+            objects=objects,
+        )
 
 
 def collate(
@@ -64,6 +74,7 @@ def collate(
     pad: int,
     images: Tensor | None = None,
     features: ImageFeatures | None = None,
+    objects: Objects | None = None,
 ) -> CaptionBatch:
     """Pad, sort and index the captions of some images.
 
@@ -73,6 +84,7 @@ def collate(
         pad: the id of `<pad>`.
         images: (I, C, H, W), or
         features: of the I images.
+        objects: of the I images.
     """
     rows = [(ids, i) for i, own in enumerate(captions) for ids in own]
     rows.sort(key=lambda row: -len(row[0]))  # stable: equal lengths keep the images' order
@@ -85,4 +97,5 @@ def collate(
         tokens=tokens,
         lengths=torch.tensor([len(ids) - 1 for ids, _ in rows], dtype=torch.int64),
         image_index=torch.tensor([i for _, i in rows], dtype=torch.int64),
+        objects=objects,
     )

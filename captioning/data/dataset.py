@@ -14,6 +14,7 @@ from captioning.data.encoded import EncodedCaptions
 from captioning.data.example import CaptionedImage
 from captioning.data.feature_store import FeatureStore
 from captioning.data.images import load_image
+from captioning.data.layouts import Layouts
 from captioning.data.sampler import Rows
 
 
@@ -25,6 +26,7 @@ class CaptionDataset(Dataset[CaptionBatch]):
         captions: their ids, in the same order.
         pad: the id of `<pad>`.
         source: makes a picture (C, H, W), or the store that holds every image's features.
+        layouts: the images' objects, where batches are to bring them.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class CaptionDataset(Dataset[CaptionBatch]):
         *,
         pad: int,
         source: Callable[[Image], Tensor] | FeatureStore,
+        layouts: Layouts | None = None,
     ) -> None:
         self.images, self.captions, self.pad, self.source = images, captions, pad, source
+        self.layouts = layouts
 
     def __len__(self) -> int:
         """Number of images."""
@@ -45,10 +49,11 @@ class CaptionDataset(Dataset[CaptionBatch]):
         """The batch of the images in these rows."""
         ids = [self.images[row].image_id for row in rows]
         captions = [self.captions[row] for row in rows]
+        objects = None if self.layouts is None else self.layouts[rows]
         if isinstance(self.source, FeatureStore):
-            return collate(ids, captions, pad=self.pad, features=self.source.features(ids))
+            return collate(ids, captions, pad=self.pad, features=self.source.features(ids), objects=objects)
         with torch.random.fork_rng(devices=()):
             # An augmented picture depends on its epoch and batch alone: not on workers, nor on a resumed run.
             torch.manual_seed(rows.seed if isinstance(rows, Rows) else 0)
             pictures = torch.stack([self.source(load_image(self.images[row].path)) for row in rows])
-        return collate(ids, captions, pad=self.pad, images=pictures)
+        return collate(ids, captions, pad=self.pad, images=pictures, objects=objects)

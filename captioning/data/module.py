@@ -20,6 +20,7 @@ from captioning.data.example import CaptionedImage
 from captioning.data.feature_store import FeatureStore
 from captioning.data.flickr8k import pictures_folder, read_flickr8k
 from captioning.data.karpathy import read_karpathy
+from captioning.data.layouts import Layouts, categories
 from captioning.data.sampler import BucketSampler, InOrderSampler
 from captioning.encoders.encoder import Encoder
 from captioning.errors import InputError
@@ -113,13 +114,22 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         """Each image's captions, in the split's order."""
         return {image.image_id: image.captions for image in self.images(split)}
 
-    def connect(self, encoder: Encoder, tokenizer: Tokenizer) -> None:
+    def categories(self, split: str) -> list[str]:
+        """The categories of a split's objects; see `captioning.data.layouts`."""
+        return categories(self.images(split))
+
+    def connect(self, encoder: Encoder, tokenizer: Tokenizer, categories: Sequence[str] | None = None) -> None:
         """Say for which encoder and tokenizer batches are made; call it before asking for a loader.
+
+        Args:
+            encoder: of the model.
+            tokenizer: of the model.
+            categories: of the objects that batches are to bring, in the order of the model's ids; None for none.
 
         Raises:
             InputError: cached features were made by another encoder.
         """
-        self.encoder, self.tokenizer = encoder, tokenizer
+        self.encoder, self.tokenizer, self.object_categories = encoder, tokenizer, categories
         self._datasets.clear()
 
     def store(self, split: str) -> FeatureStore | None:
@@ -157,6 +167,7 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
                 pad=self.tokenizer.special.pad,
                 source=self.store(split)
                 or (transform.augmented(**self.augment) if training and self.augment else transform),
+                layouts=None if self.object_categories is None else Layouts(images, self.object_categories),
             )
         return self._datasets[key]
 

@@ -25,6 +25,8 @@ class State:
 def _pick(value: Any, index: Tensor) -> Any:
     if isinstance(value, tuple):
         return tuple(_pick(v, index) for v in value)
+    if isinstance(value, State):
+        return value.rows(index)
     return value.index_select(0, index)
 
 
@@ -64,6 +66,33 @@ class Decoder(nn.Module, ABC, Generic[S]):
         """Teacher forcing: logits of each next token, (sum of lengths, V), packed as the inputs."""
         logits: Tensor = self.head(self.hidden(features, inputs, image_index))
         return logits
+
+
+@dataclass(frozen=True)
+class Attended:
+    """Teacher forcing of a decoder that attends; every tensor is packed as the inputs.
+
+    Attributes:
+        hidden: what `head` turns into logits, (sum of lengths, ..).
+        attention: α_t, the weight of each place when a token is predicted, (sum of lengths, R).
+        log_choice: log-probability of the place that was drawn, (sum of lengths); 0 where none is drawn.
+    """
+
+    hidden: Tensor
+    attention: Tensor
+    log_choice: Tensor
+
+
+class AttentiveDecoder(Decoder[S]):
+    """A decoder that looks at places of the picture, and can say where."""
+
+    @abstractmethod
+    def attend(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Attended:
+        """Teacher forcing that tells where the decoder looked; arguments as `hidden`'s."""
+
+    def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
+        """See `Decoder.hidden`."""
+        return self.attend(features, inputs, image_index).hidden
 
 
 def packed_rows(inputs: PackedSequence) -> Tensor:

@@ -4,8 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from captioning.encoders.blind import Blind
     from captioning.encoders.encoder import Encoder
-    from captioning.encoders.features import ImageFeatures
+    from captioning.encoders.features import ImageFeatures, Objects
     from captioning.encoders.small_cnn import SmallCNN
     from captioning.encoders.standardise import Standardise
     from captioning.encoders.timm import TimmEncoder
@@ -13,18 +14,22 @@ if TYPE_CHECKING:
     from captioning.encoders.transform import ImageTransform
 
 _MODULES = {
+    "Blind": "blind",
     "Encoder": "encoder",
     "ImageFeatures": "features",
     "ImageTransform": "transform",
+    "Objects": "features",
     "SmallCNN": "small_cnn",
     "Standardise": "standardise",
     "TimmEncoder": "timm",
     "TorchvisionEncoder": "torchvision",
 }
 __all__ = [
+    "Blind",
     "Encoder",
     "ImageFeatures",
     "ImageTransform",
+    "Objects",
     "SmallCNN",
     "Standardise",
     "TimmEncoder",

@@ -10,6 +10,25 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Objects:
+    """What is annotated in I pictures, up to O things each, in the annotation's order.
+
+    Attributes:
+        categories: (I, O) int64, ids of their categories.
+        boxes: (I, O, 4) float: left, top, width, height as fractions of the picture.
+        mask: (I, O) bool, True where there is a thing.
+    """
+
+    categories: Tensor
+    boxes: Tensor
+    mask: Tensor
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Objects:
+        """Change every tensor."""
+        return Objects(change(self.categories), change(self.boxes), change(self.mask))
+
+
+@dataclass(frozen=True)
 class ImageFeatures:
     """Features of I images: one vector for the whole picture, and optionally one for each place of it.
 
@@ -17,11 +36,13 @@ class ImageFeatures:
         pooled: (I, F) float, the whole image.
         grid: (I, R, F) float, grid cells (row by row, from the top left) or regions; None if not extracted.
         mask: (I, R) bool, True where a region is real; None when all are.
+        objects: what is annotated in the pictures; None where nothing was read.
     """
 
     pooled: Tensor
     grid: Tensor | None = None
     mask: Tensor | None = None
+    objects: Objects | None = None
 
     def __len__(self) -> int:
         return self.pooled.shape[0]
@@ -36,4 +57,5 @@ class ImageFeatures:
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> ImageFeatures:
         grid, mask = (None if x is None else change(x) for x in (self.grid, self.mask))
-        return ImageFeatures(change(self.pooled), grid, mask)
+        objects = None if self.objects is None else self.objects.map(change)
+        return ImageFeatures(change(self.pooled), grid, mask, objects)

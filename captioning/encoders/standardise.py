@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class Standardise(nn.Module):
         """Scale pooled (I, F) and, where there is one, grid (I, R, F)."""
         pooled = (features.pooled - self.mean) / self.std
         grid = None if features.grid is None else (features.grid - self.grid_mean) / self.grid_std
-        return ImageFeatures(pooled, grid, features.mask)
+        return replace(features, pooled=pooled, grid=grid)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[ImageFeatures]) -> None:

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.utils import instantiate
 from safetensors.torch import load_file, save_file
 
 from captioning import Captioner
+from captioning.bundle import save_bundle
 from captioning.commands import main
 from captioning.search import BeamSearch, Forbid, GreedySearch
 from captioning.search.hypotheses import Search
+from captioning.text import Tokenizer
 
 Command = Callable[..., Any]
 
@@ -133,3 +136,48 @@ def test_a_missing_bundle_and_an_impossible_device_are_told(
     assert "is no bundle" in command("caption", tmp_path, *pictures).message
     assert "config.json is a file; a bundle is" in command("caption", bundle / "config.json", *pictures).message
     assert "--device abacus" in command("caption", bundle, *pictures, "--device", "abacus").message
+
+
+@pytest.fixture
+def attentive_bundle(tmp_path: Path, tokenizer: Tokenizer) -> Path:
+    """A bundle whose decoder attends, with random weights."""
+    config: dict[str, Any] = {
+        "encoder": {
+            "_target_": "captioning.encoders.SmallCNN",
+            "feature_size": 16,
+            "size": [32, 32],
+            "channels": [8, 8],
+            "grid": True,
+        },
+        "decoder": {
+            "_target_": "captioning.decoders.ShowAttendAndTell",
+            "feature_size": 16,
+            "vocab_size": len(tokenizer),
+            "phi": {"_target_": "captioning.decoders.Soft"},
+            "hidden_size": 12,
+            "embedding_size": 10,
+            "attention_size": 8,
+        },
+        "search": {"_target_": "captioning.search.BeamSearch", "max_length": 6},
+    }
+    parts = {key: instantiate(part) for key, part in config.items()}
+    captioner = Captioner(parts["encoder"], parts["decoder"], tokenizer, search=parts["search"], config=config)
+    return save_bundle(captioner, tmp_path / "attentive")
+
+
+def test_attention_is_drawn_for_each_picture_and_overwrites_nothing(
+    command: Command, attentive_bundle: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    plain = command("caption", attentive_bundle, *pictures)
+    for _ in range(2):
+        ran = command("caption", attentive_bundle, *pictures, "--attention", tmp_path / "maps")
+        assert (ran.status, ran.out) == (0, plain.out)
+    stems = [path.stem for path in pictures]
+    assert sorted(path.stem for path in (tmp_path / "maps").iterdir()) == sorted([*stems, *(f"{s}-2" for s in stems)])
+
+
+def test_a_model_that_looks_nowhere_draws_nothing(
+    command: Command, bundle: Path, pictures: list[Path], tmp_path: Path
+) -> None:
+    message = command("caption", bundle, *pictures, "--attention", tmp_path / "maps").message
+    assert "need a decoder that attends" in message

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, unpack_sequence
 from torch.testing import assert_close
 
+from captioning.decoders.attention import Memory
 from captioning.decoders.decoder import State, packed_rows
 
 EXACT = {"rtol": 0, "atol": 1e-5}  # float32: about a hundred rounding errors of numbers near 1
@@ -27,7 +28,13 @@ def captions(decoder, features, batch) -> list[Tensor]:
 def tensors(state: State) -> list[Tensor]:
     """All that a state holds."""
     parts = [getattr(state, f.name) for f in fields(state)]
-    return [x for part in parts for x in (part if isinstance(part, tuple) else (part,))]
+    flat = [x for part in parts for x in (part if isinstance(part, tuple) else (part,))]
+    return [x for part in flat for x in (places_of_rows(part) if isinstance(part, Memory) else (part,))]
+
+
+def places_of_rows(memory: Memory) -> list[Tensor]:
+    """What each row looks at, whose places stand in memory once."""
+    return [x[memory.image] for x in (memory.values, memory.keys, memory.mask) if x is not None]
 
 
 def test_stepping_equals_teacher_forcing(decoder, features, batch):
@@ -73,18 +80,22 @@ def test_images_once_equal_a_row_for_each_caption(decoder, features, batch):
 
 
 def test_a_caption_sees_its_own_image_alone(decoder, features, batch):
-    pooled = features.pooled.clone()
-    pooled[1] += 1.0
+    other = features.rows(torch.arange(3))
+    for seen in (other.pooled, other.grid, other.objects.boxes):
+        seen[1] += 1.0
+    other.objects.categories[1, 0] = 2
     before = captions(decoder, features, batch)
-    after = captions(decoder, replace(features, pooled=pooled), batch)
+    after = captions(decoder, other, batch)
     for image, a, b in zip(batch.image_index.tolist(), before, after, strict=True):
         assert a.allclose(b, **EXACT) == (image != 1)
 
 
-def test_a_place_that_is_not_real_is_unseen(decoder, features, batch):
-    grid = features.grid.clone()
-    grid[2, 1] = 1e6
-    after = captions(decoder, replace(features, grid=grid), batch)
+def test_a_place_or_an_object_that_is_not_real_is_unseen(decoder, features, batch):
+    other = features.rows(torch.arange(3))
+    other.grid[2, 1] = 1e6
+    other.objects.boxes[~other.objects.mask] = 1e6
+    other.objects.categories[~other.objects.mask] = 2
+    after = captions(decoder, other, batch)
     assert_close(after, captions(decoder, features, batch), **EXACT)
 
 

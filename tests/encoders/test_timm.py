@@ -230,3 +230,21 @@ def test_real_weights_recognise_a_picture(shared):
     with torch.no_grad():
         scores = network.get_classifier()(encoder(encoder.transform(picture)[None]).pooled)
     assert {*range(151, 269)} & {*scores[0].topk(3).indices.tolist()}  # ImageNet's dogs are 151 to 268
+
+
+def test_a_size_of_its_own_scales_picture_and_grid():
+    whole, small = (TimmEncoder("test_resnet", None, grid=True, mode="squash", size=s).eval() for s in (None, 96))
+    assert small.transform.size == (96, 96)
+    picture = Image.new("RGB", (50, 40), "red")
+    with torch.no_grad():
+        places = [encoder(encoder.transform(picture)[None]).grid.shape[1] for encoder in (whole, small)]
+    assert places == [25, 9]  # 160 / 32 and 96 / 32, squared
+    crop = TimmEncoder("test_resnet", None, size=96).transform
+    pct = resolve_model_data_config(timm.create_model("test_resnet"))["crop_pct"]
+    assert (crop.size, crop.resize_size) == ((96, 96), int(96 / pct))
+
+
+def test_a_network_of_one_size_takes_no_other():
+    assert TimmEncoder("test_vit", None, size=160).transform.size == (160, 160)
+    with pytest.raises(InputError, match=r"160 x 160 pixels alone, not size=96; use size=null"):
+        TimmEncoder("test_vit", None, size=96)

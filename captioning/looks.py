@@ -1,0 +1,121 @@
+"""Where a model looks while it says a caption, and pictures of that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import unpack_sequence
+
+from captioning.captioner import Captioner, ImageLike, open_images
+from captioning.data.batch import collate
+from captioning.decoders.decoder import AttentiveDecoder
+from captioning.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = 5
+
+
+@dataclass(frozen=True)
+class Look:
+    """A picture, the words of a caption, and how much each place weighed when a word was chosen.
+
+    Attributes:
+        pixels: the picture as the encoder saw it, (C, H, W) in 0..1.
+        words: the tokens of the caption, without `<bos>` and `<eos>`.
+        weights: (words, h, w), over the encoder's grid; each word's sum to 1.
+    """
+
+    pixels: Tensor
+    words: tuple[str, ...]
+    weights: Tensor
+
+
+@torch.inference_mode()
+def looks(captioner: Captioner, images: Sequence[ImageLike], captions: Sequence[str]) -> list[Look]:
+    """Follow the attention of `captioner` while it says `captions`, its own or any others.
+
+    The caption is fed word by word. That is what a search did when it found it, since teacher forcing and stepping
+    are equal; so no search has to carry weights for beams that it drops.
+
+    Args:
+        captioner: its decoder must attend.
+        images: PIL images or paths.
+        captions: one for each image.
+
+    Raises:
+        InputError: the decoder does not attend, or a picture cannot be read.
+    """
+    decoder, tokenizer = captioner.decoder, captioner.tokenizer
+    if not isinstance(decoder, AttentiveDecoder):
+        raise InputError(
+            f"a {type(decoder).__name__} sees the whole picture at once and looks at no place of it; maps of attention "
+            "need a decoder that attends, such as decoder=soft_attention"
+        )
+    transform = captioner.encoder.transform
+    pixels = torch.stack([transform(picture) for picture in open_images(images)])
+    features = captioner.standardise(captioner.encoder(pixels.to(captioner.device)))
+    ids = tokenizer.encode(list(captions))
+    batch = collate(range(len(ids)), [[own] for own in ids], pad=tokenizer.special.pad).to(captioner.device)
+    inputs = batch.inputs()
+    attention = decoder.attend(features, inputs, batch.image_index).attention
+    by_caption = unpack_sequence(inputs._replace(data=attention))
+    weights = dict(zip(batch.image_index.tolist(), by_caption, strict=True))
+    mean, std = (torch.tensor(x)[:, None, None] for x in (transform.mean, transform.std))
+    return [
+        Look(
+            pixels=(pixels[row] * std + mean).clamp(0, 1),
+            words=tuple(tokenizer.token(i) for i in own[1:-1]),
+            weights=_as_grid(weights[row][: len(own) - 2].float().cpu(), *transform.size),
+        )
+        for row, own in enumerate(ids)
+    ]
+
+
+def _as_grid(weights: Tensor, height: int, width: int) -> Tensor:
+    """(T, R) as (T, h, w) with the picture's proportions."""
+    num_places = weights.shape[1]
+    rows = round((num_places * height / width) ** 0.5)
+    if rows == 0 or num_places % rows:
+        raise InputError(f"{num_places} places are no grid of a picture of {height} x {width} pixels")
+    return weights.reshape(len(weights), rows, num_places // rows)
+
+
+def draw(look: Look) -> Figure:
+    """The picture, and beside it one copy a word, bright where the word was said from."""
+    from matplotlib.figure import Figure
+
+    picture = look.pixels.permute(1, 2, 0).numpy()
+    height, width = picture.shape[:2]
+    rows = -(-(len(look.words) + 1) // COLUMNS)
+    figure = Figure(figsize=(2.4 * COLUMNS, 2.7 * rows), layout="constrained")
+    axes = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
+    for ax in axes:
+        ax.axis("off")
+    axes[0].imshow(picture)
+    for ax, word, weights in zip(axes[1:], look.words, look.weights, strict=False):
+        ax.imshow(picture)
+        ax.imshow(
+            weights.numpy(), cmap="inferno", alpha=0.6, extent=(0, width, height, 0), interpolation="bicubic", vmin=0
+        )
+        ax.set_title(f"{word}  {weights.max():.2f}")
+    return figure
+
+
+def save(look: Look, path: Path) -> None:
+    """Write `draw`'s figure as a PNG.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draw(look).savefig(path, dpi=80)
+    except OSError as error:
+        raise InputError(f"{path}: the map of attention could not be written: {error.strerror or error}") from error

@@ -1,0 +1,40 @@
+"""Maximum likelihood for decoders that attend, which are to look everywhere once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from captioning.data.batch import CaptionBatch
+from captioning.decoders.decoder import AttentiveDecoder, packed_rows
+from captioning.encoders.features import ImageFeatures
+
+
+@dataclass(frozen=True)
+class DoublyStochastic:
+    """Cross-entropy, plus weight · the captions' mean of Σ_i (1 - Σ_t α_ti)².
+
+    Source: Xu et al. 2015 (arXiv:1502.03044), section 4.2.1, with τ = 1: weights sum to 1 over places, and are
+    pressed to sum to 1 over time too. Differs: cross-entropy is a mean over tokens, where the paper's and its
+    release's is a mean over captions of sums; a weight of 1 there is one over a caption's length here.
+
+    Args:
+        weight: λ.
+    """
+
+    weight: float = 0.1
+
+    def __call__(self, decoder: AttentiveDecoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
+        """The loss of a batch, a scalar."""
+        inputs, targets = batch.inputs(), batch.targets().data
+        attended = decoder.attend(features, inputs, batch.image_index)
+        logits = decoder.head(attended.hidden)
+        alpha = attended.attention.float()
+        looked = alpha.new_zeros(len(batch.lengths), alpha.shape[1]).index_add(0, packed_rows(inputs), alpha)
+        short = (1 - looked).square()
+        if features.mask is not None:
+            short = short * features.mask.index_select(0, batch.image_index)
+        return F.cross_entropy(logits.float(), targets) + self.weight * short.sum(1).mean()

@@ -1,0 +1,50 @@
+"""Annotated objects as tensors."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from captioning.data.example import CaptionedImage, SceneObject
+from captioning.data.layouts import Layouts, categories
+from captioning.errors import InputError
+
+BOX = (0.1, 0.2, 0.3, 0.4)
+
+
+def image(*names: str) -> CaptionedImage:
+    things = tuple(SceneObject(name, (0.1 * n, 0.2, 0.3, 0.4)) for n, name in enumerate(names))
+    return CaptionedImage("x", Path("x.jpg"), ("a caption",), things)
+
+
+def test_objects_keep_the_annotation_s_order_and_are_padded():
+    images = [image("dog", "cat", "dog"), image("cat"), image()]
+    objects = Layouts(images, ["cat", "dog"])[[1, 0, 2]]
+    assert objects.mask.tolist() == [[True, False, False], [True] * 3, [False] * 3]
+    assert objects.categories[1].tolist() == [1, 0, 1]
+    assert objects.categories[0, 0] == 0
+    assert objects.boxes[1, :, 0].tolist() == pytest.approx([0.0, 0.1, 0.2])
+    assert objects.boxes[1, 0, 1:].tolist() == pytest.approx([0.2, 0.3, 0.4])
+
+
+def test_a_batch_without_objects_has_one_empty_place():
+    assert Layouts([image()], ["cat"])[[0]].mask.tolist() == [[False]]
+
+
+def test_what_is_left_out_is_counted(caplog: pytest.LogCaptureFixture):
+    images = [image("cat", "fox", "cat", "cat"), image("fox")]
+    with caplog.at_level(logging.WARNING):
+        objects = Layouts(images, ["cat"], max_objects=2)[[0, 1]]
+    assert objects.mask.tolist() == [[True, True], [False, False]]
+    assert (
+        "2 of categories that training never saw are left out, 1 images have more than 2 and are cut, 1 have none"
+        in caplog.text
+    )
+
+
+def test_categories_are_in_alphabetical_order_and_must_exist():
+    assert categories([image("dog", "cat"), image("dog")]) == ["cat", "dog"]
+    with pytest.raises(InputError, match=r"none of the 1 training images has any; add data\.objects=true"):
+        categories([image()])

@@ -1,0 +1,114 @@
+"""Show, Attend and Tell's equations, one word at a time, in float64; and what its hard attention draws."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from torch.nn.utils.rnn import unpack_sequence
+from torch.testing import assert_close
+
+from captioning.decoders import Hard, ShowAttendAndTell, Soft
+
+SIZES = {
+    "feature_size": 13,
+    "vocab_size": 11,
+    "embedding_size": 17,
+    "hidden_size": 19,
+    "attention_size": 23,
+}
+
+
+def in_double(features):
+    return type(features)(features.pooled.double(), features.grid.double(), features.mask)
+
+
+def literal_logits(model, a, tokens):
+    """Of one caption over its real places a, (R, F)."""
+    p = {name: weight.detach() for name, weight in model.named_parameters()}
+
+    def affine(name, x):
+        return p[f"{name}.weight"] @ x + p.get(f"{name}.bias", 0.0)
+
+    x = torch.relu(affine("init.0", a.mean(0)))
+    c, h = torch.tanh(affine("init_cell", x)), torch.tanh(affine("init_hidden", x))
+    logits = []
+    for token in tokens:
+        y = p["embedding.weight"][token]
+        e = []
+        for a_i in a:
+            key = affine("attention.key.0", a_i)
+            if "attention.key.2.weight" in p:
+                key = affine("attention.key.2", torch.tanh(key))
+            e.append(affine("attention.score", torch.tanh(key + affine("attention.from_query", h)))[0])
+        alpha = torch.softmax(torch.stack(e), 0)  # (1)
+        z = sum(alpha_i * a_i for alpha_i, a_i in zip(alpha, a, strict=True))  # (8)
+        if model.gate is not None:
+            z = torch.sigmoid(affine("gate", h)) * z
+        gates = affine("from_word", y) + affine("recurrence", h) + affine("from_context", z)
+        i, f, o = torch.sigmoid(gates[: 3 * 19]).split(19)
+        c = f * c + i * torch.tanh(gates[3 * 19 :])
+        h = o * torch.tanh(c)
+        out = y + affine("output_hidden", h) + affine("output_context", z)  # (2)
+        logits.append(affine("head", torch.tanh(out) if model.tanh_output else out))
+    return torch.stack(logits)
+
+
+@pytest.mark.parametrize(("beta", "tanh_output", "layers"), list(product([True, False], [True, False], [1, 2])))
+def test_equals_the_papers_equations(features, batch, beta, tanh_output, layers):
+    torch.manual_seed(0)
+    model = ShowAttendAndTell(**SIZES, phi=Soft(), beta=beta, tanh_output=tanh_output, attention_layers=layers).double()
+    for weight in model.parameters():
+        torch.nn.init.uniform_(weight, -0.7, 0.7)
+    features, packed = in_double(features), batch.inputs()
+    logits = unpack_sequence(packed._replace(data=model(features, packed, batch.image_index)))
+    for row, length in enumerate(batch.lengths.tolist()):
+        image = batch.image_index[row]
+        a = features.grid[image][features.mask[image]]
+        assert_close(logits[row], literal_logits(model, a, batch.tokens[row, :length].tolist()))
+
+
+def test_parameter_count_of_the_release():
+    # Its COCO model: V = 10,000, m = D = A = 512, n = 1800, two layers to the key. The release has one more,
+    # a scalar bias of f_att, which cancels in the softmax.
+    model = ShowAttendAndTell(feature_size=512, vocab_size=10_000, phi=Soft(), hidden_size=1800, attention_layers=2)
+    assert sum(p.numel() for p in model.parameters()) == 35_333_450 - 1
+
+
+def test_attention_is_what_the_words_were_said_with(features, batch):
+    torch.manual_seed(0)
+    model = ShowAttendAndTell(**SIZES, phi=Soft())
+    attended = model.attend(features, batch.inputs(), batch.image_index)
+    weights = unpack_sequence(batch.inputs()._replace(data=attended.attention))
+    assert [len(w) for w in weights] == batch.lengths.tolist()
+    for row, own in enumerate(weights):
+        assert_close(own.sum(1), torch.ones(len(own)))
+        assert (own[:, 1] == 0).all() == (batch.image_index[row] == 2)  # the image with one real place
+    assert not attended.log_choice.any()
+
+
+def test_hard_attention_looks_at_one_place_drawn_by_its_weight():
+    torch.manual_seed(0)
+    memory = ShowAttendAndTell(**SIZES, phi=Soft()).attention.memory(torch.randn(1, 5, 13), None)
+    alpha = torch.tensor([[0.1, 0.0, 0.6, 0.3, 0.0]]).expand(3000, -1)
+    memory = memory.rows(torch.zeros(3000, dtype=torch.int64))
+    z, log_choice = Hard(expected_share=0.0)(memory, alpha, torch.rand(3000), training=True)
+    place = (z[:, None] - memory.values).abs().sum(2).argmin(1)
+    assert_close(z, memory.values[0, place])  # whole places, no mixtures
+    assert_close(log_choice, alpha[0, place].log())
+    shares = torch.bincount(place, minlength=5) / 3000
+    assert_close(shares, alpha[0], rtol=0, atol=0.04)  # four deviations of a share of 0.6
+
+
+def test_hard_attention_expects_for_its_share_of_captions_and_when_not_training():
+    torch.manual_seed(0)
+    memory = ShowAttendAndTell(**SIZES, phi=Soft()).attention.memory(torch.randn(4, 5, 13), None)
+    alpha, luck = torch.rand(4, 5).softmax(1), torch.tensor([0.1, 0.6, 0.2, 0.9])
+    z, log_choice = Hard(expected_share=0.5)(memory, alpha, luck, training=True)
+    expected = memory.mix(alpha)
+    assert [bool(z[i].allclose(expected[i])) for i in range(4)] == [True, False, True, False]
+    assert (log_choice != 0).tolist() == [False, True, False, True]
+    z, log_choice = Hard(expected_share=0.5)(memory, alpha, luck, training=False)
+    assert_close(z, expected)
+    assert not log_choice.any()
