@@ -16,16 +16,18 @@ from captioning.encoders.transform import ImageTransform
 from captioning.encoders.weights import load_weights, read_weights
 from captioning.errors import InputError
 
-GROUPS = 8
+MULTIPLE = 8
+POOLED_CHANNELS = 32
 
 
 class SmallCNN(Encoder):
-    """Strided convolutions that see where they are, for pictures of a few coloured shapes.
+    """Convolutions that see where they are, for pictures of a few coloured shapes.
 
-    Each block halves the picture: convolution 3 x 3 with stride 2, group normalisation (Wu and He 2018: a
-    picture's features do not depend on its neighbours in the batch, in training either), ReLU. Two channels
-    beside the colours hold each pixel's column and row (CoordConv, Liu et al. 2018). Pooled features are a
-    linear layer over the whole last map, not its average, so that they keep what stands where.
+    Each block is a convolution 3 x 3, batch normalisation (Ioffe and Szegedy 2015) and ReLU. The first has a
+    stride of 2, and a maximum over 2 x 2 halves the map before each block from the third on. Two channels beside
+    the colours hold each pixel's column and row (CoordConv, Liu et al. 2018). Pooled features are a linear layer
+    over the whole last map, reduced to 32 channels, not over its average, so that they keep what stands where;
+    layer normalisation (Ba et al. 2016) gives them one scale.
 
     Args:
         feature_size: F.
@@ -50,13 +52,16 @@ class SmallCNN(Encoder):
         half = (0.5, 0.5, 0.5)
         transform = ImageTransform(size=cast("tuple[int, int]", tuple(size)), mean=half, std=half, mode="squash")
         super().__init__("small_cnn", grid=grid, transform=transform)
-        if not channels or any(c < GROUPS or c % GROUPS for c in channels):
-            raise InputError(f"small_cnn: channels={list(channels)}, expected multiples of {GROUPS}, at least one")
+        if not channels or any(c < MULTIPLE or c % MULTIPLE for c in channels):
+            raise InputError(f"small_cnn: channels={list(channels)}, expected multiples of {MULTIPLE}, at least one")
         self.feature_size = feature_size
-        widths = [3 + 2, *channels]
-        self.blocks = nn.Sequential(*(_block(*pair) for pair in pairwise(widths)))
-        height, width = (-(-side // 2 ** len(channels)) for side in size)  # a stride of 2 rounds up
-        self.pool = nn.Linear(channels[-1] * height * width, feature_size)
+        blocks = [_block(number, *widths) for number, widths in enumerate(pairwise([3 + 2, *channels]))]
+        self.blocks = nn.Sequential(*blocks)
+        halvings = max(1, len(channels) - 1)
+        height, width = (-(-side // 2**halvings) for side in size)  # halving rounds up
+        self.reduce = nn.Conv2d(channels[-1], POOLED_CHANNELS, kernel_size=1)
+        self.pool = nn.Linear(POOLED_CHANNELS * height * width, feature_size)
+        self.norm = nn.LayerNorm(feature_size)
         self.project = nn.Conv2d(channels[-1], feature_size, kernel_size=1) if grid else None
         self.register_buffer("positions", _positions(*size), persistent=False)
         if weights is not None:
@@ -69,13 +74,15 @@ class SmallCNN(Encoder):
         positions = self.positions.expand(len(images), -1, -1, -1)
         last = self.blocks(torch.cat([images, positions], dim=1))
         grid = None if self.project is None else to_grid(self.project(last).relu())
-        return ImageFeatures(self.pool(last.flatten(1)).relu(), grid)
+        return ImageFeatures(self.norm(self.pool(self.reduce(last).flatten(1))), grid)
 
 
-def _block(in_channels: int, out_channels: int) -> nn.Sequential:
+def _block(number: int, in_channels: int, out_channels: int) -> nn.Sequential:
+    stride = 2 if number == 0 else 1
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=2, padding=1, bias=False),
-        nn.GroupNorm(GROUPS, out_channels),
+        nn.MaxPool2d(2, ceil_mode=True) if number >= 2 else nn.Identity(),
+        nn.Conv2d(in_channels, out_channels, kernel_size=3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
 

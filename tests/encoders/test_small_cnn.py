@@ -11,14 +11,14 @@ def test_shapes_follow_the_arguments():
     encoder = SmallCNN(feature_size=11, size=(40, 24), channels=(8, 16, 8), grid=True)
     features = encoder(torch.randn(2, 3, 40, 24))
     assert features.pooled.shape == (2, 11)
-    assert features.grid.shape == (2, 5 * 3, 11)
+    assert features.grid.shape == (2, 10 * 6, 11)
     assert encoder.feature_size == 11
     assert SmallCNN()(torch.randn(2, 3, 96, 96)).grid is None
 
 
 def test_odd_sizes_are_possible():
     features = SmallCNN(feature_size=5, size=(37, 51), grid=True)(torch.randn(2, 3, 37, 51))
-    assert features.grid.shape == (2, 3 * 4, 5)
+    assert features.grid.shape == (2, 5 * 7, 5)
 
 
 def test_transform_keeps_every_pixel_of_a_scene():
@@ -29,7 +29,7 @@ def test_transform_keeps_every_pixel_of_a_scene():
 
 
 def test_pooled_features_tell_where_a_shape_stands():
-    # Blocks of stride 2 see a shape and the same shape 32 pixels further alike: without the two channels of
+    # Convolutions see a shape and the same shape 32 pixels further alike: without the two channels of
     # positions the average over places would be equal. How far the features move is set against another colour.
     torch.manual_seed(0)
     encoder = SmallCNN().eval()
@@ -50,12 +50,12 @@ def test_cells_of_the_grid_know_their_place():
     torch.manual_seed(0)
     encoder = SmallCNN(size=(256, 256), grid=True).eval()
     empty = torch.zeros(1, 3, 256, 256)
-    grid = encoder(empty).grid.unflatten(1, (16, 16))
-    assert (grid[:, 6, 6] - grid[:, 6, 9]).norm() > 0.01 * grid[:, 6, 6].norm()
-    assert (grid[:, 6, 6] - grid[:, 9, 6]).norm() > 0.01 * grid[:, 6, 6].norm()
+    grid = encoder(empty).grid.unflatten(1, (32, 32))
+    assert (grid[:, 13, 13] - grid[:, 13, 18]).norm() > 0.01 * grid[:, 13, 13].norm()
+    assert (grid[:, 13, 13] - grid[:, 18, 13]).norm() > 0.01 * grid[:, 13, 13].norm()
     encoder.positions.zero_()
-    grid = encoder(empty).grid.unflatten(1, (16, 16))
-    torch.testing.assert_close(grid[:, 6, 6], grid[:, 9, 9])
+    grid = encoder(empty).grid.unflatten(1, (32, 32))
+    torch.testing.assert_close(grid[:, 13, 13], grid[:, 18, 18])
 
 
 def test_grid_is_row_by_row():
@@ -63,13 +63,15 @@ def test_grid_is_row_by_row():
     encoder = SmallCNN(grid=True).eval()
     image = torch.zeros(1, 3, 96, 96)
     marked = image.clone()
-    marked[..., 76:84, 28:36] = 1  # a cell looks at the pixels around 16 times its row and column
+    marked[..., 72:80, 24:32] = 1  # the pixels of one cell, 8 x 8
     change = (encoder(marked).grid - encoder(image).grid)[0].norm(dim=1)
-    assert change.argmax() == 5 * 6 + 2
+    assert change.argmax() == 9 * 12 + 3
 
 
-def test_neighbours_are_invisible_in_training_too():
-    encoder = SmallCNN(feature_size=7, size=(32, 32), grid=True).train()
+def test_neighbours_are_invisible_in_use():
+    encoder = SmallCNN(feature_size=7, size=(32, 32), grid=True)
+    encoder(torch.randn(5, 3, 32, 32))  # statistics that are not the first ones
+    encoder.eval()
     images = torch.randn(3, 3, 32, 32)
     together, alone = encoder(images), encoder(images[1:2])
     torch.testing.assert_close(together.pooled[1:2], alone.pooled)
@@ -102,17 +104,26 @@ def test_weights_of_a_file_give_the_same_features(tmp_path):
     images = torch.randn(2, 3, 16, 16)
     assert torch.equal(loaded(images).pooled, trained(images).pooled)
     assert loaded.digest() == trained.digest()
-    with pytest.raises(InputError, match="do not fit SmallCNN: 4 of another shape"):
+    with pytest.raises(InputError, match="do not fit SmallCNN: 6 of another shape"):
         SmallCNN(feature_size=6, size=(16, 16), channels=(8,), grid=True, weights=path)
 
 
 def test_stages_run_from_the_first_block_to_the_features():
     encoder = SmallCNN()
     encoder.set_trainable(1)
-    assert {n for n, p in encoder.named_parameters() if p.requires_grad} == {"pool.weight", "pool.bias"}
+    assert {n for n, p in encoder.named_parameters() if p.requires_grad} == {
+        f"{part}.{name}" for part in ("pool", "norm") for name in ("weight", "bias")
+    }
 
 
 @pytest.mark.parametrize("channels", [(), (12, 16), (0,)])
 def test_impossible_channels_are_named(channels):
     with pytest.raises(InputError, match=r"channels=.* expected multiples of 8, at least one"):
         SmallCNN(channels=channels)
+
+
+def test_pooled_features_have_one_scale():
+    encoder = SmallCNN(feature_size=64).eval()
+    for contrast in (0.1, 1.0, 10.0):
+        pooled = encoder(contrast * torch.randn(3, 3, 96, 96)).pooled
+        torch.testing.assert_close(pooled.std(dim=1, unbiased=False), torch.ones(3), atol=0.01, rtol=0)
