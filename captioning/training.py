@@ -62,9 +62,10 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     tokenizer = instantiate(config.text)(data.captions("train"))
     encoder = instantiate(config.encoder)
     sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
-    reads_objects = "categories" in signature(get_class(config.decoder._target_)).parameters
-    objects = {"categories": data.categories("train")} if reads_objects else {}
-    decoder = instantiate(config.decoder, **sizes, **objects)
+    readers = [part for part in ("decoder", "objective") if _reads_objects(config[part])]
+    objects = {"categories": data.categories("train")} if readers else {}
+    given = {part: {**sizes, **(objects if part in readers else {})} for part in ("decoder", "objective")}
+    decoder = instantiate(config.decoder, **given["decoder"])
     objective = instantiate(config.objective)  # partial where it learns something of its own
     data.connect(encoder, tokenizer, objects.get("categories"))
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -74,14 +75,14 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
         tokenizer,
         standardise=Standardise(encoder.feature_size) if config.standardise else None,
         search=instantiate(config.search),
-        objective=objective(**sizes) if isinstance(objective, partial) else objective,
+        objective=objective(**given["objective"]) if isinstance(objective, partial) else objective,
         optimizer=instantiate(config.optimizer),
         schedule=instantiate(config.schedule),
         finetuning=instantiate(config.finetuning),
         seed=config.seed,
         config={
             "encoder": plain["encoder"],
-            "decoder": {**plain["decoder"], **sizes, **objects},
+            "decoder": {**plain["decoder"], **given["decoder"]},
             "search": plain["search"],
             "standardise": plain["standardise"],
         },
@@ -89,6 +90,11 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     if config.standardise:
         fit_standardise(captioner, data)
     return captioner
+
+
+def _reads_objects(part: DictConfig) -> bool:
+    """Whether a class asks for the categories of annotated objects."""
+    return "categories" in signature(get_class(part._target_)).parameters
 
 
 def build_trainer(config: DictConfig) -> pl.Trainer:

@@ -30,7 +30,7 @@ OPTIONS = sorted(
 RECURRENT = sorted(p.stem for p in CONF.glob("recurrent/*.yaml"))
 GIVEN = {
     "decoder": {"feature_size", "vocab_size", "categories"},  # by the encoder, the vocabulary and the objects
-    "objective": {"feature_size", "vocab_size"},  # where it learns something of its own
+    "objective": {"feature_size", "vocab_size", "categories"},  # where it learns something of its own
     "text": {"captions"},
     "optimizer": {"params"},
     "schedule": {"optimizer"},

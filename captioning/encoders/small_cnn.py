@@ -26,8 +26,8 @@ class SmallCNN(Encoder):
     Each block is a convolution 3 x 3, batch normalisation (Ioffe and Szegedy 2015) and ReLU. The first has a
     stride of 2, and a maximum over 2 x 2 halves the map before each block from the third on. Two channels beside
     the colours hold each pixel's column and row (CoordConv, Liu et al. 2018). Pooled features are a linear layer
-    over the whole last map, reduced to 32 channels, not over its average, so that they keep what stands where;
-    layer normalisation (Ba et al. 2016) gives them one scale.
+    over the last map's maxima, which say what there is, and over the whole map reduced to 32 channels, which says
+    where; layer normalisation (Ba et al. 2016) gives them one scale.
 
     Args:
         feature_size: F.
@@ -60,7 +60,7 @@ class SmallCNN(Encoder):
         halvings = max(1, len(channels) - 1)
         height, width = (-(-side // 2**halvings) for side in size)  # halving rounds up
         self.reduce = nn.Conv2d(channels[-1], POOLED_CHANNELS, kernel_size=1)
-        self.pool = nn.Linear(POOLED_CHANNELS * height * width, feature_size)
+        self.pool = nn.Linear(channels[-1] + POOLED_CHANNELS * height * width, feature_size)
         self.norm = nn.LayerNorm(feature_size)
         self.project = nn.Conv2d(channels[-1], feature_size, kernel_size=1) if grid else None
         self.register_buffer("positions", _positions(*size), persistent=False)
@@ -74,7 +74,8 @@ class SmallCNN(Encoder):
         positions = self.positions.expand(len(images), -1, -1, -1)
         last = self.blocks(torch.cat([images, positions], dim=1))
         grid = None if self.project is None else to_grid(self.project(last).relu())
-        return ImageFeatures(self.norm(self.pool(self.reduce(last).flatten(1))), grid)
+        what_and_where = torch.cat([last.amax((2, 3)), self.reduce(last).flatten(1)], dim=1)
+        return ImageFeatures(self.norm(self.pool(what_and_where)), grid)
 
 
 def _block(number: int, in_channels: int, out_channels: int) -> nn.Sequential:
