@@ -156,7 +156,13 @@ def check_overrides(command: str, overrides: Sequence[str]) -> DictConfig:
     for override in parsed:
         text = override.input_line or ""
         if override.is_sweep_override():
-            text = f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
+            choices = list(override.sweep_string_iterator())
+            if "null" in choices and not _chooses_no_group(text):
+                raise InputError(
+                    f"{text}: null is no choice that a sweep can make of a group; name it (finetuning=frozen, "
+                    "schedule=constant), or run it by itself"
+                )
+            text = f"{override.get_key_element()}={choices[0]}"
         plain.append(text)
     GlobalHydra.instance().clear()
     try:

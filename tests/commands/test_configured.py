@@ -58,6 +58,13 @@ def test_null_chooses_nothing_of_a_group(command: Command, runs: list[Any], tmp_
     assert (config.schedule, config.finetuning, config.get("logger")) == (None, None, None)
 
 
+def test_null_in_a_sweep_of_a_group_is_told_with_its_name(command: Command, runs: list[Any], tmp_path: Path) -> None:
+    assert "name it" in command("train", "-m", f"output={tmp_path}", "schedule=null,cosine").message
+    assert not list(tmp_path.iterdir())
+    assert command("train", "-m", f"output={tmp_path}", "schedule=constant,cosine").status == 0
+    assert [config.schedule is None for config, _ in runs] == [True, False]
+
+
 def test_the_other_processes_of_a_sweep_s_run_are_told_its_folder(
     command: Command, runs: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
