@@ -248,6 +248,25 @@ class Captioner(pl.LightningModule):
             "transform": self.encoder.transform.to_dict(),
         }
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on from another model's weights, or from weights for another vocabulary."""
+        own: dict[str, Any] = {}
+        self.on_save_checkpoint(own)
+        saved = checkpoint.get("captioning")
+        if not isinstance(saved, dict) or saved.keys() != own["captioning"].keys():
+            raise InputError("the checkpoint is none of captioning's; expected one of a run's checkpoints/")
+        differences = _differences(_architecture(saved), _architecture(own["captioning"]))
+        if differences:
+            raise InputError(
+                f"the checkpoint is of another model, by {', '.join(differences)}; go on with that run's own settings, "
+                "or train anew without checkpoint="
+            )
+        if saved["tokenizer"] != self.tokenizer.to_json():
+            raise InputError(
+                "the checkpoint is of another vocabulary; go on with that run's own training captions (data.root) and "
+                "text.min_count, or train anew without checkpoint="
+            )
+
     # ---- use ------------------------------------------------------------------------------------------------
 
     @overload
@@ -296,3 +315,25 @@ class Captioner(pl.LightningModule):
                 strict=True,
             )
         ]
+
+
+def _architecture(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says that its weights depend on; whence the encoder's came does not matter any more."""
+    config = saved["config"] or {}
+    parts = {key: config[key] for key in ("encoder", "decoder", "standardise") if key in config}
+    flat = _flat({**parts, "transform": saved["transform"]})
+    return {key: value for key, value in flat.items() if key not in ("encoder.weights", "decoder.vocab_size")}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one mapping with dots in its keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key}={there.get(key)} (here {here.get(key)})" for key in {**there, **here} if there.get(key) != here.get(key)
+    ]

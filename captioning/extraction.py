@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from captioning.data.example import CaptionedImage
 from captioning.data.feature_store import FeatureWriter
 from captioning.data.images import load_image
+from captioning.data.module import split_name
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
@@ -48,7 +49,7 @@ def extract(config: DictConfig) -> None:
     if config.batch_size < 1:
         raise InputError(f"batch_size={config.batch_size}, expected at least 1")
     data = instantiate(config.data)
-    splits = {split: data.images(split) for split in config.splits}
+    splits = {split: data.images(split) for split in map(split_name, config.splits)}
     encoder: Encoder = instantiate(config.encoder)
     encoder.set_trainable(0)
     identity = encoder.identity()

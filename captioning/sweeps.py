@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ class SweepTable(Callback):  # type: ignore[misc] # hydra is untyped
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Read the runs' folders, so that runs on other machines count too."""
+        if int(os.environ.get("LOCAL_RANK", "0")):  # the first process of each run tells of them all
+            return
         folder = Path(config.hydra.sweep.dir)
         runs = read_runs(folder)
         if not runs:
@@ -56,7 +59,7 @@ def read_runs(folder: Path) -> list[Run]:
     runs = []
     for overrides in sorted(folder.glob("*/.hydra/overrides.yaml"), key=lambda path: _natural(path.parts[-3])):
         run = overrides.parents[1]
-        set_there = dict(line.split("=", 1) for line in yaml.safe_load(overrides.read_text(encoding="utf-8")))
+        set_there = dict(map(_setting, yaml.safe_load(overrides.read_text(encoding="utf-8"))))
         metrics = run / "metrics.json"
         figures: dict[str, float] = {}
         if metrics.is_file():
@@ -64,6 +67,11 @@ def read_runs(folder: Path) -> list[Run]:
             figures = {**content["metrics"], "perplexity": content["language_model"]["perplexity"]}
         runs.append(Run(run.name, set_there, figures))
     return runs
+
+
+def _setting(override: str) -> tuple[str, str]:
+    key, _, value = override.partition("=")
+    return (key[1:], "null") if key.startswith("~") else (key, value)
 
 
 def _natural(name: str) -> tuple[int, str]:

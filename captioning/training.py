@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -29,10 +30,9 @@ def train(config: DictConfig, output: Path) -> None:
     """Train, then evaluate the best checkpoint and write its bundle, all into `output`.
 
     Raises:
-        InputError: `output` holds the bundle of a run that has ended, or something in `config` is not possible.
+        InputError: `output` holds another run, or something in `config` is not possible.
     """
-    if (output / "bundle").exists():
-        raise InputError(f"{output} holds a run that has ended; choose another folder for this one, as output=DIR")
+    check_output(config, output)
     if config.checkpoint is not None:
         read_checkpoint(config.checkpoint)  # of other files torch says to unpickle them
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -57,8 +57,54 @@ def train(config: DictConfig, output: Path) -> None:
         save_bundle(captioner, output / "bundle", metrics=metrics)
 
 
+def check_output(config: DictConfig, output: Path) -> None:
+    """Refuse a folder in which this run would overwrite another.
+
+    Raises:
+        InputError: `output` holds a run that has ended, or one that was interrupted and does not go on.
+    """
+    another = "choose another folder for this one, as output=DIR"
+    if (output / "bundle").exists():
+        raise InputError(f"{output} holds a run that has ended; {another}")
+    checkpoints = sorted((output / "checkpoints").glob("*.ckpt"))
+    if checkpoints and config.checkpoint is None:
+        raise InputError(
+            f"{output} holds a run that was interrupted; go on with it by checkpoint={checkpoints[-1]}, or {another}"
+        )
+
+
+def check_encoder(config: DictConfig, data: CaptionDataModule) -> None:
+    """Refuse settings of the encoder that contradict each other.
+
+    Raises:
+        InputError: the encoder would learn from features that do not move, or never be of any use.
+    """
+    learns, cached = config.finetuning is not None, data.features is not None
+    if learns and config.standardise:
+        raise InputError(
+            "standardise=true needs a frozen encoder, whose features do not move; set finetuning=frozen or "
+            "standardise=false"
+        )
+    if learns and cached:
+        raise InputError(
+            f"data.features={data.features} holds a frozen encoder's features, from which the encoder cannot "
+            "learn; set finetuning=frozen, or data.features=null to train from pictures"
+        )
+    if cached and data.augment:
+        raise InputError(
+            f"data.features={data.features} holds features of unchanged pictures; set data.augment=null, or "
+            "data.features=null to train from augmented pictures"
+        )
+    if not learns and config.encoder.get("weights", "") is None:
+        raise InputError(
+            "encoder.weights=null, and no finetuning: an encoder with random weights that does not learn sees "
+            "nothing; set finetuning=whole, or encoder.weights to a file or to published weights"
+        )
+
+
 def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     """Build every part for the training split's vocabulary, and connect the data to them."""
+    check_encoder(config, data)
     tokenizer = instantiate(config.text)(data.captions("train"))
     encoder = instantiate(config.encoder)
     sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
@@ -122,11 +168,6 @@ def quieten_lightning() -> None:
 
 def fit_standardise(captioner: Captioner, data: CaptionDataModule, *, most: int = 6000) -> None:
     """Set mean and deviation from the training split's features: all up to `most` images, or the first `most`."""
-    if captioner.finetuning is not None:
-        raise InputError(
-            "standardise=true needs a frozen encoder, whose features do not move; set finetuning=frozen or "
-            "standardise=false"
-        )
     store, ids = data.store("train"), [image.image_id for image in data.images("train")[:most]]
     standardise = captioner.standardise
     assert isinstance(standardise, Standardise)
@@ -135,16 +176,15 @@ def fit_standardise(captioner: Captioner, data: CaptionDataModule, *, most: int 
         standardise.fit(store.features(chunk) for chunk in chunks)
         return
     log.info("encoding %d training pictures once, to standardise their features", len(ids))
-    standardise.fit(_encode(captioner, data, ids))
+    standardise.fit(_encode(captioner, data, len(ids)))
 
 
-def _encode(captioner: Captioner, data: CaptionDataModule, ids: list[int | str]) -> Any:
-    seen = 0
+def _encode(captioner: Captioner, data: CaptionDataModule, num_images: int) -> Iterator[ImageFeatures]:
+    left = num_images
     for batch in data.evaluation_dataloader("train"):
         assert batch.images is not None
         with torch.inference_mode():
-            features: ImageFeatures = captioner.encoder(batch.images)
-        yield features
-        seen += len(features)
-        if seen >= len(ids):
+            yield captioner.encoder(batch.images[:left])
+        left -= len(batch.images)
+        if left <= 0:
             return

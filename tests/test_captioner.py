@@ -87,9 +87,9 @@ def weights(captioner: Captioner) -> torch.Tensor:
 
 
 def test_a_caption_that_its_picture_determines_is_learnt(tmp_path: Path) -> None:
-    data = Colours(tmp_path, batch_size=3, eval_batch_size=3)
+    data = Colours(tmp_path, batch_size=4, eval_batch_size=3)
     captioner = captioner_for(data)
-    trainer(tmp_path, 40, check_val_every_n_epoch=40).fit(captioner, datamodule=data)
+    trainer(tmp_path, 60, check_val_every_n_epoch=60).fit(captioner, datamodule=data)
     for name in COLOURS:
         assert name in captioner.caption(tmp_path / f"{name}.png").text.split()
     assert captioner.evaluation is not None
@@ -112,6 +112,35 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(tmp_path: Path) ->
     )
     assert torch.equal(weights(second), weights(whole))
     assert not torch.equal(weights(first), weights(whole))
+
+
+def test_a_run_does_not_go_on_with_another_vocabulary_of_the_same_size(tmp_path: Path) -> None:
+    captioner = captioner_for(Colours(tmp_path))
+    checkpoint: dict[str, Any] = {}
+    captioner.on_save_checkpoint(checkpoint)
+    captioner.on_load_checkpoint(checkpoint)
+    text = captioner.tokenizer.to_json()
+    checkpoint["captioning"]["tokenizer"] = (
+        text.replace('"red"', '"x"').replace('"blue"', '"red"').replace('"x"', '"blue"')
+    )
+    with pytest.raises(InputError, match="another vocabulary; go on with that run's own"):
+        captioner.on_load_checkpoint(checkpoint)
+    with pytest.raises(InputError, match="none of captioning's"):
+        captioner.on_load_checkpoint({})
+
+
+@pytest.mark.parametrize("algorithm", ["norm", "value"])
+def test_gradients_are_clipped(tmp_path: Path, algorithm: str) -> None:
+    captioner = captioner_for(Colours(tmp_path, batch_size=4))
+    captioner.optimizer = lambda groups: torch.optim.SGD(groups, lr=1.0)  # a step is the gradient
+    before = weights(captioner)
+    clip = {"gradient_clip_val": 1e-2, "gradient_clip_algorithm": algorithm}
+    trainer(tmp_path, 1, max_steps=1, limit_val_batches=0, **clip).fit(
+        captioner, datamodule=connected(captioner, tmp_path)
+    )
+    step = weights(captioner) - before
+    assert step.norm() > 5e-3
+    assert (step.norm() if algorithm == "norm" else step.abs().max()) < 1.001e-2
 
 
 def connected(captioner: Captioner, root: Path) -> Colours:

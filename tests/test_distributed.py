@@ -26,7 +26,7 @@ TINY = (
 )
 
 
-def captioning(*arguments: str) -> None:
+def captioning(*arguments: str) -> str:
     quiet = ("trainer.accelerator=cpu", "+trainer.enable_progress_bar=false", "data=scenes")
     ran = subprocess.run(
         [sys.executable, "-m", "captioning", *arguments, *quiet],
@@ -36,6 +36,7 @@ def captioning(*arguments: str) -> None:
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout + ran.stderr
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +65,14 @@ def test_training_by_two_processes_writes_one_whole_run(runs: Path) -> None:
     assert metrics["signature"]["num_images"] == 8
     assert (run / "bundle" / "model.safetensors").is_file()
     assert (run / ".hydra" / "config.yaml").is_file()
+
+
+def test_a_sweep_by_two_processes_a_run_is_one_sweep(scenes: Path, tmp_path: Path) -> None:
+    given = (f"data.root={scenes}", *TINY, "trainer.devices=2", "decoder=show_and_tell", "seed=1,2")
+    said = captioning("train", "-m", *given, f"hydra.sweep.dir={tmp_path}/${{now:%H-%M-%S-%f}}")
+    (folder,) = tmp_path.iterdir()
+    assert {path.name for path in folder.iterdir()} == {"0", "1", "multirun.yaml", "sweep.csv"}
+    assert said.count("every run:") == 1
+    assert "failed" not in said
+    for run in ("0", "1"):
+        assert (folder / run / "bundle").is_dir()

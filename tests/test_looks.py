@@ -20,7 +20,7 @@ SIZES = {"embedding_size": 17, "hidden_size": 19, "attention_size": 23}
 @pytest.fixture
 def captioner(tokenizer) -> Captioner:
     torch.manual_seed(0)
-    encoder = SmallCNN(16, (32, 48), channels=(8, 8), grid=True)
+    encoder = SmallCNN(16, (32, 48), channels=(8, 8, 8), grid=True)
     decoder = ShowAttendAndTell(feature_size=16, vocab_size=len(tokenizer), phi=Soft(), **SIZES)
     for weight in decoder.parameters():
         torch.nn.init.uniform_(weight, -0.7, 0.7)

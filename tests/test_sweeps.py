@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from captioning.sweeps import Run, read_runs, summary, write_runs
+from captioning.sweeps import Run, SweepTable, read_runs, summary, write_runs
 
 CIDER = {1: 0.41, 2: 0.47, 3: 0.5}
 
@@ -66,6 +67,26 @@ def test_runs_are_read_from_their_folders_in_the_order_of_their_numbers(tmp_path
     assert runs[0] == Run("1", {"seed": "1", "data.root": "a=b"}, {"CIDEr": 0.01, "perplexity": 9.0})
     assert runs[1].metrics == {}
     assert read_runs(tmp_path / "1") == []
+
+
+def test_a_group_that_was_left_out_is_null(tmp_path: Path) -> None:
+    (tmp_path / "0" / ".hydra").mkdir(parents=True)
+    (tmp_path / "0" / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(["seed=1", "~schedule"]))
+    assert read_runs(tmp_path)[0].overrides == {"seed": "1", "schedule": "null"}
+
+
+@pytest.mark.parametrize("rank", [None, "0", "1"])
+def test_the_first_process_alone_tells_of_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str | None
+) -> None:
+    (tmp_path / "0" / ".hydra").mkdir(parents=True)
+    (tmp_path / "0" / ".hydra" / "overrides.yaml").write_text("[seed=1]")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    SweepTable().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
+    assert (tmp_path / "sweep.csv").exists() == (rank != "1")
+    assert ("1 of 1 runs failed" in capsys.readouterr().out) == (rank != "1")
 
 
 def test_every_run_is_a_line_of_the_csv_file(tmp_path: Path) -> None:

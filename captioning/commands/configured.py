@@ -22,32 +22,53 @@ from omegaconf.errors import OmegaConfBaseException
 
 from captioning.commands import config_folder, guarded
 from captioning.errors import InputError
+from captioning.settings import check_settings
 
 log = logging.getLogger(__name__)
 
 Task = Callable[[DictConfig, Path], None]
 
+SWEEP = ("-m", "--multirun")
+WITHOUT_VALUE = (*SWEEP, "--run", "-r", "--resolve", "--version", "--hydra-help")
 
-def run(command: str, task: Task, arguments: Sequence[str]) -> int:
+
+def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | None = None) -> int:
     """Run `task(config, output folder)` with Hydra's overrides and flags in `arguments`.
 
-    In a sweep (`-m`) a run that fails is reported and the others go on; the exit status is then 1.
+    In a sweep (`-m`) `output` is the folder of its runs' folders; a run that fails is reported and the others go on;
+    the exit status is then 1.
+
+    Args:
+        command: its configuration's name.
+        task: what is run.
+        arguments: flags and overrides in any order.
+        check: of a run that is no sweep; it raises InputError before anything is written.
     """
     folder = config_folder()
-    check_overrides(command, [a for a in arguments if "=" in a and not a.startswith("-")])
+    flags, overrides = parted(arguments)
+    sweeps = bool(set(SWEEP) & set(flags))
+    overrides = [in_hydra_s_words(override, sweeps=sweeps) for override in overrides]
+    composed = check_overrides(command, overrides)
+    if not int(os.environ.get("LOCAL_RANK", "0")):  # the other processes of a run come when it has begun
+        if sweeps:
+            _check_sweep(composed)
+        elif check is not None:
+            check(composed, Path(composed.hydra.run.dir))
     failed: list[int] = []
     command_line = sys.argv
 
     def job(config: DictConfig) -> None:
-        sys.argv = command_line  # Lightning starts its other processes with it
-        output = Path(HydraConfig.get().runtime.output_dir)
+        hydra_config = HydraConfig.get()
+        output = Path(hydra_config.runtime.output_dir)
+        sys.argv = list(command_line)  # Lightning starts its other processes with it
         with open_dict(config):
             config.output = str(output)
-        if HydraConfig.get().mode != RunMode.MULTIRUN:
-            task(config, output)
+        if hydra_config.mode != RunMode.MULTIRUN:
+            _checked(task, config, output)
             return
+        sys.argv.append(f"hydra.sweep.dir='{hydra_config.sweep.dir}'")  # not as late as they would name it
         try:
-            task(config, output)
+            _checked(task, config, output)
         except Exception as error:  # noqa: BLE001 - whatever it is, the sweep's other runs go on
             failed.append(HydraConfig.get().job.num)
             cause = error.__cause__ if isinstance(error.__cause__, InputError) else error
@@ -55,7 +76,7 @@ def run(command: str, task: Task, arguments: Sequence[str]) -> int:
             (output / "error.txt").write_text(text, encoding="utf-8")
             log.error("run %s failed: %s", output.name, text)
 
-    sys.argv = [f"captioning {command}", *arguments]
+    sys.argv = [f"captioning {command}", *flags, *overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us; Hydra's own report is half a traceback
     main = hydra.main(version_base="1.3", config_path=str(folder), config_name=command)
     try:
@@ -63,6 +84,41 @@ def run(command: str, task: Task, arguments: Sequence[str]) -> int:
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(error) from error
     return int(bool(failed))
+
+
+def parted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's flags with their values, and the overrides: it reads no flag that stands between overrides."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    value_follows = False
+    for argument in arguments:
+        is_flag = argument.startswith("-")
+        (flags if is_flag or value_follows else overrides).append(argument)
+        value_follows = is_flag and argument not in WITHOUT_VALUE and "=" not in argument
+    return flags, overrides
+
+
+def in_hydra_s_words(override: str, *, sweeps: bool) -> str:
+    """GROUP=null as Hydra wants it, and in a sweep `output` as what it calls the folder of the runs' folders."""
+    key, _, value = override.partition("=")
+    if value == "null" and key and (config_folder() / key).is_dir():
+        return f"~{key}"
+    return f"hydra.sweep.dir={value}" if sweeps and key == "output" else override
+
+
+def _checked(task: Task, config: DictConfig, output: Path) -> None:
+    check_settings(config)
+    task(config, output)
+
+
+def _check_sweep(config: DictConfig) -> None:
+    """A sweep's table must not find the runs of another."""
+    folder = Path(config.hydra.sweep.dir)
+    if any(folder.glob("*/.hydra")):
+        raise InputError(
+            f"{folder} holds a sweep's runs; choose another folder for this one, as output=DIR (a run of it goes on by "
+            f"itself, as output={folder}/0 checkpoint={folder}/0/checkpoints/last.ckpt)"
+        )
 
 
 def _user_errors(command: str, job: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
@@ -83,8 +139,8 @@ def _user_errors(command: str, job: Callable[[DictConfig], None]) -> Callable[[D
     return wrapped
 
 
-def check_overrides(command: str, overrides: Sequence[str]) -> None:
-    """Compose the configuration once before Hydra does; a sweep's choices stand in by their first.
+def check_overrides(command: str, overrides: Sequence[str]) -> DictConfig:
+    """Compose the configuration, Hydra's own too, once before Hydra does; a sweep's choices stand in by their first.
 
     Raises:
         InputError: an override does not fit; the message lists what is there.
@@ -92,20 +148,32 @@ def check_overrides(command: str, overrides: Sequence[str]) -> None:
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
-        raise InputError(f"an override cannot be read: {error}") from error
+        raise InputError(
+            f"an override cannot be read: {error}\n(expected KEY=VALUE; a value with any of = , : ( ) [ ] {{ }} or a "
+            "blank in it stands in quotes inside the shell's: \"KEY='VALUE'\")"
+        ) from error
     plain = []
     for override in parsed:
         text = override.input_line or ""
         if override.is_sweep_override():
-            text = f"{override.get_key_element()}={next(override.sweep_string_iterator())}"
-        if override.get_key_element().removeprefix("+").split(".")[0] != "hydra":
-            plain.append(text)
+            choices = list(override.sweep_string_iterator())
+            if "null" in choices and not _chooses_no_group(text):
+                raise InputError(
+                    f"{text}: null is no choice that a sweep can make of a group; name it (finetuning=frozen, "
+                    "schedule=constant), or run it by itself"
+                )
+            text = f"{override.get_key_element()}={choices[0]}"
+        plain.append(text)
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-            missing = sorted(_missing(OmegaConf.to_container(_compose(command, plain)), ""))
+            composed = _compose(command, plain)
+            HydraConfig.instance().set_config(composed)
+            empty = _missing(OmegaConf.to_container(composed), "")
+            missing = sorted(key for key in empty if not key.startswith("hydra."))
             if missing:
                 raise InputError(f"{' and '.join(missing)} must be given, as {missing[0]}=VALUE")
+            return composed
     finally:
         GlobalHydra.instance().clear()
 
@@ -113,7 +181,7 @@ def check_overrides(command: str, overrides: Sequence[str]) -> None:
 def _compose(command: str, overrides: Sequence[str]) -> DictConfig:
     """Compose the configuration, or name the first override that does not fit those before it."""
     try:
-        composed: DictConfig = hydra.compose(command, list(overrides))
+        composed: DictConfig = hydra.compose(command, list(overrides), return_hydra_config=True)
         return composed
     except (HydraException, OmegaConfBaseException):
         in_order = sorted(overrides, key=_chooses_no_group)  # Hydra too makes the choices first

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from captioning.errors import InputError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from omegaconf import DictConfig
+
+    from captioning.search.hypotheses import Search
 
 HELP = """usage: captioning evaluate bundle=DIR data=NAME data.root=DIR [data.split=val] [KEY=VALUE ...]
 
@@ -19,14 +23,15 @@ examples:
   captioning evaluate bundle=runs/best/bundle data=flickr8k data.root=PATH data.split=test output=scores
   captioning evaluate bundle=DIR data=coco data.root=PATH            COCO 2014, Karpathy's split (dataset_coco.json)
   captioning evaluate bundle=DIR data=coco2017 data.root=PATH        COCO 2017, the official val
-  captioning evaluate bundle=DIR data=coco2017 data.root=PATH search=beam search.beam_size=10
+  captioning evaluate bundle=DIR data=coco2017 data.root=PATH search.beam_size=10
 
 settings:
   bundle=DIR           the trained model (required)
   data=NAME            flickr8k, flickr30k, coco, coco2014, coco2017, scenes
   data.split=NAME      train, val or test; only this split's files are needed
   data.features=DIR    cached features of `captioning extract`, instead of pictures
-  search=NAME          greedy or beam; null (the default) decodes as the bundle says
+  search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; the rest as the bundle says
+  search=NAME          greedy or beam, with nothing of the bundle's search
   examples=N           pictures on the page
   output=DIR           where the files go
 
@@ -54,8 +59,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
     from captioning.training import quieten_lightning
 
     captioner = load_bundle(config.bundle)
-    if config.search is not None:
-        captioner.search = instantiate(config.search)
+    captioner.search = chosen_search(config.search, captioner.search)
     data = instantiate(config.data)
     data.connect(captioner.encoder, captioner.tokenizer, getattr(captioner.decoder, "categories", None))
     quieten_lightning()
@@ -65,3 +69,24 @@ def evaluate(config: DictConfig, output: Path) -> None:
         metrics = write_evaluation(output, captioner, data, examples=config.examples)
         print_scores(metrics)
         print(f"written to {output}")
+
+
+def chosen_search(config: DictConfig, own: Search) -> Search:
+    """The search that is named, or the bundle's own with the settings that are given.
+
+    Raises:
+        InputError: the bundle's search has no such setting.
+    """
+    from hydra.utils import instantiate
+
+    given = {str(key): value for key, value in config.items() if value is not None}
+    if "_target_" in given:
+        search: Search = instantiate(given)
+        return search
+    settings = vars(own)
+    if unknown := given.keys() - settings.keys():
+        raise InputError(
+            f"search.{min(unknown)}: the bundle decodes by {type(own).__name__}, which has "
+            f"{', '.join(settings)}; choose another with search=NAME"
+        )
+    return type(own)(**{**settings, **given})

@@ -21,7 +21,8 @@ examples:
 {groups}
 
 A run's folder holds the log, checkpoints/, metrics.json, captions.json and bundle/; `output=DIR` names it.
--m runs every combination of the comma-separated choices and ends with one table, also as sweep.csv.
+-m runs every combination of the comma-separated choices and ends with one table, also as sweep.csv; `output=DIR`
+then names the folder of the runs' folders.
 --cfg job prints the composed configuration and trains nothing.
 output=DIR checkpoint=DIR/checkpoints/last.ckpt goes on with a run that was interrupted.
 """
@@ -38,9 +39,9 @@ def main(arguments: Sequence[str]) -> int:
         print(HELP.format(experiments=_listed("experiments", experiments), groups=_listed("groups", groups)), end="")
         return 0
     from captioning.commands.configured import run
-    from captioning.training import train
+    from captioning.training import check_output, train
 
-    return run("train", train, arguments)
+    return run("train", train, arguments, check=check_output)
 
 
 def _listed(name: str, what: Sequence[object]) -> str:

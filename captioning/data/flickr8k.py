@@ -32,6 +32,9 @@ _LISTS = {
     "val": "Flickr_8k.devImages.txt",
     "test": "Flickr_8k.testImages.txt",
 }
+_DOWNLOADS = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
+_TEXT_ARCHIVE = f"{_DOWNLOADS}/Flickr8k_text.zip"
+_HOW_TO_GET = f"unpack {_TEXT_ARCHIVE} and {_DOWNLOADS}/Flickr8k_Dataset.zip there"
 _PICTURE_FOLDERS = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset")  # the archive's own name is misspelt
 _TOKEN_LINE = re.compile(r"([^\t#]+)#([0-9]{1,9})\t(.*)")
 
@@ -96,7 +99,8 @@ def _read_captions(root: Path) -> tuple[Path, dict[str, tuple[str, ...]]]:
         return mirror, _read_mirror_file(mirror)
     raise InputError(
         f"{root}: {'no Flickr8k captions in this folder' if root.is_dir() else 'no such folder'}; expected "
-        "Flickr8k.token.txt (the official layout, also inside Flickr8k_text/) or captions.txt (the mirror's)"
+        "Flickr8k.token.txt (the official layout, also inside Flickr8k_text/) or captions.txt (the mirror's); "
+        f"{_HOW_TO_GET}"
     )
 
 
@@ -151,8 +155,9 @@ def _split_names(
         )
     if seed is None:
         raise InputError(
-            f"{root}: no list {_LISTS[split]}, also not in Flickr8k_text/; put the official lists there, or "
-            "give split_seed to make splits of your own (whose scores compare with nobody's)"
+            f"{root}: no list {_LISTS[split]}, also not in Flickr8k_text/; put the official lists there (they are in "
+            f"{_TEXT_ARCHIVE}), or give data.split_seed=NUMBER to make splits of your own (whose scores compare with "
+            "nobody's)"
         )
     return _made_split(split, captions_file, captions, seed)
 
@@ -208,6 +213,8 @@ def _lines(file: Path) -> list[tuple[int, str]]:
 
 def _read_text(file: Path) -> str:
     data = file.read_bytes()
+    if b"\n" not in data:
+        data = data.replace(b"\r", b"\n")  # the lines of an old Mac
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -136,7 +136,7 @@ def require_files(paths: Sequence[Path], source: Path) -> None:
         raise InputError(
             f"{source} names {len(paths):,} images, of which {len(missing):,} have no file: "
             f"{', '.join(map(str, missing[:3]))}{', ...' if len(missing) > 3 else ''}; "
-            "add them (with cached features, check_files=False does without)"
+            "add them, or give data.features=DIR: with cached features no pictures are needed"
         )
 
 

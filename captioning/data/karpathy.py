@@ -17,6 +17,7 @@ from captioning.data.images import require_files
 from captioning.data.json_files import Record, read_json, records
 from captioning.errors import InputError
 
+_ARCHIVE = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
 # COCO's restval is the rest of val2014 beside the 5,000 + 5,000 of val and test; all train on it.
 _PARTS = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}
 
@@ -62,6 +63,11 @@ def read_karpathy(
 
 
 def _read_entries(file: Path) -> list[Record]:
+    if not file.is_file():
+        raise InputError(
+            f"{file}: no such file, expected Karpathy's JSON; unpack {_ARCHIVE}, and name the file by "
+            "data.karpathy=FILE (Flickr30k: data.json=FILE)"
+        )
     data = read_json(file, drop=("tokens", "sentids"))  # most of what a parsed file would hold
     entries = records(data, "images", {"filename": str, "split": str, "sentences": list}, str(file))
     for field, kind in (("cocoid", int), ("filepath", str)):

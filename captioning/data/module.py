@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import pytorch_lightning as pl
+from PIL.Image import Image
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from captioning.data.batch import CaptionBatch
@@ -81,7 +84,7 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.split, self.batch_size, self.eval_batch_size = split, batch_size, eval_batch_size
+        self.split, self.batch_size, self.eval_batch_size = split_name(split), batch_size, eval_batch_size
         self.captions_per_image = captions_per_image
         self.num_workers, self.max_length, self.augment = num_workers, max_length, augment
         self.features = None if features is None else Path(features)
@@ -134,6 +137,7 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
 
     def store(self, split: str) -> FeatureStore | None:
         """The cached features of a split, checked against the encoder; None where pictures are read."""
+        split = split_name(split)
         if self.features is None:
             return None
         store = FeatureStore(self.features / split)
@@ -165,11 +169,18 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
                 images,
                 EncodedCaptions(images, self.tokenizer, max_length=self.max_length if training else None),
                 pad=self.tokenizer.special.pad,
-                source=self.store(split)
-                or (transform.augmented(**self.augment) if training and self.augment else transform),
+                source=self.store(split) or (self._augmented() if training and self.augment else transform),
                 layouts=None if self.object_categories is None else Layouts(images, self.object_categories),
             )
         return self._datasets[key]
+
+    def _augmented(self) -> Callable[[Image], Tensor]:
+        assert self.augment is not None
+        augmented = self.encoder.transform.augmented
+        known = inspect.signature(augmented).parameters
+        if not isinstance(self.augment, Mapping) or self.augment.keys() - known.keys():
+            raise InputError(f"data.augment={self.augment}: expected values of some of {', '.join(known)}")
+        return augmented(**self.augment)
 
     def _loader(self, dataset: CaptionDataset, sampler: Sampler[list[int]]) -> DataLoader[CaptionBatch]:
         return DataLoader(
@@ -184,6 +195,11 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         if self.trainer is None:
             return {"rank": 0, "world_size": 1}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+
+def split_name(name: str) -> str:
+    """The name by which files know a split: Flickr8k calls its val "dev" too."""
+    return "val" if name == "dev" else name
 
 
 def in_parts(images: Sequence[CaptionedImage], size: int) -> list[CaptionedImage]:
@@ -238,6 +254,9 @@ class CocoDataModule(CaptionDataModule):
         hint: what to do where `root` has no annotations; None for where COCO is downloaded.
         name: the data set's name in signatures.
         loading: see `CaptionDataModule`.
+
+    Raises:
+        InputError: objects are asked of Karpathy's JSON, which has none.
     """
 
     def __init__(
@@ -252,6 +271,11 @@ class CocoDataModule(CaptionDataModule):
         **loading: Unpack[Loading],
     ) -> None:
         super().__init__(**loading)
+        if objects and karpathy is not None:
+            raise InputError(
+                f"data.objects=true: {karpathy} has captions alone; set data.karpathy=null, which reads the official "
+                "splits with their instances files, or data.objects=false"
+            )
         self.root, self.year, self.karpathy, self.objects = Path(root), year, karpathy, objects
         self.data_name, self.hint = name, hint
 

@@ -19,7 +19,7 @@ def test_a_checkpoint_s_bundle_captions_as_the_run_s(
     command: Command, run_folder: Path, scenes: Path, tmp_path: Path
 ) -> None:
     """The best checkpoint is the one whose name holds its epoch; the last one may be another."""
-    (best,) = (run_folder / "checkpoints").glob("epoch=*.ckpt")
+    (best,) = (run_folder / "checkpoints").glob("epoch_*.ckpt")
     ran = command("bundle", best, tmp_path / "bundle")
     assert (ran.status, ran.out) == (0, f"{tmp_path / 'bundle'}\n")
     pictures = sorted((scenes / "test2017").glob("*.jpg"))

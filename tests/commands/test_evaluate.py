@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from captioning import Captioner
+from captioning.commands.evaluate import chosen_search
 from captioning.data import CocoDataModule
 from captioning.data.feature_store import FeatureWriter
 from captioning.data.images import load_image
+from captioning.errors import InputError
 from captioning.metrics import CocoScorer
+from captioning.search import GreedySearch
 
 Command = Callable[..., Any]
 
@@ -73,6 +77,21 @@ def test_another_search_is_used_and_signed(evaluate: Command, tmp_path: Path) ->
     assert all(len(entry["caption"].split()) <= 3 for entry in read(tmp_path / "captions.json"))
 
 
+def test_a_setting_of_the_search_alone_leaves_the_others_as_the_bundle_says(
+    evaluate: Command, run_folder: Path, tmp_path: Path
+) -> None:
+    assert evaluate(tmp_path, "search.length_normalization=0.7").status == 0
+    signed = read(tmp_path / "metrics.json")["signature"]["search"]
+    assert signed == {**read(run_folder / "metrics.json")["signature"]["search"], "length_normalization": 0.7}
+
+
+def test_a_setting_that_the_bundle_s_search_lacks_is_told() -> None:
+    own = GreedySearch(max_length=7)
+    assert vars(chosen_search(OmegaConf.create({"beam_size": None}), own)) == vars(own)
+    with pytest.raises(InputError, match=r"search\.beam_size: the bundle decodes by GreedySearch.* max_length"):
+        chosen_search(OmegaConf.create({"beam_size": 3}), own)
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -82,6 +101,9 @@ def test_another_search_is_used_and_signed(evaluate: Command, tmp_path: Path) ->
         ("data.features=nowhere", "nowhere"),
         ("serach=greedy", "did you mean 'search'"),
         ("output=/dev/null/out", "/dev/null"),
+        ("search.beam_size=many", "search.beam_size=many: expected a whole number from 1"),
+        ("+trainer.limit_val_batches=1", "every picture of data.split is scored"),
+        ("examples=-1", "examples=-1: expected a whole number from 0"),
     ],
 )
 def test_a_mistake_is_one_message(

@@ -48,7 +48,7 @@ def test_training_from_features_gives_what_training_from_pictures_gives(
     assert extract(tmp_path / "features", "batch_size=5").status == 0
     root = tmp_path / "scenes"
     shutil.copytree(scenes, root, ignore=shutil.ignore_patterns("*.jpg"))  # no picture is needed any more
-    same = (f"encoder.weights={weights}", "standardise=true")
+    same = (f"encoder.weights={weights}", "finetuning=frozen", "standardise=true")
     ran = train(tmp_path / "cached", f"data.root={root}", f"data.features={tmp_path / 'features'}", *same)
     assert ran.status == 0
     assert train(tmp_path / "plain", *same).status == 0
@@ -61,9 +61,41 @@ def test_training_from_features_gives_what_training_from_pictures_gives(
 
 def test_features_are_refused_by_another_encoder(extract: Command, train: Command, tmp_path: Path) -> None:
     assert extract(tmp_path / "features").status == 0
-    ran = train(tmp_path / "run", f"data.features={tmp_path / 'features'}")
+    torch.manual_seed(1)
+    save_file(SmallCNN(16, (16, 16), channels=(8, 8)).state_dict(), tmp_path / "other.safetensors")
+    other = (f"encoder.weights={tmp_path / 'other.safetensors'}", "finetuning=frozen")
+    ran = train(tmp_path / "run", f"data.features={tmp_path / 'features'}", *other)
     assert "features of another encoder" in ran.message
     assert "`captioning extract" in ran.message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["finetuning=whole"], "from which the encoder cannot learn; set finetuning=frozen"),
+        (["finetuning=frozen", "data.augment={hue: 0.1}"], "features of unchanged pictures; set data.augment=null"),
+    ],
+)
+def test_what_cached_features_cannot_give_is_refused(
+    extract: Command, train: Command, weights: Path, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    cached = (f"encoder.weights={weights}", f"data.features={tmp_path / 'features'}")
+    assert message in train(tmp_path / "run", *cached, *overrides).message
+
+
+def test_dev_is_val(extract: Command, tmp_path: Path) -> None:
+    assert extract(tmp_path, "splits=[dev]").status == 0
+    assert (tmp_path / "val" / "manifest.json").is_file()
+    assert not (tmp_path / "dev").exists()
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_broken_picture_is_one_message(extract: Command, scenes: Path, tmp_path: Path, num_workers: int) -> None:
+    shutil.copytree(scenes, tmp_path / "scenes")
+    broken = min((tmp_path / "scenes" / "val2017").iterdir())
+    broken.write_bytes(broken.read_bytes()[:300])
+    given = ("splits=[val]", f"data.root={tmp_path / 'scenes'}", f"data.num_workers={num_workers}")
+    assert extract(tmp_path / "features", *given).message.startswith(f"captioning extract: {broken}: ")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +106,8 @@ def test_features_are_refused_by_another_encoder(extract: Command, train: Comman
         ("dtype=float64", "float16 or float32"),
         ("features=/dev/null/features", "/dev/null"),
         ("device=abacus", "abacus"),
-        ("batch_size=0", "batch_size"),
+        ("batch_size=0", "batch_size=0: expected a whole number from 1"),
+        ("data.num_workers=-1", "data.num_workers=-1: expected a whole number from 0"),
     ],
 )
 def test_a_mistake_is_one_message(

@@ -6,6 +6,8 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import chain, count, repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,10 @@ import torch
 import yaml
 from pycocotools.coco import COCO
 from safetensors.torch import load_file
+
+from captioning import Captioner
+from captioning.data import CocoDataModule
+from captioning.evaluation import Evaluation, evaluate
 
 Command = Callable[..., Any]
 NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
@@ -45,7 +51,7 @@ def test_a_run_s_folder_holds_all_that_is_needed_to_repeat_and_use_it(run_folder
     assert config["decoder"]["hidden_size"] == 12
     assert "24 images, 120 captions" in (run_folder / "train.log").read_text()
     best, last = sorted((run_folder / "checkpoints").iterdir())
-    assert (best.stem.partition("=")[0], last.name) == ("epoch", "last.ckpt")
+    assert (best.stem[:-1], last.name) == ("epoch_", "last.ckpt")
     assert torch.load(last, weights_only=True)["epoch"] == 1  # whichever was the best
     assert (run_folder / "bundle" / "model.safetensors").is_file()
     assert {path.name for path in run_folder.iterdir()} == {
@@ -105,10 +111,89 @@ def test_a_run_that_goes_on_in_its_folder_equals_an_uninterrupted_one(
     assert len(list(run.rglob("csv/*/metrics.csv"))) == 2  # the first epoch's are kept
 
 
+@pytest.mark.parametrize("name", ["last", "epoch_?"])
+def test_every_checkpoint_can_be_gone_on_from_by_the_name_it_has(train: Command, tmp_path: Path, name: str) -> None:
+    run = tmp_path / "run"
+    assert train(run).status == 0
+    shutil.rmtree(run / "bundle")
+    (checkpoint,) = (run / "checkpoints").glob(f"{name}.ckpt")
+    assert train(run, "trainer.max_epochs=2", f"checkpoint={checkpoint}").status == 0
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def test_a_run_that_has_ended_is_not_overwritten(train: Command, run_folder: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in run_folder.rglob("*") if path.parent.name != ".hydra"}
+    before = files_of(run_folder)
     assert "holds a run that has ended; choose another folder" in train(run_folder, "seed=2").message
-    assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path.suffix not in ("", ".log"))
+    assert files_of(run_folder) == before
+
+
+def test_a_run_that_was_interrupted_is_not_begun_anew_in_its_folder(
+    train: Command, run_folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    shutil.rmtree(run / "bundle")
+    before = files_of(run)
+    message = train(run, "seed=2").message
+    assert f"was interrupted; go on with it by checkpoint={run}/checkpoints/last.ckpt, or choose another" in message
+    assert files_of(run) == before
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("decoder.hidden_size=13", "another model, by decoder.hidden_size=12 (here 13); go on with"),
+        ("encoder.channels=[8,16]", "encoder.channels=[8, 8] (here [8, 16])"),
+        ("decoder=mrnn", "decoder._target_=captioning.decoders.ShowAndTell (here captioning.decoders.MRNN)"),
+        ("text.min_count=2", "another vocabulary; go on with"),
+    ],
+)
+def test_a_run_does_not_go_on_from_another_model_s_checkpoint(
+    train: Command, run_folder: Path, tmp_path: Path, override: str, message: str
+) -> None:
+    checkpoint = f"checkpoint={run_folder}/checkpoints/last.ckpt"
+    assert message in train(tmp_path / "run", checkpoint, "trainer.max_epochs=3", override).message
+
+
+# ---- which epoch counts -----------------------------------------------------------------------------------------
+
+
+def figures(monkeypatch: pytest.MonkeyPatch, *ciders: float) -> None:
+    """Let validation find these CIDErs, one after the other and the last for ever, and losses that rise."""
+    found = chain(ciders, repeat(ciders[-1]))
+    losses = count(1.0)
+
+    def scripted(*arguments: Any) -> Evaluation:
+        evaluation = evaluate(*arguments)
+        scores = replace(evaluation.scores, corpus={**evaluation.scores.corpus, "CIDEr": next(found)})
+        return replace(evaluation, scores=scores, loss=next(losses))
+
+    monkeypatch.setattr("captioning.captioner.evaluate", scripted)
+
+
+def test_the_epoch_of_the_highest_cider_is_evaluated_and_bundled_and_training_stops_when_it_has_not_risen(
+    train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures(monkeypatch, 0.2, 0.5, 0.3, 0.4)
+    run = tmp_path / "run"
+    assert train(run, "trainer.max_epochs=6", "callbacks.early_stopping.patience=2").status == 0
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"epoch_1.ckpt", "last.ckpt"}
+    best, last = (torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("epoch_1", "last"))
+    assert last["epoch"] == 3
+    bundle = load_file(run / "bundle" / "model.safetensors")
+    assert same_weights(bundle, best["state_dict"])
+    assert not same_weights(bundle, last["state_dict"])
+    captions = [entry["caption"] for entry in read(run / "captions.json")]
+    truth = CocoDataModule(read_config(run)["data"]["root"])
+    bundled = Captioner.from_pretrained(run / "bundle")
+    assert captions == [caption.text for caption in bundled.caption([image.path for image in truth.images("val")])]
+
+
+def read_config(run: Path) -> Any:
+    return yaml.safe_load((run / ".hydra" / "config.yaml").read_text())
 
 
 # ---- sweeps -----------------------------------------------------------------------------------------------------
@@ -117,7 +202,7 @@ def test_a_run_that_has_ended_is_not_overwritten(train: Command, run_folder: Pat
 def test_a_sweep_ends_in_one_table_and_a_failing_run_does_not_stop_it(
     train: Command, scenes: Path, tmp_path: Path
 ) -> None:
-    ran = train("unused", f"hydra.sweep.dir={tmp_path}", "decoder=show_and_tell,mrnn", "seed=1,-3", "-m")
+    ran = train(tmp_path, "decoder=show_and_tell,mrnn", "seed=1,-3", "-m")
     assert ran.status == 1
     assert "Traceback" not in ran.err
     with (tmp_path / "sweep.csv").open(newline="") as file:
@@ -130,6 +215,13 @@ def test_a_sweep_ends_in_one_table_and_a_failing_run_does_not_stop_it(
     assert (tmp_path / "1" / "error.txt").is_file()
     for run, row in (("0", rows[0]), ("2", rows[2])):
         assert float(row["CIDEr"]) == read(tmp_path / run / "metrics.json")["metrics"]["CIDEr"]
+
+
+def test_a_sweep_s_table_is_never_of_another_s_runs(train: Command, tmp_path: Path) -> None:
+    assert train(tmp_path, "seed=1,2", "-m").status == 0
+    before = files_of(tmp_path)
+    assert "holds a sweep's runs; choose another folder" in train(tmp_path, "seed=8,9", "-m").message
+    assert files_of(tmp_path) == before
 
 
 # ---- a user's mistakes ------------------------------------------------------------------------------------------
@@ -146,6 +238,7 @@ def test_a_sweep_ends_in_one_table_and_a_failing_run_does_not_stop_it(
         (["trainer.max_epochs"], "trainer.max_epochs"),
         (["data=flickr8k"], "data.root must be given, as data.root=VALUE"),
         (["seed=1,2"], "-m"),
+        (["data.root=/pictures (1)/a=b"], "stands in quotes inside the shell's: \"KEY='VALUE'\""),
     ],
 )
 def test_what_does_not_compose_is_told_with_what_would(
@@ -172,6 +265,20 @@ def test_what_does_not_compose_is_told_with_what_would(
         ("encoder.channels=[7]", "multiples of 8"),
         ("finetuning.num_stages=99", "num_stages=99"),
         ("output=/dev/null/run", "/dev/null"),
+        ("seed=-3", "seed=-3: expected a whole number from 0 to 4,294,967,295"),
+        ("seed=99999999999", "seed=99999999999: expected"),
+        ("data.captions_per_image=0", "data.captions_per_image=0: expected a whole number from 1 or null"),
+        ("data.max_length=0", "data.max_length=0: expected"),
+        ("data.max_length=-5", "data.max_length=-5: expected"),
+        ("data.num_workers=-1", "data.num_workers=-1: expected a whole number from 0"),
+        ("optimizer.lr=abc", "optimizer.lr=abc: expected a number from 0"),
+        ("optimizer.lr=-1", "optimizer.lr=-1: expected a number from 0"),
+        ("optimizer.lr=nan", "optimizer.lr=nan: expected a number from 0"),
+        ("trainer.max_epochs=abc", "trainer.max_epochs=abc: expected a whole number from 1"),
+        ("text.min_count=abc", "text.min_count=abc: expected a whole number from 1"),
+        ("data.augment={flip:0.5}", "expected values of some of scale, ratio, horizontal_flip"),
+        ("+trainer.limit_val_batches=0", "every picture of data.split is scored"),
+        ("+trainer.limit_val_batches=0.5", "every picture of data.split is scored"),
     ],
 )
 def test_a_mistake_is_one_message_with_what_to_do(
@@ -216,6 +323,8 @@ def test_a_picture_that_is_missing_or_broken_is_named(train: Command, scenes: Pa
     shutil.copytree(scenes, root)
     first, second, *_ = sorted((root / "train2017").iterdir())
     first.write_bytes(first.read_bytes()[:300])
-    assert first.name in train(tmp_path / "run", f"data.root={root}", "finetuning=whole").message
+    for num_workers in (0, 1):
+        message = train(tmp_path / "run", f"data.root={root}", f"data.num_workers={num_workers}").message
+        assert message.startswith(f"captioning train: {first}: ")
     second.unlink()
     assert second.name in train(tmp_path / "run2", f"data.root={root}", "finetuning=whole").message

@@ -174,6 +174,17 @@ def test_made_split_leaves_out_names_that_are_no_jpg(tmp_path: Path, caplog: pyt
     assert "1 names not of a .jpg left out" in caplog.text
 
 
+@pytest.mark.parametrize("layout", ["official", "mirror"])
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_lines_may_end_as_on_any_machine(request: pytest.FixtureRequest, layout: str, end: str) -> None:
+    root = request.getfixturevalue(layout)
+    make_lists(root, "train", "dev", "test")
+    expected = captions_of(root, "train")
+    for file in root.glob("*.txt"):
+        file.write_bytes(file.read_bytes().replace(b"\n", end.encode()))
+    assert captions_of(root, "train") == expected
+
+
 def test_too_few_images_for_made_splits_are_told(mirror: Path) -> None:
     with pytest.raises(InputError, match=r"captions\.txt: 4 images, expected 8 at least"):
         read_flickr8k(mirror, "train", split_seed=0)
@@ -191,8 +202,10 @@ def test_no_split_is_made_beside_official_lists(official: Path) -> None:
         read_flickr8k(official, "test", split_seed=3)
 
 
-def test_folder_without_captions_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no Flickr8k captions in this folder; expected Flickr8k\.token\.txt"):
+def test_folder_without_captions_is_told_with_where_to_get_them(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"no Flickr8k captions in this folder; expected Flickr8k\.token\.txt.*unpack https://"
+    ):
         read_flickr8k(tmp_path, "train")
     with pytest.raises(InputError, match="no such folder; expected"):
         read_flickr8k(tmp_path / "nowhere", "train")

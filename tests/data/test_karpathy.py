@@ -161,3 +161,8 @@ def test_a_file_of_cocos_size_is_read_within_a_minute_and_two_gigabytes(tmp_path
     assert found[:2] == ["118287", "591435"]
     assert float(found[2]) < 60
     assert int(found[3]) < 2 * 2**20
+
+
+def test_a_file_that_is_missing_is_told_with_where_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"dataset_coco\.json: no such file, .*unpack https://.*data\.karpathy=FILE"):
+        read_karpathy(tmp_path / "dataset_coco.json", tmp_path, "val")

@@ -143,6 +143,11 @@ def test_objects_are_read_only_where_asked(scenes: Path) -> None:
     assert not any(image.objects for image in CocoDataModule(str(scenes)).images("val"))
 
 
+def test_objects_are_refused_of_karpathys_json_which_has_none(scenes: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.objects=true: .* has captions alone; set data\.karpathy=null"):
+        CocoDataModule(str(scenes), karpathy="dataset_coco.json", objects=True)
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 7])
 @pytest.mark.parametrize("captions_per_image", [None, 1, 2, 9])
 def test_an_epoch_brings_every_caption_of_every_image_once(
@@ -261,6 +266,15 @@ def test_features_of_another_encoder_or_of_no_split_are_refused(cached: Callable
         cached().evaluation_dataloader("test")
 
 
+def test_dev_has_the_features_of_val(flickr8k: Path, cached: Callable[[], CaptionDataModule]) -> None:
+    val = cached()
+    dev = Flickr8kDataModule(str(flickr8k), features=str(flickr8k / "features"), split="dev")
+    dev.connect(val.encoder, val.tokenizer)
+    assert dev.split == "val"
+    for loader in (dev.val_dataloader(), dev.evaluation_dataloader("dev")):
+        assert [i for batch in loader for i in batch.image_ids] == list(val.references("val"))
+
+
 # ---- augmentation -----------------------------------------------------------------------------------------------
 
 
@@ -302,3 +316,8 @@ def test_a_setting_of_augmentation_that_does_not_exist_is_told(flickr8k: Path) -
     data = connected(Flickr8kDataModule(str(flickr8k), augment={"scale": (2.0, 3.0)}))
     with pytest.raises(InputError, match="augmentation: scale"):
         data.train_dataloader()
+    augment: Any
+    for augment in ({"flip": 0.5}, True):
+        data = connected(Flickr8kDataModule(str(flickr8k), augment=augment))
+        with pytest.raises(InputError, match=r"data\.augment=.*: expected values of some of scale, .*horizontal_flip"):
+            data.train_dataloader()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def search(request):
 @pytest.fixture
 def features(features):
     """Images that are far apart, so that their captions differ."""
-    return type(features)(3 * features.pooled, features.grid, features.mask)
+    return replace(features, pooled=3 * features.pooled, grid=3 * features.grid)
 
 
 def assert_same_image(found: Hypotheses, image: int, expected: Hypotheses, other: int) -> None:
