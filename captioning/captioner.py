@@ -115,7 +115,9 @@ class Captioner(pl.LightningModule):
         config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.tokenizer = encoder, decoder, tokenizer
+        # Convolutions over channels that lie together take two thirds of the time.
+        self.encoder = encoder.to(memory_format=torch.channels_last)
+        self.decoder, self.tokenizer = decoder, tokenizer
         self.standardise: nn.Module = standardise or nn.Identity()
         self.search, self.objective = search or BeamSearch(), objective or CrossEntropy()
         self.optimizer, self.schedule, self.finetuning = optimizer, schedule, finetuning
@@ -139,7 +141,7 @@ class Captioner(pl.LightningModule):
         features = batch.features
         if features is None:
             assert batch.images is not None
-            features = self.encoder(batch.images)
+            features = self.encoder(batch.images.contiguous(memory_format=torch.channels_last))
         return cast(ImageFeatures, self.standardise(replace(features, objects=batch.objects)))
 
     # ---- training -------------------------------------------------------------------------------------------
