@@ -2,6 +2,13 @@
 
 from captioning.decoders.decoder import Decoder, State
 from captioning.decoders.mrnn import MRNN
+from captioning.decoders.neuraltalk import NeuralTalk
 from captioning.decoders.show_and_tell import ShowAndTell
 
-__all__ = ["MRNN", "Decoder", "ShowAndTell", "State"]
+__all__ = [
+    "MRNN",
+    "Decoder",
+    "NeuralTalk",
+    "ShowAndTell",
+    "State",
+]

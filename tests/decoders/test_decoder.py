@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from captioning.decoders.decoder import State, packed_rows
 
-EXACT = {"rtol": 0, "atol": 1e-5}  # float32: about a hundred rounding errors of numbers near 1
+EXACT = {"rtol": 1e-5, "atol": 1e-5}  # float32: about a hundred rounding errors of numbers near 1, or of larger ones
 
 
 def captions(decoder, features, batch) -> list[Tensor]:
