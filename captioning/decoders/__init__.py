@@ -1,11 +1,13 @@
 """Features and tokens to scores: one file a paper, all with the Decoder protocol."""
 
 from captioning.decoders.decoder import Decoder, State
+from captioning.decoders.fc import FC
 from captioning.decoders.mrnn import MRNN
 from captioning.decoders.neuraltalk import NeuralTalk
 from captioning.decoders.show_and_tell import ShowAndTell
 
 __all__ = [
+    "FC",
     "MRNN",
     "Decoder",
     "NeuralTalk",
