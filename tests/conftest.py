@@ -23,6 +23,7 @@ from captioning.data.batch import CaptionBatch, collate
 from captioning.data.scenes import write_scenes
 from captioning.decoders import Decoder
 from captioning.encoders.features import ImageFeatures
+from captioning.errors import InputError
 from captioning.recurrent import Bidirectional, Stacked
 from captioning.text import SpecialTokens, Tokenizer, train_words
 
@@ -88,8 +89,18 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
         for layer, recurrent in layers.items():
             part = {"recurrent": recurrent} if recurrent else {}
             for label, flags in (("", {}), ("flipped", flipped)) if flipped else (("", {}),):
-                builders["-".join(filter(None, (name, layer, label)))] = partial(cls, **sizes, **part, **flags)
+                builders["-".join(filter(None, (name, layer, label)))] = partial(primes, cls, sizes, **part, **flags)
     return builders
+
+
+def primes(cls: Callable[..., Decoder[Any]], sizes: dict[str, int], **others: Any) -> Decoder[Any]:
+    """A decoder whose widths are different primes, or all the same where it refuses them (a tied softmax)."""
+    try:
+        return cls(**sizes, **others)
+    except InputError:
+        return cls(
+            **{key: size if key in ("feature_size", "vocab_size") else 17 for key, size in sizes.items()}, **others
+        )
 
 
 def build_loud(builder: Callable[[], nn.Module]) -> nn.Module:

@@ -3,6 +3,7 @@
 from captioning.decoders.decoder import Decoder, State
 from captioning.decoders.fc import FC
 from captioning.decoders.init_inject import InitInject
+from captioning.decoders.language_model import LanguageModel
 from captioning.decoders.merge import Merge
 from captioning.decoders.mrnn import MRNN
 from captioning.decoders.neuraltalk import NeuralTalk
@@ -15,6 +16,7 @@ __all__ = [
     "MRNN",
     "Decoder",
     "InitInject",
+    "LanguageModel",
     "Merge",
     "NeuralTalk",
     "ParInject",
