@@ -103,6 +103,14 @@ def primes(cls: Callable[..., Decoder[Any]], sizes: dict[str, int], **others: An
         )
 
 
+def one_of_each_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
+    """The first builder of each class in `every_decoder`."""
+    builders: dict[str, Callable[[], Decoder[Any]]] = {}
+    for name, builder in every_decoder().items():
+        builders.setdefault(name.split("-")[0], builder)
+    return builders
+
+
 def build_loud(builder: Callable[[], nn.Module]) -> nn.Module:
     """A model in eval mode in which every weight is large enough to matter; the same at each call."""
     torch.manual_seed(0)
@@ -128,6 +136,13 @@ def recurrent(request: pytest.FixtureRequest) -> Any:
 def decoder(request: pytest.FixtureRequest) -> Any:
     """Each decoder of the package in turn."""
     return build_loud(request.param)
+
+
+@pytest.fixture(params=one_of_each_decoder().values(), ids=one_of_each_decoder())
+def decoder_to_train(request: pytest.FixtureRequest) -> Any:
+    """One decoder of each class in turn, with its own start."""
+    torch.manual_seed(0)
+    return request.param()
 
 
 @pytest.fixture(scope="session")
