@@ -98,9 +98,8 @@ def primes(cls: Callable[..., Decoder[Any]], sizes: dict[str, int], **others: An
     try:
         return cls(**sizes, **others)
     except InputError:
-        return cls(
-            **{key: size if key in ("feature_size", "vocab_size") else 17 for key, size in sizes.items()}, **others
-        )
+        widths = {key for key in sizes if key.endswith("_size")} - {"feature_size", "vocab_size"}
+        return cls(**{**sizes, **dict.fromkeys(widths, 17)}, **others)
 
 
 def one_of_each_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
