@@ -53,7 +53,7 @@ def save_bundle(captioner: Captioner, folder: str | Path, *, metrics: Mapping[st
     if captioner.config is None:
         raise ValueError("this captioner does not know the configuration it was built from")
     config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **captioner.config}
-    config["encoder"] = {**config["encoder"], "weights": None}  # they are in model.safetensors
+    config["encoder"] = _without_weights(config["encoder"])
     return write_bundle(
         Path(folder),
         config=config,
@@ -62,6 +62,11 @@ def save_bundle(captioner: Captioner, folder: str | Path, *, metrics: Mapping[st
         transform=captioner.encoder.transform.to_dict(),
         metrics=metrics or {},
     )
+
+
+def _without_weights(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """Its configuration, which names no weights: they are in model.safetensors."""
+    return {key: None if key == "weights" else value for key, value in encoder.items()}
 
 
 def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
@@ -73,7 +78,7 @@ def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
     saved = read_checkpoint(checkpoint)
     ours = saved["captioning"]
     config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **ours["config"]}
-    config["encoder"] = {**config["encoder"], "weights": None}
+    config["encoder"] = _without_weights(config["encoder"])
     return write_bundle(
         Path(folder),
         config=config,
@@ -159,11 +164,14 @@ def load_bundle(folder: str | Path) -> Captioner:
             f"{folder}: tokenizer.json has {len(tokenizer)} tokens and config.json's decoder {decoder.vocab_size}; "
             "the files are of different models: copy the bundle again"
         )
+    deviation = config.get("standardise")
     captioner = Captioner(
         encoder,
         decoder,
         tokenizer,
-        standardise=Standardise(encoder.feature_size) if config.get("standardise") else None,
+        standardise=Standardise(encoder.feature_size, deviation=float(config.get("standardise")))
+        if config.get("standardise")
+        else None,
         search=build(config["search"], Search, source=source),  # type: ignore[type-abstract]
         config={key: config[key] for key in ("encoder", "decoder", "search", "standardise") if key in config},
     )

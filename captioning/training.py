@@ -115,11 +115,14 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     objective = instantiate(config.objective)  # partial where it learns something of its own
     data.connect(encoder, tokenizer, objects.get("categories"))
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    deviation = config.standardise
     captioner = Captioner(
         encoder,
         decoder,
         tokenizer,
-        standardise=Standardise(encoder.feature_size) if config.standardise else None,
+        standardise=Standardise(encoder.feature_size, deviation=float(config.standardise))
+        if config.standardise
+        else None,
         search=instantiate(config.search),
         objective=objective(**given["objective"]) if isinstance(objective, partial) else objective,
         optimizer=instantiate(config.optimizer),

@@ -23,6 +23,7 @@ from captioning.data.batch import CaptionBatch, collate
 from captioning.data.scenes import write_scenes
 from captioning.decoders import Decoder, Hard, Soft
 from captioning.encoders.features import ImageFeatures, Objects
+from captioning.errors import InputError
 from captioning.recurrent import Bidirectional, Stacked
 from captioning.text import SpecialTokens, Tokenizer, train_words
 
@@ -97,7 +98,24 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
         for layer, choice in PARTS.get(choices, lambda: {"": None})().items():
             part = {choices: choice} if choice else {}
             for label, flags in (("", {}), ("flipped", flipped)) if flipped else (("", {}),):
-                builders["-".join(filter(None, (name, layer, label)))] = partial(cls, **sizes, **part, **flags)
+                builders["-".join(filter(None, (name, layer, label)))] = partial(primes, cls, sizes, **part, **flags)
+    return builders
+
+
+def primes(cls: Callable[..., Decoder[Any]], sizes: dict[str, int], **others: Any) -> Decoder[Any]:
+    """A decoder whose widths are different primes, or all the same where it refuses them (a tied softmax)."""
+    try:
+        return cls(**sizes, **others)
+    except InputError:
+        widths = {key for key in sizes if key.endswith("_size")} - {"feature_size", "vocab_size"}
+        return cls(**{**sizes, **dict.fromkeys(widths, 17)}, **others)
+
+
+def one_of_each_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
+    """The first builder of each class in `every_decoder`."""
+    builders: dict[str, Callable[[], Decoder[Any]]] = {}
+    for name, builder in every_decoder().items():
+        builders.setdefault(name.split("-")[0], builder)
     return builders
 
 
@@ -126,6 +144,13 @@ def recurrent(request: pytest.FixtureRequest) -> Any:
 def decoder(request: pytest.FixtureRequest) -> Any:
     """Each decoder of the package in turn."""
     return build_loud(request.param)
+
+
+@pytest.fixture(params=one_of_each_decoder().values(), ids=one_of_each_decoder())
+def decoder_to_train(request: pytest.FixtureRequest) -> Any:
+    """One decoder of each class in turn, with its own start."""
+    torch.manual_seed(0)
+    return request.param()
 
 
 @pytest.fixture(scope="session")

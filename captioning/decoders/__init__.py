@@ -2,20 +2,34 @@
 
 from captioning.decoders.att2in import Att2in
 from captioning.decoders.decoder import Attended, AttentiveDecoder, Decoder, State
+from captioning.decoders.fc import FC
+from captioning.decoders.init_inject import InitInject
+from captioning.decoders.language_model import LanguageModel
+from captioning.decoders.merge import Merge
 from captioning.decoders.mrnn import MRNN
+from captioning.decoders.neuraltalk import NeuralTalk
 from captioning.decoders.obj2text import Obj2Text
+from captioning.decoders.par_inject import ParInject
+from captioning.decoders.pre_inject import PreInject
 from captioning.decoders.show_and_tell import ShowAndTell
 from captioning.decoders.show_attend_and_tell import Hard, ShowAttendAndTell, Soft
 from captioning.decoders.up_down import UpDown
 
 __all__ = [
+    "FC",
     "MRNN",
     "Att2in",
     "Attended",
     "AttentiveDecoder",
     "Decoder",
     "Hard",
+    "InitInject",
+    "LanguageModel",
+    "Merge",
+    "NeuralTalk",
     "Obj2Text",
+    "ParInject",
+    "PreInject",
     "ShowAndTell",
     "ShowAttendAndTell",
     "Soft",

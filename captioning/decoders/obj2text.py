@@ -22,16 +22,16 @@ Published on COCO's test server (CIDEr): picture alone 0.863, layout and picture
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from captioning.decoders.decoder import Decoder, State
+from captioning.decoders.decoder import Decoder
+from captioning.decoders.recurrence import RecurrentState, rows_first, run, step
 from captioning.encoders.features import ImageFeatures, Objects
 from captioning.errors import InputError
-from captioning.recurrent.layer import Hidden, RecurrentFactory
+from captioning.recurrent.layer import RecurrentFactory
 
 IMAGE = ("none", "add", "concatenate")
 
@@ -64,14 +64,7 @@ class LayoutEncoder(nn.Module):
         return code * objects.mask.any(1, keepdim=True)
 
 
-@dataclass(frozen=True)
-class Obj2TextState(State):
-    """The recurrent layer's state, (B, L, D) each."""
-
-    recurrent: Hidden
-
-
-class Obj2Text(Decoder[Obj2TextState]):
+class Obj2Text(Decoder[RecurrentState]):
     """A recurrent layer that reads a layout's code, with or without the picture's, then the words.
 
     Args:
@@ -114,7 +107,7 @@ class Obj2Text(Decoder[Obj2TextState]):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, vocab_size)
 
-    def start(self, features: ImageFeatures) -> Obj2TextState:
+    def start(self, features: ImageFeatures) -> RecurrentState:
         """The code is the first input; its output is dropped."""
         if features.objects is None:
             raise InputError(
@@ -126,23 +119,16 @@ class Obj2Text(Decoder[Obj2TextState]):
             seen = self.image(features.pooled)
             code = code + seen if self.join is None else self.join(torch.cat([code, seen], 1))
         _, state = self.recurrent.step(self.dropout(code), self.recurrent.initial(len(code), like=code))
-        return Obj2TextState(_rows_first(state))
+        return RecurrentState(rows_first(state))
 
-    def step(self, tokens: Tensor, state: Obj2TextState) -> tuple[Tensor, Obj2TextState]:
+    def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """One word."""
-        x = self.dropout(self.embedding(tokens))
-        output, recurrent = self.recurrent.step(x, _rows_first(state.recurrent))
-        return self.head(self.dropout(output)), Obj2TextState(_rows_first(recurrent))
+        h, recurrent = step(self.recurrent, self.dropout(self.embedding(tokens)), state.recurrent)
+        return self.head(self.dropout(h)), RecurrentState(recurrent)
 
     def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
         """The recurrent output of every step at once, (sum of lengths, D)."""
         state = self.start(features).rows(image_index)
         x = inputs._replace(data=self.dropout(self.embedding(inputs.data)))
-        outputs, _ = self.recurrent(x, tuple(s.contiguous() for s in _rows_first(state.recurrent)))
-        dropped: Tensor = self.dropout(outputs.data)
+        dropped: Tensor = self.dropout(run(self.recurrent, x, state.recurrent))
         return dropped
-
-
-def _rows_first(state: Hidden) -> Hidden:
-    """(L, B, D) as torch has it to (B, L, D) as search has it, and back."""
-    return tuple(s.transpose(0, 1) for s in state)

@@ -24,24 +24,16 @@ Published on Flickr8k: BLEU-1/2/3 of 63/41/27, an ensemble (Table 2, and as quot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from captioning.decoders.decoder import Decoder, State
+from captioning.decoders.decoder import Decoder
+from captioning.decoders.recurrence import RecurrentState, rows_first, run, step
 from captioning.encoders.features import ImageFeatures
-from captioning.recurrent.layer import Hidden, RecurrentFactory
+from captioning.recurrent.layer import RecurrentFactory
 
 
-@dataclass(frozen=True)
-class ShowAndTellState(State):
-    """The recurrent layer's state, (B, L, D) each."""
-
-    recurrent: Hidden
-
-
-class ShowAndTell(Decoder[ShowAndTellState]):
+class ShowAndTell(Decoder[RecurrentState]):
     """An LSTM (or GRU) that reads the picture once, then the words.
 
     Args:
@@ -82,27 +74,21 @@ class ShowAndTell(Decoder[ShowAndTellState]):
         if head_bias:
             nn.init.zeros_(self.head.bias)
 
-    def start(self, features: ImageFeatures) -> ShowAndTellState:
+    def start(self, features: ImageFeatures) -> RecurrentState:
         """(10): x_{-1} = CNN(I) from a state of zeros; its output is dropped."""
         x = self.image(self.image_dropout(features.pooled))
         _, state = self.recurrent.step(self.dropout(x), self.recurrent.initial(len(x), like=x))
-        return ShowAndTellState(_rows_first(state))
+        return RecurrentState(rows_first(state))
 
-    def step(self, tokens: Tensor, state: ShowAndTellState) -> tuple[Tensor, ShowAndTellState]:
+    def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
         """(11), (12): x_t = W_e S_t; p_{t+1} = LSTM(x_t)."""
         x = self.embedding(tokens)
-        m, recurrent = self.recurrent.step(self.dropout(x), _rows_first(state.recurrent))
-        return self.head(self.dropout(m)), ShowAndTellState(_rows_first(recurrent))
+        m, recurrent = step(self.recurrent, self.dropout(x), state.recurrent)
+        return self.head(self.dropout(m)), RecurrentState(recurrent)
 
     def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
         """m_t of every step at once, (sum of lengths, D)."""
         state = self.start(features).rows(image_index)
         x = inputs._replace(data=self.dropout(self.embedding(inputs.data)))
-        m, _ = self.recurrent(x, tuple(s.contiguous() for s in _rows_first(state.recurrent)))
-        dropped: Tensor = self.dropout(m.data)
+        dropped: Tensor = self.dropout(run(self.recurrent, x, state.recurrent))
         return dropped
-
-
-def _rows_first(state: Hidden) -> Hidden:
-    """(L, B, D) as torch has it to (B, L, D) as search has it, and back."""
-    return tuple(s.transpose(0, 1) for s in state)

@@ -1,4 +1,4 @@
-"""Features scaled to mean 0 and deviation 1, channel by channel."""
+"""Features scaled to mean 0 and one deviation, channel by channel."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ log = logging.getLogger(__name__)
 
 
 class Standardise(nn.Module):
-    """(x - mean) / std of every channel, with the statistics of the training split.
+    """deviation · (x - mean) / std of every channel, with the statistics of the training split.
 
     Pooled and grid features have their own statistics, since a mean over places varies less than a place.
     Before `fit` it is the identity. The statistics are part of the state dict and do not learn.
 
+    The deviation sets how far a step of Adam moves what a linear map makes of the F channels: each weight moves by the
+    learning rate, and their sum by up to F times deviation times that.
+
     Args:
         feature_size: F.
+        deviation: of every channel, afterwards.
     """
 
     mean: Tensor
@@ -30,15 +34,16 @@ class Standardise(nn.Module):
     grid_mean: Tensor
     grid_std: Tensor
 
-    def __init__(self, feature_size: int) -> None:
+    def __init__(self, feature_size: int, *, deviation: float = 1.0) -> None:
         super().__init__()
+        self.deviation = deviation
         for name, value in (("mean", 0.0), ("std", 1.0), ("grid_mean", 0.0), ("grid_std", 1.0)):
             self.register_buffer(name, torch.full((feature_size,), value))
 
     def forward(self, features: ImageFeatures) -> ImageFeatures:
         """Scale pooled (I, F) and, where there is one, grid (I, R, F)."""
-        pooled = (features.pooled - self.mean) / self.std
-        grid = None if features.grid is None else (features.grid - self.grid_mean) / self.grid_std
+        pooled = (features.pooled - self.mean) / (self.std / self.deviation)
+        grid = None if features.grid is None else (features.grid - self.grid_mean) / (self.grid_std / self.deviation)
         return replace(features, pooled=pooled, grid=grid)
 
     @torch.no_grad()

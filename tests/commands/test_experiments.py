@@ -56,7 +56,15 @@ def roots(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, l
             shutil.copy(scenes / f"{split}2017" / name, flickr / "Images")
             lines += [f"{name}#{n}\t{caption}\n" for n, caption in enumerate(captions)]
     (flickr / "Flickr8k.token.txt").write_text("".join(lines))
+    layout = tmp_path_factory.mktemp("coco2014")
+    (layout / "annotations").mkdir()
+    for split in ("train", "val"):
+        shutil.copytree(scenes / f"{split}2017", layout / f"{split}2014")
+        for kind in ("captions", "instances"):
+            name = f"annotations/{kind}_{split}"
+            shutil.copy(scenes / f"{name}2017.json", layout / f"{name}2014.json")
     return {
+        "coco2014": [f"data.root={layout}"],
         "scenes": [f"data.root={scenes}"],
         "coco": [f"data.root={scenes}", f"data.karpathy={json_file}"],
         "flickr8k": [f"data.root={flickr}"],
@@ -73,9 +81,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
     return files
 
 
-def encoder_of(experiment: str, weights: dict[bool, Path]) -> list[str]:
+def encoder_of(experiment: str, text: str, weights: dict[bool, Path]) -> list[str]:
     """Overrides that put a small encoder in the place of a large one; frozen where that one is."""
-    text = (FOLDER / f"{experiment}.yaml").read_text()
     if "override /encoder: none" in text:
         return []
     small = ["encoder=small_cnn", "encoder.size=[16,16]", "encoder.channels=[8,8]", "encoder.feature_size=16"]
@@ -92,11 +99,12 @@ def test_runs(
     weights: dict[bool, Path],
     tmp_path: Path,
 ) -> None:
+    text = (FOLDER / f"{experiment}.yaml").read_text()
     ran = command(
         "train",
         f"experiment={experiment}",
-        *roots[experiment.partition("/")[0]],
-        *encoder_of(experiment, weights),
+        *roots["coco2014" if "coco2014" in text else experiment.partition("/")[0]],
+        *encoder_of(experiment, text, weights),
         "text.min_count=1",
         "data.batch_size=2",
         "search.max_length=4",

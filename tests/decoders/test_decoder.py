@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, unpack_sequence
 from torch.testing import assert_close
 
+from captioning.decoders import LanguageModel
 from captioning.decoders.attention import Memory
 from captioning.decoders.decoder import State, packed_rows
 
-EXACT = {"rtol": 0, "atol": 1e-5}  # float32: about a hundred rounding errors of numbers near 1
+EXACT = {"rtol": 1e-5, "atol": 1e-5}  # float32: about a hundred rounding errors of numbers near 1, or of larger ones
 
 
 def captions(decoder, features, batch) -> list[Tensor]:
@@ -86,8 +87,9 @@ def test_a_caption_sees_its_own_image_alone(decoder, features, batch):
     other.objects.categories[1, 0] = 2
     before = captions(decoder, features, batch)
     after = captions(decoder, other, batch)
+    sees = not isinstance(decoder, LanguageModel)
     for image, a, b in zip(batch.image_index.tolist(), before, after, strict=True):
-        assert a.allclose(b, **EXACT) == (image != 1)
+        assert a.allclose(b, **EXACT) == (image != 1 or not sees)
 
 
 def test_a_place_or_an_object_that_is_not_real_is_unseen(decoder, features, batch):

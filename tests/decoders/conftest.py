@@ -1,0 +1,92 @@
+"""The comparison that a decoder has to stand: its paper's equations, one caption at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import unpack_sequence
+from torch.testing import assert_close
+
+from captioning.encoders.features import ImageFeatures
+
+Literal = Callable[[dict[str, Tensor], Tensor, list[int]], list[Tensor]]
+"""Weights by name, one picture's feature and one caption's input tokens to the logits of each step."""
+
+
+@pytest.fixture
+def assert_is_the_equations(features, batch) -> Callable[[nn.Module, Literal], None]:
+    """Compare a decoder in float64 with literal equations: logits, and the gradient of every weight."""
+
+    def check(model: Any, literal: Literal) -> None:
+        torch.manual_seed(0)
+        model = model.double()
+        for weight in model.parameters():
+            nn.init.uniform_(weight, -0.7, 0.7)
+        pooled = features.pooled.double()
+        ours = dict(model.named_parameters())
+        plain = {name: weight.detach().clone().requires_grad_() for name, weight in ours.items()}
+
+        packed = batch.inputs()
+        logits = model(ImageFeatures(pooled), packed, batch.image_index)
+        got = torch.cat(unpack_sequence(packed._replace(data=logits)))
+        expected = []
+        for row, length in enumerate(batch.lengths.tolist()):
+            expected += literal(plain, pooled[batch.image_index[row]], batch.tokens[row, :length].tolist())
+        assert_close(got, torch.stack(expected))
+
+        towards = torch.randn_like(got)
+        (got * towards).sum().backward()
+        (torch.stack(expected) * towards).sum().backward()
+        for name, weight in plain.items():
+            assert weight.grad is not None, f"{name} is in no equation"
+            assert weight.grad.any(), name
+            assert_close(ours[name].grad, weight.grad, msg=lambda text, name=name: f"{name}: {text}")
+
+    return check
+
+
+@pytest.fixture
+def gru() -> Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]:
+    """Cho et al. 2014, equations 5 to 8, with biases; D = 19."""
+
+    def literal(weights: dict[str, Tensor], x: Tensor, h: Tensor) -> Tensor:
+        w_r, w_z, w = weights["recurrent.w"].split(19)
+        u_r, u_z = weights["recurrent.u_rz"].split(19)
+        b_r, b_z, b = weights["recurrent.b"].split(19)
+        r, z = torch.sigmoid(w_r @ x + u_r @ h + b_r), torch.sigmoid(w_z @ x + u_z @ h + b_z)
+        return z * h + (1 - z) * torch.tanh(w @ x + weights["recurrent.u"] @ (r * h) + b)
+
+    return literal
+
+
+@pytest.fixture
+def acts_in_training_alone(features, batch) -> Callable[[nn.Module], bool]:
+    """Whether two passes differ in training, and in evaluation do not."""
+
+    def check(model: Any) -> bool:
+        torch.manual_seed(0)
+
+        def differ() -> bool:
+            once, again = (model(features, batch.inputs(), batch.image_index) for _ in range(2))
+            return not once.equal(again)
+
+        return model.train() and differ() and not (model.eval() and differ())
+
+    return check
+
+
+@pytest.fixture
+def dropped(features, batch) -> Callable[[nn.Module, nn.Module], list[tuple[int, ...]]]:
+    """The shapes of all that a dropout layer of a decoder reads in one pass, 17 tokens of 3 images."""
+
+    def record(model: Any, dropout: nn.Module) -> list[tuple[int, ...]]:
+        shapes: list[tuple[int, ...]] = []
+        with dropout.register_forward_hook(lambda _, inputs, __: shapes.append(tuple(inputs[0].shape))):
+            model(features, batch.inputs(), batch.image_index)
+        return shapes
+
+    return record

@@ -1,0 +1,42 @@
+"""Every decoder can learn captions by heart; `tests/conftest.py` finds them by themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from captioning.data.batch import collate
+from captioning.decoders import LanguageModel
+from captioning.encoders.features import Objects
+from captioning.objectives import CrossEntropy
+from captioning.search import GreedySearch
+
+
+def test_learns_the_captions_of_twenty_pictures_by_heart(decoder_to_train, features, special):
+    # A language model sees no picture and can say one caption alone.
+    num_images = 1 if isinstance(decoder_to_train, LanguageModel) else 20
+    random = torch.Generator().manual_seed(1)
+    pooled, grid = (torch.randn(*shape, generator=random) for shape in ((num_images, 13), (num_images, 2, 13)))
+    categories = torch.randint(3, (num_images, 2), generator=random)
+    boxes = torch.rand(num_images, 2, 4, generator=random)
+    objects = Objects(categories, boxes, torch.ones(num_images, 2, dtype=torch.bool))
+    features = replace(features.rows(torch.arange(num_images) % 3), pooled=pooled, grid=grid, objects=objects)
+    lengths = torch.randint(3, 6, (num_images,), generator=random).tolist()
+    words = [torch.randint(4, 11, (n,), generator=random).tolist() for n in lengths]
+    assert len({tuple(w) for w in words}) == num_images
+    captions = [[[special.bos, *w, special.eos]] for w in words]
+    batch = collate(range(num_images), captions, pad=special.pad, features=features)
+
+    learner = torch.optim.Adam(decoder_to_train.parameters(), lr=0.02)
+    for _ in range(500):
+        loss = CrossEntropy()(decoder_to_train, features, batch)
+        if loss < 0.02:
+            break
+        learner.zero_grad()
+        loss.backward()
+        learner.step()
+
+    found = GreedySearch(max_length=10)(decoder_to_train.eval(), features, special)
+    said = [row[:n].tolist() for row, n in zip(found.tokens[:, 0], found.lengths[:, 0].tolist(), strict=True)]
+    assert said == [[*w, special.eos] for w in words]

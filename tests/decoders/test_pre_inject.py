@@ -1,0 +1,51 @@
+"""Pre-inject's equations, one word at a time, in float64."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from captioning.decoders import PreInject
+from captioning.recurrent import ChoGRU
+
+SIZES = {"feature_size": 13, "vocab_size": 11, "embedding_size": 17, "hidden_size": 19}
+GRU = partial(ChoGRU, bias=True)
+
+
+def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, gru):
+    def literal(w, image, tokens):
+        i = w["image.linear.weight"] @ (image / image.norm()) + w["image.linear.bias"]
+        h = gru(w, i, torch.zeros(19).double())  # its output is dropped
+        logits = []
+        for token in tokens:
+            h = gru(w, w["embedding.weight"][token], h)
+            logits.append(w["head.weight"] @ h + w["head.bias"])
+        return logits
+
+    assert_is_the_equations(PreInject(**SIZES, recurrent=GRU), literal)
+
+
+def test_the_picture_is_a_word_that_is_not_scored(features):
+    # A word with the picture's embedding, said first from a state of zeros, is the picture.
+    model = PreInject(**SIZES, recurrent=GRU).eval()
+    with torch.no_grad():
+        model.embedding.weight[9] = model.image(features.pooled[:1])[0]
+    start = model.start(features.rows(torch.tensor([0])))
+    _, said = model.step(torch.tensor([9]), type(start)((torch.zeros(1, 1, 19),)))
+    assert_close(start.recurrent, said.recurrent)
+
+
+@pytest.mark.parametrize(("vocab_size", "expected"), [(2539, 6_274_539), (7415, 11_272_439), (8792, 12_683_864)])
+def test_parameter_count_of_the_paper(vocab_size, expected):
+    # F P + P + V E + 3 ((E + H) H + H) + H V + V at F = 4096, E = H = P = 512: Flickr8k, Flickr30k, COCO.
+    model = PreInject(feature_size=4096, vocab_size=vocab_size, recurrent=GRU)
+    assert sum(p.numel() for p in model.parameters()) == expected
+
+
+@pytest.mark.parametrize("dropout", ["image_dropout", "embedding_dropout", "dropout"])
+def test_dropout_acts_in_training_alone(acts_in_training_alone, dropout):
+    assert acts_in_training_alone(PreInject(**SIZES, recurrent=GRU, **{dropout: 0.5}))
+    assert not acts_in_training_alone(PreInject(**SIZES, recurrent=GRU))
