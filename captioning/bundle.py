@@ -169,9 +169,7 @@ def load_bundle(folder: str | Path) -> Captioner:
         encoder,
         decoder,
         tokenizer,
-        standardise=Standardise(encoder.feature_size, deviation=float(config.get("standardise")))
-        if config.get("standardise")
-        else None,
+        standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
         search=build(config["search"], Search, source=source),  # type: ignore[type-abstract]
         config={key: config[key] for key in ("encoder", "decoder", "search", "standardise") if key in config},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -90,7 +91,8 @@ class Captioner(pl.LightningModule):
         search: how captions are decoded, in validation and by `caption`.
         objective: maps (decoder, features, batch) to the loss.
         optimizer: builds the optimiser from parameter groups.
-        schedule: builds a learning-rate schedule that is stepped every epoch; None for a constant rate.
+        schedule: builds a learning-rate schedule that is stepped every epoch, or every batch if it asks for the run's
+            `num_steps`; None for a constant rate.
         finetuning: None keeps the encoder frozen.
         seed: what each step's random numbers start from, so that a resumed run equals an uninterrupted one.
         config: plain values from which `captioning.bundle` rebuilds encoder, decoder and search.
@@ -109,7 +111,7 @@ class Captioner(pl.LightningModule):
         search: Search | None = None,
         objective: Callable[[Decoder[Any], ImageFeatures, CaptionBatch], Tensor] | None = None,
         optimizer: Callable[[list[dict[str, Any]]], Optimizer] = torch.optim.Adam,
-        schedule: Callable[[Optimizer], LRScheduler] | None = None,
+        schedule: Callable[..., LRScheduler] | None = None,
         finetuning: FineTuning | None = None,
         seed: int = 0,
         config: Mapping[str, Any] | None = None,
@@ -200,7 +202,11 @@ class Captioner(pl.LightningModule):
         optimizer = self.optimizer(groups)
         if self.schedule is None:
             return optimizer
-        schedule = {"scheduler": self.schedule(optimizer), "interval": "epoch", "monitor": "val/CIDEr"}
+        if "num_steps" in signature(self.schedule).parameters:
+            num_steps = int(self.trainer.estimated_stepping_batches)
+            schedule = {"scheduler": self.schedule(optimizer, num_steps=num_steps), "interval": "step"}
+        else:
+            schedule = {"scheduler": self.schedule(optimizer), "interval": "epoch", "monitor": "val/CIDEr"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     # ---- validation -----------------------------------------------------------------------------------------

@@ -120,9 +120,7 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
         encoder,
         decoder,
         tokenizer,
-        standardise=Standardise(encoder.feature_size, deviation=float(config.standardise))
-        if config.standardise
-        else None,
+        standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
         search=instantiate(config.search),
         objective=objective(**given["objective"]) if isinstance(objective, partial) else objective,
         optimizer=instantiate(config.optimizer),

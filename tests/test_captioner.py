@@ -18,6 +18,7 @@ from captioning.decoders import MRNN
 from captioning.encoders import SmallCNN
 from captioning.errors import InputError
 from captioning.metrics import CocoScorer
+from captioning.schedules import WarmupCosine
 from captioning.search import GreedySearch
 from captioning.text import train_words
 from captioning.training import quieten_lightning
@@ -207,3 +208,19 @@ def test_fine_tuning_that_begins_late_is_refused_with_several_processes(tmp_path
     captioner.trainer = type("Trainer", (), {"world_size": 2})()  # type: ignore[assignment]
     with pytest.raises(InputError, match=r"from_epoch=1 with 2 processes.*resume"):
         captioner.setup("fit")
+
+
+def test_a_schedule_that_asks_for_the_run_s_steps_is_stepped_every_batch(tmp_path: Path) -> None:
+    data = Colours(tmp_path, batch_size=2, eval_batch_size=4)  # two batches an epoch
+    captioner = captioner_for(data, schedule=partial(WarmupCosine, warmup_steps=2))
+    trainer(tmp_path, 3, check_val_every_n_epoch=3).fit(captioner, datamodule=data)
+    assert captioner.lr_schedulers().last_epoch == 6
+    assert captioner.optimizers().param_groups[0]["lr"] == 0
+
+
+def test_any_other_schedule_is_stepped_every_epoch(tmp_path: Path) -> None:
+    data = Colours(tmp_path, batch_size=2, eval_batch_size=4)
+    halving = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
+    captioner = captioner_for(data, schedule=halving)
+    trainer(tmp_path, 3, check_val_every_n_epoch=3).fit(captioner, datamodule=data)
+    assert captioner.optimizers().param_groups[0]["lr"] == pytest.approx(0.01 / 8)

@@ -33,7 +33,7 @@ GIVEN = {
     "objective": {"feature_size", "vocab_size", "categories"},  # where it learns something of its own
     "text": {"captions"},
     "optimizer": {"params"},
-    "schedule": {"optimizer"},
+    "schedule": {"optimizer", "num_steps"},
     "recurrent": {"input_size", "hidden_size"},
     "layer": {"input_size", "hidden_size"},  # of a stack
 }

@@ -38,6 +38,7 @@ class Loading(TypedDict, total=False):
     split: str
     batch_size: int
     captions_per_image: int | None
+    pool: int
     eval_batch_size: int
     num_workers: int
     max_length: int | None
@@ -55,6 +56,8 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         captions_per_image: how many of its captions an image brings to a batch; it stands in as many batches of an
             epoch as it takes to bring all. None brings all at once, and encodes each picture once an epoch; 1 gives
             the most varied batches, which suits cached features.
+        pool: training batches that are filled from one another by length. Batches of equal lengths run faster, and are
+            less varied; 1 fills them at random.
         eval_batch_size: images in a batch of validation and evaluation.
         num_workers: processes that load pictures; 0 loads in this one, which is best for cached features.
         max_length: words of the longest training caption; what is cut is counted and logged. None cuts nothing.
@@ -76,6 +79,7 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         split: str = "val",
         batch_size: int = 16,
         captions_per_image: int | None = None,
+        pool: int = 50,
         eval_batch_size: int = 64,
         num_workers: int = 0,
         max_length: int | None = None,
@@ -85,7 +89,7 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         self.split, self.batch_size, self.eval_batch_size = split_name(split), batch_size, eval_batch_size
-        self.captions_per_image = captions_per_image
+        self.captions_per_image, self.pool = captions_per_image, pool
         self.num_workers, self.max_length, self.augment = num_workers, max_length, augment
         self.features = None if features is None else Path(features)
         self.seed = seed
@@ -147,7 +151,9 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[CaptionBatch]:
         """Batches of the training split, bucketed by length, in another order every epoch."""
         dataset = self._dataset("train", training=True)
-        sampler = BucketSampler(dataset.captions.lengths, self.batch_size, seed=self.seed, **self._processes())
+        sampler = BucketSampler(
+            dataset.captions.lengths, self.batch_size, pool=self.pool, seed=self.seed, **self._processes()
+        )
         return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[CaptionBatch]:
