@@ -21,7 +21,7 @@ from torch import nn
 
 from captioning.data.batch import CaptionBatch, collate
 from captioning.data.scenes import write_scenes
-from captioning.decoders import Decoder, Hard, Soft
+from captioning.decoders import Decoder, Hard, ShowAndTell, Soft
 from captioning.encoders.features import ImageFeatures, Objects
 from captioning.errors import InputError
 from captioning.recurrent import Bidirectional, Stacked
@@ -63,11 +63,12 @@ def every_recurrent() -> dict[str, Callable[[int, int], Any]]:
     return builders
 
 
-PARTS: dict[str, Callable[[], dict[str, Any]]] = {
-    "recurrent": every_recurrent,
-    "phi": lambda: {"Soft": Soft(), "Hard": Hard(expected_share=1.0)},  # nothing is drawn: rules hold exactly
-}
-"""What may be handed to a decoder, by the argument's name."""
+def parts(cls: type, argument: str) -> dict[str, Any]:
+    """What may be handed to a decoder's argument; every recurrent layer to one of them, two unlike ones to others."""
+    if argument == "phi":
+        return {"Soft": Soft(), "Hard": Hard(expected_share=1.0)}  # nothing is drawn: rules hold exactly
+    layers = every_recurrent()
+    return layers if cls is ShowAndTell else {name: layers[name] for name in ("GRU", "MaxoutLSTM-2")}
 
 
 def every_sequence_layer() -> dict[str, Callable[[int, int], Any]]:
@@ -79,10 +80,10 @@ def every_sequence_layer() -> dict[str, Callable[[int, int], Any]]:
 
 
 def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
-    """Builders of each class in `captioning.decoders`, with each recurrent layer, with its flags both ways.
+    """Builders of each class in `captioning.decoders`, with its `parts`, with its flags both ways.
 
     A decoder's file needs no entry anywhere: its widths are the arguments that end in `_size`, its flags
-    those with a default of True or False, and PARTS are handed in one after the other.
+    those with a default of True or False.
     """
     builders: dict[str, Callable[[], Decoder[Any]]] = {}
     for name, cls in classes("captioning.decoders").items():
@@ -94,9 +95,9 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
         if "categories" in arguments:
             sizes["categories"] = ["cat", "dog", "sofa"]
         flipped = {key: not a.default for key, a in arguments.items() if isinstance(a.default, bool)}
-        choices = next((key for key in PARTS if key in arguments), "")
-        for layer, choice in PARTS.get(choices, lambda: {"": None})().items():
-            part = {choices: choice} if choice else {}
+        argument = next((key for key in ("recurrent", "phi") if key in arguments), None)
+        for layer, choice in (parts(cls, argument) if argument else {"": None}).items():
+            part = {argument: choice} if argument else {}
             for label, flags in (("", {}), ("flipped", flipped)) if flipped else (("", {}),):
                 builders["-".join(filter(None, (name, layer, label)))] = partial(primes, cls, sizes, **part, **flags)
     return builders
