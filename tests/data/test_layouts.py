@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from captioning.data import CocoDataModule
 from captioning.data.example import CaptionedImage, SceneObject
 from captioning.data.layouts import Layouts, categories
 from captioning.errors import InputError
@@ -48,3 +49,18 @@ def test_categories_are_in_alphabetical_order_and_must_exist():
     assert categories([image("dog", "cat"), image("dog")]) == ["cat", "dog"]
     with pytest.raises(InputError, match=r"none of the 1 training images has any; add data\.objects=true"):
         categories([image()])
+
+
+@pytest.mark.shared
+def test_real_annotations_are_layouts(shared: Path):
+    data = CocoDataModule(str(shared / "data" / "coco_mini"), objects=True)
+    images = data.images("train")
+    names = data.categories("train")
+    objects = Layouts(images, names)[range(len(images))]
+    assert {"person", "dog"} <= set(names)
+    assert objects.mask.sum() == sum(len(image.objects[:96]) for image in images)
+    assert objects.mask[:, 0].float().mean() > 0.9
+    boxes = objects.boxes[objects.mask]
+    assert boxes.min() >= 0
+    assert (boxes[:, :2] + boxes[:, 2:]).max() <= 1 + 1e-6
+    assert names[objects.categories[0, 0]] == images[0].objects[0].category
