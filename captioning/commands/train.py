@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from captioning.commands import config_folder
 
@@ -15,7 +16,7 @@ examples:
   captioning train experiment=scenes/show_and_tell
   captioning train experiment=flickr8k/show_and_tell data.root=PATH/OF/flickr8k
   captioning train experiment=flickr8k/mrnn data.root=PATH decoder.dropout=0.3 trainer.max_epochs=5
-  captioning train -m experiment=scenes/show_and_tell decoder=show_and_tell,mrnn seed=1,2
+  captioning train -m experiment=scenes/show_and_tell,scenes/mrnn seed=1,2
 
 {experiments}
 {groups}
@@ -32,16 +33,24 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     if {"-h", "--help"} & set(arguments):
         folder = config_folder()
-        experiments = [
-            p.relative_to(folder / "experiment").with_suffix("") for p in folder.glob("experiment/**/*.yaml")
-        ]
         groups = [p.name for p in folder.iterdir() if p.is_dir()]
-        print(HELP.format(experiments=_listed("experiments", experiments), groups=_listed("groups", groups)), end="")
+        print(HELP.format(experiments=_experiments(folder), groups=_listed("groups", groups)), end="")
         return 0
     from captioning.commands.configured import run
     from captioning.training import check_output, train
 
     return run("train", train, arguments, check=check_output)
+
+
+def _experiments(folder: Path) -> str:
+    """Every experiment's name, once for all data sets that have it."""
+    data_sets: dict[str, list[str]] = {}
+    for path in sorted(folder.glob("experiment/*/*.yaml")):
+        data_sets.setdefault(path.stem, []).append(path.parent.name)
+    names: dict[str, list[str]] = {}
+    for name, found in data_sets.items():
+        names.setdefault("|".join(found), []).append(name)
+    return _listed("experiments", [f"{found}/{{{', '.join(own)}}}" for found, own in names.items()])
 
 
 def _listed(name: str, what: Sequence[object]) -> str:
