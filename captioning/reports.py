@@ -88,7 +88,13 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
         *(f"{value:.4f}" for value in metrics["metrics"].values()),
         f"{metrics['language_model']['perplexity']:.2f}",
     )
-    Console().print(table)
+    console().print(table)
+
+
+def console() -> Console:
+    """As wide as the terminal; 140 columns where there is none, so that a table in a log is whole."""
+    found = Console()
+    return found if found.is_terminal else Console(width=max(140, found.width))
 
 
 def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

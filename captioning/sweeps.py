@@ -13,10 +13,9 @@ from typing import Any
 import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
-from rich.console import Console
 from rich.table import Table
 
-from captioning.reports import write_table
+from captioning.reports import console, write_table
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,12 @@ class SweepTable(Callback):  # type: ignore[misc] # hydra is untyped
         if not runs:
             return
         write_runs(folder / "sweep.csv", runs)
-        console = Console()
-        console.print(summary(runs))
+        printer = console()
+        printer.print(summary(runs))
         failed = [run.folder for run in runs if not run.metrics]
         if failed:
-            console.print(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}; see their error.txt")
-        console.print(f"every run: {folder / 'sweep.csv'}")
+            printer.print(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}; see their error.txt")
+        printer.print(f"every run: {folder / 'sweep.csv'}")
 
 
 def read_runs(folder: Path) -> list[Run]:

@@ -38,9 +38,9 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
 
     import torch
-    from rich.console import Console
 
     from captioning.benchmarks import bench_beam, bench_recurrent, bench_training
+    from captioning.reports import console
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -51,10 +51,10 @@ def main(arguments: Sequence[str]) -> int:
     if "beam" in options.what:
         rows += bench_beam()
     if rows:
-        Console().print(_models(title, rows))
+        console().print(_models(title, rows))
     if "recurrent" in options.what:
         cells = bench_recurrent()
-        Console().print(_cells(title, cells))
+        console().print(_cells(title, cells))
     if options.json:
         both: list[Row | CellRow] = [*rows, *cells]
         content = [{**vars(row), "ratio": row.ratio} for row in both]
