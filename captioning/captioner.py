@@ -117,7 +117,7 @@ class Captioner(pl.LightningModule):
         config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        # Convolutions over channels that lie together take two thirds of the time.
+        # Convolutions are faster over channels that lie together.
         self.encoder = encoder.to(memory_format=torch.channels_last)
         self.decoder, self.tokenizer = decoder, tokenizer
         self.standardise: nn.Module = standardise or nn.Identity()

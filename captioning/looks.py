@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -52,13 +52,24 @@ def looks(captioner: Captioner, images: Sequence[ImageLike], captions: Sequence[
     Raises:
         InputError: the decoder does not attend, or a picture cannot be read.
     """
-    decoder, tokenizer = captioner.decoder, captioner.tokenizer
+    decoder = captioner.decoder
     if not isinstance(decoder, AttentiveDecoder):
         raise InputError(
             f"a {type(decoder).__name__} sees the whole picture at once and looks at no place of it; maps of attention "
             "need a decoder that attends, such as decoder=soft_attention"
         )
-    transform = captioner.encoder.transform
+    training = captioner.training
+    captioner.eval()  # nothing is dropped or drawn
+    try:
+        return _follow(captioner, decoder, images, captions)
+    finally:
+        captioner.train(training)
+
+
+def _follow(
+    captioner: Captioner, decoder: AttentiveDecoder[Any], images: Sequence[ImageLike], captions: Sequence[str]
+) -> list[Look]:
+    transform, tokenizer = captioner.encoder.transform, captioner.tokenizer
     pixels = torch.stack([transform(picture) for picture in open_images(images)])
     features = captioner.standardise(captioner.encoder(pixels.to(captioner.device)))
     ids = tokenizer.encode(list(captions))

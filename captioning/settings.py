@@ -38,6 +38,7 @@ RANGES = {
     "data.batch_size": Range(int, 1),
     "data.eval_batch_size": Range(int, 1),
     "data.captions_per_image": Range(int, 1, null=True),
+    "data.pool": Range(int, 1),
     "data.max_length": Range(int, 1, null=True),
     "data.num_workers": Range(int, 0),
     "data.seed": Range(int, 0, 2**32 - 1),
@@ -51,7 +52,9 @@ RANGES = {
     "search.beam_size": Range(int, 1, null=True),
     "search.max_length": Range(int, 1, null=True),
     "search.length_normalization": Range(float, 0, null=True),
+    "schedule.warmup_steps": Range(int, 0),
     "trainer.max_epochs": Range(int, 1),
+    "trainer.check_val_every_n_epoch": Range(int, 1),
     "trainer.gradient_clip_val": Range(float, 0, null=True),
 }
 
@@ -67,6 +70,9 @@ def check_settings(config: DictConfig) -> None:
         node = OmegaConf.select(config, parent) if parent else config
         if isinstance(node, DictConfig) and name in node and not allowed.holds(node[name]):
             raise InputError(f"{key}={node[name]}: expected {allowed}")
+    deviation = OmegaConf.select(config, "standardise")
+    if not isinstance(deviation, (bool, int, float, type(None))) or (deviation or 0) < 0:
+        raise InputError(f"standardise={deviation}: expected true, false, or the deviation of scaled features, above 0")
     part = OmegaConf.select(config, "trainer.limit_val_batches")
     if part is not None and (not isinstance(part, float) or part != 1):
         raise InputError(

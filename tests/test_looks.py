@@ -74,3 +74,12 @@ def test_a_folder_that_cannot_be_written_is_named(captioner, pictures, tmp_path)
     (look,) = looks(captioner, pictures[:1], ["a cat"])
     with pytest.raises(InputError, match="could not be written"):
         save(look, tmp_path / "file" / "red.png")
+
+
+def test_training_mode_changes_nothing_and_stays(captioner, pictures):
+    captioner.decoder.dropout.p = 0.9
+    captioner.decoder.init[2].p = 0.9
+    (expected,) = looks(captioner, pictures[:1], ["a cat sleeps"])
+    (found,) = looks(captioner.train(), pictures[:1], ["a cat sleeps"])
+    assert_close(found.weights, expected.weights, rtol=0, atol=0)
+    assert captioner.training

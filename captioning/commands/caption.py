@@ -52,14 +52,14 @@ def main(arguments: Sequence[str]) -> int:
     for read, bad in _batches(paths, options.batch_size):
         num_bad += bad
         captions = captioner.caption([picture for _, picture in read], batch_size=options.batch_size)
-        if options.attention is not None:
-            _draw(captioner, read, [caption.text for caption in captions], options.attention)
         for (path, _), caption in zip(read, captions, strict=True):
             if options.json:
                 line = {"image": str(path), "caption": caption.text, "score": caption.score}
                 print(json.dumps(line, ensure_ascii=False), flush=True)
             else:
                 print(f"{path}: {caption.text}", flush=True)
+        if options.attention is not None:  # captions that are printed are not lost if a map cannot be written
+            _draw(captioner, read, [caption.text for caption in captions], options.attention)
     return int(num_bad > 0)
 
 

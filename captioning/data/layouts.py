@@ -6,12 +6,15 @@ import logging
 from collections.abc import Sequence
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from captioning.data.example import CaptionedImage
 from captioning.encoders.features import Objects
 from captioning.errors import InputError
 
 log = logging.getLogger(__name__)
+
+ASK_FOR_THEM = "add data.objects=true to a data set with annotated objects, such as scenes or coco2017"
 
 
 def categories(images: Sequence[CaptionedImage]) -> list[str]:
@@ -23,8 +26,7 @@ def categories(images: Sequence[CaptionedImage]) -> list[str]:
     names = sorted({thing.category for image in images for thing in image.objects})
     if not names:
         raise InputError(
-            f"this decoder reads the objects of a picture, but none of the {len(images)} training images has any; "
-            "add data.objects=true to a data set with annotated objects, such as scenes or coco2017"
+            f"this model learns from objects, and none of the {len(images)} training images has any; {ASK_FOR_THEM}"
         )
     return names
 
@@ -33,18 +35,24 @@ class Layouts:
     """What stands where in each picture of a split, in the annotation's order.
 
     Args:
-        images: the split.
+        images: the split, of which some image must have objects.
         categories: names, in the order of their ids. Objects of other categories are left out, and counted in the log.
         max_objects: of one picture; later ones are left out, and counted in the log.
+
+    Raises:
+        InputError: no image has an object.
     """
 
     def __init__(self, images: Sequence[CaptionedImage], categories: Sequence[str], *, max_objects: int = 96) -> None:
+        if images and not any(image.objects for image in images):
+            raise InputError(f"this model reads objects, and none of the {len(images)} images has any; {ASK_FOR_THEM}")
         ids = {name: i for i, name in enumerate(categories)}
         known = [[(ids[o.category], o.box) for o in image.objects if o.category in ids] for image in images]
-        self._objects = [own[:max_objects] for own in known]
+        self._categories = [torch.tensor([category for category, _ in own[:max_objects]]).long() for own in known]
+        self._boxes = [torch.tensor([box for _, box in own[:max_objects]]).reshape(-1, 4) for own in known]
         unknown = sum(len(image.objects) for image in images) - sum(map(len, known))
         cut = sum(len(own) > max_objects for own in known)
-        bare = sum(not own for own in self._objects)
+        bare = sum(not own for own in known)
         if unknown or cut or bare:
             log.warning(
                 "objects of %d images: %d of categories that training never saw are left out, %d images have more than "
@@ -58,11 +66,8 @@ class Layouts:
 
     def __getitem__(self, rows: Sequence[int]) -> Objects:
         """The objects of the images in these rows."""
-        found = [self._objects[row] for row in rows]
-        most = max(1, *map(len, found)) if found else 1
-        categories = torch.zeros(len(found), most, dtype=torch.int64)
-        boxes, mask = torch.zeros(len(found), most, 4), torch.zeros(len(found), most, dtype=torch.bool)
-        for row, own in enumerate(found):
-            for place, (category, box) in enumerate(own):
-                categories[row, place], boxes[row, place], mask[row, place] = category, torch.tensor(box), True
-        return Objects(categories, boxes, mask)
+        counts = torch.tensor([len(self._categories[row]) for row in rows])
+        most = max(1, int(counts.max()))
+        categories = pad_sequence([torch.zeros(most).long(), *(self._categories[row] for row in rows)], True)[1:]
+        boxes = pad_sequence([torch.zeros(most, 4), *(self._boxes[row] for row in rows)], True)[1:]
+        return Objects(categories, boxes, torch.arange(most) < counts[:, None])

@@ -17,8 +17,8 @@ without. The picture's own s_1 is not scored, and x_2 is `<bos>`, both implied b
     h_t       the recurrent output    (B, D)
     W_s       head         (V, D)
 
-Differs: the paper says nothing of dropout and of the weights' start; both are as in Luo's later code
-(arXiv:2003.09971): dropout on h_t before W_s, E and W_s uniform in [-0.1, 0.1].
+Differs: the paper says nothing of dropout and of the weights' start; both are ours, as is
+usual in later code: dropout on h_t before W_s, E and W_s uniform in [-0.1, 0.1].
 Published on COCO (FC-2k, cross-entropy, beam search, Table 1): CIDEr 94.0, BLEU-4 29.6, ROUGE-L 52.6, METEOR
 25.2; after self-critical training 106.3/31.9/54.3/25.5.
 """

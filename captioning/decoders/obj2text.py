@@ -1,7 +1,7 @@
 """Obj2Text: the objects' names and boxes, read one after the other, are all there is to know.
 
 OBJ2TEXT: Generating Visually Descriptive Language from Object Layouts. Yin, Ordonez. EMNLP 2017. arXiv:1707.07102.
-Released code: obj2text (Torch, on neuraltalk2), obj2text-neuraltalk2's successor in PyTorch.
+Released code: in Torch, on neuraltalk2, and in PyTorch.
 
     x_t = W_o o_t + (W_l l_t + b_l);   (h_t, c_t) = LSTM(x_t; h_{t-1}, c_{t-1});   code = h_L
     loss = -Σ log p(s | code): an LSTM reads the code first, then `<bos>` and the words

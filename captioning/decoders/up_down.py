@@ -1,7 +1,7 @@
 """Up-Down: one LSTM attends, another one speaks.
 
 Bottom-Up and Top-Down Attention for Image Captioning and Visual Question Answering. Anderson, He, Buehler, Teney,
-Johnson, Gould, Zhang. CVPR 2018. arXiv:1707.07998, section 3.2. Released code: bottom-up-attention's captioner.
+Johnson, Gould, Zhang. CVPR 2018. arXiv:1707.07998, section 3.2. Released code: in Caffe.
 
     x¹_t = [h²_{t-1}, v̄, W_e Π_t];   h¹_t = LSTM(x¹_t, h¹_{t-1});   v̄ = mean_i v_i
     a_i,t = w_a · tanh(W_va v_i + W_ha h¹_t);   α_t = softmax(a_t);   v̂_t = Σ_i α_i,t v_i

@@ -35,10 +35,10 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
             state = safetensors.torch.load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes raise anything
+    except Exception as error:  # damaged bytes raise anything, and of a pickle torch says how to run it: left out
         raise InputError(
-            f"weights {path}: cannot be read as tensors and plain data ({_first_line(error)}); get the file "
-            "anew, or save the network's state dict as .safetensors"
+            f"weights {path}: cannot be read as tensors and plain data: it is damaged, or holds other objects; get the "
+            "file anew, or save the network's state dict as .safetensors"
         ) from error
     others = [] if not isinstance(state, dict) else [k for k, v in state.items() if not isinstance(v, Tensor)]
     if not isinstance(state, dict) or others:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -119,5 +120,8 @@ def test_runs(
         f"output={tmp_path / 'run'}",
     )
     assert ran.status == 0, ran.err
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["metrics"]["CIDEr"] >= 0
+    found = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert math.isfinite(found["metrics"]["CIDEr"])
+    assert 1 < found["language_model"]["perplexity"] < math.inf
+    assert len(json.loads((tmp_path / "run" / "captions.json").read_text())) == 8  # each picture once
     assert load_bundle(tmp_path / "run" / "bundle").decoder.vocab_size > 10

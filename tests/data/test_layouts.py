@@ -31,7 +31,12 @@ def test_objects_keep_the_annotation_s_order_and_are_padded():
 
 
 def test_a_batch_without_objects_has_one_empty_place():
-    assert Layouts([image()], ["cat"])[[0]].mask.tolist() == [[False]]
+    assert Layouts([image("cat"), image()], ["cat"])[[1]].mask.tolist() == [[False]]
+
+
+def test_a_split_without_any_object_is_refused():
+    with pytest.raises(InputError, match=r"none of the 2 images has any; add data\.objects=true"):
+        Layouts([image(), image()], ["cat"])
 
 
 def test_what_is_left_out_is_counted(caplog: pytest.LogCaptureFixture):
