@@ -35,7 +35,7 @@ def tiny_captioner() -> Captioner:
         SmallCNN(8, (32, 32), channels=(8, 8)),
         ShowAndTell(recurrent=LSTM, **sizes),
         tokenizer,
-        standardise=Standardise(8),
+        standardise=Standardise(8, deviation=0.2),
         search=BeamSearch(beam_size=3, max_length=6),
         config={
             "encoder": {
@@ -51,7 +51,7 @@ def tiny_captioner() -> Captioner:
                 **sizes,
             },
             "search": {"_target_": "captioning.search.BeamSearch", "beam_size": 3, "max_length": 6},
-            "standardise": True,
+            "standardise": 0.2,
         },
     ).eval()
 

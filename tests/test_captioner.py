@@ -115,6 +115,33 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(tmp_path: Path) ->
     assert not torch.equal(weights(first), weights(whole))
 
 
+class StopAfter(pl.Callback):
+    """Ends a run after some epochs, whatever its length was to be."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
+
+
+def test_a_schedule_by_the_batch_goes_on_where_it_was(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"schedule": partial(WarmupCosine, warmup_steps=3)}
+    whole = captioner_for(Colours(tmp_path, batch_size=3), **settings)
+    trainer(tmp_path, 4, limit_val_batches=0).fit(whole, datamodule=connected(whole, tmp_path))
+
+    first = captioner_for(Colours(tmp_path, batch_size=3), **settings)
+    stopped = trainer(tmp_path, 4, limit_val_batches=0, callbacks=[StopAfter(2)])
+    stopped.fit(first, datamodule=connected(first, tmp_path))
+    stopped.save_checkpoint(tmp_path / "stopped.ckpt")
+    second = captioner_for(Colours(tmp_path, batch_size=3), **settings)
+    trainer(tmp_path, 4, limit_val_batches=0).fit(
+        second, datamodule=connected(second, tmp_path), ckpt_path=tmp_path / "stopped.ckpt", weights_only=True
+    )
+    assert torch.equal(weights(second), weights(whole))
+    assert not torch.equal(weights(first), weights(whole))
+
+
 def test_a_run_does_not_go_on_with_another_vocabulary_of_the_same_size(tmp_path: Path) -> None:
     captioner = captioner_for(Colours(tmp_path))
     checkpoint: dict[str, Any] = {}

@@ -321,3 +321,9 @@ def test_a_setting_of_augmentation_that_does_not_exist_is_told(flickr8k: Path) -
         data = connected(Flickr8kDataModule(str(flickr8k), augment=augment))
         with pytest.raises(InputError, match=r"data\.augment=.*: expected values of some of scale, .*horizontal_flip"):
             data.train_dataloader()
+
+
+@pytest.mark.parametrize("pool", [1, 7])
+def test_batches_are_filled_from_the_pool_that_is_asked_for(flickr8k: Path, pool: int) -> None:
+    data = connected(Flickr8kDataModule(str(flickr8k), pool=pool))
+    assert data.train_dataloader().sampler.pool == pool

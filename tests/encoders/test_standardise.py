@@ -96,3 +96,16 @@ def test_values_that_are_not_finite_are_refused():
     pooled[1, 0], pooled[3, 2] = float("nan"), float("inf")
     with pytest.raises(InputError, match="2 of 4 rows of a batch hold values that are not finite"):
         Standardise(3).fit([ImageFeatures(pooled)])
+
+
+def test_channels_get_the_deviation_that_is_asked_for():
+    random = torch.Generator().manual_seed(0)
+    features = ImageFeatures(
+        5 * torch.randn(50, 3, generator=random) + 7, torch.randn(50, 7, 3, generator=random), None
+    )
+    standardise = Standardise(3, deviation=0.2)
+    standardise.fit([features])
+    scaled = standardise(features)
+    for rows in (scaled.pooled, scaled.grid.flatten(0, 1)):
+        torch.testing.assert_close(rows.mean(0), torch.zeros(3), rtol=0, atol=1e-5)
+        torch.testing.assert_close(rows.std(0, unbiased=False), torch.full((3,), 0.2))
