@@ -200,6 +200,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def _read_transform(path: Path, encoder: Encoder) -> ImageTransform:
     """The transform, whose pictures the encoder is seen to take: some take those of one size alone."""
     transform = ImageTransform.from_dict(_read_json(path))
+    if not encoder.sees_pictures:
+        return transform
     try:
         with torch.no_grad():
             encoder.eval()(example(transform))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -17,11 +17,17 @@ from captioning.data.example import CaptionedImage
 from captioning.data.feature_store import FeatureWriter
 from captioning.data.images import load_image
 from captioning.data.module import split_name
+from captioning.data.regions import load_regions, open_regions, require_regions
 from captioning.encoders.encoder import Encoder
+from captioning.encoders.features import ImageFeatures
+from captioning.encoders.regions import Regions
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 
 log = logging.getLogger(__name__)
+
+FeaturesOf = Callable[[Sequence[CaptionedImage]], Iterable[ImageFeatures]]
+"""The features of pictures, some at a time."""
 
 
 class Pictures(Dataset[Tensor]):
@@ -40,45 +46,73 @@ class Pictures(Dataset[Tensor]):
 
 
 def extract(config: DictConfig) -> None:
-    """Encode every picture of `config.splits` that is not in its store yet.
+    """Write the features of `config.splits` that are not in their stores yet: encoded, or regions from their files.
 
     Raises:
-        InputError: a picture cannot be read, a store cannot be written or holds other features, or a setting is not
-            possible.
+        InputError: a picture or its regions cannot be read, a store cannot be written or holds other features, or a
+            setting is not possible.
     """
     if config.batch_size < 1:
         raise InputError(f"batch_size={config.batch_size}, expected at least 1")
-    data = instantiate(config.data)
-    splits = {split: data.images(split) for split in map(split_name, config.splits)}
     encoder: Encoder = instantiate(config.encoder)
+    if isinstance(encoder, Regions) != (config.regions is not None):
+        raise InputError(
+            f"regions={config.regions} with {type(encoder).__name__}: regions=FILES goes with encoder=regions, which "
+            "reads them, and with no other"
+        )
+    data = instantiate(config.data)
+    if config.regions is not None:
+        data.features = Path(config.features)  # that is to be written: no picture is needed
+    splits = {split: data.images(split) for split in map(split_name, config.splits)}
     encoder.set_trainable(0)
     identity = encoder.identity()
+    features_of = _from_files(config, encoder) if isinstance(encoder, Regions) else _by_encoder(config, encoder)
+    for split, images in splits.items():
+        folder = Path(config.features) / split
+        with FeatureWriter(folder, identity, [image.image_id for image in images], dtype=config.dtype) as writer:
+            write_split(split, features_of(images[writer.rows_done :]), writer)
+        log.info("%s: features of %d images", folder, len(images))
+
+
+def _from_files(config: DictConfig, encoder: Regions) -> FeaturesOf:
+    files = open_regions(config.regions)
+    sizes = {"feature_size": encoder.feature_size, "num_regions": encoder.num_regions}
+
+    def features_of(images: Sequence[CaptionedImage]) -> Iterator[ImageFeatures]:
+        require_regions(files, images, config.regions)
+        for start in range(0, len(images), config.batch_size):
+            yield load_regions(files, images[start : start + config.batch_size], **sizes)
+
+    return features_of
+
+
+def _by_encoder(config: DictConfig, encoder: Encoder) -> FeaturesOf:
     try:
         device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         encoder.to(device).to(memory_format=torch.channels_last)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device={config.device}: {str(error).splitlines()[0]}") from error
-    for split, images in splits.items():
-        folder = Path(config.features) / split
-        with FeatureWriter(folder, identity, [image.image_id for image in images], dtype=config.dtype) as writer:
-            left = images[writer.rows_done :]
-            loader = DataLoader(
-                Pictures(left, encoder.transform), config.batch_size, num_workers=config.data.num_workers
-            )
-            encode_split(split, encoder, loader, writer, device)
-        log.info("%s: features of %d images", folder, len(images))
+
+    def features_of(images: Sequence[CaptionedImage]) -> Iterator[ImageFeatures]:
+        pictures = Pictures(images, encoder.transform)
+        return encode(encoder, DataLoader(pictures, config.batch_size, num_workers=config.data.num_workers), device)
+
+    return features_of
 
 
 @torch.inference_mode()
-def encode_split(
-    split: str, encoder: Encoder, loader: DataLoader[Tensor], writer: FeatureWriter, device: torch.device
-) -> None:
-    """Encode what `loader` yields into `writer`, with a progress bar."""
+def encode(encoder: Encoder, loader: DataLoader[Tensor], device: torch.device) -> Iterator[ImageFeatures]:
+    """Encode what `loader` yields."""
+    for pictures in loader:
+        yield encoder(pictures.to(device, memory_format=torch.channels_last, non_blocking=True))
+
+
+def write_split(split: str, batches: Iterable[ImageFeatures], writer: FeatureWriter) -> None:
+    """Write features with a progress bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         done = writer.rows_done
-        task = progress.add_task(f"encoding {split}", total=done + len(writer.remaining), completed=done)
-        for pictures in loader:
-            pictures = pictures.to(device, memory_format=torch.channels_last, non_blocking=True)
-            writer.write(encoder(pictures))
+        task = progress.add_task(f"features of {split}", total=done + len(writer.remaining), completed=done)
+        for features in batches:
+            writer.write(features)
             progress.update(task, completed=writer.rows_done)

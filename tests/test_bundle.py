@@ -32,7 +32,7 @@ def tiny_captioner() -> Captioner:
     tokenizer = train_words([WORDS], min_count=1)
     sizes = {"feature_size": 8, "vocab_size": len(tokenizer), "embedding_size": 7, "hidden_size": 5}
     return Captioner(
-        SmallCNN(8, (32, 32), channels=(8, 8)),
+        SmallCNN((32, 32), channels=(8, 8)),
         ShowAndTell(recurrent=LSTM, **sizes),
         tokenizer,
         standardise=Standardise(8, deviation=0.2),

@@ -56,7 +56,7 @@ def only_cider(monkeypatch: pytest.MonkeyPatch) -> None:
 def captioner_for(data: Colours, **settings: Any) -> Captioner:
     torch.manual_seed(3)
     tokenizer = train_words(data.captions("train"), min_count=1)
-    encoder = SmallCNN(16, (32, 32), channels=(8, 8))
+    encoder = SmallCNN((32, 32), channels=(8, 16))
     decoder = MRNN(
         feature_size=16, vocab_size=len(tokenizer), embedding_size=7, hidden_size=11, multimodal_size=13, dropout=0.1
     )

@@ -14,8 +14,7 @@ pytestmark = pytest.mark.slow
 
 TINY = (
     "encoder.size=[16,16]",
-    "encoder.feature_size=16",
-    "encoder.channels=[8,8]",
+    "encoder.channels=[8,16]",
     "finetuning=whole",
     "decoder.hidden_size=12",
     "decoder.embedding_size=10",

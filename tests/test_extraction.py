@@ -14,7 +14,7 @@ from captioning.data.feature_store import FeatureStore, FeatureWriter
 from captioning.data.images import load_image
 from captioning.encoders import SmallCNN
 from captioning.errors import InputError
-from captioning.extraction import Pictures, encode_split, extract
+from captioning.extraction import Pictures, encode, extract, write_split
 
 
 @pytest.fixture
@@ -25,7 +25,6 @@ def config(scenes: Path, tmp_path: Path) -> DictConfig:
             "data": {"_target_": "captioning.data.CocoDataModule", "root": str(scenes), "num_workers": 0},
             "encoder": {
                 "_target_": "captioning.encoders.SmallCNN",
-                "feature_size": 5,
                 "size": [8, 8],
                 "channels": [8, 8],
                 "grid": True,
@@ -34,6 +33,7 @@ def config(scenes: Path, tmp_path: Path) -> DictConfig:
             "splits": ["val"],
             "dtype": "float32",
             "batch_size": 3,
+            "regions": None,
             "device": "cpu",
         }
     )
@@ -43,7 +43,7 @@ def test_a_store_holds_what_the_encoder_makes_of_each_picture(config: DictConfig
     torch.manual_seed(5)
     extract(config)
     torch.manual_seed(5)
-    encoder = SmallCNN(5, (8, 8), channels=(8, 8), grid=True).eval()
+    encoder = SmallCNN((8, 8), channels=(8, 8), grid=True).eval()
     store, images = FeatureStore(tmp_path / "features" / "val"), CocoDataModule(str(scenes)).images("val")
     store.check(encoder.identity(), [image.image_id for image in images])
     assert list(store.image_ids) == [image.image_id for image in images]
@@ -58,10 +58,10 @@ def test_a_store_holds_what_the_encoder_makes_of_each_picture(config: DictConfig
 
 def test_what_is_done_is_not_done_again(config: DictConfig, scenes: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
-    encoder = SmallCNN(5, (8, 8), channels=(8, 8), grid=True).eval()
+    encoder = SmallCNN((8, 8), channels=(8, 8), grid=True).eval()
     images = CocoDataModule(str(scenes)).images("val")
     ids = [image.image_id for image in images]
-    marked = torch.full((4, 5), 42.0)
+    marked = torch.full((4, 8), 42.0)
     with FeatureWriter(tmp_path / "features" / "val", encoder.identity(), ids, dtype="float32") as writer:
         with torch.inference_mode():
             features = encoder(torch.stack([encoder.transform(load_image(image.path)) for image in images[:4]]))
@@ -77,21 +77,25 @@ def test_what_is_done_is_not_done_again(config: DictConfig, scenes: Path, tmp_pa
 
 
 def test_workers_change_nothing(scenes: Path, tmp_path: Path) -> None:
-    encoder = SmallCNN(5, (8, 8), channels=(8, 8)).eval()
+    encoder = SmallCNN((8, 8), channels=(8, 8)).eval()
     images = CocoDataModule(str(scenes)).images("val")
     stores = []
     for workers in (0, 2):
         loader = torch.utils.data.DataLoader(Pictures(images, encoder.transform), 3, num_workers=workers)
         ids = [image.image_id for image in images]
         with FeatureWriter(tmp_path / str(workers), encoder.identity(), ids, dtype="float32") as writer:
-            encode_split("val", encoder, loader, writer, torch.device("cpu"))
+            write_split("val", encode(encoder, loader, torch.device("cpu")), writer)
         stores.append(np.load(tmp_path / str(workers) / "pooled.npy"))
     np.testing.assert_array_equal(*stores)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
-    [("batch_size", 0, "batch_size=0, expected at least 1"), ("device", "abacus", "device=abacus: ")],
+    [
+        ("batch_size", 0, "batch_size=0, expected at least 1"),
+        ("device", "abacus", "device=abacus: "),
+        ("regions", "boxes.tsv", "regions=boxes.tsv with SmallCNN: regions=FILES goes with encoder=regions"),
+    ],
 )
 def test_an_impossible_setting_is_told(config: DictConfig, key: str, value: object, message: str) -> None:
     config[key] = value

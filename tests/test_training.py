@@ -32,7 +32,7 @@ class TrainAlone(CocoDataModule):
 
 
 def compose(*overrides: str) -> DictConfig:
-    tiny = ("encoder.size=[8,8]", "encoder.feature_size=6", "encoder.channels=[8,8]", "decoder.hidden_size=5")
+    tiny = ("encoder.size=[8,8]", "encoder.channels=[8,8]", "decoder.hidden_size=5")
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         return hydra.compose("train", [*tiny, "decoder.embedding_size=7", "name=x", "output=x", *overrides])
@@ -43,7 +43,7 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """The overrides of an encoder that has its weights and keeps them."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "encoder.safetensors"
-    save_file(SmallCNN(6, (8, 8), channels=(8, 8)).state_dict(), path)
+    save_file(SmallCNN((8, 8), channels=(8, 8)).state_dict(), path)
     return f"encoder.weights={path}", "finetuning=frozen"
 
 
@@ -116,4 +116,4 @@ def test_a_captioner_knows_what_its_bundle_needs(scenes: Path) -> None:
     captioner = built(CocoDataModule(str(scenes)))
     assert set(captioner.config) == {"encoder", "decoder", "search", "standardise"}
     assert captioner.config["decoder"]["vocab_size"] == len(captioner.tokenizer)
-    assert captioner.config["decoder"]["feature_size"] == 6
+    assert captioner.config["decoder"]["feature_size"] == 8

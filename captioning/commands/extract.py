@@ -13,10 +13,13 @@ killed goes on where it was.
 examples:
   captioning extract data=flickr8k data.root=PATH encoder=efficientnet_lite features=features/lite0
   captioning extract data=coco data.root=PATH encoder=resnet101 encoder.grid=true dtype=float16 features=features/r101
+  captioning extract data=coco data.root=PATH encoder=regions regions=FILE.tsv features=features/bottom-up
 
 settings:
   data=NAME              flickr8k, flickr30k, coco, coco2014, coco2017, scenes
   encoder=NAME           as in training; encoder.weights=FILE reads a local file
+  encoder=regions        no network: reads a detector's features of up to encoder.num_regions=100 boxes a picture
+  regions=FILES          where they are: bottom-up attention's .tsv, or a folder of .npz; then no picture is needed
   features=DIR           where the splits' folders go (required)
   splits=[train,val]     which splits
   dtype=float16          or float32

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from captioning.encoders.blind import Blind
     from captioning.encoders.encoder import Encoder
     from captioning.encoders.features import ImageFeatures, Objects
+    from captioning.encoders.regions import Regions
     from captioning.encoders.small_cnn import SmallCNN
     from captioning.encoders.standardise import Standardise
     from captioning.encoders.timm import TimmEncoder
@@ -19,6 +20,7 @@ _MODULES = {
     "ImageFeatures": "features",
     "ImageTransform": "transform",
     "Objects": "features",
+    "Regions": "regions",
     "SmallCNN": "small_cnn",
     "Standardise": "standardise",
     "TimmEncoder": "timm",
@@ -30,6 +32,7 @@ __all__ = [
     "ImageFeatures",
     "ImageTransform",
     "Objects",
+    "Regions",
     "SmallCNN",
     "Standardise",
     "TimmEncoder",

@@ -25,8 +25,10 @@ class Encoder(nn.Module, ABC):
     Attributes:
         feature_size: F, the width of pooled and grid features; a subclass sets it.
         transform: how a picture becomes this network's input.
+        sees_pictures: False where `forward` only refuses, because features come from files alone.
     """
 
+    sees_pictures = True
     feature_size: int
     transform: ImageTransform
 

@@ -27,13 +27,13 @@ class SmallCNN(Encoder):
     stride of 2, and a maximum over 2 x 2 halves the map before each block from the third on. Two channels beside
     the colours hold each pixel's column and row (CoordConv, Liu et al. 2018). Pooled features are a linear layer
     over the last map's maxima, which say what there is, and over the whole map reduced to 32 channels, which says
-    where; layer normalisation (Ba et al. 2016) gives them one scale.
+    where; layer normalisation (Ba et al. 2016) gives them one scale. Grid features are the last map as it is. F is the
+    last block's channels.
 
     Args:
-        feature_size: F.
         size: height and width of its pictures, in pixels.
         channels: of each block, multiples of 8; as many blocks as there are.
-        grid: give the grid too: the last map, projected to F channels.
+        grid: give the grid too.
         weights: a local file, or None for random ones.
 
     Raises:
@@ -42,7 +42,6 @@ class SmallCNN(Encoder):
 
     def __init__(
         self,
-        feature_size: int = 256,
         size: Sequence[int] = (96, 96),
         *,
         channels: Sequence[int] = (16, 32, 64, 128),
@@ -54,15 +53,14 @@ class SmallCNN(Encoder):
         super().__init__("small_cnn", grid=grid, transform=transform)
         if not channels or any(c < MULTIPLE or c % MULTIPLE for c in channels):
             raise InputError(f"small_cnn: channels={list(channels)}, expected multiples of {MULTIPLE}, at least one")
-        self.feature_size = feature_size
+        self.feature_size = channels[-1]
         blocks = [_block(number, *widths) for number, widths in enumerate(pairwise([3 + 2, *channels]))]
         self.blocks = nn.Sequential(*blocks)
         halvings = max(1, len(channels) - 1)
         height, width = (-(-side // 2**halvings) for side in size)  # halving rounds up
         self.reduce = nn.Conv2d(channels[-1], POOLED_CHANNELS, kernel_size=1)
-        self.pool = nn.Linear(channels[-1] + POOLED_CHANNELS * height * width, feature_size)
-        self.norm = nn.LayerNorm(feature_size)
-        self.project = nn.Conv2d(channels[-1], feature_size, kernel_size=1) if grid else None
+        self.pool = nn.Linear(channels[-1] + POOLED_CHANNELS * height * width, channels[-1])
+        self.norm = nn.LayerNorm(channels[-1])
         self.register_buffer("positions", _positions(*size), persistent=False)
         if weights is not None:
             load_weights(self, read_weights(weights), weights)
@@ -73,9 +71,8 @@ class SmallCNN(Encoder):
         """See `Encoder.forward`."""
         positions = self.positions.expand(len(images), -1, -1, -1)
         last = self.blocks(torch.cat([images, positions], dim=1))
-        grid = None if self.project is None else to_grid(self.project(last).relu())
         what_and_where = torch.cat([last.amax((2, 3)), self.reduce(last).flatten(1)], dim=1)
-        return ImageFeatures(self.norm(self.pool(what_and_where)), grid)
+        return ImageFeatures(self.norm(self.pool(what_and_where)), to_grid(last) if self.grid else None)
 
 
 def _block(number: int, in_channels: int, out_channels: int) -> nn.Sequential:

@@ -28,8 +28,8 @@ class CaptionAndObjects(nn.Module):
         c_j ~ softmax(V grid_j + u), over the categories and "nothing"         q_w = σ(a_w · pooled + b_w)
         loss + objects · mean_j -log p(c_j) + words / I · Σ_images Σ_w BCE(q_w, w stands in a caption)
 
-    Place j shows the smallest object whose box holds its centre. Both heads are of use in training only and no part
-    of a bundle. Word detectors beside captions: Fang et al. 2015 (arXiv:1411.4952).
+    Place j shows the smallest object whose box holds its centre, or whose box's centre it holds. Both heads are of
+    use in training only and no part of a bundle. Word detectors beside captions: Fang et al. 2015 (arXiv:1411.4952).
 
     Args:
         feature_size: F.
@@ -76,7 +76,9 @@ class CaptionAndObjects(nn.Module):
 
 
 def objects_at_places(objects: Objects, num_places: int) -> Tensor:
-    """1 + the category of the smallest object whose box holds a place's centre, or 0; (I, R) int64.
+    """1 + the category of the smallest object that a place shows, or 0; (I, R) int64.
+
+    It shows an object whose box holds its centre; and one whose box's centre it holds, lest small ones be nowhere.
 
     Args:
         objects: of I pictures.
@@ -88,10 +90,14 @@ def objects_at_places(objects: Objects, num_places: int) -> Tensor:
     side = math.isqrt(num_places)
     if side**2 != num_places:
         raise InputError(f"{num_places} places are no square grid; use an encoder of square pictures")
-    middle = (torch.arange(side, device=objects.boxes.device) + 0.5) / side
-    y, x = (axis.flatten() for axis in torch.meshgrid(middle, middle, indexing="ij"))
+    ticks = torch.arange(side, device=objects.boxes.device)
+    row, column = (axis.flatten() for axis in torch.meshgrid(ticks, ticks, indexing="ij"))
+    x, y = (column + 0.5) / side, (row + 0.5) / side
     left, top, width, height = objects.boxes[..., None, :].unbind(-1)  # (I, O, 1)
-    holds = (x >= left) & (x <= left + width) & (y >= top) & (y <= top + height) & objects.mask[..., None]
-    area = (width * height).masked_fill(~holds, torch.inf)  # (I, O, R)
-    smallest = area.argmin(1)
-    return torch.where(holds.any(1), 1 + objects.categories.gather(1, smallest), 0)
+    in_box = (x >= left) & (x <= left + width) & (y >= top) & (y <= top + height)
+    middle_column, middle_row = (
+        (side * (start + length / 2)).long().clamp(max=side - 1) for start, length in ((left, width), (top, height))
+    )
+    shows = (in_box | ((column == middle_column) & (row == middle_row))) & objects.mask[..., None]
+    area = (width * height).masked_fill(~shows, torch.inf)  # (I, O, R)
+    return torch.where(shows.any(1), 1 + objects.categories.gather(1, area.argmin(1)), 0)

@@ -22,8 +22,7 @@ from captioning.metrics import CocoScorer
 
 TINY = (
     "encoder.size=[16,16]",
-    "encoder.feature_size=16",
-    "encoder.channels=[8,8]",
+    "encoder.channels=[8,16]",
     "decoder.hidden_size=12",
     "decoder.embedding_size=10",
     "search.max_length=6",

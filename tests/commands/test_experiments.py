@@ -78,7 +78,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
     folder = tmp_path_factory.mktemp("weights")
     files = {grid: folder / f"{grid}.safetensors" for grid in (False, True)}
     for grid, file in files.items():
-        save_file(SmallCNN(16, (16, 16), channels=(8, 8), grid=grid).state_dict(), file)
+        save_file(SmallCNN((16, 16), channels=(8, 16), grid=grid).state_dict(), file)
     return files
 
 
@@ -86,7 +86,7 @@ def encoder_of(experiment: str, text: str, weights: dict[bool, Path]) -> list[st
     """Overrides that put a small encoder in the place of a large one; frozen where that one is."""
     if "override /encoder: none" in text:
         return []
-    small = ["encoder=small_cnn", "encoder.size=[16,16]", "encoder.channels=[8,8]", "encoder.feature_size=16"]
+    small = ["encoder=small_cnn", "encoder.size=[16,16]", "encoder.channels=[8,16]"]
     if experiment.startswith("scenes/"):
         return small
     return [*small, "finetuning=frozen", f"encoder.weights={weights['grid: true' in text]}"]

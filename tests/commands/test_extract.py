@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from captioning.encoders import SmallCNN
 
 Command = Callable[..., Any]
-ENCODER = ("encoder.size=[16,16]", "encoder.feature_size=16", "encoder.channels=[8,8]")
+ENCODER = ("encoder.size=[16,16]", "encoder.channels=[8,16]")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An encoder's weights, which extraction and training must share."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "encoder.safetensors"
-    save_file(SmallCNN(16, (16, 16), channels=(8, 8)).state_dict(), path)
+    save_file(SmallCNN((16, 16), channels=(8, 16)).state_dict(), path)
     return path
 
 
@@ -62,7 +62,7 @@ def test_training_from_features_gives_what_training_from_pictures_gives(
 def test_features_are_refused_by_another_encoder(extract: Command, train: Command, tmp_path: Path) -> None:
     assert extract(tmp_path / "features").status == 0
     torch.manual_seed(1)
-    save_file(SmallCNN(16, (16, 16), channels=(8, 8)).state_dict(), tmp_path / "other.safetensors")
+    save_file(SmallCNN((16, 16), channels=(8, 16)).state_dict(), tmp_path / "other.safetensors")
     other = (f"encoder.weights={tmp_path / 'other.safetensors'}", "finetuning=frozen")
     ran = train(tmp_path / "run", f"data.features={tmp_path / 'features'}", *other)
     assert "features of another encoder" in ran.message
@@ -119,6 +119,35 @@ def test_a_mistake_is_one_message(
 
 def test_features_must_be_given(command: Command, scenes: Path) -> None:
     assert "features must be given" in command("extract", "data=scenes", "encoder=small_cnn").message
+
+
+def test_a_model_of_regions_trains_and_is_scored_from_their_files_alone(
+    command: Command, scenes: Path, tmp_path: Path
+) -> None:
+    root, boxes = tmp_path / "scenes", tmp_path / "boxes"
+    shutil.copytree(scenes, root, ignore=shutil.ignore_patterns("*.jpg"))
+    boxes.mkdir()
+    random = np.random.default_rng(0)
+    for picture in (path for split in ("train", "val") for path in (scenes / f"{split}2017").iterdir()):
+        np.savez(boxes / f"{picture.stem}.npz", feat=random.normal(size=(random.integers(1, 5), 6)).astype(np.float32))
+    data = ("data=scenes", f"data.root={root}")
+    encoder = ("encoder=regions", "encoder.feature_size=6", "encoder.num_regions=4")
+    features = tmp_path / "features"
+    assert command("extract", *data, *encoder, f"regions={boxes}", f"features={features}").status == 0
+    tiny = ("decoder=up_down", "decoder.hidden_size=12", "search.max_length=6", "trainer.max_epochs=1", "logger=csv")
+    quiet = ("callbacks.progress=null", "+trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1")
+    run = ("trainer.accelerator=cpu", f"data.features={features}", f"output={tmp_path / 'run'}")
+    ran = command("train", *data, *encoder, *tiny, *quiet, *run)
+    assert ran.status == 0, ran.err
+    bundle = tmp_path / "run" / "bundle"
+    scored = command(
+        "evaluate", f"bundle={bundle}", *data, f"data.features={features}", "data.split=val", f"output={tmp_path / 'e'}"
+    )
+    assert scored.status == 0, scored.err
+    trained, evaluated = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("run", "e"))
+    assert evaluated["metrics"] == trained["metrics"]
+    picture = next((scenes / "val2017").iterdir())
+    assert "no detector: give features by data.features=DIR" in command("caption", bundle, picture).message
 
 
 @pytest.mark.slow

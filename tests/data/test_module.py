@@ -64,7 +64,7 @@ def karpathy(tmp_path: Path) -> Path:
 
 def connected(data: CaptionDataModule) -> CaptionDataModule:
     torch.manual_seed(0)
-    data.connect(SmallCNN(5, (8, 8), channels=(8, 8)).eval(), train_words(data.captions("train"), min_count=1))
+    data.connect(SmallCNN((8, 8), channels=(8, 8)).eval(), train_words(data.captions("train"), min_count=1))
     return data
 
 
@@ -119,7 +119,7 @@ def test_coco_needs_only_the_files_of_the_split_that_is_asked(scenes: Path, tmp_
     shutil.copytree(scenes / f"{split}2017", tmp_path / f"{split}2017")
     data = CocoDataModule(str(tmp_path), split=split)
     assert data.references(split) == whole
-    data.connect(SmallCNN(5, (8, 8), channels=(8, 8)), train_words(["a red ball"], min_count=1))
+    data.connect(SmallCNN((8, 8), channels=(8, 8)), train_words(["a red ball"], min_count=1))
     batches = list(data.val_dataloader())
     assert [image_id for batch in batches for image_id in batch.image_ids] == list(whole)
 
@@ -258,7 +258,7 @@ def test_cached_features_need_no_pictures(flickr8k: Path, cached: Callable[[], C
 
 def test_features_of_another_encoder_or_of_no_split_are_refused(cached: Callable[[], CaptionDataModule]) -> None:
     data = cached()
-    other = SmallCNN(5, (8, 8), channels=(8, 8)).eval()
+    other = SmallCNN((8, 8), channels=(8, 8)).eval()
     data.connect(other, data.tokenizer)
     with pytest.raises(InputError, match=r"features of another encoder: .*weights.*captioning extract"):
         data.train_dataloader()

@@ -8,17 +8,17 @@ from captioning.errors import InputError
 
 
 def test_shapes_follow_the_arguments():
-    encoder = SmallCNN(feature_size=11, size=(40, 24), channels=(8, 16, 8), grid=True)
+    encoder = SmallCNN(size=(40, 24), channels=(8, 8, 16), grid=True)
     features = encoder(torch.randn(2, 3, 40, 24))
-    assert features.pooled.shape == (2, 11)
-    assert features.grid.shape == (2, 10 * 6, 11)
-    assert encoder.feature_size == 11
+    assert features.pooled.shape == (2, 16)
+    assert features.grid.shape == (2, 10 * 6, 16)
+    assert encoder.feature_size == 16
     assert SmallCNN()(torch.randn(2, 3, 96, 96)).grid is None
 
 
 def test_odd_sizes_are_possible():
-    features = SmallCNN(feature_size=5, size=(37, 51), grid=True)(torch.randn(2, 3, 37, 51))
-    assert features.grid.shape == (2, 5 * 7, 5)
+    features = SmallCNN(size=(37, 51), channels=(8, 8, 8, 8), grid=True)(torch.randn(2, 3, 37, 51))
+    assert features.grid.shape == (2, 5 * 7, 8)
 
 
 def test_transform_keeps_every_pixel_of_a_scene():
@@ -69,7 +69,7 @@ def test_grid_is_row_by_row():
 
 
 def test_neighbours_are_invisible_in_use():
-    encoder = SmallCNN(feature_size=7, size=(32, 32), grid=True)
+    encoder = SmallCNN(size=(32, 32), grid=True)
     encoder(torch.randn(5, 3, 32, 32))  # statistics that are not the first ones
     encoder.eval()
     images = torch.randn(3, 3, 32, 32)
@@ -80,7 +80,7 @@ def test_neighbours_are_invisible_in_use():
 
 def test_learns_where_a_shape_stands():
     torch.manual_seed(0)
-    encoder = SmallCNN(feature_size=32, size=(32, 32), channels=(16, 32, 32))
+    encoder = SmallCNN(size=(32, 32), channels=(16, 32, 32))
     classifier = torch.nn.Linear(32, 4)
     optimizer = torch.optim.Adam([*encoder.parameters(), *classifier.parameters()], lr=3e-3)
     quarter = torch.arange(64) % 4
@@ -97,15 +97,15 @@ def test_learns_where_a_shape_stands():
 
 
 def test_weights_of_a_file_give_the_same_features(tmp_path):
-    trained = SmallCNN(feature_size=5, size=(16, 16), channels=(8,), grid=True)
+    trained = SmallCNN(size=(16, 16), channels=(8,), grid=True)
     save_file(trained.state_dict(), tmp_path / "small.safetensors")
     path = str(tmp_path / "small.safetensors")
-    loaded = SmallCNN(feature_size=5, size=(16, 16), channels=(8,), grid=True, weights=path)
+    loaded = SmallCNN(size=(16, 16), channels=(8,), grid=True, weights=path)
     images = torch.randn(2, 3, 16, 16)
     assert torch.equal(loaded(images).pooled, trained(images).pooled)
     assert loaded.digest() == trained.digest()
-    with pytest.raises(InputError, match="do not fit SmallCNN: 6 of another shape"):
-        SmallCNN(feature_size=6, size=(16, 16), channels=(8,), grid=True, weights=path)
+    with pytest.raises(InputError, match="do not fit SmallCNN: 10 of another shape"):
+        SmallCNN(size=(16, 16), channels=(16,), grid=True, weights=path)
 
 
 def test_stages_run_from_the_first_block_to_the_features():
@@ -123,7 +123,7 @@ def test_impossible_channels_are_named(channels):
 
 
 def test_pooled_features_have_one_scale():
-    encoder = SmallCNN(feature_size=64).eval()
+    encoder = SmallCNN().eval()
     for contrast in (0.1, 1.0, 10.0):
         pooled = encoder(contrast * torch.randn(3, 3, 96, 96)).pooled
         torch.testing.assert_close(pooled.std(dim=1, unbiased=False), torch.ones(3), atol=0.01, rtol=0)

@@ -45,6 +45,11 @@ def test_a_place_shows_the_object_whose_box_holds_its_centre():
     assert objects_at_places(objects, 9).view(3, 3).tolist() == [[0, 3, 3], [0, 0, 0], [1, 0, 0]]
 
 
+def test_an_object_that_holds_no_centre_stands_where_its_own_is():
+    objects = boxes((2, (0.0, 0.0, 0.1, 0.1)), (0, (0.96, 0.5, 0.04, 0.1)), (1, (1.0, 1.0, 0.0, 0.0)))
+    assert objects_at_places(objects, 9).view(3, 3).tolist() == [[3, 0, 0], [0, 0, 1], [0, 0, 2]]
+
+
 def test_of_two_objects_the_smaller_one_is_shown_whatever_their_order():
     large, small = (1, (0.0, 0.0, 1.0, 1.0)), (2, (0.0, 0.0, 0.5, 0.5))
     for objects in (boxes(large, small), boxes(small, large)):
