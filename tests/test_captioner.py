@@ -58,7 +58,12 @@ def captioner_for(data: Colours, **settings: Any) -> Captioner:
     tokenizer = train_words(data.captions("train"), min_count=1)
     encoder = SmallCNN((32, 32), channels=(8, 16))
     decoder = MRNN(
-        feature_size=16, vocab_size=len(tokenizer), embedding_size=7, hidden_size=11, multimodal_size=13, dropout=0.1
+        feature_size=encoder.feature_size,
+        vocab_size=len(tokenizer),
+        embedding_size=7,
+        hidden_size=11,
+        multimodal_size=13,
+        dropout=0.1,
     )
     data.connect(encoder, tokenizer)
     settings = {"finetuning": FineTuning(), "search": GreedySearch(max_length=7), **settings}

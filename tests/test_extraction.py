@@ -61,7 +61,7 @@ def test_what_is_done_is_not_done_again(config: DictConfig, scenes: Path, tmp_pa
     encoder = SmallCNN((8, 8), channels=(8, 8), grid=True).eval()
     images = CocoDataModule(str(scenes)).images("val")
     ids = [image.image_id for image in images]
-    marked = torch.full((4, 8), 42.0)
+    marked = torch.full((4, encoder.feature_size), 42.0)
     with FeatureWriter(tmp_path / "features" / "val", encoder.identity(), ids, dtype="float32") as writer:
         with torch.inference_mode():
             features = encoder(torch.stack([encoder.transform(load_image(image.path)) for image in images[:4]]))

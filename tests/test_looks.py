@@ -21,7 +21,7 @@ SIZES = {"embedding_size": 17, "hidden_size": 19, "attention_size": 23}
 def captioner(tokenizer) -> Captioner:
     torch.manual_seed(0)
     encoder = SmallCNN((32, 48), channels=(8, 8, 16), grid=True)
-    decoder = ShowAttendAndTell(feature_size=16, vocab_size=len(tokenizer), phi=Soft(), **SIZES)
+    decoder = ShowAttendAndTell(feature_size=encoder.feature_size, vocab_size=len(tokenizer), phi=Soft(), **SIZES)
     for weight in decoder.parameters():
         torch.nn.init.uniform_(weight, -0.7, 0.7)
     return Captioner(encoder, decoder, tokenizer).eval()
@@ -63,8 +63,9 @@ def test_a_drawing_shows_the_picture_and_each_word(captioner, pictures, tmp_path
 
 
 def test_a_decoder_that_does_not_attend_is_refused(tokenizer, pictures):
-    decoder = ShowAndTell(feature_size=16, vocab_size=len(tokenizer), recurrent=GRU)
-    captioner = Captioner(SmallCNN((32, 32), channels=(16, 32, 64, 16)), decoder, tokenizer)
+    encoder = SmallCNN((32, 32))
+    decoder = ShowAndTell(feature_size=encoder.feature_size, vocab_size=len(tokenizer), recurrent=GRU)
+    captioner = Captioner(encoder, decoder, tokenizer)
     with pytest.raises(InputError, match="ShowAndTell sees the whole picture at once"):
         looks(captioner, pictures, ["a", "cat"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from PIL.Image import Image
@@ -27,6 +28,7 @@ class CaptionDataset(Dataset[CaptionBatch]):
         pad: the id of `<pad>`.
         source: makes a picture (C, H, W), or the store that holds every image's features.
         layouts: the images' objects, where batches are to bring them.
+        keep: keep every picture that `source` made in memory; of use where it always makes the same of one.
     """
 
     def __init__(
@@ -37,9 +39,11 @@ class CaptionDataset(Dataset[CaptionBatch]):
         pad: int,
         source: Callable[[Image], Tensor] | FeatureStore,
         layouts: Layouts | None = None,
+        keep: bool = False,
     ) -> None:
         self.images, self.captions, self.pad, self.source = images, captions, pad, source
         self.layouts = layouts
+        self._kept: dict[Path, Tensor] | None = {} if keep else None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -55,5 +59,12 @@ class CaptionDataset(Dataset[CaptionBatch]):
         with torch.random.fork_rng(devices=()):
             # An augmented picture depends on its epoch and batch alone: not on workers, nor on a resumed run.
             torch.manual_seed(rows.seed if isinstance(rows, Rows) else 0)
-            pictures = torch.stack([self.source(load_image(self.images[row].path)) for row in rows])
+            pictures = torch.stack([self._picture(self.images[row].path, self.source) for row in rows])
         return collate(ids, captions, pad=self.pad, images=pictures, objects=objects)
+
+    def _picture(self, path: Path, source: Callable[[Image], Tensor]) -> Tensor:
+        if self._kept is None:
+            return source(load_image(path))
+        if path not in self._kept:
+            self._kept[path] = source(load_image(path))
+        return self._kept[path]

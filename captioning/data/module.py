@@ -43,6 +43,7 @@ class Loading(TypedDict, total=False):
     num_workers: int
     max_length: int | None
     augment: Mapping[str, Any] | None
+    keep_pictures: bool
     features: str | None
     seed: int
 
@@ -63,12 +64,17 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         max_length: words of the longest training caption; what is cut is counted and logged. None cuts nothing.
             Evaluated captions are never cut.
         augment: arguments of `ImageTransform.augmented` for training pictures; None for none.
+        keep_pictures: keep the training pictures in memory, as the encoder takes them, from the first time that they
+            are read; for sets that fit. Each worker keeps its own.
         features: folder of cached features, one sub-folder a split, as `captioning extract` writes it; None reads
             pictures.
         seed: of the order of training batches.
 
     Attributes:
         data_name: the data set's name, for signatures.
+
+    Raises:
+        InputError: pictures are to be both augmented and kept.
     """
 
     data_name: str
@@ -84,6 +90,7 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         num_workers: int = 0,
         max_length: int | None = None,
         augment: Mapping[str, Any] | None = None,
+        keep_pictures: bool = False,
         features: str | None = None,
         seed: int = 0,
     ) -> None:
@@ -91,6 +98,12 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         self.split, self.batch_size, self.eval_batch_size = split_name(split), batch_size, eval_batch_size
         self.captions_per_image, self.pool = captions_per_image, pool
         self.num_workers, self.max_length, self.augment = num_workers, max_length, augment
+        if keep_pictures and augment:
+            raise InputError(
+                f"data.keep_pictures=true with data.augment={augment}: augmented pictures are others every time; set "
+                "data.keep_pictures=false"
+            )
+        self.keep_pictures = keep_pictures
         self.features = None if features is None else Path(features)
         self.seed = seed
         self._images: dict[str, list[CaptionedImage]] = {}
@@ -177,6 +190,7 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
                 pad=self.tokenizer.special.pad,
                 source=self.store(split) or (self._augmented() if training and self.augment else transform),
                 layouts=None if self.object_categories is None else Layouts(images, self.object_categories),
+                keep=training and self.keep_pictures,
             )
         return self._datasets[key]
 

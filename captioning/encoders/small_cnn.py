@@ -8,6 +8,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
@@ -17,18 +18,26 @@ from captioning.encoders.weights import load_weights, read_weights
 from captioning.errors import InputError
 
 MULTIPLE = 8
-POOLED_CHANNELS = 32
+POOLED_CHANNELS, HEADS = 32, 8
 
 
 class SmallCNN(Encoder):
-    """Convolutions that see where they are, for pictures of a few coloured shapes.
+    """Convolutions that see where they are, and heads that look at one thing each.
 
     Each block is a convolution 3 x 3, batch normalisation (Ioffe and Szegedy 2015) and ReLU. The first has a
     stride of 2, and a maximum over 2 x 2 halves the map before each block from the third on. Two channels beside
-    the colours hold each pixel's column and row (CoordConv, Liu et al. 2018). Pooled features are a linear layer
-    over the last map's maxima, which say what there is, and over the whole map reduced to 32 channels, which says
-    where; layer normalisation (Ba et al. 2016) gives them one scale. Grid features are the last map as it is. F is the
-    last block's channels.
+    the colours hold each pixel's column and row (CoordConv, Liu et al. 2018). The input's mean over each place passes
+    the blocks by, so that a place's colour and position stand beside its shape: x_j = [block_n; mean of input] is the
+    grid, and F its channels. Pooled features are a linear layer over three readings of it, in which layer
+    normalisation (Ba et al. 2016) gives all pictures one scale:
+
+        max_j x_j                               what there is
+        reduce(x)                               where: the whole grid in 32 channels
+        Σ_j α_kj x_j,  k = 1..8                 one thing with all that belongs to it
+        α_k = softmax_j(q_k · x_j)
+
+    The last are attention with learned queries (Set Transformer, Lee et al. 2019): without them colours and shapes of
+    two objects are told, but not which belongs to which.
 
     Args:
         size: height and width of its pictures, in pixels.
@@ -53,14 +62,16 @@ class SmallCNN(Encoder):
         super().__init__("small_cnn", grid=grid, transform=transform)
         if not channels or any(c < MULTIPLE or c % MULTIPLE for c in channels):
             raise InputError(f"small_cnn: channels={list(channels)}, expected multiples of {MULTIPLE}, at least one")
-        self.feature_size = channels[-1]
         blocks = [_block(number, *widths) for number, widths in enumerate(pairwise([3 + 2, *channels]))]
         self.blocks = nn.Sequential(*blocks)
+        self.feature_size = channels[-1] + 3 + 2
         halvings = max(1, len(channels) - 1)
         height, width = (-(-side // 2**halvings) for side in size)  # halving rounds up
-        self.reduce = nn.Conv2d(channels[-1], POOLED_CHANNELS, kernel_size=1)
-        self.pool = nn.Linear(channels[-1] + POOLED_CHANNELS * height * width, channels[-1])
-        self.norm = nn.LayerNorm(channels[-1])
+        self.reduce = nn.Conv2d(self.feature_size, POOLED_CHANNELS, kernel_size=1)
+        self.query = nn.Conv2d(self.feature_size, HEADS, kernel_size=1)
+        readings = self.feature_size + POOLED_CHANNELS * height * width + HEADS * self.feature_size
+        self.pool = nn.Linear(readings, self.feature_size)
+        self.norm = nn.LayerNorm(self.feature_size)
         self.register_buffer("positions", _positions(*size), persistent=False)
         if weights is not None:
             load_weights(self, read_weights(weights), weights)
@@ -69,10 +80,15 @@ class SmallCNN(Encoder):
 
     def forward(self, images: Tensor) -> ImageFeatures:
         """See `Encoder.forward`."""
-        positions = self.positions.expand(len(images), -1, -1, -1)
-        last = self.blocks(torch.cat([images, positions], dim=1))
-        what_and_where = torch.cat([last.amax((2, 3)), self.reduce(last).flatten(1)], dim=1)
-        return ImageFeatures(self.norm(self.pool(what_and_where)), to_grid(last) if self.grid else None)
+        placed = torch.cat([images, self.positions.expand(len(images), -1, -1, -1)], dim=1)
+        shapes = self.blocks(placed)
+        x = torch.cat([shapes, F.adaptive_avg_pool2d(placed, shapes.shape[2:]).to(shapes.dtype)], dim=1)
+        readings = torch.cat([x.amax((2, 3)), self.reduce(x).flatten(1), self._heads(x)], dim=1)
+        return ImageFeatures(self.norm(self.pool(readings)), to_grid(x) if self.grid else None)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        alpha = self.query(x).flatten(2).float().softmax(2)  # (I, heads, R)
+        return torch.bmm(alpha.to(x.dtype), x.flatten(2).transpose(1, 2)).flatten(1)
 
 
 def _block(number: int, in_channels: int, out_channels: int) -> nn.Sequential:

@@ -67,6 +67,16 @@ def test_what_is_random_depends_on_the_rows_seed_alone(images: list[CaptionedIma
     assert not torch.equal(first[0], first[1])
 
 
+def test_pictures_that_are_kept_are_read_once(images: list[CaptionedImage], tokenizer: Tokenizer) -> None:
+    captions = EncodedCaptions(images, tokenizer)
+    kept = CaptionDataset(images, captions, pad=0, source=level, keep=True)
+    read_anew = CaptionDataset(images, captions, pad=0, source=level)
+    before = kept[[0, 2]].images
+    Image.new("RGB", (4, 3), (77, 0, 0)).save(images[2].path)
+    assert torch.equal(kept[[0, 2]].images, before)
+    assert read_anew[[0, 2]].images.flatten().tolist() == [0.0, 77.0]
+
+
 def test_making_a_batch_draws_nothing_from_the_random_numbers_of_training(
     images: list[CaptionedImage], tokenizer: Tokenizer
 ) -> None:

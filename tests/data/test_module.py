@@ -312,6 +312,11 @@ def test_only_training_pictures_are_augmented(flickr8k: Path) -> None:
             assert torch.equal(one.images, other.images)
 
 
+def test_augmented_pictures_cannot_be_kept(flickr8k: Path) -> None:
+    with pytest.raises(InputError, match="augmented pictures are others every time"):
+        Flickr8kDataModule(str(flickr8k), augment={"flip": 0.5}, keep_pictures=True)
+
+
 def test_a_setting_of_augmentation_that_does_not_exist_is_told(flickr8k: Path) -> None:
     data = connected(Flickr8kDataModule(str(flickr8k), augment={"scale": (2.0, 3.0)}))
     with pytest.raises(InputError, match="augmentation: scale"):

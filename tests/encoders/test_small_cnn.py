@@ -10,15 +10,15 @@ from captioning.errors import InputError
 def test_shapes_follow_the_arguments():
     encoder = SmallCNN(size=(40, 24), channels=(8, 8, 16), grid=True)
     features = encoder(torch.randn(2, 3, 40, 24))
-    assert features.pooled.shape == (2, 16)
-    assert features.grid.shape == (2, 10 * 6, 16)
-    assert encoder.feature_size == 16
+    assert features.pooled.shape == (2, 16 + 5)
+    assert features.grid.shape == (2, 10 * 6, 16 + 5)
+    assert encoder.feature_size == 16 + 5
     assert SmallCNN()(torch.randn(2, 3, 96, 96)).grid is None
 
 
 def test_odd_sizes_are_possible():
     features = SmallCNN(size=(37, 51), channels=(8, 8, 8, 8), grid=True)(torch.randn(2, 3, 37, 51))
-    assert features.grid.shape == (2, 5 * 7, 8)
+    assert features.grid.shape == (2, 5 * 7, 8 + 5)
 
 
 def test_transform_keeps_every_pixel_of_a_scene():
@@ -58,6 +58,24 @@ def test_cells_of_the_grid_know_their_place():
     torch.testing.assert_close(grid[:, 13, 13], grid[:, 18, 18])
 
 
+def test_a_place_has_its_own_colour_and_position():
+    encoder = SmallCNN(size=(16, 16), channels=(8, 8), grid=True)  # 8 x 8 places of 2 x 2 pixels
+    images = torch.rand(1, 3, 16, 16)
+    place = encoder(images).grid[0, 8 * 3 + 5, 8:]
+    torch.testing.assert_close(place[:3], images[0, :, 6:8, 10:12].mean((1, 2)))
+    torch.testing.assert_close(place[3:], (torch.tensor([10.5, 6.5]) - 7.5) / 7.5)
+
+
+def test_a_head_that_is_sure_reads_one_place():
+    torch.manual_seed(0)
+    encoder = SmallCNN(size=(32, 32), channels=(8, 8, 8)).eval()
+    x = torch.rand(2, 13, 8, 8)
+    x[0, 3, 2, 5] = x[1, 3, 7, 0] = 2.0  # where channel 3 is the highest
+    encoder.query.weight.data[0] = 1e4 * torch.eye(13)[3][:, None, None]
+    first = encoder._heads(x).unflatten(1, (8, 13))[:, 0]
+    torch.testing.assert_close(first, torch.stack([x[0, :, 2, 5], x[1, :, 7, 0]]))
+
+
 def test_grid_is_row_by_row():
     torch.manual_seed(0)
     encoder = SmallCNN(grid=True).eval()
@@ -81,7 +99,7 @@ def test_neighbours_are_invisible_in_use():
 def test_learns_where_a_shape_stands():
     torch.manual_seed(0)
     encoder = SmallCNN(size=(32, 32), channels=(16, 32, 32))
-    classifier = torch.nn.Linear(32, 4)
+    classifier = torch.nn.Linear(encoder.feature_size, 4)
     optimizer = torch.optim.Adam([*encoder.parameters(), *classifier.parameters()], lr=3e-3)
     quarter = torch.arange(64) % 4
     images = torch.ones(64, 3, 32, 32)
@@ -104,7 +122,7 @@ def test_weights_of_a_file_give_the_same_features(tmp_path):
     images = torch.randn(2, 3, 16, 16)
     assert torch.equal(loaded(images).pooled, trained(images).pooled)
     assert loaded.digest() == trained.digest()
-    with pytest.raises(InputError, match="do not fit SmallCNN: 10 of another shape"):
+    with pytest.raises(InputError, match=r"do not fit SmallCNN: \d+ of another shape"):
         SmallCNN(size=(16, 16), channels=(16,), grid=True, weights=path)
 
 
