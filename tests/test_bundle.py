@@ -30,12 +30,12 @@ WORDS = "a red ball lies left of the blue box"
 def tiny_captioner() -> Captioner:
     torch.manual_seed(1)
     tokenizer = train_words([WORDS], min_count=1)
-    sizes = {"feature_size": 8 + 5, "vocab_size": len(tokenizer), "embedding_size": 7, "hidden_size": 5}
+    sizes = {"feature_size": 8 + 13, "vocab_size": len(tokenizer), "embedding_size": 7, "hidden_size": 5}
     return Captioner(
         SmallCNN((32, 32), channels=(8, 8)),
         ShowAndTell(recurrent=LSTM, **sizes),
         tokenizer,
-        standardise=Standardise(8 + 5, deviation=0.2),
+        standardise=Standardise(8 + 13, deviation=0.2),
         search=BeamSearch(beam_size=3, max_length=6),
         config={
             "encoder": {

@@ -116,4 +116,4 @@ def test_a_captioner_knows_what_its_bundle_needs(scenes: Path) -> None:
     captioner = built(CocoDataModule(str(scenes)))
     assert set(captioner.config) == {"encoder", "decoder", "search", "standardise"}
     assert captioner.config["decoder"]["vocab_size"] == len(captioner.tokenizer)
-    assert captioner.config["decoder"]["feature_size"] == 8 + 5
+    assert captioner.config["decoder"]["feature_size"] == 8 + 13

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 
 
@@ -20,6 +21,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--test", type=int, default=400, help="pictures in test (default 400)")
     parser.add_argument("--size", type=int, default=96, help="width and height in pixels (default 96)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="processes that draw (default: a core each)"
+    )
     options = parser.parse_args(arguments)
 
     from captioning.data.scenes import write_scenes
@@ -31,5 +35,6 @@ def main(arguments: Sequence[str]) -> int:
         num_val=options.val,
         num_test=options.test,
         size=options.size,
+        workers=options.workers,
     )
     return 0

@@ -26,10 +26,10 @@ class SmallCNN(Encoder):
 
     Each block is a convolution 3 x 3, batch normalisation (Ioffe and Szegedy 2015) and ReLU. The first has a
     stride of 2, and a maximum over 2 x 2 halves the map before each block from the third on. Two channels beside
-    the colours hold each pixel's column and row (CoordConv, Liu et al. 2018). The input's mean over each place passes
-    the blocks by, so that a place's colour and position stand beside its shape: x_j = [block_n; mean of input] is the
-    grid, and F its channels. Pooled features are a linear layer over three readings of it, in which layer
-    normalisation (Ba et al. 2016) gives all pictures one scale:
+    the colours hold each pixel's column and row (CoordConv, Liu et al. 2018). In the grid a place's colour and
+    position stand beside its shape, x_j = [block_n; mean of block_1; mean of the input] over place j, and F is the
+    width of that. Pooled features are a linear layer over three readings of the grid, in which layer normalisation
+    (Ba et al. 2016) gives all pictures one scale:
 
         max_j x_j                               what there is
         reduce(x)                               where: the whole grid in 32 channels
@@ -64,7 +64,7 @@ class SmallCNN(Encoder):
             raise InputError(f"small_cnn: channels={list(channels)}, expected multiples of {MULTIPLE}, at least one")
         blocks = [_block(number, *widths) for number, widths in enumerate(pairwise([3 + 2, *channels]))]
         self.blocks = nn.Sequential(*blocks)
-        self.feature_size = channels[-1] + 3 + 2
+        self.feature_size = channels[-1] + channels[0] + 3 + 2
         halvings = max(1, len(channels) - 1)
         height, width = (-(-side // 2**halvings) for side in size)  # halving rounds up
         self.reduce = nn.Conv2d(self.feature_size, POOLED_CHANNELS, kernel_size=1)
@@ -81,8 +81,10 @@ class SmallCNN(Encoder):
     def forward(self, images: Tensor) -> ImageFeatures:
         """See `Encoder.forward`."""
         placed = torch.cat([images, self.positions.expand(len(images), -1, -1, -1)], dim=1)
-        shapes = self.blocks(placed)
-        x = torch.cat([shapes, F.adaptive_avg_pool2d(placed, shapes.shape[2:]).to(shapes.dtype)], dim=1)
+        colours = self.blocks[0](placed)
+        shapes = self.blocks[1:](colours)
+        means = [F.adaptive_avg_pool2d(below, shapes.shape[2:]).to(shapes.dtype) for below in (colours, placed)]
+        x = torch.cat([shapes, *means], dim=1)
         readings = torch.cat([x.amax((2, 3)), self.reduce(x).flatten(1), self._heads(x)], dim=1)
         return ImageFeatures(self.norm(self.pool(readings)), to_grid(x) if self.grid else None)
 

@@ -46,7 +46,7 @@ class CaptionAndObjects(nn.Module):
         vocab_size: int,
         categories: Sequence[str],
         objects: float = 1.0,
-        words: float = 0.1,
+        words: float = 0.2,
     ) -> None:
         super().__init__()
         self.place = nn.Linear(feature_size, len(categories) + 1)

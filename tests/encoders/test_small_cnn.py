@@ -10,15 +10,15 @@ from captioning.errors import InputError
 def test_shapes_follow_the_arguments():
     encoder = SmallCNN(size=(40, 24), channels=(8, 8, 16), grid=True)
     features = encoder(torch.randn(2, 3, 40, 24))
-    assert features.pooled.shape == (2, 16 + 5)
-    assert features.grid.shape == (2, 10 * 6, 16 + 5)
-    assert encoder.feature_size == 16 + 5
+    assert features.pooled.shape == (2, 16 + 13)
+    assert features.grid.shape == (2, 10 * 6, 16 + 13)
+    assert encoder.feature_size == 16 + 13
     assert SmallCNN()(torch.randn(2, 3, 96, 96)).grid is None
 
 
 def test_odd_sizes_are_possible():
     features = SmallCNN(size=(37, 51), channels=(8, 8, 8, 8), grid=True)(torch.randn(2, 3, 37, 51))
-    assert features.grid.shape == (2, 5 * 7, 8 + 5)
+    assert features.grid.shape == (2, 5 * 7, 8 + 13)
 
 
 def test_transform_keeps_every_pixel_of_a_scene():
@@ -61,7 +61,7 @@ def test_cells_of_the_grid_know_their_place():
 def test_a_place_has_its_own_colour_and_position():
     encoder = SmallCNN(size=(16, 16), channels=(8, 8), grid=True)  # 8 x 8 places of 2 x 2 pixels
     images = torch.rand(1, 3, 16, 16)
-    place = encoder(images).grid[0, 8 * 3 + 5, 8:]
+    place = encoder(images).grid[0, 8 * 3 + 5, 8 + 8 :]
     torch.testing.assert_close(place[:3], images[0, :, 6:8, 10:12].mean((1, 2)))
     torch.testing.assert_close(place[3:], (torch.tensor([10.5, 6.5]) - 7.5) / 7.5)
 
@@ -69,10 +69,10 @@ def test_a_place_has_its_own_colour_and_position():
 def test_a_head_that_is_sure_reads_one_place():
     torch.manual_seed(0)
     encoder = SmallCNN(size=(32, 32), channels=(8, 8, 8)).eval()
-    x = torch.rand(2, 13, 8, 8)
+    x = torch.rand(2, 21, 8, 8)
     x[0, 3, 2, 5] = x[1, 3, 7, 0] = 2.0  # where channel 3 is the highest
-    encoder.query.weight.data[0] = 1e4 * torch.eye(13)[3][:, None, None]
-    first = encoder._heads(x).unflatten(1, (8, 13))[:, 0]
+    encoder.query.weight.data[0] = 1e4 * torch.eye(21)[3][:, None, None]
+    first = encoder._heads(x).unflatten(1, (8, 21))[:, 0]
     torch.testing.assert_close(first, torch.stack([x[0, :, 2, 5], x[1, :, 7, 0]]))
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +31,8 @@ FORMAT = 1  # to be raised when the same settings begin to give other scenes
 SETTINGS_FILE = "scenes.json"
 
 _CATEGORY_IDS = {name: number for number, name in enumerate(SHAPES, start=1)}
+_PART = 100  # scenes that a process draws at a time
+_Drawn = tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]
 _MAX_OBJECTS = 10  # more than a scene has: keeps the annotations' ids of two pictures apart
 
 
@@ -38,6 +44,7 @@ def write_scenes(
     num_val: int = 200,
     num_test: int = 400,
     size: int = 96,
+    workers: int = 1,
 ) -> None:
     """Write a data set of scenes, or return at once where the same is already written.
 
@@ -54,6 +61,8 @@ def write_scenes(
         num_val: pictures of the validation split.
         num_test: pictures of the test split.
         size: pixels a side.
+        workers: processes that draw; with more than 1, a script that calls this needs Python's usual
+            `if __name__ == "__main__":`.
 
     Raises:
         InputError: an argument is out of its range, `root` holds something else, or it cannot be written.
@@ -63,6 +72,7 @@ def write_scenes(
     check_range("size", size, MIN_SIZE, MAX_SIZE)
     for split in SPLITS:
         check_range(f"num_{split}", settings[f"num_{split}"], 1, MAX_IMAGES)
+    check_range("workers", workers, 1)
     settings["format"] = FORMAT
     root = Path(root).expanduser().resolve()
     try:
@@ -71,7 +81,7 @@ def write_scenes(
         root.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{root.name}.", suffix=".partial", dir=root.parent) as partial:
             folder = Path(partial) / root.name
-            _write_all(folder, settings)
+            _write_all(folder, settings, workers)
             # Asked again: another process may have written the same scenes meanwhile.
             if not _is_written(root, settings):
                 _move(folder, root)
@@ -101,42 +111,61 @@ def _is_written(root: Path, settings: dict[str, int]) -> bool:
     return True
 
 
-def _write_all(folder: Path, settings: dict[str, int]) -> None:
+def _write_all(folder: Path, settings: dict[str, int], workers: int) -> None:
     (folder / "annotations").mkdir(parents=True)
     counts = {split: settings[f"num_{split}"] for split in SPLITS}
-    with Progress(console=Console(stderr=True)) as progress:
+    with Progress(console=Console(stderr=True)) as progress, _processes(workers) as map_:
         task = progress.add_task("Drawing scenes", total=sum(counts.values()))
         for split, count in counts.items():
-            _write_split(folder, split, count, settings, lambda: progress.advance(task))
+            pictures = folder / f"{split}2017"
+            pictures.mkdir()
+            parts = [range(start, min(start + _PART, count)) for start in range(0, count, _PART)]
+            drawn = []
+            for part in map_(partial(_draw, pictures, split, settings["seed"], settings["size"]), parts):
+                progress.advance(task, len(part))
+                drawn += part
+            _write_annotations(folder / "annotations", split, drawn, settings)
     (folder / SETTINGS_FILE).write_text(json.dumps(settings) + "\n", encoding="utf-8")
 
 
-def _write_split(folder: Path, split: str, count: int, settings: dict[str, int], advance: Callable[[], None]) -> None:
-    pictures = folder / f"{split}2017"
-    pictures.mkdir()
-    size = settings["size"]
-    images: list[dict[str, Any]] = []
-    captions: list[dict[str, Any]] = []
-    instances: list[dict[str, Any]] = []
-    for index in range(count):
-        scene = generate_scene(settings["seed"], split, index, size)
+@contextmanager
+def _processes(workers: int) -> Iterator[Callable[..., Iterable[list[_Drawn]]]]:
+    """A `map` over this many processes, or in this one."""
+    if workers == 1:
+        yield map
+        return
+    executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        yield executor.map
+    finally:
+        executor.shutdown(cancel_futures=True)  # at an error too: what has not begun is not waited for
+
+
+def _draw(pictures: Path, split: str, seed: int, size: int, indices: range) -> list[_Drawn]:
+    """Write the pictures of some scenes; return each one's entries in the annotation files."""
+    drawn = []
+    for index in indices:
+        scene = generate_scene(seed, split, index, size)
         name = f"{scene.image_id:012d}.jpg"
         # Without subsampling: small objects keep their colours.
         scene.image.save(pictures / name, quality=92, subsampling=0)
-        images.append({"id": scene.image_id, "file_name": name, "width": size, "height": size})
-        captions.extend(_caption_annotations(scene))
-        instances.extend(_instance_annotations(scene, size))
-        advance()
+        image = {"id": scene.image_id, "file_name": name, "width": size, "height": size}
+        drawn.append((image, _caption_annotations(scene), _instance_annotations(scene, size)))
+    return drawn
+
+
+def _write_annotations(folder: Path, split: str, drawn: Sequence[_Drawn], settings: dict[str, int]) -> None:
     head = {
         "info": {"description": f"Scenes, {split}, seed {settings['seed']}", "version": str(FORMAT)},
         "licenses": [],
-        "images": images,
+        "images": [image for image, _, _ in drawn],
     }
     categories = [{"supercategory": "object", "id": i, "name": name} for name, i in _CATEGORY_IDS.items()]
-    annotations = folder / "annotations"
-    _write_json(annotations / f"captions_{split}2017.json", {**head, "annotations": captions})
+    captions = [caption for _, of_image, _ in drawn for caption in of_image]
+    instances = [instance for _, _, of_image in drawn for instance in of_image]
+    _write_json(folder / f"captions_{split}2017.json", {**head, "annotations": captions})
     _write_json(
-        annotations / f"instances_{split}2017.json",
+        folder / f"instances_{split}2017.json",
         {**head, "annotations": instances, "categories": categories},
     )
 

@@ -64,6 +64,11 @@ def test_the_same_settings_give_the_same_bytes(written: Path, tmp_path: Path) ->
     assert files(tmp_path) == files(written)
 
 
+def test_more_processes_give_the_same_bytes(written: Path, tmp_path: Path) -> None:
+    write_scenes(tmp_path / "scenes", **FEW, workers=2)
+    assert files(tmp_path / "scenes") == files(written)
+
+
 def test_a_longer_split_begins_with_the_same_scenes(written: Path, tmp_path: Path) -> None:
     write_scenes(tmp_path, **FEW | {"num_train": 5})
     short, long = files(written), files(tmp_path)
