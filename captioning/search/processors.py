@@ -42,7 +42,7 @@ class Forbid(Processor):
 
     def __call__(self, _step: int, _tokens: Tensor, log_probs: Tensor, /) -> Tensor:
         """Give them -inf."""
-        return log_probs.index_fill(1, torch.tensor(self.ids, device=log_probs.device), -torch.inf)
+        return log_probs.index_fill(1, torch.tensor(self.ids, dtype=torch.int64, device=log_probs.device), -torch.inf)
 
 
 def never(special: SpecialTokens, *, allow_unknown: bool) -> Forbid:

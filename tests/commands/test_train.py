@@ -146,7 +146,7 @@ def test_a_run_that_was_interrupted_is_not_begun_anew_in_its_folder(
     ("override", "message"),
     [
         ("decoder.hidden_size=13", "another model, by decoder.hidden_size=12 (here 13); go on with"),
-        ("encoder.channels=[8,16]", "encoder.channels=[8, 8] (here [8, 16])"),
+        ("encoder.channels=[8,8]", "encoder.channels=[8, 16] (here [8, 8])"),
         ("decoder=mrnn", "decoder._target_=captioning.decoders.ShowAndTell (here captioning.decoders.MRNN)"),
         ("text.min_count=2", "another vocabulary; go on with"),
     ],

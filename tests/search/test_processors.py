@@ -18,6 +18,7 @@ def test_forbid_gives_minus_infinity_to_its_tokens_alone_and_leaves_what_it_was_
     assert processed[:, [1, 3]].eq(-torch.inf).all()
     assert processed[:, [0, 2, 4]].equal(log_probs[:, [0, 2, 4]])
     assert log_probs.equal(before)
+    assert Forbid([])(0, torch.zeros(2, 0), log_probs).equal(before)
 
 
 def test_processors_are_composed_in_order():
