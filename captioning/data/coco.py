@@ -21,8 +21,8 @@ from pycocotools.coco import COCO
 
 from captioning.data.example import CaptionedImage, SceneObject
 from captioning.data.images import require_files
-from captioning.data.json_files import Record, read_json, records
 from captioning.errors import InputError
+from captioning.json_files import Record, read_json, records
 
 log = logging.getLogger(__name__)
 

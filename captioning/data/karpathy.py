@@ -14,8 +14,8 @@ from pathlib import Path
 
 from captioning.data.example import CaptionedImage
 from captioning.data.images import require_files
-from captioning.data.json_files import Record, read_json, records
 from captioning.errors import InputError
+from captioning.json_files import Record, read_json, records
 
 _ARCHIVE = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
 # COCO's restval is the rest of val2014 beside the 5,000 + 5,000 of val and test; all train on it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,30 @@ def read_json(path: Path, drop: Sequence[str] = ()) -> Record:
         drop: keys not kept at any depth; their values are freed while the file is read.
 
     Raises:
-        InputError: no such file, not JSON (the message gives line and column), or not an object.
+        InputError: no such file, not JSON (the message gives line and column), a key stands twice in one object, or
+            not an object.
     """
+    data = read_any_json(path, drop)
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a JSON object, found a {type(data).__name__}")
+    return data
 
-    def keep(record: Record) -> Record:
+
+def read_any_json(path: Path, drop: Sequence[str] = ()) -> Any:
+    """Read a JSON file that holds an object or a list; else as `read_json`."""
+
+    def keep(pairs: list[tuple[str, Any]]) -> Record:
+        record = dict(pairs)
+        if len(record) != len(pairs):
+            doubled = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+            raise InputError(f"{path}: {len(doubled):,} keys stand twice in one object, the first is {doubled[0]!r}")
         for key in drop:
             record.pop(key, None)
         return record
 
     try:
         with path.open(encoding="utf-8-sig") as file:
-            data = json.load(file, object_hook=keep if drop else None)
+            return json.load(file, object_pairs_hook=keep)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a JSON file") from error
     except json.JSONDecodeError as error:
@@ -39,9 +53,6 @@ def read_json(path: Path, drop: Sequence[str] = ()) -> Record:
         ) from error
     except (UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path}: not a JSON text ({error}); get the file anew") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: expected a JSON object, found a {type(data).__name__}")
-    return data
 
 
 def records(data: Record, key: str, fields: Mapping[str, type], where: str) -> list[Record]:

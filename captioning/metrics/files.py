@@ -1,0 +1,156 @@
+"""Files of references and of results, as the field keeps them.
+
+References: COCO's official captions JSON (Chen et al. 2015, arXiv:1504.00325), Karpathy's JSON, or a plain mapping
+
+    {"images": [...], "annotations": [{"image_id": 42, "caption": "a dog"}, ...]}
+    {"images": [{"cocoid": 42, "split": "test", "sentences": [{"raw": "a dog"}, ...]}, ...]}
+    {"42": ["a dog", "the dog"], ...}
+
+Results: COCO's results format, or a plain mapping
+
+    [{"image_id": 42, "caption": "a dog"}, ...]
+    {"42": "a dog", ...}
+
+JSON's keys are strings, so an id that spells a whole number is that number, in both files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from captioning.errors import InputError
+from captioning.json_files import Record, read_any_json, read_json, records
+
+ImageId = int | str
+
+
+def read_references(path: str | Path, split: str | None = None) -> dict[ImageId, list[str]]:
+    """Read the references of each image, in the file's order.
+
+    Args:
+        path: a file of one of the three forms.
+        split: of a Karpathy's JSON with more than one: "train" does not hold restval.
+
+    Raises:
+        InputError: the file is missing or of no such form, an image has no caption, or `split` is missing or
+            belongs to no such file.
+    """
+    path = Path(path)
+    data = read_json(path, drop=("tokens", "sentids", "licenses"))
+    if "annotations" not in data and "images" in data:
+        return _karpathy(path, data, split)
+    if split is not None:
+        raise InputError(f"{path}: split={split!r}, but only Karpathy's JSON has splits; leave it out")
+    return _coco(path, data) if "annotations" in data else _mapping(path, data)
+
+
+def read_results(path: str | Path) -> dict[ImageId, str]:
+    """Read the caption of each image, in the file's order.
+
+    Raises:
+        InputError: the file is missing or of no such form, or an image has two captions; the message lists them.
+    """
+    path = Path(path)
+    data = read_any_json(path)
+    if isinstance(data, dict):
+        pairs = list(data.items())
+    else:
+        listed = records({"results": data}, "results", {"caption": str}, str(path))
+        pairs = [(_id(record, "image_id", f"{path}: [{i}]"), record["caption"]) for i, record in enumerate(listed)]
+    results = {_as_id(image_id): caption for image_id, caption in pairs}
+    if len(results) != len(pairs):
+        doubled = [image_id for image_id, count in Counter(_as_id(key) for key, _ in pairs).items() if count > 1]
+        raise InputError(f"{path}: images with two captions: {listing(doubled)}; keep one of each")
+    if wrong := [image_id for image_id, caption in results.items() if not isinstance(caption, str)]:
+        raise InputError(f"{path}: expected one string as the caption of each image; not so for {listing(wrong)}")
+    return results
+
+
+def subset(
+    references: Mapping[ImageId, Sequence[str]], results: Mapping[ImageId, str]
+) -> dict[ImageId, Sequence[str]]:
+    """The references of the images that have a caption.
+
+    Raises:
+        InputError: a caption's image has no references.
+    """
+    if unknown := [image_id for image_id in results if image_id not in references]:
+        raise InputError(f"captions without references: {listing(unknown)}; remove them, or name the right references")
+    return {image_id: group for image_id, group in references.items() if image_id in results}
+
+
+def listing(ids: Sequence[ImageId]) -> str:
+    """Say how many, and which: ten at most."""
+    if not ids:
+        return "0"
+    shown = ", ".join(map(repr, ids[:10]))
+    return f"{len(ids)} ({shown}{', ...' if len(ids) > 10 else ''})"
+
+
+def _coco(path: Path, data: Record) -> dict[ImageId, list[str]]:
+    references: dict[ImageId, list[str]] = {}
+    if "images" in data:  # in their order; one without a caption is found below
+        images = records(data, "images", {}, str(path))
+        references = {_id(image, "id", f"{path}: images[{i}]"): [] for i, image in enumerate(images)}
+    for i, annotation in enumerate(records(data, "annotations", {"caption": str}, str(path))):
+        references.setdefault(_id(annotation, "image_id", f"{path}: annotations[{i}]"), []).append(
+            annotation["caption"]
+        )
+    return _checked(path, references)
+
+
+def _karpathy(path: Path, data: Record, split: str | None) -> dict[ImageId, list[str]]:
+    entries = records(data, "images", {"split": str, "sentences": list}, str(path))
+    splits = Counter(entry["split"] for entry in entries)
+    if split is None and len(splits) > 1:
+        raise InputError(f"{path}: expected one of its splits to be named ({', '.join(splits)}), found none")
+    chosen = [entry for entry in entries if split in (None, entry["split"])]
+    if not chosen:
+        raise InputError(f"{path}: no image of split {split}; images by split: {dict(splits)}")
+    pairs = [
+        (
+            _id(entry, "cocoid" if "cocoid" in entry else "filename", f"{path}: images[{i}]"),
+            [sentence["raw"] for sentence in records(entry, "sentences", {"raw": str}, f"{path}: images[{i}]")],
+        )
+        for i, entry in enumerate(chosen)
+    ]
+    references = dict(pairs)
+    if len(references) != len(pairs):
+        doubled = [image_id for image_id, count in Counter(key for key, _ in pairs).items() if count > 1]
+        raise InputError(f"{path}: images that stand twice: {listing(doubled)}; keep one of each")
+    return _checked(path, references)
+
+
+def _mapping(path: Path, data: Record) -> dict[ImageId, list[str]]:
+    if wrong := [
+        key for key, group in data.items() if not (isinstance(group, list) and all(isinstance(c, str) for c in group))
+    ]:
+        raise InputError(
+            f"{path}: expected COCO's captions JSON, Karpathy's, or a list of strings for each image id; not so for "
+            f"{listing(wrong)}"
+        )
+    return _checked(path, {_as_id(key): group for key, group in data.items()})
+
+
+def _checked(path: Path, references: dict[ImageId, list[str]]) -> dict[ImageId, list[str]]:
+    if not references:
+        raise InputError(f"{path}: expected captions of at least one image, found none")
+    if without := [image_id for image_id, group in references.items() if not group]:
+        raise InputError(f"{path}: images without a caption: {listing(without)}; add captions or remove them")
+    return references
+
+
+def _id(record: Record, key: str, where: str) -> ImageId:
+    found = record.get(key)
+    if not isinstance(found, int | str) or isinstance(found, bool):
+        raise InputError(
+            f"{where}: expected '{key}', a whole number or a string, found {found!r} (keys: {', '.join(record)})"
+        )
+    return _as_id(found)
+
+
+def _as_id(key: int | str) -> ImageId:
+    return int(key) if isinstance(key, str) and re.fullmatch(r"0|-?[1-9][0-9]*", key) else key

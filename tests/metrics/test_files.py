@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioning.errors import InputError
+from captioning.metrics.files import read_references, read_results, subset
+
+COCO = {
+    "images": [{"id": 7}, {"id": 3}],
+    "annotations": [
+        {"image_id": 3, "id": 1, "caption": "a dog"},
+        {"image_id": 7, "id": 2, "caption": "a cat"},
+        {"image_id": 3, "id": 3, "caption": "the dog"},
+    ],
+}
+KARPATHY = {
+    "images": [
+        {"filename": "b.jpg", "split": "test", "sentences": [{"raw": "a dog", "tokens": ["a", "dog"]}]},
+        {"filename": "a.jpg", "split": "val", "sentences": [{"raw": "a cat"}, {"raw": "the cat"}]},
+    ]
+}
+
+
+def write(folder: Path, content: Any) -> Path:
+    path = folder / "file.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "split", "expected"),
+    [
+        (COCO, None, {7: ["a cat"], 3: ["a dog", "the dog"]}),
+        ({"annotations": COCO["annotations"]}, None, {3: ["a dog", "the dog"], 7: ["a cat"]}),
+        (KARPATHY, "val", {"a.jpg": ["a cat", "the cat"]}),
+        ({"images": KARPATHY["images"][:1]}, None, {"b.jpg": ["a dog"]}),
+        ({"images": [{**KARPATHY["images"][0], "cocoid": 9}]}, "test", {9: ["a dog"]}),
+        ({"12": ["a dog"], "x.jpg": ["a cat", ""], "007": ["b"], "-0": ["c"]}, None,
+         {12: ["a dog"], "x.jpg": ["a cat", ""], "007": ["b"], "-0": ["c"]}),
+    ],
+)  # fmt: skip
+def test_references_are_read_in_each_form_in_the_file_s_order(
+    tmp_path: Path, content: Any, split: str | None, expected: dict[int | str, list[str]]
+) -> None:
+    found = read_references(write(tmp_path, content), split)
+    assert list(found.items()) == list(expected.items())
+
+
+@pytest.mark.parametrize(
+    ("content", "split", "message"),
+    [
+        ("{", None, "file.json:1: broken JSON"),
+        ([], None, "expected a JSON object, found a list"),
+        ({}, None, "expected captions of at least one image"),
+        ({"images": [], "annotations": []}, None, "expected captions of at least one image"),
+        ({"images": [{"id": 7}], "annotations": []}, None, r"images without a caption: 1 \(7\)"),
+        ({"annotations": [{"image_id": None, "caption": "a"}]}, None, r"annotations\[0\]: .*found None"),
+        ({"annotations": [{"image_id": 1}]}, None, r"annotations\[0\]: expected 'caption' of type str, found none"),
+        (KARPATHY, None, r"one of its splits to be named \(test, val\)"),
+        (KARPATHY, "train", r"no image of split train; images by split: \{'test': 1, 'val': 1\}"),
+        ({"images": [KARPATHY["images"][0]] * 2}, None, r"stand twice: 1 \('b.jpg'\)"),
+        (COCO, "val", "only Karpathy's JSON has splits"),
+        ({"1": "a dog"}, None, r"a list of strings for each image id; not so for 1 \('1'\)"),
+        ({"1": [2]}, None, r"not so for 1 \('1'\)"),
+        ({"1": []}, None, r"images without a caption: 1 \(1\)"),
+        ('{"1": ["a"], "1": ["b"]}', None, "1 keys stand twice in one object, the first is '1'"),
+    ],
+)  # fmt: skip
+def test_references_of_no_such_form_are_told_with_the_place(
+    tmp_path: Path, content: Any, split: str | None, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        read_references(write(tmp_path, content), split)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"image_id": 7, "caption": "a cat"}, {"image_id": "3", "caption": "", "log_probability": -2.5}],
+        {"7": "a cat", "3": ""},
+    ],
+)
+def test_results_are_read_in_both_forms(tmp_path: Path, content: Any) -> None:
+    assert list(read_results(write(tmp_path, content)).items()) == [(7, "a cat"), (3, "")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("3", "expected a list 'results', found type int"),
+        ([{"image_id": 7}], r"expected 'caption' of type str, found none"),
+        ([{"image_id": 1.5, "caption": "a"}], r"\[0\]: expected 'image_id', a whole number or a string, found 1.5"),
+        ([{"image_id": True, "caption": "a"}], "found True"),
+        (
+            [{"image_id": i, "caption": "a"} for i in (7, 8, 8, 7, "7")],
+            r"images with two captions: 2 \(7, 8\); keep one of each",
+        ),
+        ({"7": ["a cat"]}, r"one string as the caption of each image; not so for 1 \(7\)"),
+    ],
+)
+def test_results_of_no_such_form_and_doubled_images_are_told(tmp_path: Path, content: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_results(write(tmp_path, content))
+
+
+def test_a_missing_file_is_told() -> None:
+    with pytest.raises(InputError, match=r"nowhere.json: cannot be read"):
+        read_results("nowhere.json")
+
+
+def test_a_subset_is_of_the_images_with_captions_in_the_references_order() -> None:
+    references = {1: ["a"], 2: ["b"], 3: ["c"]}
+    assert list(subset(references, {3: "x", 1: "y"}).items()) == [(1, ["a"]), (3, ["c"])]
+    with pytest.raises(InputError, match=r"captions without references: 1 \(4\)"):
+        subset(references, {4: "x"})
