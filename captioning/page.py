@@ -1,15 +1,17 @@
-"""A self-contained HTML page of pictures, captions and references."""
+"""A self-contained HTML report of one evaluation: figures, pictures, captions and references."""
 
 from __future__ import annotations
 
 import base64
 import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from PIL.Image import Image
 
 from captioning.data.example import CaptionedImage
@@ -19,73 +21,95 @@ from captioning.evaluation import Evaluation
 
 log = logging.getLogger(__name__)
 
-_TEMPLATE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ signature.data }} {{ signature.split }}: captions</title>
-<style>
-  body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222; }
-  table { border-collapse: collapse; margin: 1rem 0 2rem; }
-  th, td { border-bottom: 1px solid #ccc; padding: .3rem .9rem; text-align: right; }
-  article { display: grid; grid-template-columns: 16rem 1fr; gap: 1.5rem; margin: 0 0 2rem; }
-  img, .missing { width: 16rem; border-radius: .4rem; }
-  .missing { background: #eee; color: #555; display: grid; min-height: 10rem; place-items: center; }
-  .caption { font-size: 1.25rem; font-weight: 600; margin: 0; }
-  .figures, li { color: #555; }
-  ul { padding-left: 1.2rem; }
-  @media (max-width: 40rem) { article { grid-template-columns: 1fr; } }
-</style>
-<h1>Captions of {{ signature.data }} {{ signature.split }}</h1>
-<p>{{ examples | length }} of {{ signature.num_images }} pictures; decoded by {{ signature.search.name }}. Each with its
-caption, the caption's CIDEr, and what people wrote of it. Scores of the whole split, as fractions:</p>
-<table>
-  <tr>{% for name in metrics %}<th>{{ name }}</th>{% endfor %}</tr>
-  <tr>{% for value in metrics.values() %}<td>{{ "%.3f" | format(value) }}</td>{% endfor %}</tr>
-</table>
-{% for example in examples %}
-<article>
-  {% if example.picture -%}
-  <img alt="{{ example.caption }}" src="data:image/jpeg;base64,{{ example.picture }}">
-  {%- else -%}
-  <div class="missing">no picture</div>
-  {%- endif %}
-  <div>
-    <p class="caption">{{ example.caption or "(empty)" }}</p>
-    <p class="figures">{{ example.image_id }} · CIDEr {{ "%.2f" | format(example.cider) }}
-      · log-probability {{ "%.2f" | format(example.score) }}</p>
-    <ul>{% for reference in example.references %}<li>{{ reference }}</li>{% endfor %}</ul>
-  </div>
-</article>
-{% endfor %}
-</html>
-"""
+EXTREMES = 5  # pictures of the best captions, of the median ones, and of the worst
+BARS = 20
 
 
 def write_page(
-    path: Path, images: Sequence[CaptionedImage], evaluation: Evaluation, metrics: Mapping[str, Any]
+    path: Path,
+    images: Sequence[CaptionedImage],
+    evaluation: Evaluation,
+    metrics: Mapping[str, Any],
+    *,
+    examples: int = 20,
 ) -> None:
-    """Write the page of `images`; pictures are inside it as JPEGs of at most 480 pixels.
+    """Write the report of one evaluation as a page that can be searched and sorted, and needs nothing else.
 
-    In the place of a picture that cannot be read stands a grey field.
+    It has the split's figures, the distribution of CIDEr over its images, pictures that are spread evenly over the
+    split, those of the best, median and worst captions by CIDEr, and every caption in a table. In the place of a
+    picture that cannot be read stands a grey field.
+
+    Args:
+        path: the file.
+        images: of the whole split, in its order.
+        evaluation: of the same images.
+        metrics: what metrics.json holds.
+        examples: pictures that are spread over the split.
     """
-    predictions = {p.image_id: p for p in evaluation.predictions}
-    examples = [
-        {
-            "image_id": image.image_id,
-            "picture": _jpeg(picture),
-            "caption": predictions[image.image_id].caption,
-            "score": predictions[image.image_id].score,
-            "cider": evaluation.scores.per_image[image.image_id].get("CIDEr", 0.0),
-            "references": image.captions,
+    per_image = evaluation.scores.per_image
+    ranked = sorted(images, key=lambda image: -per_image[image.image_id].get("CIDEr", 0.0))
+    middle = max(0, (len(ranked) - EXTREMES) // 2)
+    chosen = {"Spread over the split": images[:: max(1, len(images) // examples)][:examples]}
+    if "CIDEr" in evaluation.scores.corpus and len(images) > 3 * EXTREMES:
+        chosen |= {
+            "Best by CIDEr": ranked[:EXTREMES],
+            "Median": ranked[middle : middle + EXTREMES],
+            "Worst": ranked[: -EXTREMES - 1 : -1],
         }
-        for image, picture in zip(images, pictures_to_show(images), strict=True)
-    ]
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(_TEMPLATE).render(
-        examples=examples, metrics=metrics["metrics"], signature=metrics["signature"]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("captioning", ""), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template("page.html").render(
+        metrics=metrics["metrics"],
+        intervals=metrics.get("intervals", {}),
+        confidence=metrics.get("confidence"),
+        signature=metrics["signature"],
+        columns=[name for name in evaluation.scores.corpus if not name.startswith("BLEU")],
+        rows=list(_rows(images, evaluation)),
+        sections=_sections(chosen, evaluation),
+        **_histogram([figures["CIDEr"] for figures in per_image.values() if "CIDEr" in figures]),
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _sections(chosen: Mapping[str, Sequence[CaptionedImage]], evaluation: Evaluation) -> list[dict[str, Any]]:
+    images = list({image.image_id: image for group in chosen.values() for image in group}.values())
+    pictures = dict(zip((image.image_id for image in images), map(_jpeg, pictures_to_show(images)), strict=True))
+    rows = {row["image_id"]: row for row in _rows(images, evaluation)}
+    return [
+        {
+            "title": title,
+            "id": title.split()[0].lower(),
+            "examples": [rows[image.image_id] | {"picture": pictures[image.image_id]} for image in group],
+        }
+        for title, group in chosen.items()
+    ]
+
+
+def _rows(images: Sequence[CaptionedImage], evaluation: Evaluation) -> Iterator[dict[str, Any]]:
+    predictions = {p.image_id: p for p in evaluation.predictions}
+    for image in images:
+        prediction, figures = predictions[image.image_id], evaluation.scores.per_image[image.image_id]
+        yield {
+            "image_id": image.image_id,
+            "caption": prediction.caption,
+            "score": prediction.score,
+            "cider": figures.get("CIDEr"),
+            "figures": [value for name, value in figures.items() if not name.startswith("BLEU")],
+            "references": image.captions,
+        }
+
+
+def _histogram(ciders: Sequence[float]) -> dict[str, Any]:
+    """The bars of the distribution, 100 high at most."""
+    if not ciders:
+        return {"histogram": [], "tallest": 0}
+    counts, edges = np.histogram(ciders, bins=BARS, range=(0.0, max(max(ciders), 1.0)))
+    bars = [
+        {"low": low, "high": high, "count": count, "height": round(100 * count / counts.max(), 1)}
+        for count, (low, high) in zip(counts.tolist(), pairwise(edges.tolist()), strict=True)
+    ]
+    return {"histogram": bars, "tallest": int(counts.max())}
 
 
 def pictures_to_show(images: Sequence[CaptionedImage]) -> list[Image | None]:

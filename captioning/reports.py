@@ -63,9 +63,7 @@ def write_evaluation(
         _write_json(output / "captions.json", results)
         _write_per_image(output / "per_image.csv", evaluation)
         if examples:
-            images = data.images(data.split)
-            chosen = images[:: max(1, len(images) // examples)][:examples]
-            write_page(output / "page.html", chosen, evaluation, metrics)
+            write_page(output / "page.html", data.images(data.split), evaluation, metrics, examples=examples)
     except OSError as error:
         raise InputError(f"the evaluation could not be written to {output}: {error.strerror or error}") from error
     return metrics

@@ -6,6 +6,9 @@ import base64
 import html
 import io
 import re
+import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from captioning.evaluation import Evaluation, Prediction
 from captioning.metrics import Scores
 from captioning.page import write_page
 
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 EVIL = "a <script>alert('x')</script> & \"quotes\""
 METRICS = {
     "metrics": {"CIDEr": 0.9375},
@@ -40,9 +44,9 @@ def page(tmp_path: Path) -> str:
 
 
 def test_captions_references_and_names_are_escaped(page: str) -> None:
-    assert "<script" not in page
+    assert page.count("<script") == 1  # the page's own
     assert "<b>" not in page
-    assert html.unescape(page).count(EVIL) == 4  # the caption, its picture's description, two references
+    assert html.unescape(page).count(EVIL) == 7  # the picture's description, twice the caption, four times a reference
 
 
 def test_every_example_has_its_picture_caption_figures_and_references(page: str) -> None:
@@ -63,15 +67,68 @@ def test_a_picture_that_cannot_be_read_leaves_its_place_and_a_warning(
     write_page(tmp_path / "page.html", images, EVALUATION, METRICS)
     without = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<img" not in without
-    assert without.count('<div class="missing">no picture</div>') == without.count("a plain one") == 2
+    assert without.count('<div class="missing">no picture</div>') == 2
+    assert without.count("a plain one") == 4  # beside the pictures' places and in the table
     assert "no picture" not in page
     (warning,) = caplog.messages
     assert "2 of 2 pictures are not shown; the first: " in warning
     assert "1.png: no such file" in warning
 
 
+def test_a_small_split_has_no_extremes_and_a_larger_one_has_the_best_median_and_worst(
+    page: str, tmp_path: Path
+) -> None:
+    assert re.findall(r"<h2 id=\"(\w+)", page) == ["spread", "every"]
+    Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
+    images = [CaptionedImage(n, tmp_path / "picture.png", ("x",)) for n in range(31)]
+    ciders = {n: 7 * n % 31 / 10 for n in range(31)}  # every tenth from 0 to 3, in no order
+    evaluation = replace(
+        EVALUATION,
+        predictions=tuple(Prediction(n, f"caption {n}", -1.5, True, 2.0, 3, 0) for n in range(31)),
+        scores=Scores({"CIDEr": 1.5}, {n: {"CIDEr": cider} for n, cider in ciders.items()}),
+    )
+    write_page(tmp_path / "page.html", images, evaluation, METRICS, examples=3)
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    parts = re.split(r"<h2 id=\"(\w+)", text)
+    shown = {
+        name: re.findall(r"(\d+) · CIDEr ([\d.]+)", part) for name, part in zip(parts[1::2], parts[2::2], strict=True)
+    }
+    assert [int(n) for n, _ in shown.pop("spread")] == [0, 10, 20]
+    assert shown.pop("every") == []
+    assert {name: [float(cider) for _, cider in found] for name, found in shown.items()} == {
+        "best": [3.0, 2.9, 2.8, 2.7, 2.6],
+        "median": [1.7, 1.6, 1.5, 1.4, 1.3],
+        "worst": [0.0, 0.1, 0.2, 0.3, 0.4],
+    }
+    bars = [int(count) for count in re.findall(r"<title>(\d+) pictures", text)]
+    assert sum(bars) == 31
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+@pytest.mark.parametrize(
+    ("script", "count", "order"),
+    [
+        ("", "2 of 2", ["1", "2"]),
+        ("heads[2].firstChild.click(); heads[2].firstChild.click()", "2 of 2", ["2", "1"]),  # by CIDEr, falling
+        ("heads[1].firstChild.click()", "2 of 2", ["2", "1"]),  # by caption: (empty) before a
+        ('search.value = "EMPTY plain"; search.dispatchEvent(new Event("input"))', "1 of 2", ["2"]),
+    ],
+)
+def test_in_a_browser_captions_are_searched_and_sorted(
+    page: str, tmp_path: Path, script: str, count: str, order: list[str]
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("</html>", f"<script>{script}</script></html>"), encoding="utf-8")
+    options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/browser", "--dump-dom")
+    assert BROWSER is not None
+    ran = subprocess.run([BROWSER, *options, path.as_uri()], capture_output=True, text=True, timeout=60, check=True)
+    assert f'<span id="count">{count}</span>' in ran.stdout
+    body = ran.stdout.split("<tbody>")[-1].split("</tbody>")[0]
+    assert re.findall(r"<tr><td>(\d+)</td>", body) == order  # a row that is not shown is <tr hidden>
+
+
 def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
-    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
     pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
     sizes = [Image.open(io.BytesIO(base64.b64decode(data))).size for data in pictures]
     assert sizes == [(480, 320), (480, 320)]
