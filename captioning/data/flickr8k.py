@@ -85,6 +85,15 @@ def read_flickr8k(
     return [CaptionedImage(name, pictures / name, captions[name]) for name in names]
 
 
+def read_all_captions(root: str | Path) -> dict[str, tuple[str, ...]]:
+    """Read the captions of every image, in a split or not, by the file's name.
+
+    Raises:
+        InputError: there is no captions file, or it is broken.
+    """
+    return _read_captions(Path(root))[1]
+
+
 def pictures_folder(root: Path) -> Path:
     """The folder of the pictures by any of its three names; the first of these where there is none."""
     folders = [root / name for name in _PICTURE_FOLDERS]
@@ -93,9 +102,9 @@ def pictures_folder(root: Path) -> Path:
 
 def _read_captions(root: Path) -> tuple[Path, dict[str, tuple[str, ...]]]:
     """Every image's captions by its name, and the file they come from."""
-    if official := _text_file(root, "Flickr8k.token.txt"):
+    if official := text_file(root, "Flickr8k.token.txt"):
         return official, _read_token_file(official)
-    if mirror := _text_file(root, "captions.txt"):
+    if mirror := text_file(root, "captions.txt"):
         return mirror, _read_mirror_file(mirror)
     raise InputError(
         f"{root}: {'no Flickr8k captions in this folder' if root.is_dir() else 'no such folder'}; expected "
@@ -106,7 +115,7 @@ def _read_captions(root: Path) -> tuple[Path, dict[str, tuple[str, ...]]]:
 
 def _read_token_file(file: Path) -> dict[str, tuple[str, ...]]:
     numbered: dict[str, dict[int, str]] = {}
-    for line_number, line in _lines(file):
+    for line_number, line in lines_of(file):
         match = _TOKEN_LINE.fullmatch(line)
         if match is None:
             raise InputError(
@@ -143,7 +152,7 @@ def _read_mirror_file(file: Path) -> dict[str, tuple[str, ...]]:
 def _split_names(
     root: Path, split: str, captions_file: Path, captions: dict[str, tuple[str, ...]], seed: int | None
 ) -> list[str]:
-    lists = {name: file for name, list_name in _LISTS.items() if (file := _text_file(root, list_name))}
+    lists = {name: file for name, list_name in _LISTS.items() if (file := text_file(root, list_name))}
     if split in lists:
         if seed is not None:
             log.warning("%s is used; split_seed=%d is not, since there are lists", lists[split], seed)
@@ -164,7 +173,7 @@ def _split_names(
 
 def _read_list(file: Path, captions_file: Path, captions: dict[str, tuple[str, ...]]) -> list[str]:
     line_of: dict[str, int] = {}
-    for line_number, line in _lines(file):
+    for line_number, line in lines_of(file):
         name = line.strip()
         if name in line_of:
             raise InputError(f"{file}:{line_number}: {name} is also in line {line_of[name]}; remove one")
@@ -201,11 +210,12 @@ def _made_split(split: str, captions_file: Path, captions: dict[str, tuple[str, 
     return parts[split]
 
 
-def _text_file(root: Path, name: str) -> Path | None:
+def text_file(root: Path, name: str) -> Path | None:
+    """A published text file in the folder or in its `Flickr8k_text/`; None where it is in neither."""
     return next((path for path in (root / name, root / "Flickr8k_text" / name) if path.is_file()), None)
 
 
-def _lines(file: Path) -> list[tuple[int, str]]:
+def lines_of(file: Path) -> list[tuple[int, str]]:
     """The lines that hold something, with their numbers."""
     lines = _read_text(file).split("\n")  # splitlines() would also split at rare characters inside a caption
     return [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1) if line.strip()]

@@ -1,0 +1,63 @@
+"""Do metrics agree with people? Kendall's τ between a caption's figure and its ratings.
+
+Source: Hessel et al. 2021, "CLIPScore" (arXiv:2104.08718), section 4.1: on Flickr8k each rating of an expert counts by
+itself and τ_c is told; of the crowd's judgements τ_b. A pair whose caption is one of the image's own references is left
+out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy.stats import kendalltau
+
+from captioning.data.flickr8k_judgements import Judged
+from captioning.errors import InputError
+from captioning.metrics import CocoScorer
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How one metric's figures and people's ratings are ordered alike, from -1 to 1.
+
+    Attributes:
+        metric: its name.
+        tau_b: Kendall's τ_b, which corrects for ties.
+        tau_c: Kendall's (Stuart's) τ_c, for scales of different lengths.
+        num_pairs: pairs of an image and a caption.
+        num_ratings: of these pairs.
+    """
+
+    metric: str
+    tau_b: float
+    tau_c: float
+    num_pairs: int
+    num_ratings: int
+
+
+def agreement(
+    judged: Sequence[Judged], captions: Mapping[str, Sequence[str]], *, metrics: Sequence[str]
+) -> list[Agreement]:
+    """Score each judged caption against its image's captions, and compare with the ratings.
+
+    Args:
+        judged: pairs and their ratings.
+        captions: the references of every image.
+        metrics: as `CocoScorer` takes them.
+
+    Raises:
+        InputError: no pair is left.
+    """
+    pairs = [pair for pair in judged if pair.caption not in captions[pair.image]]
+    if not pairs:
+        raise InputError("expected judged captions that are not among their image's own references, found none")
+    with CocoScorer({n: captions[pair.image] for n, pair in enumerate(pairs)}, metrics=metrics) as scorer:
+        scores = scorer.score({n: pair.caption for n, pair in enumerate(pairs)})
+    ratings = [rating for pair in pairs for rating in pair.ratings]
+    found = []
+    for metric in scores.corpus:
+        figures = [scores.per_image[n][metric] for n, pair in enumerate(pairs) for _ in pair.ratings]
+        tau_b, tau_c = (float(kendalltau(figures, ratings, variant=variant).statistic) for variant in "bc")
+        found.append(Agreement(metric, tau_b, tau_c, len(pairs), len(ratings)))
+    return found
