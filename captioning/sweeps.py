@@ -1,4 +1,4 @@
-"""One table over the runs of a sweep."""
+"""The runs of a sweep, and one table over them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _natural(name: str) -> tuple[int, str]:
 
 def write_runs(path: Path, runs: Sequence[Run]) -> None:
     """Write one row a run: its settings and its figures."""
-    settings, names = _columns(runs)
+    settings, names = columns(runs)
     write_table(
         path,
         ["run", *settings, *names],
@@ -90,26 +90,56 @@ def write_runs(path: Path, runs: Sequence[Run]) -> None:
     )
 
 
-def summary(runs: Sequence[Run]) -> Table:
-    """One row a setting: mean ± standard deviation (n - 1) over the runs that differ in their seed alone."""
-    settings, names = _columns(runs)
+@dataclass(frozen=True)
+class Setting:
+    """The runs that differ in their seed alone.
+
+    Attributes:
+        values: of the settings that differ between all runs, in their order.
+        runs: that have it, failed ones too.
+    """
+
+    values: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def ended(self) -> list[Run]:
+        """The runs that have figures."""
+        return [run for run in self.runs if run.metrics]
+
+    @property
+    def count(self) -> str:
+        """How many runs have ended, and of how many where that differs."""
+        return str(len(self.ended)) if len(self.ended) == len(self.runs) else f"{len(self.ended)} of {len(self.runs)}"
+
+
+def by_setting(runs: Sequence[Run]) -> tuple[list[str], list[Setting]]:
+    """The names of the settings in which runs differ, the seed left out, and the runs of each."""
+    settings, _ = columns(runs)
     varied = [s for s in settings if s != "seed" and len({run.overrides.get(s) for run in runs}) > 1]
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(run.overrides.get(s, "") for s in varied), []).append(run)
+    return varied, [Setting(values, tuple(members)) for values, members in groups.items()]
+
+
+def summary(runs: Sequence[Run]) -> Table:
+    """One row a setting: mean ± standard deviation (n - 1) over the runs that differ in their seed alone."""
+    varied, settings = by_setting(runs)
+    _, names = columns(runs)
     table = Table(title="metrics as fractions: mean ± standard deviation over seeds")
     for column in (*varied, "runs"):
         table.add_column(column)
     for name in names:
         table.add_column(name, justify="right")
-    for setting, members in groups.items():
-        ended = [run for run in members if run.metrics]
-        count = str(len(ended)) if len(ended) == len(members) else f"{len(ended)} of {len(members)}"
-        table.add_row(*setting, count, *(_mean([run.metrics[n] for run in ended]) for n in names))
+    for setting in settings:
+        figures = (mean_and_deviation([run.metrics[name] for run in setting.ended]) for name in names)
+        table.add_row(*setting.values, setting.count, *figures)
     return table
 
 
-def _mean(values: Sequence[float]) -> str:
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """"0.460 ± 0.046"; the mean alone of one value."""
     if not values:
         return "failed"
     digits = 2 if statistics.fmean(values) >= 10 else 3
@@ -117,7 +147,8 @@ def _mean(values: Sequence[float]) -> str:
     return text + (f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else "")
 
 
-def _columns(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
+def columns(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
+    """The names of all settings and of all figures."""
     settings = list(dict.fromkeys(key for run in runs for key in run.overrides))
     names = list(dict.fromkeys(name for run in runs for name in run.metrics))
     return settings, names
