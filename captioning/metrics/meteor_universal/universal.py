@@ -1,0 +1,110 @@
+"""METEOR 1.5 of tokenized captions, without Java."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captioning.errors import InputError
+from captioning.metrics import java
+from captioning.metrics.meteor_universal import resources
+from captioning.metrics.meteor_universal.alignment import align
+from captioning.metrics.meteor_universal.lexicon import Lexicon
+from captioning.metrics.meteor_universal.matching import Match, Sentence, annotate, find_matches, phrase_texts
+from captioning.metrics.meteor_universal.normalization import Normalizer
+from captioning.metrics.meteor_universal.score import MATCHER_WEIGHTS, additive, score
+
+
+class MeteorUniversal:
+    """METEOR as pycocoevalcap's jar counts it with its settings for captions (-l en -norm).
+
+    Source: Denkowski and Lavie 2014, "Meteor Universal: Language Specific Translation Evaluation for Any Target
+    Language", WMT; and the jar of version 1.5, whose word lists and paraphrases are read from pycocoevalcap.
+
+    The constructor reads five million paraphrases: some seconds, and 0.2 GB as long as the object lives. One thread
+    at a time.
+
+    Raises:
+        InputError: pycocoevalcap's jar or paraphrases are missing or damaged.
+    """
+
+    def __init__(self) -> None:
+        self._normalize = Normalizer()
+        self._lexicon = Lexicon()
+        self._paraphrases = resources.paraphrase_table()
+
+    def statistics(self, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
+        """Count each candidate's matches with its best reference.
+
+        Args:
+            candidates: one tokenized caption an image; may be empty strings.
+            references: the tokenized references of each image, at least one.
+
+        Returns:
+            statistics (I, S), float64, that add up over images: `score` gives the METEOR of their sum, as of each.
+
+        Raises:
+            InputError: the two lengths differ or are 0, or an image has no reference.
+        """
+        if not candidates or len(candidates) != len(references):
+            raise InputError(
+                f"expected as many candidates as lists of references, at least one; "
+                f"found {len(candidates)} and {len(references)}"
+            )
+        if without := sum(not group for group in references):
+            raise InputError(f"expected at least one reference for each candidate; {without} have none")
+        # As pycocoevalcap does, to candidates alone; one space less, and of two commas the second may not be split.
+        candidates = [candidate.replace("|||", "").replace("  ", " ") for candidate in candidates]
+        sentences, paraphrases = self._annotate({*candidates, *chain.from_iterable(references)})
+        return np.stack(
+            [
+                _count_best(sentences[candidate], [sentences[reference] for reference in group], paraphrases)
+                for candidate, group in zip(candidates, references, strict=True)
+            ]
+        )
+
+    def score(self, totals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Score statistics or their sums (..., S): METEOR (...), fractions in [0, 1]."""
+        return score(totals)
+
+    def _annotate(self, texts: Iterable[str]) -> tuple[dict[str, Sentence], dict[bytes, list[bytes]]]:
+        """Prepare the sentences of all texts, and those paraphrases that occur in them together with their phrase.
+
+        What separates texts in the jar's protocol is cut out, as there.
+        """
+        words = {text: self._normalize(java.one_line(text.replace("|||", ""))) for text in texts}
+        phrases = set(chain.from_iterable(map(phrase_texts, words.values())))
+        paraphrases = {}
+        for phrase in phrases & self._paraphrases.keys():
+            if present := [other for other in self._paraphrases[phrase].split(b"\n") if other in phrases]:
+                paraphrases[phrase] = present
+        paraphrased = paraphrases.keys() | {*chain.from_iterable(paraphrases.values())}
+        sentences = {text: annotate(sentence, self._lexicon, paraphrased) for text, sentence in words.items()}
+        return sentences, paraphrases
+
+
+def _count_best(
+    candidate: Sentence, references: Sequence[Sentence], paraphrases: Mapping[bytes, Sequence[bytes]]
+) -> NDArray[np.float64]:
+    """Count the statistics (S) of the reference that scores best, the first of equals."""
+    counts = [_count(candidate, reference, find_matches(candidate, reference, paraphrases)) for reference in references]
+    statistics = additive(np.array(counts, dtype=np.float64))  # (references, S)
+    best: NDArray[np.float64] = statistics[score(statistics).argmax()]
+    return best
+
+
+def _count(candidate: Sentence, reference: Sentence, matches: Sequence[Sequence[Match]]) -> list[int]:
+    """Count the statistics (S) of one pair, in the columns of score.py."""
+    chosen, num_chunks = align(matches)
+    matched = [0] * (4 * len(MATCHER_WEIGHTS))  # matcher x (content, function) x (candidate, reference)
+    for matcher, start, length, candidate_start, candidate_length in chosen:
+        for is_function in candidate.is_function[candidate_start : candidate_start + candidate_length]:
+            matched[4 * matcher + 2 * is_function] += 1
+        for is_function in reference.is_function[start : start + length]:
+            matched[4 * matcher + 2 * is_function + 1] += 1
+    num_words = [len(candidate.words), len(reference.words)]
+    num_function_words = [sum(candidate.is_function), sum(reference.is_function)]
+    return [*num_words, *num_function_words, *matched, num_chunks]

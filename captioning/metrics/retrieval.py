@@ -1,0 +1,122 @@
+"""Retrieval by a captioner: how highly it ranks the image of a sentence, and the sentences of an image.
+
+Source: Mao et al. 2015, "Deep Captioning with Multimodal Recurrent Neural Networks (m-RNN)", ICLR,
+arXiv:1412.6632, section on sentence generation, image retrieval and sentence retrieval. A sentence's image is the one
+that makes it most probable, P(w | I). An image's sentence is the one whose probability the image raises most,
+
+    P(w | I) / P(w),   P(w) = sum_I' P(w | I') P(I')                                                          (7)
+
+with a constant P(I'), as short and common sentences are probable with any image.
+
+A rank is 1 for the best. Of equal scores the wanted one is taken to come last, so that a model to which all is alike
+retrieves nothing. Where several are wanted, an image's sentences, the rank is that of the best of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from captioning.errors import InputError
+
+Floats = NDArray[np.float64]
+
+CUTOFFS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """How well queries found what they want.
+
+    Attributes:
+        recall: R@k by k: the share of queries with a rank of at most k.
+        median_rank: of the queries; the mean of the middle two where their number is even.
+    """
+
+    recall: dict[int, float]
+    median_rank: float
+
+
+def retrieve_images(log_probability: Floats, image_index: Sequence[int] | NDArray[np.int64]) -> Retrieval:
+    """Look for the image of each sentence, by P(w | I).
+
+    Args:
+        log_probability: (I, N) log P(w | I) of each sentence under each image, in nats, not divided by length.
+        image_index: (N) the row of each sentence's own image.
+
+    Raises:
+        InputError: a shape or an index does not fit, or a score is not finite.
+    """
+    scores, wanted = _check(log_probability, image_index)
+    return _summarize(_ranks(scores.T, wanted.T))
+
+
+def retrieve_sentences(
+    log_probability: Floats, image_index: Sequence[int] | NDArray[np.int64], log_marginal: Floats
+) -> Retrieval:
+    """Look for a sentence of each image, by P(w | I) / P(w).
+
+    Args:
+        log_probability: (I, N) log P(w | I) of each sentence under each image, in nats, not divided by length.
+        image_index: (N) the row of each sentence's own image; each image has at least one.
+        log_marginal: (N) log P(w) of each sentence, see `marginal`.
+
+    Raises:
+        InputError: a shape or an index does not fit, an image has no sentence, or a score is not finite.
+    """
+    scores, wanted = _check(log_probability, image_index)
+    if np.shape(log_marginal) != scores.shape[1:] or not np.isfinite(log_marginal).all():
+        raise InputError(
+            f"expected log_marginal as {scores.shape[1]} finite numbers, one for each sentence; "
+            f"found the shape {np.shape(log_marginal)}"
+        )
+    if without := np.count_nonzero(~wanted.any(axis=1)):
+        raise InputError(f"expected a sentence for each image; {without} of {len(scores)} images have none")
+    return _summarize(_ranks(scores - log_marginal, wanted))
+
+
+def marginal(log_probability: Floats) -> Floats:
+    """Estimate log P(w) of sentences, eq. 7, from images that are all as probable.
+
+    Args:
+        log_probability: (I, N) log P(w | I') of each sentence under each of I images: a sample of the training
+            images, as in the paper, or the images of the test itself.
+
+    Returns:
+        (N) log P(w).
+    """
+    most = log_probability.max(axis=0)
+    log_marginal: Floats = most + np.log(np.exp(log_probability - most).mean(axis=0))
+    return log_marginal
+
+
+def _ranks(scores: Floats, wanted: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The rank of each query's best wanted item; scores and wanted are (queries, items)."""
+    best = np.where(wanted, scores, -np.inf).max(axis=1, keepdims=True)
+    ranks: NDArray[np.int64] = 1 + np.count_nonzero(~wanted & (scores >= best), axis=1)
+    return ranks
+
+
+def _summarize(ranks: NDArray[np.int64]) -> Retrieval:
+    return Retrieval({k: float(np.mean(ranks <= k)) for k in CUTOFFS}, float(np.median(ranks)))
+
+
+def _check(log_probability: Floats, image_index: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
+    """The scores, and for each image and sentence whether they belong together: (I, N) both."""
+    scores, images = np.asarray(log_probability, np.float64), np.asarray(image_index)
+    if scores.ndim != 2 or not scores.size or images.shape != scores.shape[1:]:
+        raise InputError(
+            "expected log_probability (images, sentences) and image_index (sentences), at least one of each; "
+            f"found the shapes {scores.shape} and {images.shape}"
+        )
+    if images.dtype.kind not in "iu" or images.min() < 0 or images.max() >= len(scores):
+        raise InputError(
+            f"expected image_index as rows 0 to {len(scores) - 1} of log_probability; "
+            f"found {images.min()} to {images.max()} of dtype {images.dtype}"
+        )
+    if wrong := np.count_nonzero(~np.isfinite(scores)):
+        raise InputError(f"expected finite log-probabilities; {wrong} of {scores.size} are not")
+    return scores, np.arange(len(scores))[:, None] == images

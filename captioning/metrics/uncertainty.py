@@ -1,0 +1,226 @@
+"""How far a corpus's figures are to be trusted, and whether one system's are better than another's.
+
+A test set is a sample of images; another sample would give other figures. All of it is resampled here from the
+statistics of a `Metric`, a row an image, so that no caption is scored twice. CIDEr's document frequencies stay
+those of all images.
+
+Sources: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile intervals); Koehn 2004,
+"Statistical Significance Tests for Machine Translation Evaluation", EMNLP (paired bootstrap); Riezler and Maxwell
+2005, "On Some Pitfalls in Automatic Evaluation and Significance Testing for MT", ACL workshop (approximate
+randomization, and the p-value of the bootstrap from differences moved to a mean of 0). p-values count the observed
+difference among the resampled ones, (count + 1) / (replicates + 1), as there and in sacreBLEU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captioning.errors import InputError
+from captioning.metrics.metric import Metric
+
+Floats = NDArray[np.float64]
+
+_BLOCK = 2**22
+"""Numbers drawn at a time (32 MB), whatever the numbers of images and of replicates."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A corpus's figure and the interval in which it would lie on other images.
+
+    Attributes:
+        figure: on all images, each once.
+        low: lower end.
+        high: upper end.
+    """
+
+    figure: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much better one system's figure is than another's on the same images.
+
+    Attributes:
+        difference: the first system's figure less the second's, on all images.
+        low: lower end of the difference's interval.
+        high: upper end.
+        p_value: two-sided: how likely so large a difference is, either way, between systems that are as good.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+def bootstrap(
+    metric: Metric | type[Metric],
+    statistics: Floats,
+    generator: np.random.Generator,
+    *,
+    num_replicates: int = 1000,
+    confidence: float = 0.95,
+) -> dict[str, Interval]:
+    """Percentile intervals of a corpus's figures, from images drawn with replacement.
+
+    Args:
+        metric: makes figures of the statistics.
+        statistics: (I, S) what `metric.statistics` counted.
+        generator: draws the images; one with the same seed draws the same images for another metric.
+        num_replicates: how often I images are drawn.
+        confidence: the share of replicates within the interval.
+
+    Returns:
+        by the metric's names.
+
+    Raises:
+        InputError: no image, fewer than two replicates, or a confidence that is not between 0 and 1.
+    """
+    _check(num_replicates, confidence, statistics)
+    figures = metric.figures(statistics.sum(axis=0))
+    replicates = metric.figures(_resample(statistics, generator, num_replicates))
+    low, high = _ends(replicates, confidence)
+    return {name: Interval(*map(float, ends)) for name, *ends in zip(metric.names, figures, low, high, strict=True)}
+
+
+def paired_bootstrap(
+    metric: Metric | type[Metric],
+    first: Floats,
+    second: Floats,
+    generator: np.random.Generator,
+    *,
+    num_replicates: int = 1000,
+    confidence: float = 0.95,
+) -> dict[str, Comparison]:
+    """Compare two systems on images drawn with replacement, the same ones for both.
+
+    Args:
+        metric: makes figures of the statistics.
+        first: (I, S) what `metric.statistics` counted for one system.
+        second: (I, S) the same for the other, rows of the same images.
+        generator: draws the images.
+        num_replicates: how often I images are drawn.
+        confidence: the share of replicates within the interval.
+
+    Returns:
+        by the metric's names.
+
+    Raises:
+        InputError: the shapes differ, no image, fewer than two replicates, or a confidence that is not between 0
+            and 1.
+    """
+    _check(num_replicates, confidence, first, second)
+    observed, replicates = _differences(metric, first, second, generator, num_replicates)
+    p_values = _p_values(replicates - replicates.mean(axis=0), observed)
+    return _comparisons(metric, observed, replicates, p_values, confidence)
+
+
+def approximate_randomization(
+    metric: Metric | type[Metric],
+    first: Floats,
+    second: Floats,
+    generator: np.random.Generator,
+    *,
+    num_replicates: int = 10_000,
+    confidence: float = 0.95,
+) -> dict[str, Comparison]:
+    """Compare two systems that exchange their captions of random images.
+
+    Between systems that are as good, it does not matter which of the two a caption is from: the p-value is the
+    share of exchanges after which the difference is as large as before. Riezler and Maxwell find this test less
+    ready to see a difference where there is none than the bootstrap is. The interval is the paired bootstrap's.
+
+    Args:
+        metric: makes figures of the statistics.
+        first: (I, S) what `metric.statistics` counted for one system.
+        second: (I, S) the same for the other, rows of the same images.
+        generator: draws exchanges, then images.
+        num_replicates: how often captions are exchanged, and images drawn.
+        confidence: the share of replicates within the interval.
+
+    Returns:
+        by the metric's names.
+
+    Raises:
+        InputError: as `paired_bootstrap`.
+    """
+    _check(num_replicates, confidence, first, second)
+    gain = first - second
+    exchanged = np.concatenate(
+        [generator.integers(0, 2, (size, len(gain))) @ gain for size in _blocks(num_replicates, len(gain))]
+    )
+    without = metric.figures(first.sum(axis=0) - exchanged) - metric.figures(second.sum(axis=0) + exchanged)
+    observed, replicates = _differences(metric, first, second, generator, num_replicates)
+    return _comparisons(metric, observed, replicates, _p_values(without, observed), confidence)
+
+
+def _differences(
+    metric: Metric | type[Metric], first: Floats, second: Floats, generator: np.random.Generator, num_replicates: int
+) -> tuple[Floats, Floats]:
+    """The difference of the figures on all images (J), and on those drawn (replicates, J)."""
+    both = np.concatenate([first, second], axis=1)  # the same images for both
+    totals = np.concatenate([both.sum(axis=0, keepdims=True), _resample(both, generator, num_replicates)])
+    of_first, of_second = np.split(totals, 2, axis=1)
+    differences = metric.figures(of_first) - metric.figures(of_second)
+    return differences[0], differences[1:]
+
+
+def _resample(statistics: Floats, generator: np.random.Generator, num_replicates: int) -> Floats:
+    """Sums of the statistics over as many images as there are, drawn with replacement: (replicates, S)."""
+    num_images = len(statistics)
+    totals = []
+    for size in _blocks(num_replicates, num_images):
+        drawn = generator.integers(num_images, size=(size, num_images))
+        cells = drawn + num_images * np.arange(size)[:, None]
+        times_drawn = np.bincount(cells.ravel(), minlength=cells.size).reshape(cells.shape)
+        totals.append(times_drawn @ statistics)
+    return np.concatenate(totals)
+
+
+def _blocks(num_replicates: int, num_images: int) -> Iterator[int]:
+    """Sizes of blocks of replicates that fit into memory."""
+    size = max(_BLOCK // num_images, 1)
+    for start in range(0, num_replicates, size):
+        yield min(size, num_replicates - start)
+
+
+def _p_values(null: Floats, observed: Floats) -> Floats:
+    """The share of differences under the null hypothesis, (replicates, J), as large as the observed ones, (J)."""
+    # Sums in another order differ in the last digits: what equals the observed difference must count.
+    as_large = np.abs(null) >= np.abs(observed) - 1e-12
+    p_values: Floats = (as_large.sum(axis=0) + 1) / (len(null) + 1)
+    return p_values
+
+
+def _comparisons(
+    metric: Metric | type[Metric], observed: Floats, replicates: Floats, p_values: Floats, confidence: float
+) -> dict[str, Comparison]:
+    columns = zip(metric.names, observed, *_ends(replicates, confidence), p_values, strict=True)
+    return {name: Comparison(*map(float, column)) for name, *column in columns}
+
+
+def _ends(replicates: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """Lower and upper end, (J) each, between which the share of replicates lies."""
+    outside = (1 - confidence) / 2
+    low, high = np.quantile(replicates, [outside, 1 - outside], axis=0)
+    return low, high
+
+
+def _check(num_replicates: int, confidence: float, *statistics: Floats) -> None:
+    shapes = {table.shape for table in statistics}
+    if len(shapes) > 1 or any(table.ndim != 2 or not len(table) for table in statistics):
+        raise InputError(
+            "expected statistics (I, S) of at least one image, for two systems those of the same images; "
+            f"found the shapes {', '.join(str(table.shape) for table in statistics)}"
+        )
+    if num_replicates < 2:
+        raise InputError(f"expected at least 2 replicates, better 1000; found num_replicates={num_replicates}")
+    if not 0 < confidence < 1:
+        raise InputError(f"expected a confidence between 0 and 1, such as 0.95; found {confidence}")

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from captioning.metrics.bleu import Bleu
+from captioning.metrics.ngrams import ReferenceNGrams
+
+
+def test_bleu_by_hand():
+    # All 4 words and 1 of 3 pairs stand in the reference, which is one word longer.
+    bleu = Bleu([["the dog runs very fast"]])
+    figures = bleu.figures(bleu.statistics(["the dog fast runs"])[0])
+    brevity_penalty = math.exp(1 - 5 / 4)
+    assert figures[:2] == pytest.approx([brevity_penalty, brevity_penalty * math.sqrt(1 / 3)], rel=1e-6)
+
+
+def test_corpus_comes_from_summed_counts_and_not_from_a_mean():
+    bleu = Bleu([["a dog"], ["a red bus on the street"]])
+    statistics = bleu.statistics(["a dog", "a bus in the big city"])
+    assert bleu.figures(statistics)[:, 0] == pytest.approx([1, 1 / 2], rel=1e-6)
+    assert bleu.figures(statistics.sum(axis=0))[0] == pytest.approx(5 / 8, rel=1e-6)
+
+
+def test_a_word_counts_as_often_as_in_the_reference_that_holds_it_most_often():
+    bleu = Bleu([["the cat", "the the cat", "the"]])
+    matches = bleu.statistics(["the the the the"])[0, 0]
+    assert matches == 2
+
+
+@pytest.mark.parametrize(("lengths", "closest"), [((2, 9), 2), ((3, 7), 3), ((7, 3), 3), ((5, 4), 5), ((12,), 12)])
+def test_closest_reference_is_the_shorter_of_two(lengths: tuple[int, ...], closest: int):
+    bleu = Bleu([[" ".join("w" * length) for length in lengths]])
+    assert bleu.statistics(["a b c d e"])[0, -1] == closest
+
+
+def test_references_counted_before_give_the_same():
+    references = [["a dog runs", "the dog"], ["a red bus"]]
+    candidates = ["a dog", "the red bus"]
+    expected = Bleu(references).statistics(candidates)
+    assert (Bleu(ReferenceNGrams(references)).statistics(candidates) == expected).all()
