@@ -16,11 +16,13 @@ from captioning.errors import InputError
 SUMMARIES = {
     "train": "train a captioner; -m sweeps",
     "evaluate": "score a bundle on a split as COCO does",
+    "score": "score a file of captions, of any model, against references",
+    "report": "make one table over runs",
     "caption": "caption pictures with a bundle",
     "extract": "cache a split's image features",
     "bundle": "make a bundle from a run's checkpoint",
     "scenes": "make the generated data set",
-    "bench": "measure speed beside the bare matrix products, and cells beside torch's LSTM",
+    "bench": "measure speed beside the bare matrix products, cells beside torch's LSTM, scoring beside pycocoevalcap",
 }
 
 HELP = """usage: captioning COMMAND ...

@@ -1,0 +1,164 @@
+"""captioning score: score a file of captions, of any model, against a file of references."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from captioning.commands import positive
+from captioning.errors import InputError
+
+if TYPE_CHECKING:
+    from captioning.metrics import CocoScorer, Scores
+
+METRICS = {
+    "bleu": "BLEU",
+    "meteor": "METEOR",
+    "rouge": "ROUGE-L",
+    "cider": "CIDEr",
+    "cider-d": "CIDEr-D",
+    "spice": "SPICE",
+}
+CONFIDENCE = 0.95  # of the intervals: the default of captioning.metrics
+DESCRIPTION = """Score captions of any model as COCO does, with 95 % confidence intervals.
+
+REFERENCES  COCO's captions JSON, Karpathy's JSON (with --split), or {"42": ["a dog", "the dog"], ...}
+RESULTS     COCO's results format, [{"image_id": 42, "caption": "a dog"}, ...], or {"42": "a dog", ...}"""
+EPILOG = """example: captioning score captions_val2017.json results.json --compare other.json --json scores.json"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="captioning score",
+        usage="captioning score REFERENCES RESULTS [options]",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=40, width=120),
+    )
+    add = parser.add_argument
+    add("references", type=Path, help=argparse.SUPPRESS)
+    add("results", type=Path, help=argparse.SUPPRESS)
+    add("--split", metavar="NAME", help="of a Karpathy's JSON")
+    add("--subset", action="store_true", help="score the images that have a caption; else each needs exactly one")
+    add("--metrics", metavar="NAMES", help=f"of {','.join(METRICS)} (default: the first four)")
+    add("--backend", choices=("captioning", "pycocoevalcap"), default="captioning", help="whose code counts")
+    add("--compare", type=Path, metavar="FILE", help="test the difference to these RESULTS")
+    add("--replicates", type=positive, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
+    add("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)")
+    add("--json", type=Path, metavar="FILE", help="write the figures, in the form of metrics.json")
+    add("--per-image", type=Path, metavar="FILE", help="write each image's figures as CSV")
+    add("--signature", action="store_true", help="print in one line what moves the figures, to be quoted with them")
+    add("--document-frequencies", type=Path, metavar="FILE", help="CIDEr's, of other references than these")
+    add("--save-document-frequencies", type=Path, metavar="FILE", help="write those of these references")
+    options = parser.parse_args(arguments)
+    score(options)
+    return 0
+
+
+def score(options: argparse.Namespace) -> None:
+    """Score `options.results`, print the figures and write the files that are asked for."""
+    from captioning.metrics import SCORERS, files, signature_line, tokenize
+    from captioning.metrics.cider import DocumentFrequencies
+
+    references = files.read_references(options.references, options.split)
+    results = files.read_results(options.results)
+    if options.subset:
+        references = files.subset(references, results)
+    others = None if options.compare is None else files.read_results(options.compare)
+    if options.save_document_frequencies:
+        DocumentFrequencies.of(list(tokenize(references).values())).save(options.save_document_frequencies)
+    given = options.document_frequencies
+    frequencies = None if given is None else DocumentFrequencies.load(given)
+    names = _metrics(options.metrics)
+    with SCORERS[options.backend](references, metrics=names, frequencies=frequencies) as scorer:
+        scores = scorer.score(results)
+        compared = None if others is None else scorer.score(others)
+        written = _content(options, scorer, scores, compared, empty=sum(not text.strip() for text in results.values()))
+    _print(options, written)
+    if options.signature:
+        print(signature_line(written["signature"]))
+    if options.json:
+        options.json.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if options.per_image:
+        _write_per_image(options.per_image, results, scores)
+
+
+def _metrics(text: str | None) -> list[str]:
+    """The metrics' names from the option's text."""
+    names = list(METRICS)[:4] if text is None else [name.strip().lower() for name in text.split(",")]
+    if unknown := [name for name in names if name not in METRICS]:
+        raise InputError(f"--metrics {','.join(unknown)}: expected names among {', '.join(METRICS)}")
+    return [METRICS[name] for name in names]
+
+
+def _content(
+    options: argparse.Namespace, scorer: CocoScorer, scores: Scores, others: Scores | None, *, empty: int
+) -> dict[str, Any]:
+    """What is told and written: as metrics.json, and the comparison."""
+    from captioning.metrics import compare, intervals
+
+    resampled = {"num_replicates": options.replicates, "seed": options.seed}
+    content: dict[str, Any] = {
+        "metrics": scores.corpus,
+        "intervals": {name: [found.low, found.high] for name, found in intervals(scores, **resampled).items()},
+        "captions": {"empty": empty},
+        "signature": {
+            "data": options.references.name,
+            **({} if options.split is None else {"split": options.split}),
+            **scorer.signature(),
+            "bootstrap": {"replicates": options.replicates, "seed": options.seed, "confidence": CONFIDENCE},
+        },
+    }
+    if others is not None:
+        differences = {} if not scores.statistics else compare(scores, others, **resampled)
+        content["comparison"] = {
+            "with": options.compare.name,
+            "metrics": others.corpus,
+            "differences": {name: vars(found) for name, found in differences.items()},
+        }
+    return content
+
+
+def _print(options: argparse.Namespace, content: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    from captioning.tables import console
+
+    other = content.get("comparison")
+    table = Table(title=f"{options.results.name}, {content['signature']['num_images']} images (fractions)")
+    columns = ["", "figure"]
+    if content["intervals"]:
+        columns.append("95 % interval")
+    if other:
+        columns.append(other["with"])
+        columns += ["difference", "95 % interval", "p"] if other["differences"] else []
+    for column in columns:
+        table.add_column(column, justify="right" if column else "left")
+    for name, figure in content["metrics"].items():
+        table.add_row(name, f"{figure:.4f}", *_ends(content["intervals"].get(name)), *_compared(name, other))
+    console().print(table)
+
+
+def _ends(interval: Sequence[float] | None) -> list[str]:
+    return [] if interval is None else [f"{interval[0]:.4f} – {interval[1]:.4f}"]
+
+
+def _compared(name: str, other: Mapping[str, Any] | None) -> list[str]:
+    if other is None:
+        return []
+    found = other["differences"].get(name)
+    tested = [] if found is None else [f"{found['difference']:+.4f}", *_ends((found["low"], found["high"]))]
+    return [f"{other['metrics'][name]:.4f}", *tested, *([] if found is None else [f"{found['p_value']:.4f}"])]
+
+
+def _write_per_image(path: Path, results: Mapping[int | str, str], scores: Scores) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image_id", "caption", *scores.corpus])
+        writer.writerows([image, results[image], *figures.values()] for image, figures in scores.per_image.items())

@@ -1,0 +1,24 @@
+"""Tables for people and for programs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+
+def console() -> Console:
+    """As wide as the terminal; 140 columns where there is none, so that a table in a log is whole."""
+    found = Console()
+    return found if found.is_terminal else Console(width=max(140, found.width))
+
+
+def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write rows as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)

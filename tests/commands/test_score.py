@@ -1,0 +1,133 @@
+"""captioning score: files of captions against files of references."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from captioning.metrics import CocoScorer
+
+Command = Callable[..., Any]
+
+REFERENCES = {
+    "1": ["a dog runs on the grass", "the dog is running"],
+    "2": ["two men wait for a bus", "men at a bus stop"],
+    "3": ["a red bus on the street"],
+}
+RESULTS = {"1": "a dog running on the grass", "2": "two men at a bus stop", "3": "a red bus"}
+FAST = ("--metrics", "bleu,rouge,cider", "--replicates", "50")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    references, results = tmp_path / "references.json", tmp_path / "results.json"
+    references.write_text(json.dumps(REFERENCES))
+    results.write_text(json.dumps([{"image_id": int(i), "caption": text} for i, text in RESULTS.items()]))
+    return references, results
+
+
+def test_the_figures_are_the_scorer_s_and_stand_in_the_files(
+    command: Command, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    ran = command("score", *files, *FAST, "--json", tmp_path / "out.json", "--per-image", tmp_path / "out.csv")
+    assert ran.status == 0, ran.err
+    scorer = CocoScorer({int(i): group for i, group in REFERENCES.items()}, metrics=["BLEU", "ROUGE-L", "CIDEr"])
+    expected = scorer.score({int(i): text for i, text in RESULTS.items()})
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["metrics"] == expected.corpus
+    assert written["intervals"].keys() == expected.corpus.keys()
+    assert written["signature"]["data"] == "references.json"
+    assert written["signature"]["num_images"] == 3
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["caption"] for row in rows] == list(RESULTS.values())
+    assert float(rows[0]["CIDEr"]) == expected.per_image[1]["CIDEr"]
+    for name, figure in expected.corpus.items():
+        assert name in ran.out
+        assert f"{figure:.4f}" in ran.out
+
+
+def test_another_model_s_captions_are_compared(command: Command, files: tuple[Path, Path], tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(dict.fromkeys(RESULTS, "a cat")))
+    ran = command("score", *files, *FAST, "--compare", other, "--json", tmp_path / "out.json")
+    assert ran.status == 0, ran.err
+    written = json.loads((tmp_path / "out.json").read_text())
+    comparison = written["comparison"]
+    assert comparison["with"] == "other.json"
+    for name, found in comparison["differences"].items():
+        assert found["difference"] == pytest.approx(written["metrics"][name] - comparison["metrics"][name])
+        assert 0 < found["p_value"] <= 1
+    assert "difference" in ran.out
+
+
+def test_images_without_a_caption_are_an_error_unless_a_subset_is_asked_for(
+    command: Command, files: tuple[Path, Path]
+) -> None:
+    references, results = files
+    results.write_text(json.dumps({"1": "a dog", "3": ""}))
+    message = command("score", references, results, *FAST).message
+    assert "those without a caption: 1 (2)" in message
+    ran = command("score", references, results, *FAST, "--subset")
+    assert ran.status == 0
+    assert "2 images" in ran.out
+
+
+def test_an_empty_caption_counts_and_is_counted(command: Command, files: tuple[Path, Path], tmp_path: Path) -> None:
+    references, results = files
+    results.write_text(json.dumps({**RESULTS, "3": " "}))
+    assert command("score", references, results, *FAST, "--json", tmp_path / "out.json").status == 0
+    assert json.loads((tmp_path / "out.json").read_text())["captions"] == {"empty": 1}
+
+
+def test_a_signature_is_printed_in_one_line(command: Command, files: tuple[Path, Path]) -> None:
+    line = command("score", *files, *FAST, "--signature").out.splitlines()[-1]
+    assert line.startswith("data:references.json|captioning:")
+    assert "|num_images:3|" in line
+
+
+def test_pycocoevalcap_s_figures_are_the_same_without_intervals(
+    command: Command, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    own, reference = tmp_path / "own.json", tmp_path / "reference.json"
+    assert command("score", *files, *FAST, "--json", own).status == 0
+    assert command("score", *files, *FAST, "--json", reference, "--backend", "pycocoevalcap").status == 0
+    found, expected = (json.loads(path.read_text()) for path in (own, reference))
+    assert found["metrics"] == pytest.approx(expected["metrics"], abs=1e-6)
+    assert expected["intervals"] == {}
+    assert "pycocoevalcap" in expected["signature"]
+
+
+def test_one_image_is_scored_with_saved_document_frequencies(
+    command: Command, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    references, results = files
+    saved, out = tmp_path / "frequencies.json", tmp_path / "out.json"
+    assert command("score", *files, *FAST, "--save-document-frequencies", saved, "--json", out).status == 0
+    references.write_text(json.dumps({"1": REFERENCES["1"]}))
+    results.write_text(json.dumps({"1": RESULTS["1"]}))
+    alone = tmp_path / "alone.json"
+    options = ("--metrics", "cider-d", "--document-frequencies", saved, "--json", alone)
+    assert command("score", references, results, *options).status == 0
+    assert json.loads(alone.read_text())["metrics"]["CIDEr-D"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--metrics", "wer"), "--metrics wer: expected names among bleu, meteor, rouge, cider, cider-d, spice"),
+        (("--metrics", "spice"), "SPICE needs stanford-corenlp-3.6.0.jar"),
+        (("--split", "test"), "only Karpathy's JSON has splits"),
+        (("--document-frequencies", "nowhere.json"), "nowhere.json: cannot be read"),
+        (("--compare", "nowhere.json"), "nowhere.json: cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_told(
+    command: Command, files: tuple[Path, Path], options: tuple[str, ...], message: str
+) -> None:
+    assert message in command("score", *files, *options).message
