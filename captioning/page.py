@@ -56,20 +56,28 @@ def write_page(
             "Median": ranked[middle : middle + EXTREMES],
             "Worst": ranked[: -EXTREMES - 1 : -1],
         }
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("captioning", ""), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template("page.html").render(
-        metrics=metrics["metrics"],
-        intervals=metrics.get("intervals", {}),
-        confidence=metrics.get("confidence"),
-        signature=metrics["signature"],
-        columns=[name for name in evaluation.scores.corpus if not name.startswith("BLEU")],
-        rows=list(_rows(images, evaluation)),
-        sections=_sections(chosen, evaluation),
-        **_histogram([figures["CIDEr"] for figures in per_image.values() if "CIDEr" in figures]),
+    page = (
+        environment()
+        .get_template("page.html")
+        .render(
+            metrics=metrics["metrics"],
+            intervals=metrics.get("intervals", {}),
+            confidence=metrics.get("confidence"),
+            signature=metrics["signature"],
+            columns=[name for name in evaluation.scores.corpus if not name.startswith("BLEU")],
+            rows=list(_rows(images, evaluation)),
+            sections=_sections(chosen, evaluation),
+            **_histogram([figures["CIDEr"] for figures in per_image.values() if "CIDEr" in figures]),
+        )
     )
     path.write_text(page, encoding="utf-8")
+
+
+def environment() -> jinja2.Environment:
+    """The package's pages: text is shown as text, and a name that is not given is an error."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("captioning", ""), autoescape=True, undefined=jinja2.StrictUndefined
+    )
 
 
 def _sections(chosen: Mapping[str, Sequence[CaptionedImage]], evaluation: Evaluation) -> list[dict[str, Any]]:

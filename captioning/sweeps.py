@@ -6,7 +6,7 @@ import json
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.table import Table
 
-from captioning.reports import console, write_table
+from captioning.tables import console, write_table
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,13 @@ class Run:
         folder: its name in the sweep's folder.
         overrides: what the sweep set.
         metrics: its figures; empty if it failed.
+        path: of its folder.
     """
 
     folder: str
     overrides: Mapping[str, str]
     metrics: Mapping[str, float]
+    path: Path = field(default=Path(), compare=False)
 
 
 class SweepTable(Callback):  # type: ignore[misc] # hydra is untyped
@@ -55,17 +57,19 @@ class SweepTable(Callback):  # type: ignore[misc] # hydra is untyped
 
 def read_runs(folder: Path) -> list[Run]:
     """The runs below a sweep's folder, in the order of their names."""
-    runs = []
-    for overrides in sorted(folder.glob("*/.hydra/overrides.yaml"), key=lambda path: _natural(path.parts[-3])):
-        run = overrides.parents[1]
-        set_there = dict(map(_setting, yaml.safe_load(overrides.read_text(encoding="utf-8"))))
-        metrics = run / "metrics.json"
-        figures: dict[str, float] = {}
-        if metrics.is_file():
-            content = json.loads(metrics.read_text(encoding="utf-8"))
-            figures = {**content["metrics"], "perplexity": content["language_model"]["perplexity"]}
-        runs.append(Run(run.name, set_there, figures))
-    return runs
+    found = (path.parents[1] for path in folder.glob("*/.hydra/overrides.yaml"))
+    return [read_run(run) for run in sorted(found, key=lambda run: _natural(run.name))]
+
+
+def read_run(folder: Path) -> Run:
+    """What a run's folder tells of it."""
+    overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+    metrics = folder / "metrics.json"
+    figures: dict[str, float] = {}
+    if metrics.is_file():
+        content = json.loads(metrics.read_text(encoding="utf-8"))
+        figures = {**content["metrics"], "perplexity": content["language_model"]["perplexity"]}
+    return Run(folder.name, dict(map(_setting, overrides)), figures, folder)
 
 
 def _setting(override: str) -> tuple[str, str]:
@@ -139,7 +143,7 @@ def summary(runs: Sequence[Run]) -> Table:
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
-    """"0.460 ± 0.046"; the mean alone of one value."""
+    """Write mean ± deviation, as 0.460 ± 0.046; the mean alone of one value."""
     if not values:
         return "failed"
     digits = 2 if statistics.fmean(values) >= 10 else 3
