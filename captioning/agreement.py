@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from scipy.stats import kendalltau
 
-from captioning.data.flickr8k_judgements import Judged
+from captioning.data.flickr8k import read_all_captions
+from captioning.data.flickr8k_judgements import Judged, read_crowd, read_experts
 from captioning.errors import InputError
-from captioning.metrics import CocoScorer
+from captioning.metrics import COCO_METRICS, CocoScorer
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Agreement:
     """How one metric's figures and people's ratings are ordered alike, from -1 to 1.
 
     Attributes:
+        judges: whose ratings.
         metric: its name.
         tau_b: Kendall's τ_b, which corrects for ties.
         tau_c: Kendall's (Stuart's) τ_c, for scales of different lengths.
@@ -29,6 +32,7 @@ class Agreement:
         num_ratings: of these pairs.
     """
 
+    judges: str
     metric: str
     tau_b: float
     tau_c: float
@@ -36,12 +40,31 @@ class Agreement:
     num_ratings: int
 
 
+def agreements(root: Path, *, metrics: Sequence[str] = COCO_METRICS) -> list[Agreement]:
+    """Compare metrics with Flickr8k's experts and with its crowd.
+
+    Args:
+        root: the folder of Flickr8k, with its captions and the two files of judgements.
+        metrics: as `CocoScorer` takes them.
+
+    Raises:
+        InputError: a file is missing or broken.
+    """
+    captions = read_all_captions(root)
+    return [
+        found
+        for judges, judged in (("experts", read_experts(root, captions)), ("crowd", read_crowd(root, captions)))
+        for found in agreement(judges, judged, captions, metrics=metrics)
+    ]
+
+
 def agreement(
-    judged: Sequence[Judged], captions: Mapping[str, Sequence[str]], *, metrics: Sequence[str]
+    judges: str, judged: Sequence[Judged], captions: Mapping[str, Sequence[str]], *, metrics: Sequence[str]
 ) -> list[Agreement]:
     """Score each judged caption against its image's captions, and compare with the ratings.
 
     Args:
+        judges: whose ratings, to be told.
         judged: pairs and their ratings.
         captions: the references of every image.
         metrics: as `CocoScorer` takes them.
@@ -59,5 +82,5 @@ def agreement(
     for metric in scores.corpus:
         figures = [scores.per_image[n][metric] for n, pair in enumerate(pairs) for _ in pair.ratings]
         tau_b, tau_c = (float(kendalltau(figures, ratings, variant=variant).statistic) for variant in "bc")
-        found.append(Agreement(metric, tau_b, tau_c, len(pairs), len(ratings)))
+        found.append(Agreement(judges, metric, tau_b, tau_c, len(pairs), len(ratings)))
     return found

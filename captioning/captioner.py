@@ -94,6 +94,7 @@ class Captioner(pl.LightningModule):
         schedule: builds a learning-rate schedule that is stepped every epoch, or every batch if it asks for the run's
             `num_steps`; None for a constant rate.
         finetuning: None keeps the encoder frozen.
+        scorer: makes what scores validation's captions, of a split's references.
         seed: what each step's random numbers start from, so that a resumed run equals an uninterrupted one.
         config: plain values from which `captioning.bundle` rebuilds encoder, decoder and search.
 
@@ -113,6 +114,7 @@ class Captioner(pl.LightningModule):
         optimizer: Callable[[list[dict[str, Any]]], Optimizer] = torch.optim.Adam,
         schedule: Callable[..., LRScheduler] | None = None,
         finetuning: FineTuning | None = None,
+        scorer: Callable[[Mapping[int | str, Sequence[str]]], CocoScorer] = CocoScorer,
         seed: int = 0,
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -123,7 +125,7 @@ class Captioner(pl.LightningModule):
         self.standardise: nn.Module = standardise or nn.Identity()
         self.search, self.objective = search or BeamSearch(), objective or CrossEntropy()
         self.optimizer, self.schedule, self.finetuning = optimizer, schedule, finetuning
-        self.seed, self.config = seed, config
+        self.scorer, self.seed, self.config = scorer, seed, config
         self.evaluation: Evaluation | None = None
         self._predictions: list[Prediction] = []
         self._scorer: CocoScorer | None = None
@@ -224,7 +226,7 @@ class Captioner(pl.LightningModule):
         if self.global_rank == 0:
             data = cast(Any, self.trainer).datamodule
             references = data.references(data.split)
-            self._scorer = self._scorer or CocoScorer(references)
+            self._scorer = self._scorer or self.scorer(references)
             result = [evaluate(predictions, references, self._scorer)]
         if self.trainer.world_size > 1:
             distributed.broadcast_object_list(result)
@@ -243,7 +245,7 @@ class Captioner(pl.LightningModule):
         self.log_dict({f"val/{name}": value for name, value in figures.items()}, sync_dist=True)
 
     def teardown(self, stage: str) -> None:
-        """Close the scorer's Java."""
+        """Close the scorer."""
         if self._scorer is not None:
             self._scorer.close()
             self._scorer = None

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from captioning.captioner import Captioner
 from captioning.data.module import CaptionDataModule
 from captioning.errors import InputError
 from captioning.evaluation import Evaluation
+from captioning.metrics import intervals
+from captioning.metrics.statistics_file import save_statistics
 from captioning.page import write_page
 from captioning.search.hypotheses import Search
+from captioning.tables import console, write_table
+
+CONFIDENCE = 0.95  # of the intervals
 
 
 def write_evaluation(
     output: Path, captioner: Captioner, data: CaptionDataModule, *, examples: int = 0
 ) -> dict[str, Any]:
-    """Write metrics.json, captions.json, per_image.csv and, with examples, page.html into `output`.
+    """Write metrics.json, captions.json, per_image.csv, statistics.safetensors and, with examples, page.html.
 
     Args:
         output: the folder; made where it is missing.
@@ -31,15 +34,19 @@ def write_evaluation(
         examples: pictures on the page, evenly spread over the split; 0 for no page.
 
     Returns:
-        What metrics.json holds: "metrics" as fractions, "language_model", "captions" and "signature".
+        What metrics.json holds: "metrics" as fractions, their "intervals" at "confidence", "language_model", "captions"
+        and "signature".
 
     Raises:
         InputError: a file cannot be written.
     """
     evaluation = captioner.evaluation
     assert evaluation is not None
+    found = intervals(evaluation.scores, confidence=CONFIDENCE)
     metrics: dict[str, Any] = {
         "metrics": evaluation.scores.corpus,
+        "confidence": CONFIDENCE,
+        "intervals": {name: [interval.low, interval.high] for name, interval in found.items()},
         "language_model": {
             "loss": evaluation.loss,
             "perplexity": evaluation.perplexity,
@@ -62,6 +69,7 @@ def write_evaluation(
         results = [{"image_id": p.image_id, "caption": p.caption} for p in evaluation.predictions]
         _write_json(output / "captions.json", results)
         _write_per_image(output / "per_image.csv", evaluation)
+        save_statistics(output / "statistics.safetensors", evaluation.scores)
         if examples:
             write_page(output / "page.html", data.images(data.split), evaluation, metrics, examples=examples)
     except OSError as error:
@@ -87,20 +95,6 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
         f"{metrics['language_model']['perplexity']:.2f}",
     )
     console().print(table)
-
-
-def console() -> Console:
-    """As wide as the terminal; 140 columns where there is none, so that a table in a log is whole."""
-    found = Console()
-    return found if found.is_terminal else Console(width=max(140, found.width))
-
-
-def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write rows as CSV."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
 
 
 def _write_json(path: Path, content: Any) -> None:

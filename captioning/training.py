@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -21,6 +21,7 @@ from captioning.data.module import CaptionDataModule
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.standardise import Standardise
 from captioning.errors import InputError
+from captioning.metrics import SCORERS, CocoScorer
 from captioning.reports import print_scores, write_evaluation
 
 log = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
         optimizer=instantiate(config.optimizer),
         schedule=instantiate(config.schedule),
         finetuning=instantiate(config.finetuning),
+        scorer=scorer_of(config.metrics),
         seed=config.seed,
         config={
             "encoder": plain["encoder"],
@@ -153,6 +155,17 @@ def build_trainer(config: DictConfig) -> pl.Trainer:
         logger=[instantiate(c) for c in config.logger.values() if c],
     )
     return trainer
+
+
+def scorer_of(config: DictConfig) -> Callable[[Mapping[int | str, Sequence[str]]], CocoScorer]:
+    """What makes the scorer of a split's references, by the configuration's metrics.
+
+    Raises:
+        InputError: there is no such backend.
+    """
+    if config.backend not in SCORERS:
+        raise InputError(f"metrics.backend={config.backend}: expected one of {', '.join(SCORERS)}")
+    return partial(SCORERS[config.backend], metrics=list(config.names))
 
 
 def quieten_lightning() -> None:

@@ -28,7 +28,7 @@ def tau_b(x: list[float], y: list[float]) -> float:
 
 
 def test_each_rating_counts_and_an_image_s_own_reference_does_not() -> None:
-    (*_, rouge) = agreement(JUDGED, CAPTIONS, metrics=("BLEU", "ROUGE-L"))
+    (*_, rouge) = agreement("experts", JUDGED, CAPTIONS, metrics=("BLEU", "ROUGE-L"))
     assert (rouge.metric, rouge.num_pairs, rouge.num_ratings) == ("ROUGE-L", 3, 9)
     figures = [3.0, 3.0, 3.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0]  # the order of the three captions by ROUGE-L
     ratings = [rating for pair in JUDGED[:3] for rating in pair.ratings]
@@ -39,11 +39,11 @@ def test_each_rating_counts_and_an_image_s_own_reference_does_not() -> None:
 def test_a_metric_that_orders_as_people_do_has_one_and_the_opposite_minus_one() -> None:
     for ratings, expected in (((3.0, 1.0, 2.0), 1.0), ((1.0, 3.0, 2.0), -1.0)):
         judged = [Judged(p.image, p.caption, (r,)) for p, r in zip(JUDGED[:3], ratings, strict=True)]
-        (rouge,) = agreement(judged, CAPTIONS, metrics=("ROUGE-L",))
+        (rouge,) = agreement("crowd", judged, CAPTIONS, metrics=("ROUGE-L",))
         assert rouge.tau_b == pytest.approx(expected)
         assert rouge.tau_c == pytest.approx(expected)
 
 
 def test_nothing_to_compare_is_told() -> None:
     with pytest.raises(InputError, match="found none"):
-        agreement(JUDGED[3:], CAPTIONS, metrics=("ROUGE-L",))
+        agreement("crowd", JUDGED[3:], CAPTIONS, metrics=("ROUGE-L",))

@@ -47,12 +47,6 @@ class Colours(CaptionDataModule):
         return images
 
 
-@pytest.fixture(autouse=True)
-def only_cider(monkeypatch: pytest.MonkeyPatch) -> None:
-    """METEOR's Java takes seconds to start."""
-    monkeypatch.setattr("captioning.captioner.CocoScorer", partial(CocoScorer, metrics=("CIDEr",)))
-
-
 def captioner_for(data: Colours, **settings: Any) -> Captioner:
     torch.manual_seed(3)
     tokenizer = train_words(data.captions("train"), min_count=1)
@@ -66,7 +60,8 @@ def captioner_for(data: Colours, **settings: Any) -> Captioner:
         dropout=0.1,
     )
     data.connect(encoder, tokenizer)
-    settings = {"finetuning": FineTuning(), "search": GreedySearch(max_length=7), **settings}
+    only_cider = partial(CocoScorer, metrics=("CIDEr",))
+    settings = {"finetuning": FineTuning(), "search": GreedySearch(max_length=7), "scorer": only_cider, **settings}
     return Captioner(
         encoder, decoder, tokenizer, optimizer=lambda groups: torch.optim.Adam(groups, lr=0.01), **settings
     )

@@ -1,34 +1,35 @@
-"""captioning bench: measure speed beside the bare matrix products, or a recurrent cell's beside torch's LSTM."""
+"""captioning bench: measure speed beside what it could be, and metrics beside people."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from captioning.commands import positive
+from captioning.errors import InputError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from captioning.benchmarks import CellRow, Row
-
-KINDS = ("train", "beam", "recurrent")
+KINDS = ("train", "beam", "recurrent", "score", "humans")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="captioning bench",
-        description="Measure training steps and beam search, each beside the bare matrix products of the same shapes "
-        "in the same run; or each recurrent cell, forward and backward, beside torch's fused LSTM. Judge the ratio; "
-        "seconds belong to the machine.",
+        description="Measure training steps and beam search beside the bare matrix products of the same shapes; "
+        "recurrent cells beside torch's fused LSTM; scoring beside pycocoevalcap; each in the same run: judge "
+        "the ratio, seconds belong to the machine. Or measure metrics beside people's judgements of "
+        "Flickr8k's captions (humans).",
         epilog="example: captioning bench recurrent --threads 1 --json bench.json",
     )
+    parser.add_argument("what", nargs="*", default=["train", "beam"], help=f"{', '.join(KINDS)} (default: train, beam)")
     parser.add_argument(
-        "what", nargs="*", default=["train", "beam"], help="train, beam, recurrent (default: the first two)"
+        "--data", type=Path, help="score: a COCO captions JSON (default: generated); humans: Flickr8k's folder"
     )
     parser.add_argument("--threads", type=positive, help="processor threads (default: torch's choice)")
     parser.add_argument("--bf16", action="store_true", help="train in bfloat16 mixed precision")
@@ -39,48 +40,68 @@ def main(arguments: Sequence[str]) -> int:
 
     import torch
 
-    from captioning.benchmarks import bench_beam, bench_recurrent, bench_training
-    from captioning.reports import console
+    from captioning.tables import console
 
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    title, rows, cells = f"{torch.get_num_threads()} threads, torch {torch.__version__}", [], []
-    if "train" in options.what:
-        rows += bench_training(bf16=options.bf16)
-    if "beam" in options.what:
-        rows += bench_beam()
-    if rows:
-        console().print(_models(title, rows))
-    if "recurrent" in options.what:
-        cells = bench_recurrent()
-        console().print(_cells(title, cells))
+    title, written = f"{torch.get_num_threads()} threads, torch {torch.__version__}", []
+    for kind in KINDS:
+        if kind in options.what:
+            rows = [_content(row) for row in measure(kind, options)]
+            console().print(_table(title, rows))
+            written += rows
     if options.json:
-        both: list[Row | CellRow] = [*rows, *cells]
-        content = [{**vars(row), "ratio": row.ratio} for row in both]
-        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     return 0
 
 
-def _models(title: str, rows: Sequence[Row]) -> Table:
-    table = _table(title, "", "seconds", "products", "ratio", "where")
-    for row in rows:
-        where = ", ".join(f"{name} {seconds:.4f}" for name, seconds in row.where.items())
-        table.add_row(row.name, f"{row.seconds:.4f}", f"{row.products_seconds:.4f}", f"{row.ratio:.2f}", where)
-    return table
+def measure(kind: str, options: argparse.Namespace) -> Sequence[Any]:
+    """The rows of one benchmark."""
+    from captioning import benchmarks, scoring_benchmark
+    from captioning.metrics.files import read_references
+
+    match kind:
+        case "train":
+            return benchmarks.bench_training(bf16=options.bf16)
+        case "beam":
+            return benchmarks.bench_beam()
+        case "recurrent":
+            return benchmarks.bench_recurrent()
+        case "score":
+            data = options.data
+            return scoring_benchmark.bench_scoring(
+                scoring_benchmark.generated_captions() if data is None else read_references(data)
+            )
+        case _:
+            return _humans(options.data)
 
 
-def _cells(title: str, rows: Sequence[CellRow]) -> Table:
-    table = _table(title, "cell", "seconds", "lstm_seconds", "ratio")
-    for row in rows:
-        table.add_row(row.cell, f"{row.seconds:.4f}", f"{row.lstm_seconds:.4f}", f"{row.ratio:.2f}")
-    return table
+def _humans(root: Path | None) -> Sequence[Any]:
+    from captioning.agreement import agreements
+
+    if root is None:
+        raise InputError("bench humans needs --data, Flickr8k's folder with ExpertAnnotations.txt and the like")
+    return agreements(root)
 
 
-def _table(title: str, *columns: str) -> Table:
+def _content(row: Any) -> dict[str, Any]:
+    ratio = {"ratio": row.ratio} if hasattr(row, "ratio") else {}
+    return {**vars(row), **ratio}
+
+
+def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table(title=title)
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("", "cell", "where") else "right")
+    for name, value in rows[0].items():
+        table.add_column(name, justify="right" if isinstance(value, int | float) else "left")
+    for row in rows:
+        table.add_row(*map(_text, row.values()))
     return table
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(part)}" for name, part in value.items())
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

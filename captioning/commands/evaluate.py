@@ -32,6 +32,8 @@ settings:
   data.features=DIR    cached features of `captioning extract`, instead of pictures
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; the rest as the bundle says
   search=NAME          greedy or beam, with nothing of the bundle's search
+  metrics.names=[...]  of BLEU, METEOR, ROUGE-L, CIDEr, SPICE
+  metrics.backend=pycocoevalcap       its own code and Java instead of ours
   examples=N           pictures on the page
   output=DIR           where the files go
 
@@ -56,9 +58,10 @@ def evaluate(config: DictConfig, output: Path) -> None:
 
     from captioning.bundle import load_bundle
     from captioning.reports import print_scores, write_evaluation
-    from captioning.training import quieten_lightning
+    from captioning.training import quieten_lightning, scorer_of
 
     captioner = load_bundle(config.bundle)
+    captioner.scorer = scorer_of(config.metrics)
     captioner.search = chosen_search(config.search, captioner.search)
     data = instantiate(config.data)
     data.connect(captioner.encoder, captioner.tokenizer, getattr(captioner.decoder, "categories", None))

@@ -86,7 +86,7 @@ def run_command(*arguments: str | Path, metrics: Sequence[str] = ("BLEU", "ROUGE
     """Run `captioning` with these arguments, scoring without METEOR, whose start takes seconds."""
     out, err = io.StringIO(), io.StringIO()
     with nothing_left() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr("captioning.captioner.CocoScorer", partial(CocoScorer, metrics=metrics))
+        patch.setattr("captioning.training.scorer_of", lambda config: partial(CocoScorer, metrics=metrics))
         try:
             status = main([str(argument) for argument in arguments])
         except SystemExit as stop:

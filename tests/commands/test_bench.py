@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from captioning import benchmarks
+from captioning.scoring_benchmark import generated_captions
 
 Command = Callable[..., Any]
 
@@ -48,7 +49,7 @@ def test_every_cell_s_ratio_to_torch_s_lstm_is_told(command: Command, small: Non
 def test_an_unknown_benchmark_is_told(command: Command) -> None:
     ran = command("bench", "trian")
     assert ran.status == 2
-    assert "no benchmark trian; there are train, beam, recurrent" in ran.err
+    assert "no benchmark trian; there are train, beam, recurrent, score, humans" in ran.err
 
 
 @pytest.mark.parametrize("threads", ["-1", "0", "many"])
@@ -56,3 +57,41 @@ def test_an_impossible_number_of_threads_is_told(command: Command, threads: str)
     ran = command("bench", f"--threads={threads}")
     assert ran.status == 2
     assert f"expected a whole number from 1, found '{threads}'" in ran.err
+
+
+def test_scoring_is_measured_beside_pycocoevalcap(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("captioning.scoring_benchmark.REPETITIONS", 1)
+    captions = tmp_path / "captions.json"
+    captions.write_text(json.dumps({n: [f"a dog and {n} cats", f"{n} cats and a dog", "a dog"] for n in range(9)}))
+    ran = command("bench", "score", "--data", captions, "--json", tmp_path / "bench.json")
+    assert ran.status == 0, ran.err
+    rows = json.loads((tmp_path / "bench.json").read_text())
+    assert [row["name"] for row in rows] == ["corpus", "cider-d"]
+    for row in rows:
+        assert set(row) == {"name", "seconds", "pycocoevalcap_seconds", "ratio"}
+        assert row["ratio"] == pytest.approx(row["pycocoevalcap_seconds"] / row["seconds"])
+
+
+def test_generated_captions_are_five_a_scene() -> None:
+    captions = generated_captions(7)
+    assert list(captions) == list(range(7))
+    assert {len(group) for group in captions.values()} == {5}
+
+
+def test_metrics_are_compared_with_people(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "bench humans needs --data" in command("bench", "humans").message
+    lines = [f"{n}.jpg#{k}\ta {word} dog {k} runs" for n, word in enumerate(("red", "blue", "big")) for k in range(2)]
+    (tmp_path / "Flickr8k.token.txt").write_text("\n".join(lines))
+    (tmp_path / "ExpertAnnotations.txt").write_text("0.jpg\t1.jpg#0\t1\t2\t2\n1.jpg\t2.jpg#1\t3\t3\t4\n")
+    (tmp_path / "CrowdFlowerAnnotations.txt").write_text("0.jpg\t1.jpg#0\t0.5\t1\t1\n1.jpg\t2.jpg#1\t1\t3\t0\n")
+    monkeypatch.setattr("captioning.agreement.agreements.__kwdefaults__", {"metrics": ("BLEU", "ROUGE-L")})
+    ran = command("bench", "humans", "--data", tmp_path, "--json", tmp_path / "out.json")
+    assert ran.status == 0, ran.err
+    rows = json.loads((tmp_path / "out.json").read_text())
+    assert {(row["judges"], row["num_pairs"], row["num_ratings"]) for row in rows} == {
+        ("experts", 2, 6),
+        ("crowd", 2, 2),
+    }
+    assert [row["metric"] for row in rows[:5]] == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L"]

@@ -55,13 +55,14 @@ def test_a_run_s_folder_holds_all_that_is_needed_to_repeat_and_use_it(run_folder
     assert torch.load(last, weights_only=True)["epoch"] == 1  # whichever was the best
     assert (run_folder / "bundle" / "model.safetensors").is_file()
     assert {path.name for path in run_folder.iterdir()} == {
-        ".hydra", "train.log", "checkpoints", "csv", "bundle", "metrics.json", "captions.json", "per_image.csv"
+        ".hydra", "train.log", "checkpoints", "csv", "bundle", "metrics.json", "captions.json", "per_image.csv",
+        "statistics.safetensors",
     }  # fmt: skip
 
 
 def test_metrics_are_fractions_with_what_moves_them(run_folder: Path) -> None:
     metrics = read(run_folder / "metrics.json")
-    assert list(metrics) == ["metrics", "language_model", "captions", "signature"]
+    assert list(metrics) == ["metrics", "confidence", "intervals", "language_model", "captions", "signature"]
     assert list(metrics["metrics"]) == NAMES
     assert all(0 <= value <= 1 for name, value in metrics["metrics"].items() if name != "CIDEr")
     assert list(metrics["language_model"]) == ["loss", "perplexity", "unknown_share"]
