@@ -23,7 +23,12 @@ CONFIDENCE = 0.95  # of the intervals
 
 
 def write_evaluation(
-    output: Path, captioner: Captioner, data: CaptionDataModule, *, examples: int = 0
+    output: Path,
+    captioner: Captioner,
+    data: CaptionDataModule,
+    *,
+    examples: int = 0,
+    retrieval: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write metrics.json, captions.json, per_image.csv, statistics.safetensors and, with examples, page.html.
 
@@ -32,10 +37,11 @@ def write_evaluation(
         captioner: has just validated on `data.split`.
         data: the data module it validated on.
         examples: pictures on the page, evenly spread over the split; 0 for no page.
+        retrieval: what `captioning.retrieval.retrieve` found, to be written too.
 
     Returns:
-        What metrics.json holds: "metrics" as fractions, their "intervals" at "confidence", "language_model", "captions"
-        and "signature".
+        What metrics.json holds: "metrics" as fractions, their "intervals" at "confidence", "language_model",
+        "captions", "retrieval" where it is given, and "signature".
 
     Raises:
         InputError: a file cannot be written.
@@ -56,6 +62,7 @@ def write_evaluation(
             "unfinished": evaluation.num_unfinished,
             "empty": sum(not p.caption for p in evaluation.predictions),
         },
+        **({} if retrieval is None else {"retrieval": retrieval}),
         "signature": {
             "data": data.data_name,
             "split": data.split,
@@ -95,6 +102,9 @@ def print_scores(metrics: Mapping[str, Any]) -> None:
         f"{metrics['language_model']['perplexity']:.2f}",
     )
     console().print(table)
+    for direction in ("text_to_image", "image_to_text"):
+        if figures := metrics.get("retrieval", {}).get(direction):
+            console().print(f"{direction}: {', '.join(f'{name} {value:.3g}' for name, value in figures.items())}")
 
 
 def _write_json(path: Path, content: Any) -> None:

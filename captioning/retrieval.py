@@ -1,4 +1,7 @@
-"""How probable each sentence is for each picture: what retrieval by a captioner ranks."""
+"""Retrieval by a captioner: how probable each sentence is for each picture, and what is found by that.
+
+Source: Mao et al. 2015, "Deep Captioning with Multimodal Recurrent Neural Networks" (arXiv:1412.6632), section 5.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,55 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from rich.progress import track
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from captioning.captioner import Captioner
 from captioning.data.batch import CaptionBatch
+from captioning.data.module import CaptionDataModule
 from captioning.decoders.decoder import Decoder, packed_rows
 from captioning.encoders.features import ImageFeatures
+from captioning.metrics.retrieval import Retrieval, marginal, retrieve_images, retrieve_sentences
 from captioning.objectives import token_losses
+
+
+def retrieve(captioner: Captioner, data: CaptionDataModule, *, captions_per_image: int) -> dict[str, Any]:
+    """Find the pictures of sentences, and the sentences of pictures, in the module's split.
+
+    Every sentence is weighed for every picture, so that the time grows with the square of the split.
+
+    Args:
+        captioner: in evaluation mode.
+        data: connected to the captioner.
+        captions_per_image: the first of each picture that are sentences.
+
+    Returns:
+        "text_to_image" and "image_to_text", each with R@1, R@5, R@10 and median_rank, "captions_per_image", and the
+        "marginal" by which image_to_text divides.
+
+    Raises:
+        InputError: a picture has no caption.
+    """
+    images = data.images(data.split)
+    chosen = [(row, text) for row, image in enumerate(images) for text in image.captions[:captions_per_image]]
+    sentences = captioner.tokenizer.encode([text for _, text in chosen])
+    parts = []
+    for batch in track(data.evaluation_dataloader(data.split), "weighing every sentence for every picture"):
+        with torch.inference_mode():
+            features = captioner.features(batch.to(captioner.device))
+            parts.append(sentence_log_probs(captioner.decoder, features, sentences))
+    log_probs, image_index = torch.cat(parts).cpu().numpy(), [row for row, _ in chosen]
+    return {
+        "text_to_image": _figures(retrieve_images(log_probs, image_index)),
+        "image_to_text": _figures(retrieve_sentences(log_probs, image_index, marginal(log_probs))),
+        "captions_per_image": captions_per_image,
+        "marginal": "over this split's pictures",
+    }
+
+
+def _figures(found: Retrieval) -> dict[str, float]:
+    return {**{f"R@{k}": share for k, share in found.recall.items()}, "median_rank": found.median_rank}
 
 
 @torch.no_grad()

@@ -35,6 +35,7 @@ RANGES = {
     "seed": Range(int, 0, 2**32 - 1),
     "batch_size": Range(int, 1),
     "examples": Range(int, 0),
+    "retrieval": Range(int, 0),
     "data.batch_size": Range(int, 1),
     "data.eval_batch_size": Range(int, 1),
     "data.captions_per_image": Range(int, 1, null=True),

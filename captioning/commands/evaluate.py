@@ -32,6 +32,7 @@ settings:
   data.features=DIR    cached features of `captioning extract`, instead of pictures
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; the rest as the bundle says
   search=NAME          greedy or beam, with nothing of the bundle's search
+  retrieval=N          also find pictures by their first N captions, and captions by pictures; slow
   metrics.names=[...]  of BLEU, METEOR, ROUGE-L, CIDEr, SPICE
   metrics.backend=pycocoevalcap       its own code and Java instead of ours
   examples=N           pictures on the page
@@ -58,6 +59,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
 
     from captioning.bundle import load_bundle
     from captioning.reports import print_scores, write_evaluation
+    from captioning.retrieval import retrieve
     from captioning.training import quieten_lightning, scorer_of
 
     captioner = load_bundle(config.bundle)
@@ -69,7 +71,8 @@ def evaluate(config: DictConfig, output: Path) -> None:
     trainer: pl.Trainer = instantiate(config.trainer)
     trainer.validate(captioner, datamodule=data, verbose=False)
     if trainer.is_global_zero:
-        metrics = write_evaluation(output, captioner, data, examples=config.examples)
+        found = retrieve(captioner, data, captions_per_image=config.retrieval) if config.retrieval else None
+        metrics = write_evaluation(output, captioner, data, examples=config.examples, retrieval=found)
         print_scores(metrics)
         print(f"written to {output}")
 

@@ -36,8 +36,8 @@ class SmallCNN(Encoder):
         Σ_j α_kj x_j,  k = 1..8                 one thing with all that belongs to it
         α_k = softmax_j(q_k · x_j)
 
-    The last are attention with learned queries (Set Transformer, Lee et al. 2019): what belongs to one object is read at
-    one place.
+    The last are attention with learned queries (Set Transformer, Lee et al. 2019): what belongs to one object is read
+    at one place.
 
     Args:
         size: height and width of its pictures, in pixels.

@@ -66,6 +66,19 @@ def test_another_split_is_scored_as_by_hand_and_needs_no_other_files(
     assert "scenes test, 8 images (fractions)" in ran.out
 
 
+def test_pictures_are_found_by_sentences_and_sentences_by_pictures(evaluate: Command, tmp_path: Path) -> None:
+    ran = evaluate(tmp_path, "data.split=test", "retrieval=2", "examples=0")
+    assert ran.status == 0, ran.err
+    found = read(tmp_path / "metrics.json")["retrieval"]
+    for direction, most in (("text_to_image", 8), ("image_to_text", 15)):  # 8 pictures; 16 captions, two are wanted
+        figures = found[direction]
+        assert list(figures) == ["R@1", "R@5", "R@10", "median_rank"]
+        assert 0 <= figures["R@1"] <= figures["R@5"] <= figures["R@10"] <= 1
+        assert 1 <= figures["median_rank"] <= most
+        assert direction in ran.out
+    assert found["text_to_image"]["R@10"] == 1
+
+
 def caption_all(captioner: Captioner, data: CocoDataModule) -> list[Any]:
     return captioner.caption([image.path for image in data.images("test")])
 
