@@ -14,7 +14,7 @@ from pycocoevalcap.cider import cider as reference
 from captioning.data.scenes.language import describe
 from captioning.data.scenes.layout import sample_layout
 from captioning.errors import InputError
-from captioning.metrics import CocoScorer, PycocoevalcapScorer, tokenize
+from captioning.metrics import CocoScorer, tokenize
 from captioning.metrics.cider import Cider
 from captioning.metrics.files import ImageId
 
@@ -57,12 +57,12 @@ def bench_scoring(captions: Mapping[ImageId, Sequence[str]]) -> list[ScoringRow]
     references = {image_id: group[1:] for image_id, group in captions.items()}
     candidates = {image_id: group[0] for image_id, group in captions.items()}
 
-    def score(kind: type[CocoScorer]) -> dict[str, float]:
-        with kind(references, metrics=METRICS) as scorer:
+    def score(backend: str) -> dict[str, float]:
+        with CocoScorer(references, metrics=METRICS, backend=backend) as scorer:
             return scorer.score(candidates).corpus
 
-    seconds, found = best_of(lambda: score(CocoScorer))
-    reference_seconds, expected = best_of(lambda: score(PycocoevalcapScorer))
+    seconds, found = best_of(lambda: score("captioning"))
+    reference_seconds, expected = best_of(lambda: score("pycocoevalcap"))
     _check_equal(list(found.values()), list(expected.values()))
     return [ScoringRow("corpus", seconds, reference_seconds), _bench_rewards(references, candidates)]
 

@@ -21,7 +21,7 @@ from captioning.data.module import CaptionDataModule
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.standardise import Standardise
 from captioning.errors import InputError
-from captioning.metrics import SCORERS, CocoScorer
+from captioning.metrics import CocoScorer
 from captioning.reports import print_scores, write_evaluation
 
 log = logging.getLogger(__name__)
@@ -158,14 +158,8 @@ def build_trainer(config: DictConfig) -> pl.Trainer:
 
 
 def scorer_of(config: DictConfig) -> Callable[[Mapping[int | str, Sequence[str]]], CocoScorer]:
-    """What makes the scorer of a split's references, by the configuration's metrics.
-
-    Raises:
-        InputError: there is no such backend.
-    """
-    if config.backend not in SCORERS:
-        raise InputError(f"metrics.backend={config.backend}: expected one of {', '.join(SCORERS)}")
-    return partial(SCORERS[config.backend], metrics=list(config.names))
+    """What makes the scorer of a split's references, by the configuration's metrics."""
+    return partial(CocoScorer, metrics=list(config.names), backend=config.backend)
 
 
 def quieten_lightning() -> None:

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def score(options: argparse.Namespace) -> None:
     """Score `options.results`, print the figures and write the files that are asked for."""
-    from captioning.metrics import SCORERS, files, signature_line, tokenize
+    from captioning.metrics import CocoScorer, files, signature_line, tokenize
     from captioning.metrics.cider import DocumentFrequencies
 
     references = files.read_references(options.references, options.split)
@@ -76,7 +76,7 @@ def score(options: argparse.Namespace) -> None:
     given = options.document_frequencies
     frequencies = None if given is None else DocumentFrequencies.load(given)
     names = _metrics(options.metrics)
-    with SCORERS[options.backend](references, metrics=names, frequencies=frequencies) as scorer:
+    with CocoScorer(references, metrics=names, frequencies=frequencies, backend=options.backend) as scorer:
         scores = scorer.score(results)
         compared = None if others is None else scorer.score(others)
         written = _content(options, scorer, scores, compared, empty=sum(not text.strip() for text in results.values()))

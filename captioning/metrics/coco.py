@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -13,28 +13,17 @@ from numpy.typing import NDArray
 
 from captioning import __version__
 from captioning.errors import InputError
-from captioning.metrics import penn_treebank
-from captioning.metrics.bleu import Bleu
-from captioning.metrics.cider import Cider, CiderD, DocumentFrequencies
+from captioning.metrics.backend import Backend
+from captioning.metrics.cider import DocumentFrequencies
 from captioning.metrics.files import ImageId, listing
-from captioning.metrics.meteor import Meteor
-from captioning.metrics.metric import Metric
-from captioning.metrics.ngrams import ReferenceNGrams
-from captioning.metrics.rouge import RougeL
-from captioning.metrics.spice import Spice
+from captioning.metrics.numpy_backend import METRICS, NumpyBackend
+from captioning.metrics.pycocoevalcap_backend import PycocoevalcapBackend
 from captioning.metrics.uncertainty import Comparison, Interval, approximate_randomization, bootstrap
 
 logger = logging.getLogger(__name__)
 
-METRICS: dict[str, type[Metric]] = {
-    "BLEU": Bleu,
-    "METEOR": Meteor,
-    "ROUGE-L": RougeL,
-    "CIDEr": Cider,
-    "CIDEr-D": CiderD,
-    "SPICE": Spice,
-}
-"""Every metric by its name; each reports under its `names`."""
+BACKENDS: dict[str, type[Backend]] = {"captioning": NumpyBackend, "pycocoevalcap": PycocoevalcapBackend}
+"""Whose code counts, by name."""
 
 COCO_METRICS = ("BLEU", "METEOR", "ROUGE-L", "CIDEr")
 """What COCO's evaluation reports and this one computes unless told otherwise."""
@@ -60,18 +49,18 @@ class Scores:
 class CocoScorer:
     """Score captions against references that are tokenized once and kept.
 
-    The figures are those of pycocoevalcap's COCOEvalCap to 1e-6, without its Java but for METEOR's. Its CIDEr is
-    CIDEr-D (Vedantam et al. 2015) with document frequencies from these references: it is 0 for a single image and
-    moves with the set of images.
+    The figures are those of pycocoevalcap's COCOEvalCap. Its CIDEr is CIDEr-D (Vedantam et al. 2015) with document
+    frequencies from these references: it is 0 for a single image and moves with the set of images.
 
     Args:
         references: the reference captions of each image, as published: they are tokenized here.
         metrics: which of METRICS to compute.
         frequencies: CIDEr's document frequencies; None counts these references, as COCO does.
+        backend: one of BACKENDS.
 
     Raises:
-        InputError: an image has no references, or not a list of strings; no reference has a word; a metric is
-            unknown, or lacks what it needs.
+        InputError: an image has no references, or not a list of strings; no reference has a word; a metric or the
+            backend is unknown, or lacks what it needs.
     """
 
     def __init__(
@@ -80,15 +69,21 @@ class CocoScorer:
         *,
         metrics: Collection[str] = COCO_METRICS,
         frequencies: DocumentFrequencies | None = None,
+        backend: str = "captioning",
     ) -> None:
-        check_metrics(metrics, METRICS)
+        if backend not in BACKENDS:
+            raise InputError(f"expected one of the backends {', '.join(BACKENDS)}; found {backend!r}")
+        known = BACKENDS[backend].known
+        if not metrics or not set(metrics) <= set(known):
+            raise InputError(f"expected metrics among {', '.join(known)}; found {list(metrics)}")
         _check_references(references)
-        self._references = self._tokenize(references)
+        self._references = BACKENDS[backend].tokenize(references)
         _warn_of_empty("reference", self._references)
         if not any(map(any, self._references.values())):
             raise InputError("expected references with words; after tokenization not one has any")
         self._frequencies = frequencies
-        self._prepare([name for name in METRICS if name in metrics])
+        in_order = [name for name in known if name in metrics]
+        self._backend = BACKENDS[backend](list(self._references.values()), in_order, frequencies)
 
     def __enter__(self) -> Self:
         return self
@@ -100,8 +95,7 @@ class CocoScorer:
 
     def close(self) -> None:
         """End the processes that metrics keep."""
-        for metric in self.metrics.values():
-            metric.close()
+        self._backend.close()
 
     def score(self, captions: Mapping[ImageId, str]) -> Scores:
         """Score one caption for each image of the references.
@@ -113,15 +107,22 @@ class CocoScorer:
             InputError: ids differ from the references', a caption is not a string, or a metric failed.
         """
         self._check_captions(captions)
-        candidates = self._tokenize({image_id: [captions[image_id]] for image_id in self._references})
+        candidates = self._backend.tokenize({image_id: [captions[image_id]] for image_id in self._references})
         _warn_of_empty("caption", candidates)
-        return self._score([caption for (caption,) in candidates.values()])
+        figures = self._backend.score([caption for (caption,) in candidates.values()])
+        rows = zip(*figures.per_image.values(), strict=True)
+        per_image = {
+            image_id: dict(zip(figures.per_image, row, strict=True))
+            for image_id, row in zip(self._references, rows, strict=True)
+        }
+        return Scores(figures.corpus, per_image, figures.statistics)
 
     def signature(self) -> dict[str, Any]:
         """Say what moves the figures; the caller adds data set, split and search."""
         counts = [len(group) for group in self._references.values()]
         return {
-            **self._versions(),
+            "captioning": __version__,
+            **self._backend.versions(),
             "document_frequencies": (
                 "these references" if self._frequencies is None else f"{self._frequencies.num_images} other images"
             ),
@@ -131,43 +132,6 @@ class CocoScorer:
             "min_references": min(counts),
             "max_references": max(counts),
         }
-
-    # ---- how: what another scorer does its own way ------------------------------------------------------------
-
-    def _tokenize(self, captions: Mapping[ImageId, Sequence[str]]) -> dict[ImageId, list[str]]:
-        return penn_treebank.tokenize(captions)
-
-    def _prepare(self, metrics: Sequence[str]) -> None:
-        references = list(self._references.values())
-        ngrams = ReferenceNGrams(references) if {"BLEU", "CIDEr", "CIDEr-D"} & set(metrics) else None
-        makers: dict[str, Callable[[], Metric]] = {
-            "BLEU": lambda: Bleu(ngrams or references),
-            "METEOR": lambda: Meteor(references),
-            "ROUGE-L": lambda: RougeL(references),
-            "CIDEr": lambda: Cider(ngrams or references, self._frequencies),
-            "CIDEr-D": lambda: CiderD(ngrams or references, self._frequencies),
-            "SPICE": lambda: Spice(references),
-        }
-        self.metrics = {name: makers[name]() for name in metrics}
-
-    def _score(self, texts: Sequence[str]) -> Scores:
-        statistics = {name: metric.statistics(texts) for name, metric in self.metrics.items()}
-        corpus: dict[str, float] = {}
-        columns: dict[str, list[float]] = {}
-        for name, metric in self.metrics.items():
-            corpus |= zip(metric.names, metric.figures(statistics[name].sum(0)).tolist(), strict=True)
-            columns |= zip(metric.names, metric.figures(statistics[name]).T.tolist(), strict=True)
-        return Scores(corpus, by_image(self._references, columns), statistics)
-
-    def _versions(self) -> dict[str, Any]:
-        return {
-            "captioning": __version__,
-            "tokenizer": penn_treebank.NAME,
-            "metrics": [figure for metric in self.metrics.values() for figure in metric.names],
-            **{name: metric.version for name, metric in self.metrics.items() if metric.version},
-        }
-
-    # ---- checks -----------------------------------------------------------------------------------------------
 
     def _check_captions(self, captions: Mapping[ImageId, str]) -> None:
         missing = [image_id for image_id in self._references if image_id not in captions]
@@ -223,18 +187,6 @@ def compare(
             confidence=confidence,
         )
     return found
-
-
-def by_image(images: Collection[ImageId], columns: Mapping[str, Sequence[float]]) -> dict[ImageId, dict[str, float]]:
-    """Turn a column of figures for each name into the figures of each image."""
-    rows = zip(*columns.values(), strict=True)
-    return {image_id: dict(zip(columns, row, strict=True)) for image_id, row in zip(images, rows, strict=True)}
-
-
-def check_metrics(found: Collection[str], known: Collection[str]) -> None:
-    """Raise InputError unless there are metrics, all of them known."""
-    if not found or not set(found) <= set(known):
-        raise InputError(f"expected metrics among {', '.join(known)}; found {list(found)}")
 
 
 def _check_references(references: Mapping[ImageId, Sequence[str]]) -> None:

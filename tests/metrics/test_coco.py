@@ -17,7 +17,7 @@ from pycocoevalcap.meteor import meteor as reference_meteor
 
 import captioning
 from captioning.errors import InputError
-from captioning.metrics import CocoScorer, PycocoevalcapScorer, compare, intervals, reference, tokenize
+from captioning.metrics import BACKENDS, CocoScorer, compare, intervals, pycocoevalcap_backend, tokenize
 from captioning.metrics.cider import DocumentFrequencies
 from captioning.metrics.meteor_jar import MeteorJar
 
@@ -75,13 +75,13 @@ def reference_scores(
 
 
 def assert_equals_reference(
-    kind: type[CocoScorer],
+    backend: str,
     references: dict[Any, list[str]],
     captions: dict[Any, str],
     monkeypatch: pytest.MonkeyPatch,
     within: float,
 ) -> None:
-    with kind(references) as scorer:
+    with CocoScorer(references, backend=backend) as scorer:
         found = scorer.score(captions)
     corpus, per_image = reference_scores(references, captions, monkeypatch)
     assert found.corpus == pytest.approx(corpus, rel=0, abs=within)
@@ -91,13 +91,13 @@ def assert_equals_reference(
 
 
 @pytest.mark.usefixtures("quick_meteor", "reference_java")
-@pytest.mark.parametrize(("kind", "within"), [(CocoScorer, 1e-9), (PycocoevalcapScorer, 1e-12)])
+@pytest.mark.parametrize(("backend", "within"), [("captioning", 1e-9), ("pycocoevalcap", 1e-12)])
 def test_scores_equal_pycocoevalcaps(
-    monkeypatch: pytest.MonkeyPatch, hard_captions: list[str], kind: type[CocoScorer], within: float
+    monkeypatch: pytest.MonkeyPatch, hard_captions: list[str], backend: str, within: float
 ):
     shifted = hard_captions[3:] + hard_captions[:3]
     references = {i: [f"{text} and a dog", shifted[i], text[: i + 3]] for i, text in enumerate(hard_captions)}
-    assert_equals_reference(kind, references, dict(enumerate(hard_captions)), monkeypatch, within)
+    assert_equals_reference(backend, references, dict(enumerate(hard_captions)), monkeypatch, within)
 
 
 def test_scores_have_the_agreed_names_and_are_plain_floats(scorer: CocoScorer):
@@ -123,9 +123,9 @@ def test_order_of_the_references_does_not_matter(scorer: CocoScorer):
         assert figures == {name: expected.per_image[image_id][name] for name in figures}
 
 
-@pytest.mark.parametrize("kind", [CocoScorer, PycocoevalcapScorer])
-def test_metrics_can_be_chosen(kind: type[CocoScorer]):
-    with kind(REFERENCES, metrics=["CIDEr", "BLEU"]) as scorer:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_metrics_can_be_chosen(backend: str):
+    with CocoScorer(REFERENCES, metrics=["CIDEr", "BLEU"], backend=backend) as scorer:
         assert list(scorer.score(CAPTIONS).corpus) == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr"]
 
 
@@ -138,8 +138,8 @@ def test_pycocoevalcap_s_scorer_leaves_no_process(monkeypatch: pytest.MonkeyPatc
             super().__init__()
             pids.append(self._process.pid)
 
-    monkeypatch.setattr(reference, "MeteorJar", Recording)
-    with PycocoevalcapScorer(REFERENCES):
+    monkeypatch.setattr(pycocoevalcap_backend, "MeteorJar", Recording)
+    with CocoScorer(REFERENCES, backend="pycocoevalcap"):
         pass
     with pytest.raises(ChildProcessError):
         os.waitpid(pids[0], os.WNOHANG)
@@ -147,8 +147,8 @@ def test_pycocoevalcap_s_scorer_leaves_no_process(monkeypatch: pytest.MonkeyPatc
 
 def test_pycocoevalcap_s_scorer_has_its_own_document_frequencies_and_no_intervals():
     with pytest.raises(InputError, match="in the references alone"):
-        PycocoevalcapScorer(REFERENCES, metrics=["CIDEr"], frequencies=DocumentFrequencies(9, {}))
-    with PycocoevalcapScorer(REFERENCES, metrics=["CIDEr"]) as scorer:
+        CocoScorer(REFERENCES, metrics=["CIDEr"], frequencies=DocumentFrequencies(9, {}), backend="pycocoevalcap")
+    with CocoScorer(REFERENCES, metrics=["CIDEr"], backend="pycocoevalcap") as scorer:
         assert intervals(scorer.score(CAPTIONS)) == {}
         assert scorer.signature()["pycocoevalcap"] == version("pycocoevalcap")
 
@@ -244,7 +244,9 @@ def test_unknown_metric_is_told(metrics: Any):
     with pytest.raises(InputError, match="expected metrics among BLEU, METEOR, ROUGE-L, CIDEr, CIDEr-D, SPICE; found"):
         CocoScorer(REFERENCES, metrics=metrics)
     with pytest.raises(InputError, match="expected metrics among BLEU, METEOR, ROUGE-L, CIDEr; found"):
-        PycocoevalcapScorer(REFERENCES, metrics=["CIDEr-D"])
+        CocoScorer(REFERENCES, metrics=["CIDEr-D"], backend="pycocoevalcap")
+    with pytest.raises(InputError, match="expected one of the backends captioning, pycocoevalcap; found 'x'"):
+        CocoScorer(REFERENCES, backend="x")
 
 
 def test_signature_says_what_moves_the_figures():
@@ -281,7 +283,7 @@ def test_scores_equal_pycocoevalcaps_on_flickr8k_dev(shared: Path, monkeypatch: 
     assert len(captions) == 1000
     references = {name: group[1:] for name, group in captions.items()}
     captions_of = {name: group[0] for name, group in captions.items()}
-    assert_equals_reference(CocoScorer, references, captions_of, monkeypatch, 1e-6)
+    assert_equals_reference("captioning", references, captions_of, monkeypatch, 1e-6)
 
 
 @pytest.mark.shared
@@ -293,4 +295,4 @@ def test_scores_equal_pycocoevalcaps_on_coco(shared: Path, monkeypatch: pytest.M
         captions.setdefault(annotation["image_id"], []).append(annotation["caption"])
     assert len(captions) == 5000
     references = {image_id: group[1:] for image_id, group in captions.items()}
-    assert_equals_reference(CocoScorer, references, {i: group[0] for i, group in captions.items()}, monkeypatch, 1e-6)
+    assert_equals_reference("captioning", references, {i: group[0] for i, group in captions.items()}, monkeypatch, 1e-6)
