@@ -118,7 +118,7 @@ def _content(
     if others is not None:
         differences = {} if not scores.statistics else compare(scores, others, **resampled)
         content["comparison"] = {
-            "with": options.compare.name,
+            "with": str(options.compare),
             "metrics": others.corpus,
             "differences": {name: vars(found) for name, found in differences.items()},
         }
@@ -131,7 +131,7 @@ def _print(options: argparse.Namespace, content: Mapping[str, Any]) -> None:
     from captioning.tables import console
 
     other = content.get("comparison")
-    table = Table(title=f"{options.results.name}, {content['signature']['num_images']} images (fractions)")
+    table = Table(title=f"{options.results}, {content['signature']['num_images']} images (fractions)")
     columns = ["", "figure"]
     if content["intervals"]:
         columns.append("95 % interval")

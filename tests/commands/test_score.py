@@ -59,7 +59,7 @@ def test_another_model_s_captions_are_compared(command: Command, files: tuple[Pa
     assert ran.status == 0, ran.err
     written = json.loads((tmp_path / "out.json").read_text())
     comparison = written["comparison"]
-    assert comparison["with"] == "other.json"
+    assert comparison["with"] == str(other)
     for name, found in comparison["differences"].items():
         assert found["difference"] == pytest.approx(written["metrics"][name] - comparison["metrics"][name])
         assert 0 < found["p_value"] <= 1
