@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +23,7 @@ from captioning.evaluation import Evaluation
 log = logging.getLogger(__name__)
 
 EXTREMES = 5  # pictures of the best captions, of the median ones, and of the worst
-BARS = 20
+BARS, BAR_WIDTH = 20, 0.05  # of the distribution of CIDEr; a bar is a multiple of that wide
 
 
 def write_page(
@@ -112,7 +113,8 @@ def _histogram(ciders: Sequence[float]) -> dict[str, Any]:
     """The bars of the distribution, 100 high at most."""
     if not ciders:
         return {"histogram": [], "tallest": 0}
-    counts, edges = np.histogram(ciders, bins=BARS, range=(0.0, max(max(ciders), 1.0)))
+    width = max(1, math.ceil(max(ciders) / BARS / BAR_WIDTH)) * BAR_WIDTH
+    counts, edges = np.histogram(ciders, bins=BARS, range=(0.0, BARS * width))
     bars = [
         {"low": low, "high": high, "count": count, "height": round(100 * count / counts.max(), 1)}
         for count, (low, high) in zip(counts.tolist(), pairwise(edges.tolist()), strict=True)
