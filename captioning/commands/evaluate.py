@@ -33,8 +33,7 @@ settings:
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; the rest as the bundle says
   search=NAME          greedy or beam, with nothing of the bundle's search
   retrieval=N          also find pictures by their first N captions, and captions by pictures; slow
-  metrics.names=[...]  of BLEU, METEOR, ROUGE-L, CIDEr, SPICE
-  metrics.backend=pycocoevalcap       its own code and Java instead of ours
+  metrics.backend=pycocoevalcap   its code and Java instead of ours; metrics.names=[BLEU,METEOR,ROUGE-L,CIDEr,SPICE]
   examples=N           pictures on the page
   output=DIR           where the files go
 
