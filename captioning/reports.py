@@ -14,6 +14,7 @@ from captioning.data.module import CaptionDataModule
 from captioning.errors import InputError
 from captioning.evaluation import Evaluation
 from captioning.metrics import intervals
+from captioning.metrics.diversity import summary
 from captioning.metrics.statistics_file import save_statistics
 from captioning.page import write_page
 from captioning.search.hypotheses import Search
@@ -58,10 +59,7 @@ def write_evaluation(
             "perplexity": evaluation.perplexity,
             "unknown_share": evaluation.unknown_share,
         },
-        "captions": {
-            "unfinished": evaluation.num_unfinished,
-            "empty": sum(not p.caption for p in evaluation.predictions),
-        },
+        "captions": {"unfinished": evaluation.num_unfinished, **summary([p.caption for p in evaluation.predictions])},
         **({} if retrieval is None else {"retrieval": retrieval}),
         "signature": {
             "data": data.data_name,

@@ -15,6 +15,7 @@ from captioning.data.example import CaptionedImage
 from captioning.errors import InputError
 from captioning.evaluation import Evaluation, Prediction
 from captioning.metrics import Scores
+from captioning.metrics.diversity import summary
 from captioning.reports import describe, print_scores, write_evaluation
 from captioning.search import BeamSearch, Forbid, GreedySearch
 
@@ -44,7 +45,7 @@ def test_metrics_say_what_was_measured_on_what_and_how(evaluated: tuple[Any, Any
         "confidence": 0.95,
         "intervals": {},
         "language_model": {"loss": 0.0, "perplexity": 1.0, "unknown_share": 1 / 12},
-        "captions": {"unfinished": 1, "empty": 1},
+        "captions": {"unfinished": 1, **summary(list(CAPTIONS.values()))},
         "signature": {
             "data": "tiny",
             "split": "val",

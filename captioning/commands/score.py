@@ -65,6 +65,7 @@ def score(options: argparse.Namespace) -> None:
     """Score `options.results`, print the figures and write the files that are asked for."""
     from captioning.metrics import CocoScorer, files, signature_line, tokenize
     from captioning.metrics.cider import DocumentFrequencies
+    from captioning.metrics.diversity import summary
 
     references = files.read_references(options.references, options.split)
     results = files.read_results(options.results)
@@ -79,7 +80,7 @@ def score(options: argparse.Namespace) -> None:
     with CocoScorer(references, metrics=names, frequencies=frequencies, backend=options.backend) as scorer:
         scores = scorer.score(results)
         compared = None if others is None else scorer.score(others)
-        written = _content(options, scorer, scores, compared, empty=sum(not text.strip() for text in results.values()))
+        written = _content(options, scorer, scores, compared, captions=summary(list(results.values())))
     _print(options, written)
     if options.signature:
         print(signature_line(written["signature"]))
@@ -98,7 +99,12 @@ def _metrics(text: str | None) -> list[str]:
 
 
 def _content(
-    options: argparse.Namespace, scorer: CocoScorer, scores: Scores, others: Scores | None, *, empty: int
+    options: argparse.Namespace,
+    scorer: CocoScorer,
+    scores: Scores,
+    others: Scores | None,
+    *,
+    captions: Mapping[str, float],
 ) -> dict[str, Any]:
     """What is told and written: as metrics.json, and the comparison."""
     from captioning.metrics import compare, intervals
@@ -107,7 +113,7 @@ def _content(
     content: dict[str, Any] = {
         "metrics": scores.corpus,
         "intervals": {name: [found.low, found.high] for name, found in intervals(scores, **resampled).items()},
-        "captions": {"empty": empty},
+        "captions": captions,
         "signature": {
             "data": options.references.name,
             **({} if options.split is None else {"split": options.split}),

@@ -1,6 +1,6 @@
 """How varied captions are, and how well formed: what no comparison with references tells.
 
-All captions are tokenized, tokens joined by one space. Shares are fractions.
+But for `summary`, all captions are tokenized, tokens joined by one space. Shares are fractions.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from captioning.errors import InputError
 from captioning.metrics.cider import Cider, DocumentFrequencies
 from captioning.metrics.metric import Metric
+from captioning.metrics.penn_treebank import tokenize
 
 BAD_ENDINGS = frozenset(
     (
@@ -38,6 +39,20 @@ BAD_ENDINGS = frozenset(
 """Words that end no sentence: the list of the field's evaluation code (ImageCaptioning.pytorch), after Guo et al.
 2018, "Improving Reinforcement Learning Based Image Captioning with Natural Language Prior", EMNLP,
 arXiv:1809.06227."""
+
+
+def summary(texts: Sequence[str]) -> dict[str, float]:
+    """What captions, one an image and not tokenized, are like by themselves: for result files."""
+    captions = [caption for (caption,) in tokenize({n: [text] for n, text in enumerate(texts)}).values()]
+    return {
+        "empty": sum(not caption for caption in captions),
+        "mean_length": mean_length(captions),
+        "vocabulary": vocabulary_size(captions),
+        "distinct-1": distinct(captions, 1),
+        "distinct-2": distinct(captions, 2),
+        "different": len(set(captions)),
+        "bad_endings": bad_ending_share(captions),
+    }
 
 
 def distinct(captions: Iterable[str], order: int) -> float:

@@ -82,7 +82,7 @@ def test_an_empty_caption_counts_and_is_counted(command: Command, files: tuple[P
     references, results = files
     results.write_text(json.dumps({**RESULTS, "3": " "}))
     assert command("score", references, results, *FAST, "--json", tmp_path / "out.json").status == 0
-    assert json.loads((tmp_path / "out.json").read_text())["captions"] == {"empty": 1}
+    assert json.loads((tmp_path / "out.json").read_text())["captions"]["empty"] == 1
 
 
 def test_a_signature_is_printed_in_one_line(command: Command, files: tuple[Path, Path]) -> None:

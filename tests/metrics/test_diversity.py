@@ -16,6 +16,7 @@ from captioning.metrics.diversity import (
     novel_share,
     oracle,
     self_cider,
+    summary,
     vocabulary_size,
 )
 from captioning.metrics.rouge import RougeL
@@ -113,3 +114,16 @@ def test_oracle_tells_what_is_wrong():
         oracle(rouge, [["a"]], "ROUGE-L")
     with pytest.raises(InputError, match="a list of 2 candidates"):
         oracle(rouge, [], "ROUGE-L")
+
+
+def test_a_summary_is_of_tokens_and_counts_what_is_empty_or_said_twice():
+    found = summary(["A dog.", "a dog", "...", "A cat on the"])
+    assert found == {
+        "empty": 1,
+        "mean_length": 2.0,
+        "vocabulary": 5,
+        "distinct-1": 5 / 8,
+        "distinct-2": 4 / 8,
+        "different": 3,
+        "bad_endings": 0.25,
+    }
