@@ -26,16 +26,16 @@ class Agreement:
     Attributes:
         judges: whose ratings.
         metric: its name.
-        tau_b: Kendall's τ_b, which corrects for ties.
-        tau_c: Kendall's (Stuart's) τ_c, for scales of different lengths.
+        tau_b: Kendall's τ_b, which corrects for ties; None where all figures are alike.
+        tau_c: Kendall's (Stuart's) τ_c, for scales of different lengths; None likewise.
         num_pairs: pairs of an image and a caption.
         num_ratings: of these pairs.
     """
 
     judges: str
     metric: str
-    tau_b: float
-    tau_c: float
+    tau_b: float | None
+    tau_c: float | None
     num_pairs: int
     num_ratings: int
 
@@ -73,14 +73,20 @@ def agreement(
         InputError: no pair is left.
     """
     pairs = [pair for pair in judged if pair.caption not in captions[pair.image]]
-    if not pairs:
-        raise InputError("expected judged captions that are not among their image's own references, found none")
+    if len({rating for pair in pairs for rating in pair.ratings}) < 2:
+        raise InputError(
+            f"expected judged captions that are not among their image's own references, with different ratings; found "
+            f"{len(pairs)} of {judges} that are all rated alike"
+        )
     with CocoScorer({n: captions[pair.image] for n, pair in enumerate(pairs)}, metrics=metrics) as scorer:
         scores = scorer.score({n: pair.caption for n, pair in enumerate(pairs)})
     ratings = [rating for pair in pairs for rating in pair.ratings]
     found = []
     for metric in scores.corpus:
         figures = [scores.per_image[n][metric] for n, pair in enumerate(pairs) for _ in pair.ratings]
-        tau_b, tau_c = (float(kendalltau(figures, ratings, variant=variant).statistic) for variant in "bc")
+        alike = len(set(figures)) < 2
+        tau_b, tau_c = (
+            None if alike else float(kendalltau(figures, ratings, variant=variant).statistic) for variant in "bc"
+        )
         found.append(Agreement(judges, metric, tau_b, tau_c, len(pairs), len(ratings)))
     return found

@@ -51,7 +51,9 @@ def read_any_json(path: Path, drop: Sequence[str] = ()) -> Any:
         raise InputError(
             f"{path}:{error.lineno}: broken JSON at column {error.colno} ({error.msg}); get the file anew"
         ) from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # not UTF-8, or a number of thousands of digits
         raise InputError(f"{path}: not a JSON text ({error}); get the file anew") from error
 
 

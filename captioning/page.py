@@ -63,7 +63,7 @@ def write_page(
         .render(
             metrics=metrics["metrics"],
             intervals=metrics.get("intervals", {}),
-            confidence=metrics.get("confidence"),
+            confidence=metrics["signature"].get("bootstrap", {}).get("confidence"),
             signature=metrics["signature"],
             columns=[name for name in evaluation.scores.corpus if not name.startswith("BLEU")],
             rows=list(_rows(images, evaluation)),

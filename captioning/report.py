@@ -20,9 +20,10 @@ from captioning.sweeps import Run, Setting, by_setting, columns, mean_and_deviat
 
 LEVEL = 0.05  # of significance
 REPLICATES = 1000
-NOTE = (
-    "Fractions: mean ± standard deviation over seeds. Bold: better than every other row, by a paired bootstrap over "
-    f"images with the seeds' mean, p < {LEVEL}."
+NOTE = "Fractions: mean ± standard deviation over seeds. "
+TESTED = (
+    "Bold: better than every other row, by a paired bootstrap over images with the seeds' mean, "
+    f"p < {LEVEL}; perplexity is not tested."
 )
 
 
@@ -51,11 +52,13 @@ class Report:
         settings: the names of the settings that differ.
         names: of the figures.
         rows: one a setting.
+        note: what the figures are, and what bold says or why there is none.
     """
 
     settings: Sequence[str]
     names: Sequence[str]
     rows: Sequence[Row]
+    note: str
 
     def markdown(self) -> str:
         """As a Markdown table, with its note."""
@@ -70,7 +73,7 @@ class Report:
             for row in self.rows
         ]
         lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in (head, align, *body)]
-        return "\n".join([*lines, "", NOTE, ""])
+        return "\n".join([*lines, "", self.note, ""])
 
     def csv(self) -> str:
         """As CSV: mean, deviation and best of each figure in columns of their own."""
@@ -90,11 +93,12 @@ class Report:
     def html(self) -> str:
         """As a page that needs nothing else."""
         rows = [(row, _texts(self, row)) for row in self.rows]
-        return environment().get_template("report.html").render(report=self, rows=rows, note=NOTE)
+        return environment().get_template("report.html").render(report=self, rows=rows, note=self.note)
 
 
 def _texts(report: Report, row: Row) -> list[tuple[str, str]]:
-    return [(name, mean_and_deviation(row.figures[name])) for name in report.names]
+    failed = not any(row.figures.values())
+    return [(name, "failed" if failed else mean_and_deviation(row.figures[name])) for name in report.names]
 
 
 def report(folders: Sequence[Path], *, seed: int = 0) -> Report:
@@ -107,20 +111,21 @@ def report(folders: Sequence[Path], *, seed: int = 0) -> Report:
     Raises:
         InputError: a folder is no run's and no sweep's.
     """
-    runs = [run for folder in folders for run in _runs_of(folder)]
+    found = (run for folder in folders for run in _runs_of(folder))
+    runs = list({run.path.resolve(): run for run in found}.values())
     varied, settings = by_setting(runs)
     _, names = columns(runs)
-    best = _best(settings, seed)
+    best, note = _best(settings, seed)
     rows = [
         Row(
             setting.values,
             setting.count,
-            {name: [run.metrics[name] for run in setting.ended if name in run.metrics] for name in names},
-            frozenset(name for name, row in best.items() if row == n),
+            {name: setting.figures(name) for name in names},
+            frozenset(name for name, values in best.items() if values == setting.values),
         )
-        for n, setting in enumerate(settings)
+        for setting in settings
     ]
-    return Report(varied, names, rows)
+    return Report(varied, names, rows, NOTE + note)
 
 
 def _runs_of(folder: Path) -> list[Run]:
@@ -128,31 +133,31 @@ def _runs_of(folder: Path) -> list[Run]:
         return [read_run(folder)]
     if runs := read_runs(folder):
         return runs
-    raise InputError(f"{folder}: expected the folder of a run of `captioning train`, or of a sweep; it is neither")
+    raise InputError(f"{folder}: expected the folder of a run, of an evaluation, or of a sweep; it is none")
 
 
-def _best(settings: Sequence[Setting], seed: int) -> dict[str, int]:
-    """For each figure the row that is significantly better than every other, where there is one."""
-    tables = [[_statistics(run) for run in setting.ended] for setting in settings]
-    known = [table for runs in tables for table in runs]
-    if len(tables) < 2 or not all(tables) or any(images != known[0][0] for images, _ in known):
-        return {}  # nothing to compare, or figures of different images
-    num_images = len(known[0][0])
-    if not num_images:
-        return {}
+def _best(settings: Sequence[Setting], seed: int) -> tuple[dict[str, tuple[str, ...]], str]:
+    """For each figure the setting that is significantly better than every other, where there is one; and a note."""
+    ended = [setting for setting in settings if setting.ended]
+    if len(ended) < 2:
+        return {}, "There is nothing to compare."
+    kept = []
+    for setting in ended:
+        files = [run.path / "statistics.safetensors" for run in setting.ended]
+        if missing := [str(file.parent) for file in files if not file.is_file()]:
+            return {}, f"No row is tested: {', '.join(missing)} without statistics.safetensors; evaluate again."
+        kept.append([load_statistics(file) for file in files])
+    first, *others = [run for runs in kept for run in runs]
+    if any((run.image_ids, run.references) != (first.image_ids, first.references) for run in others):
+        return {}, "No row is tested: the runs are of different images or references."
+    num_images = len(first.image_ids)
     weights = np.random.default_rng(seed).multinomial(num_images, np.full(num_images, 1 / num_images), REPLICATES)
-    found: dict[str, int] = {}
-    for metric in set.intersection(*(set(table) for _, table in known)):
-        columns_of = [
-            np.mean([_figures(metric, table[metric], weights) for _, table in rows], axis=0) for rows in tables
-        ]
-        found |= _better(METRICS[metric].names, np.stack(columns_of))
-    return found
-
-
-def _statistics(run: Run) -> tuple[list[int | str], dict[str, NDArray[np.float64]]]:
-    path = run.path / "statistics.safetensors"
-    return load_statistics(path) if path.is_file() else ([], {})
+    found: dict[str, tuple[str, ...]] = {}
+    for metric in set(first.tables).intersection(*(run.tables for run in others)):
+        figures = [np.mean([_figures(metric, run.tables[metric], weights) for run in runs], axis=0) for runs in kept]
+        better = _better(METRICS[metric].names, np.stack(figures))
+        found |= {name: ended[row].values for name, row in better.items()}
+    return found, TESTED
 
 
 def _figures(metric: str, statistics_: NDArray[np.float64], weights: NDArray[np.int64]) -> NDArray[np.float64]:

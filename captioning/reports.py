@@ -20,7 +20,7 @@ from captioning.page import write_page
 from captioning.search.hypotheses import Search
 from captioning.tables import console, write_table
 
-CONFIDENCE = 0.95  # of the intervals
+BOOTSTRAP: dict[str, Any] = {"num_replicates": 1000, "seed": 0, "confidence": 0.95}  # of the intervals
 
 
 def write_evaluation(
@@ -41,7 +41,7 @@ def write_evaluation(
         retrieval: what `captioning.retrieval.retrieve` found, to be written too.
 
     Returns:
-        What metrics.json holds: "metrics" as fractions, their "intervals" at "confidence", "language_model",
+        What metrics.json holds: "metrics" as fractions, their "intervals", "language_model",
         "captions", "retrieval" where it is given, and "signature".
 
     Raises:
@@ -49,23 +49,23 @@ def write_evaluation(
     """
     evaluation = captioner.evaluation
     assert evaluation is not None
-    found = intervals(evaluation.scores, confidence=CONFIDENCE)
+    found = intervals(evaluation.scores, **BOOTSTRAP)
     metrics: dict[str, Any] = {
         "metrics": evaluation.scores.corpus,
-        "confidence": CONFIDENCE,
         "intervals": {name: [interval.low, interval.high] for name, interval in found.items()},
         "language_model": {
             "loss": evaluation.loss,
             "perplexity": evaluation.perplexity,
             "unknown_share": evaluation.unknown_share,
         },
-        "captions": {"unfinished": evaluation.num_unfinished, **summary([p.caption for p in evaluation.predictions])},
+        "captions": {"unfinished": evaluation.num_unfinished, **summary(list(evaluation.scores.tokenized.values()))},
         **({} if retrieval is None else {"retrieval": retrieval}),
         "signature": {
             "data": data.data_name,
             "split": data.split,
             **evaluation.signature,
             "search": describe(captioner.search),
+            **({"bootstrap": BOOTSTRAP} if found else {}),
         },
     }
     try:
@@ -74,7 +74,8 @@ def write_evaluation(
         results = [{"image_id": p.image_id, "caption": p.caption} for p in evaluation.predictions]
         _write_json(output / "captions.json", results)
         _write_per_image(output / "per_image.csv", evaluation)
-        save_statistics(output / "statistics.safetensors", evaluation.scores)
+        references = str(evaluation.signature.get("references", ""))
+        save_statistics(output / "statistics.safetensors", evaluation.scores, references)
         if examples:
             write_page(output / "page.html", data.images(data.split), evaluation, metrics, examples=examples)
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.table import Table
 
+from captioning.errors import InputError
+from captioning.json_files import read_json
 from captioning.tables import console, write_table
 
 
@@ -62,14 +63,27 @@ def read_runs(folder: Path) -> list[Run]:
 
 
 def read_run(folder: Path) -> Run:
-    """What a run's folder tells of it."""
-    overrides = yaml.safe_load((folder / ".hydra" / "overrides.yaml").read_text(encoding="utf-8"))
+    """What a run's folder tells of it.
+
+    Raises:
+        InputError: a file of it is damaged.
+    """
+    file = folder / ".hydra" / "overrides.yaml"
+    try:
+        overrides = yaml.safe_load(file.read_text(encoding="utf-8")) or []
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: no list of overrides ({error}); is the folder a run's?") from error
+    if not isinstance(overrides, list):
+        raise InputError(f"{file}: expected a list of overrides, found a {type(overrides).__name__}")
     metrics = folder / "metrics.json"
     figures: dict[str, float] = {}
     if metrics.is_file():
-        content = json.loads(metrics.read_text(encoding="utf-8"))
-        figures = {**content["metrics"], "perplexity": content["language_model"]["perplexity"]}
-    return Run(folder.name, dict(map(_setting, overrides)), figures, folder)
+        content = read_json(metrics)
+        if not isinstance(content.get("metrics"), dict):
+            raise InputError(f"{metrics}: expected the figures of an evaluation under 'metrics'; evaluate again")
+        perplexity = content.get("language_model", {}).get("perplexity")
+        figures = content["metrics"] | ({} if perplexity is None else {"perplexity": perplexity})
+    return Run(folder.name, dict(map(_setting, map(str, overrides))), figures, folder)
 
 
 def _setting(override: str) -> tuple[str, str]:
@@ -111,6 +125,10 @@ class Setting:
         """The runs that have figures."""
         return [run for run in self.runs if run.metrics]
 
+    def figures(self, name: str) -> list[float]:
+        """One figure of each run that has it."""
+        return [run.metrics[name] for run in self.ended if name in run.metrics]
+
     @property
     def count(self) -> str:
         """How many runs have ended, and of how many where that differs."""
@@ -118,9 +136,13 @@ class Setting:
 
 
 def by_setting(runs: Sequence[Run]) -> tuple[list[str], list[Setting]]:
-    """The names of the settings in which runs differ, the seed left out, and the runs of each."""
+    """The names of the settings in which runs differ, and the runs of each.
+
+    The seed is left out, and so is the run's folder, which tells nothing of the model.
+    """
     settings, _ = columns(runs)
-    varied = [s for s in settings if s != "seed" and len({run.overrides.get(s) for run in runs}) > 1]
+    told = [s for s in settings if s not in ("seed", "output", "checkpoint")]
+    varied = [s for s in told if len({run.overrides.get(s) for run in runs}) > 1]
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(run.overrides.get(s, "") for s in varied), []).append(run)
@@ -137,15 +159,15 @@ def summary(runs: Sequence[Run]) -> Table:
     for name in names:
         table.add_column(name, justify="right")
     for setting in settings:
-        figures = (mean_and_deviation([run.metrics[name] for run in setting.ended]) for name in names)
+        figures = (mean_and_deviation(setting.figures(name)) if setting.ended else "failed" for name in names)
         table.add_row(*setting.values, setting.count, *figures)
     return table
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
-    """Write mean ± deviation, as 0.460 ± 0.046; the mean alone of one value."""
+    """Write mean ± deviation, as 0.460 ± 0.046; the mean alone of one value, and nothing of none."""
     if not values:
-        return "failed"
+        return ""
     digits = 2 if statistics.fmean(values) >= 10 else 3
     text = f"{statistics.fmean(values):.{digits}f}"
     return text + (f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else "")

@@ -12,8 +12,8 @@ from rich.console import Console
 
 def console() -> Console:
     """As wide as the terminal; 140 columns where there is none, so that a table in a log is whole."""
-    found = Console()
-    return found if found.is_terminal else Console(width=max(140, found.width))
+    found = Console(markup=False)
+    return found if found.is_terminal else Console(width=max(140, found.width), markup=False)
 
 
 def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -45,5 +45,5 @@ def test_a_metric_that_orders_as_people_do_has_one_and_the_opposite_minus_one() 
 
 
 def test_nothing_to_compare_is_told() -> None:
-    with pytest.raises(InputError, match="found none"):
+    with pytest.raises(InputError, match="all rated alike"):
         agreement("crowd", JUDGED[3:], CAPTIONS, metrics=("ROUGE-L",))

@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +253,12 @@ def test_a_transform_of_another_encoder_is_refused(bundle: Path) -> None:
     edit(bundle / "transform.json", size=[20, 24])
     with pytest.raises(InputError, match=r"transform\.json makes pictures of 20 x 24, which config\.json's encoder"):
         load_bundle(bundle)
+
+
+def test_a_bundle_s_pictures_are_made_as_the_model_s_were(pictures: list[Path], tmp_path: Path) -> None:
+    captioner = tiny_captioner()
+    captioner.encoder.transform = replace(captioner.encoder.transform, mean=(0.1, 0.2, 0.3))  # not the class's own
+    loaded = load_bundle(save_bundle(captioner, tmp_path / "bundle"))
+    assert loaded.encoder.transform == captioner.encoder.transform
+    assert loaded.caption(pictures) == captioner.caption(pictures)
+    assert not loaded.training

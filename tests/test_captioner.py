@@ -251,3 +251,26 @@ def test_any_other_schedule_is_stepped_every_epoch(tmp_path: Path) -> None:
     captioner = captioner_for(data, schedule=halving)
     trainer(tmp_path, 3, check_val_every_n_epoch=3).fit(captioner, datamodule=data)
     assert captioner.optimizers().param_groups[0]["lr"] == pytest.approx(0.01 / 8)
+
+
+def test_a_picture_s_caption_does_not_depend_on_its_neighbours_in_training_mode_either(tmp_path: Path) -> None:
+    captioner = captioner_for(data := Colours(tmp_path))
+    paths = [image.path for image in data.images("val")]
+    captioner.train()  # dropout and batch normalisation would tell
+    together = captioner.caption(paths)
+    for path, caption in zip(paths, together, strict=True):
+        alone = captioner.caption(path)
+        assert alone.text == caption.text
+        assert alone.score == pytest.approx(caption.score, abs=1e-5)
+
+
+def test_a_picture_is_encoded_once_a_batch_however_many_captions_it_has(tmp_path: Path) -> None:
+    captioner = captioner_for(data := Colours(tmp_path, batch_size=4))
+    (batch,) = data.train_dataloader()
+    assert (len(batch.image_ids), len(batch.lengths)) == (4, 8)
+    seen: list[int] = []
+    captioner.encoder.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    captioner.log = lambda *_, **__: None  # type: ignore[assignment]
+    captioner.training_step(batch, 0)
+    captioner.validation_step(batch, 0)
+    assert seen == [4, 4]

@@ -79,3 +79,10 @@ def test_predict_gives_each_image_its_own_loss_tokens_and_unknown_words() -> Non
             for ids in tokenizer.encode(own)
         )
         assert p.loss == pytest.approx(alone, abs=1e-4)
+
+
+def test_a_missing_image_alone_and_an_unknown_one_alone_are_errors(scorer: CocoScorer) -> None:
+    with pytest.raises(InputError, match=r"1 images of the split have no caption and 0 captions"):
+        evaluate([prediction(1, "a"), prediction(2, "b")], REFERENCES, scorer)
+    with pytest.raises(InputError, match=r"0 images of the split have no caption and 1 captions"):
+        evaluate([prediction(n, "a") for n in (1, 2, 3, 7)], REFERENCES, scorer)

@@ -42,10 +42,9 @@ def test_metrics_say_what_was_measured_on_what_and_how(evaluated: tuple[Any, Any
     metrics = write_evaluation(tmp_path / "out", *evaluated)
     assert metrics == {
         "metrics": {"BLEU-1": 0.4, "CIDEr": 0.94},
-        "confidence": 0.95,
         "intervals": {},
         "language_model": {"loss": 0.0, "perplexity": 1.0, "unknown_share": 1 / 12},
-        "captions": {"unfinished": 1, **summary(list(CAPTIONS.values()))},
+        "captions": {"unfinished": 1, **summary([])},
         "signature": {
             "data": "tiny",
             "split": "val",

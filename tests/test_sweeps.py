@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from captioning.sweeps import Run, SweepTable, read_runs, summary, write_runs
+from captioning.errors import InputError
+from captioning.sweeps import Run, SweepTable, read_run, read_runs, summary, write_runs
 
 CIDER = {1: 0.41, 2: 0.47, 3: 0.5}
 
@@ -67,6 +68,14 @@ def test_runs_are_read_from_their_folders_in_the_order_of_their_numbers(tmp_path
     assert runs[0] == Run("1", {"seed": "1", "data.root": "a=b"}, {"CIDEr": 0.01, "perplexity": 9.0})
     assert runs[1].metrics == {}
     assert read_runs(tmp_path / "1") == []
+
+
+def test_a_run_s_overrides_cannot_run_code(tmp_path: Path) -> None:
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text(f"- !!python/object/apply:os.mkdir ['{tmp_path}/hacked']\n")
+    with pytest.raises(InputError, match="no list of overrides"):
+        read_run(tmp_path)
+    assert not (tmp_path / "hacked").exists()
 
 
 def test_a_group_that_was_left_out_is_null(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from safetensors.torch import save_file
 
+from captioning.bundle import load_bundle, save_bundle
 from captioning.commands import config_folder
 from captioning.data import CaptionDataModule, CocoDataModule
 from captioning.data.example import CaptionedImage
@@ -117,3 +118,21 @@ def test_a_captioner_knows_what_its_bundle_needs(scenes: Path) -> None:
     assert set(captioner.config) == {"encoder", "decoder", "search", "standardise"}
     assert captioner.config["decoder"]["vocab_size"] == len(captioner.tokenizer)
     assert captioner.config["decoder"]["feature_size"] == 8 + 13
+
+
+def test_a_run_s_bundle_scales_features_as_the_run_did(scenes: Path, tmp_path: Path, frozen: tuple[str, str]) -> None:
+    data = CocoDataModule(str(scenes))
+    captioner = built(data, *frozen, "standardise=0.2").eval()
+    bundled = load_bundle(save_bundle(captioner, tmp_path / "bundle"))
+    pictures = [image.path for image in data.images("val")]
+    assert bundled.caption(pictures) == captioner.caption(pictures)
+
+
+def test_categories_of_objects_come_from_the_training_split_alone(scenes: Path) -> None:
+    data = TrainAlone(str(scenes), objects=True)
+    captioner = built(data, "decoder=obj2text")
+    assert list(captioner.decoder.categories) == data.categories("train")
+
+
+def test_a_captioner_s_random_numbers_start_from_the_run_s_seed(scenes: Path) -> None:
+    assert built(CocoDataModule(str(scenes)), "seed=5").seed == 5

@@ -22,7 +22,7 @@ SUMMARIES = {
     "extract": "cache a split's image features",
     "bundle": "make a bundle from a run's checkpoint",
     "scenes": "make the generated data set",
-    "bench": "measure speed beside the bare matrix products, cells beside torch's LSTM, scoring beside pycocoevalcap",
+    "bench": "measure speed beside what it could be, and metrics beside people",
 }
 
 HELP = """usage: captioning COMMAND ...
@@ -79,6 +79,13 @@ def positive(text: str) -> int:
     """An option's value that must be a whole number from 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """An option's value that must be a whole number from 0, for argparse."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
     return int(text)
 
 

@@ -38,22 +38,28 @@ def main(arguments: Sequence[str]) -> int:
     if unknown := set(options.what) - set(KINDS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
 
-    import torch
-
     from captioning.tables import console
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
-    title, written = f"{torch.get_num_threads()} threads, torch {torch.__version__}", []
+    written = []
     for kind in KINDS:
         if kind in options.what:
+            title = kind if kind in ("score", "humans") else _prepare_torch(options.threads)
             rows = [_content(row) for row in measure(kind, options)]
             console().print(_table(title, rows))
             written += rows
     if options.json:
         options.json.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _prepare_torch(threads: int | None) -> str:
+    """Set threads and seed; the title of what follows."""
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    return f"{torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def measure(kind: str, options: argparse.Namespace) -> Sequence[Any]:

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from captioning.commands import natural
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
@@ -15,10 +17,12 @@ def main(arguments: Sequence[str]) -> int:
         "significantly better than every other row.",
         epilog="example: captioning report sweeps/2026-11-25 runs/best --format html --output table.html",
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="folders of runs or of sweeps")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUNS", help="folders of runs, of evaluations, or of sweeps"
+    )
     parser.add_argument("--format", choices=("markdown", "csv", "html"), default="markdown")
     parser.add_argument("--output", type=Path, metavar="FILE", help="where to write it (default: print it)")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    parser.add_argument("--seed", type=natural, default=0, help="of the bootstrap (default: 0)")
     options = parser.parse_args(arguments)
 
     from captioning.report import report

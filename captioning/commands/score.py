@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captioning.commands import positive
+from captioning.commands import natural, positive
 from captioning.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ METRICS = {
     "bleu": "BLEU",
     "meteor": "METEOR",
     "rouge": "ROUGE-L",
+    "rouge-l": "ROUGE-L",
     "cider": "CIDEr",
     "cider-d": "CIDEr-D",
     "spice": "SPICE",
@@ -46,11 +47,11 @@ def main(arguments: Sequence[str]) -> int:
     add("results", type=Path, help=argparse.SUPPRESS)
     add("--split", metavar="NAME", help="of a Karpathy's JSON")
     add("--subset", action="store_true", help="score the images that have a caption; else each needs exactly one")
-    add("--metrics", metavar="NAMES", help=f"of {','.join(METRICS)} (default: the first four)")
+    add("--metrics", metavar="NAMES", help=f"of {', '.join(METRICS)} (default: bleu,meteor,rouge,cider)")
     add("--backend", choices=("captioning", "pycocoevalcap"), default="captioning", help="whose code counts")
     add("--compare", type=Path, metavar="FILE", help="test the difference to these RESULTS")
     add("--replicates", type=positive, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
-    add("--seed", type=int, default=0, metavar="N", help="of the bootstrap (default: 0)")
+    add("--seed", type=natural, default=0, metavar="N", help="of the bootstrap (default: 0)")
     add("--json", type=Path, metavar="FILE", help="write the figures, in the form of metrics.json")
     add("--per-image", type=Path, metavar="FILE", help="write each image's figures as CSV")
     add("--signature", action="store_true", help="print in one line what moves the figures, to be quoted with them")
@@ -67,20 +68,29 @@ def score(options: argparse.Namespace) -> None:
     from captioning.metrics.cider import DocumentFrequencies
     from captioning.metrics.diversity import summary
 
+    for file in (options.json, options.per_image, options.save_document_frequencies):
+        if file is not None and not file.parent.is_dir():
+            raise InputError(f"{file.parent}: no such folder to write {file.name} to; make it, or name another")
     references = files.read_references(options.references, options.split)
-    results = files.read_results(options.results)
-    if options.subset:
-        references = files.subset(references, results)
-    others = None if options.compare is None else files.read_results(options.compare)
-    if options.save_document_frequencies:
+    if options.save_document_frequencies:  # of the whole file, whatever is scored
         DocumentFrequencies.of(list(tokenize(references).values())).save(options.save_document_frequencies)
+    results = files.read_results(options.results)
+    others = None if options.compare is None else files.read_results(options.compare)
+    if options.subset:
+        scored = results if others is None else {image: results[image] for image in results if image in others}
+        references = files.subset(references, scored)
+        results = {image: results[image] for image in references}
+        others = None if others is None else {image: others[image] for image in references}
+    for path, found in ((options.results, results), (options.compare, others)):
+        if found is not None:
+            files.check_same_images(path, references, found)
     given = options.document_frequencies
     frequencies = None if given is None else DocumentFrequencies.load(given)
     names = _metrics(options.metrics)
     with CocoScorer(references, metrics=names, frequencies=frequencies, backend=options.backend) as scorer:
         scores = scorer.score(results)
         compared = None if others is None else scorer.score(others)
-        written = _content(options, scorer, scores, compared, captions=summary(list(results.values())))
+        written = _content(options, scorer, scores, compared, captions=summary(list(scores.tokenized.values())))
     _print(options, written)
     if options.signature:
         print(signature_line(written["signature"]))
@@ -92,10 +102,10 @@ def score(options: argparse.Namespace) -> None:
 
 def _metrics(text: str | None) -> list[str]:
     """The metrics' names from the option's text."""
-    names = list(METRICS)[:4] if text is None else [name.strip().lower() for name in text.split(",")]
+    names = ["bleu", "meteor", "rouge", "cider"] if text is None else [name.strip().lower() for name in text.split(",")]
     if unknown := [name for name in names if name not in METRICS]:
         raise InputError(f"--metrics {','.join(unknown)}: expected names among {', '.join(METRICS)}")
-    return [METRICS[name] for name in names]
+    return list(dict.fromkeys(METRICS[name] for name in names))
 
 
 def _content(
@@ -118,7 +128,7 @@ def _content(
             "data": options.references.name,
             **({} if options.split is None else {"split": options.split}),
             **scorer.signature(),
-            "bootstrap": {"replicates": options.replicates, "seed": options.seed, "confidence": CONFIDENCE},
+            **({"bootstrap": {**resampled, "confidence": CONFIDENCE}} if scores.statistics else {}),
         },
     }
     if others is not None:
@@ -137,18 +147,21 @@ def _print(options: argparse.Namespace, content: Mapping[str, Any]) -> None:
     from captioning.tables import console
 
     other = content.get("comparison")
-    table = Table(title=f"{options.results}, {content['signature']['num_images']} images (fractions)")
+    title = str(options.results) if other is None else f"{options.results} beside {options.compare}"
+    table = Table(title=f"{title}, {content['signature']['num_images']} images (fractions)")
     columns = ["", "figure"]
     if content["intervals"]:
         columns.append("95 % interval")
     if other:
-        columns.append(other["with"])
+        columns.append(options.compare.name)
         columns += ["difference", "95 % interval", "p"] if other["differences"] else []
     for column in columns:
         table.add_column(column, justify="right" if column else "left")
     for name, figure in content["metrics"].items():
         table.add_row(name, f"{figure:.4f}", *_ends(content["intervals"].get(name)), *_compared(name, other))
     console().print(table)
+    if not content["intervals"]:
+        console().print("no intervals and no p-values: this backend keeps no statistics")
 
 
 def _ends(interval: Sequence[float] | None) -> list[str]:

@@ -9,6 +9,7 @@ Source: Hodosh, Young and Hockenmaier 2013, "Framing image description as a rank
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,16 +45,21 @@ def read_experts(root: str | Path, captions: Mapping[str, Sequence[str]]) -> lis
     Raises:
         InputError: there is no such file, or a line is broken or names a caption that is not there.
     """
-    return _read(Path(root), EXPERTS, captions, lambda fields: tuple(map(float, fields)))
+    return _read(Path(root), EXPERTS, captions, lambda numbers: numbers, most=4.0)
 
 
 def read_crowd(root: str | Path, captions: Mapping[str, Sequence[str]]) -> list[Judged]:
     """Read the crowd's judgements, one rating a pair: the share of those who said yes; else as `read_experts`."""
-    return _read(Path(root), CROWD, captions, lambda fields: (float(fields[0]),))
+    return _read(Path(root), CROWD, captions, lambda numbers: numbers[:1])
 
 
 def _read(
-    root: Path, name: str, captions: Mapping[str, Sequence[str]], ratings: Callable[[list[str]], tuple[float, ...]]
+    root: Path,
+    name: str,
+    captions: Mapping[str, Sequence[str]],
+    ratings: Callable[[tuple[float, ...]], tuple[float, ...]],
+    *,
+    most: float = math.inf,
 ) -> list[Judged]:
     file = text_file(root, name)
     if file is None:
@@ -63,8 +69,11 @@ def _read(
         try:
             image, caption_id, *fields = line.split("\t")
             of_image, _, index = caption_id.partition("#")
-            first, second, third = fields
-            judged.append(Judged(image, captions[of_image][int(index)], ratings([first, second, third])))
+            first, second, third = map(float, fields)
+            numbers = (first, second, third)
+            if not (index.isdecimal() and all(0 <= number <= most for number in numbers) and max(numbers) < math.inf):
+                raise ValueError
+            judged.append(Judged(image, captions[of_image][int(index)], ratings(numbers)))
         except (ValueError, KeyError, IndexError) as error:
             raise InputError(
                 f"{file}:{number}: expected an image, the id of a caption of Flickr8k.token.txt and three numbers, "

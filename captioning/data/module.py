@@ -98,7 +98,7 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         self.split, self.batch_size, self.eval_batch_size = split_name(split), batch_size, eval_batch_size
         self.captions_per_image, self.pool = captions_per_image, pool
         self.num_workers, self.max_length, self.augment = num_workers, max_length, augment
-        if keep_pictures and augment:
+        if keep_pictures and augment is not None:
             raise InputError(
                 f"data.keep_pictures=true with data.augment={augment}: augmented pictures are others every time; set "
                 "data.keep_pictures=false"
@@ -188,7 +188,7 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
                 images,
                 EncodedCaptions(images, self.tokenizer, max_length=self.max_length if training else None),
                 pad=self.tokenizer.special.pad,
-                source=self.store(split) or (self._augmented() if training and self.augment else transform),
+                source=self.store(split) or (self._augmented() if training and self.augment is not None else transform),
                 layouts=None if self.object_categories is None else Layouts(images, self.object_categories),
                 keep=training and self.keep_pictures,
             )

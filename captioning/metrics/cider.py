@@ -103,7 +103,10 @@ class DocumentFrequencies:
                 f"{path}: expected document frequencies, an object with 'num_images' and 'counts'; "
                 f"found the keys {', '.join(data) or 'none'}"
             )
-        return cls(**data)
+        try:
+            return cls(**data)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
 
 
 class Cider(Metric):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,12 +39,14 @@ class Scores:
         corpus: by metric, in the order BLEU-1 to BLEU-4, METEOR, ROUGE-L, CIDEr.
         per_image: the same by image id, in the references' order. BLEU and METEOR of the corpus are not their
             mean: they come from summed statistics.
+        tokenized: the captions as they were scored, by image id.
         statistics: (I, S) of each metric of METRICS, a row an image: what `captioning.metrics.uncertainty`
-            resamples. Empty where the scorer has none.
+            resamples. Empty where the backend has none.
     """
 
     corpus: dict[str, float]
     per_image: dict[ImageId, dict[str, float]]
+    tokenized: dict[ImageId, str] = field(default_factory=dict, compare=False)
     statistics: dict[str, NDArray[np.float64]] = field(default_factory=dict, compare=False)
 
 
@@ -82,6 +86,7 @@ class CocoScorer:
         if not any(map(any, self._references.values())):
             raise InputError("expected references with words; after tokenization not one has any")
         self._frequencies = frequencies
+        self._digest = _digest(self._references)
         in_order = [name for name in known if name in metrics]
         self._backend = BACKENDS[backend](list(self._references.values()), in_order, frequencies)
 
@@ -109,13 +114,14 @@ class CocoScorer:
         self._check_captions(captions)
         candidates = self._backend.tokenize({image_id: [captions[image_id]] for image_id in self._references})
         _warn_of_empty("caption", candidates)
-        figures = self._backend.score([caption for (caption,) in candidates.values()])
+        tokenized = {image_id: caption for image_id, (caption,) in candidates.items()}
+        figures = self._backend.score(list(tokenized.values()))
         rows = zip(*figures.per_image.values(), strict=True)
         per_image = {
             image_id: dict(zip(figures.per_image, row, strict=True))
             for image_id, row in zip(self._references, rows, strict=True)
         }
-        return Scores(figures.corpus, per_image, figures.statistics)
+        return Scores(figures.corpus, per_image, tokenized, figures.statistics)
 
     def signature(self) -> dict[str, Any]:
         """Say what moves the figures; the caller adds data set, split and search."""
@@ -126,6 +132,7 @@ class CocoScorer:
             "document_frequencies": (
                 "these references" if self._frequencies is None else f"{self._frequencies.num_images} other images"
             ),
+            "references": self._digest,
             "end_word": "not scored",
             "num_images": len(counts),
             "num_references": sum(counts),
@@ -137,10 +144,11 @@ class CocoScorer:
         missing = [image_id for image_id in self._references if image_id not in captions]
         unknown = [image_id for image_id in captions if image_id not in self._references]
         if missing or unknown:
+            alike = {str(image_id) for image_id in missing} & {str(image_id) for image_id in unknown}
             raise InputError(
                 f"expected one caption for each of the {len(self._references)} images with references; those "
-                f"without a caption: {listing(missing)}; captions without references: {listing(unknown)}. "
-                "Ids must match in type too: 1 is not '1'"
+                f"without a caption: {listing(missing)}; captions without references: {listing(unknown)}"
+                + ("; ids must match in type too: 1 is not '1'" if alike else "")
             )
         if wrong := [image_id for image_id, caption in captions.items() if not isinstance(caption, str)]:
             raise InputError(f"expected one string as the caption of each image; not so for {listing(wrong)}")
@@ -175,7 +183,17 @@ def compare(
         num_replicates: how often captions are exchanged, and images drawn.
         confidence: the share of replicates within an interval.
         seed: of both.
+
+    Raises:
+        InputError: the scores are of different images or metrics.
     """
+    if list(first.per_image) != list(second.per_image):
+        raise InputError("expected scores of the same images in the same order; score both by one scorer")
+    if first.statistics.keys() != second.statistics.keys():
+        raise InputError(
+            f"expected scores by the same metrics, found statistics of {', '.join(first.statistics) or 'none'} and of "
+            f"{', '.join(second.statistics) or 'none'}"
+        )
     found: dict[str, Comparison] = {}
     for name, statistics in first.statistics.items():
         found |= approximate_randomization(
@@ -189,10 +207,16 @@ def compare(
     return found
 
 
+def _digest(references: Mapping[ImageId, Sequence[str]]) -> str:
+    """What tells these references from others: figures of different ones are not compared."""
+    text = json.dumps(list(references.items()), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _check_references(references: Mapping[ImageId, Sequence[str]]) -> None:
     if not references:
         raise InputError("expected references for at least one image, found none")
-    if without := [image_id for image_id, group in references.items() if not group]:
+    if without := [image_id for image_id, group in references.items() if group in ([], ())]:
         raise InputError(
             f"expected at least one reference for each image, found none for {listing(without)}; "
             "drop these images or add captions"
@@ -200,7 +224,7 @@ def _check_references(references: Mapping[ImageId, Sequence[str]]) -> None:
     if wrong := [
         image_id
         for image_id, group in references.items()
-        if isinstance(group, str) or not all(isinstance(reference, str) for reference in group)
+        if not isinstance(group, list | tuple) or not all(isinstance(reference, str) for reference in group)
     ]:
         raise InputError(f"expected a list of strings as the references of each image; not so for {listing(wrong)}")
 

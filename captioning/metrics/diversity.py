@@ -1,6 +1,6 @@
 """How varied captions are, and how well formed: what no comparison with references tells.
 
-But for `summary`, all captions are tokenized, tokens joined by one space. Shares are fractions.
+All captions are tokenized, tokens joined by one space. Shares are fractions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from captioning.errors import InputError
 from captioning.metrics.cider import Cider, DocumentFrequencies
 from captioning.metrics.metric import Metric
-from captioning.metrics.penn_treebank import tokenize
 
 BAD_ENDINGS = frozenset(
     (
@@ -41,9 +40,8 @@ BAD_ENDINGS = frozenset(
 arXiv:1809.06227."""
 
 
-def summary(texts: Sequence[str]) -> dict[str, float]:
-    """What captions, one an image and not tokenized, are like by themselves: for result files."""
-    captions = [caption for (caption,) in tokenize({n: [text] for n, text in enumerate(texts)}).values()]
+def summary(captions: Sequence[str]) -> dict[str, float]:
+    """What captions, one an image, are like by themselves: for result files."""
     return {
         "empty": sum(not caption for caption in captions),
         "mean_length": mean_length(captions),

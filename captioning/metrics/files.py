@@ -16,13 +16,14 @@ JSON's keys are strings, so an id that spells a whole number is that number, in 
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from captioning.errors import InputError
-from captioning.json_files import Record, read_any_json, read_json, records
+from captioning.json_files import Record, read_any_json, records
 
 ImageId = int | str
 
@@ -39,7 +40,12 @@ def read_references(path: str | Path, split: str | None = None) -> dict[ImageId,
             belongs to no such file.
     """
     path = Path(path)
-    data = read_json(path, drop=("tokens", "sentids", "licenses"))
+    data = read_any_json(path, drop=("tokens", "sentids", "licenses"))
+    if not isinstance(data, dict):
+        raise InputError(
+            f"{path}: expected references, COCO's captions JSON, Karpathy's, or a list of strings for each image id; "
+            f"found a {type(data).__name__}. The references are named first, the results after them"
+        )
     if "annotations" not in data and "images" in data:
         return _karpathy(path, data, split)
     if split is not None:
@@ -55,11 +61,20 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
     """
     path = Path(path)
     data = read_any_json(path)
+    if not isinstance(data, dict | list) or not data or (isinstance(data, dict) and "images" in data):
+        found = "references" if isinstance(data, dict) and data else f"{json.dumps(data)[:40]}"
+        raise InputError(
+            f"{path}: expected captions, [{{image_id, caption}}, ...] or {{id: caption, ...}}; found {found}. The "
+            "references are named first, the results after them"
+        )
     if isinstance(data, dict):
         pairs = list(data.items())
     else:
         listed = records({"results": data}, "results", {"caption": str}, str(path))
-        pairs = [(_id(record, "image_id", f"{path}: [{i}]"), record["caption"]) for i, record in enumerate(listed)]
+        where = (f"{path}: results[{i}]" for i in range(len(listed)))
+        pairs = [
+            (_id(record, "image_id", place), record["caption"]) for record, place in zip(listed, where, strict=True)
+        ]
     results = {_as_id(image_id): caption for image_id, caption in pairs}
     if len(results) != len(pairs):
         doubled = [image_id for image_id, count in Counter(_as_id(key) for key, _ in pairs).items() if count > 1]
@@ -67,6 +82,18 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
     if wrong := [image_id for image_id, caption in results.items() if not isinstance(caption, str)]:
         raise InputError(f"{path}: expected one string as the caption of each image; not so for {listing(wrong)}")
     return results
+
+
+def check_same_images(path: Path, references: Mapping[ImageId, Sequence[str]], results: Mapping[ImageId, str]) -> None:
+    """Raise InputError, which names the file, unless the results have one caption for each image."""
+    missing = [image_id for image_id in references if image_id not in results]
+    unknown = [image_id for image_id in results if image_id not in references]
+    if missing or unknown:
+        raise InputError(
+            f"{path}: expected one caption for each of the {len(references)} images with references; images without a "
+            f"caption: {listing(missing)}; captions without references: {listing(unknown)}"
+            + ("" if unknown else "; --subset scores the images that have one")
+        )
 
 
 def subset(references: Mapping[ImageId, list[str]], results: Mapping[ImageId, str]) -> dict[ImageId, list[str]]:
@@ -151,4 +178,4 @@ def _id(record: Record, key: str, where: str) -> ImageId:
 
 
 def _as_id(key: int | str) -> ImageId:
-    return int(key) if isinstance(key, str) and re.fullmatch(r"0|-?[1-9][0-9]*", key) else key
+    return int(key) if isinstance(key, str) and re.fullmatch(r"0|-?[1-9][0-9]{0,17}", key) else key

@@ -52,9 +52,6 @@ class Metric(ABC):
             (..., J) figures in the order of `names`.
         """
 
-    def close(self) -> None:  # noqa: B027 - most have nothing to do
-        """End what the metric keeps running; most keep nothing."""
-
 
 def check_references(references: Sequence[Sequence[str]]) -> None:
     """Check that there are images, each with a reference.

@@ -65,7 +65,11 @@ class Spice(Metric):
             opened = (f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in ("lang", "util", "math"))
             options = ("-cache", folder, "-out", answered, "-subset", "-silent")
             with java.start("-Xmx8G", *opened, "-jar", self._jar, asked, *options) as process:
-                _, errors = process.communicate()
+                try:
+                    _, errors = process.communicate()
+                except BaseException:
+                    process.kill()
+                    raise
             if process.returncode != 0 or not answered.is_file():
                 raise InputError(
                     f"SPICE's Java ended with code {process.returncode}; it needs up to 8 GB of memory. "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,25 +18,45 @@ from captioning.metrics.files import ImageId
 from captioning.metrics.numpy_backend import METRICS
 
 
-def save_statistics(path: str | Path, scores: Scores) -> None:
-    """Write the statistics (I, S) of each metric, and the images' ids, as safetensors."""
+@dataclass(frozen=True)
+class KeptStatistics:
+    """What a file holds.
+
+    Attributes:
+        image_ids: of the I rows.
+        references: the digest of the references, as the signature has it; figures of others are not compared.
+        tables: (I, S) by metric.
+    """
+
+    image_ids: list[ImageId]
+    references: str
+    tables: dict[str, NDArray[np.float64]]
+
+
+def save_statistics(path: str | Path, scores: Scores, references: str) -> None:
+    """Write the statistics (I, S) of each metric, the images' ids, and the references' digest, as safetensors."""
     arrays = {name: np.ascontiguousarray(statistics) for name, statistics in scores.statistics.items()}
-    save_file(arrays, str(path), metadata={"image_ids": json.dumps(list(scores.per_image))})
+    metadata = {"image_ids": json.dumps(list(scores.per_image)), "references": references}
+    save_file(arrays, str(path), metadata=metadata)
 
 
-def load_statistics(path: str | Path) -> tuple[list[ImageId], dict[str, NDArray[np.float64]]]:
-    """Read the images' ids and, by metric, their statistics.
+def load_statistics(path: str | Path) -> KeptStatistics:
+    """Read what `save_statistics` wrote.
 
     Raises:
-        InputError: the file is missing or was not written by `save_statistics`.
+        InputError: the file is missing or is none of its.
     """
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata: Mapping[str, str] = file.metadata() or {}
-            statistics = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        images = json.loads(metadata["image_ids"])
+            tables = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        image_ids, references = json.loads(metadata["image_ids"]), metadata["references"]
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: expected the statistics of an evaluation ({error}); evaluate again") from error
-    if not statistics.keys() <= METRICS.keys() or any(len(table) != len(images) for table in statistics.values()):
+    if (
+        not isinstance(image_ids, list)
+        or not tables.keys() <= METRICS.keys()
+        or any(table.ndim != 2 or len(table) != len(image_ids) for table in tables.values())
+    ):
         raise InputError(f"{path}: expected a row of each metric's statistics for each image; evaluate again")
-    return images, statistics
+    return KeptStatistics(image_ids, references, tables)

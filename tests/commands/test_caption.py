@@ -182,3 +182,10 @@ def test_a_model_that_looks_nowhere_draws_nothing(
 ) -> None:
     message = command("caption", bundle, *pictures, "--attention", tmp_path / "maps").message
     assert "need a decoder that attends" in message
+
+
+def test_one_broken_picture_alone_makes_the_command_fail(command: Command, bundle: Path, pictures: list[Path]) -> None:
+    pictures[1].write_bytes(pictures[1].read_bytes()[:200])
+    ran = command("caption", bundle, *pictures, "--batch-size", "2")
+    assert ran.status == 1
+    assert pictures[1].name in ran.err

@@ -33,6 +33,9 @@ def test_experts_give_three_ratings_and_the_crowd_its_share_of_yes(tmp_path: Pat
         "a.jpg\tb.jpg#1\t1\t1\t2",
         "a.jpg\tc.jpg#0\t1\t1\t2",
         "a.jpg\tb.jpg#0\t1\t1\tx",
+        "a.jpg\tb.jpg#-1\t1\t1\t2",
+        "a.jpg\tb.jpg#0\t1\t1\tnan",
+        "a.jpg\tb.jpg#0\t1\t1\t9",
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:

@@ -162,3 +162,10 @@ def test_packed_rows_say_whose_each_position_is(lengths: list[int]):
     rows = torch.arange(len(lengths))[:, None].expand(-1, lengths[0])
     packed = pack_padded_sequence(rows, torch.tensor(lengths), True)
     assert packed_rows(packed).equal(packed.data)
+
+
+def test_what_depends_on_the_image_alone_is_computed_once_an_image(decoder, features, batch, monkeypatch):
+    rows, start = [], decoder.start
+    monkeypatch.setattr(decoder, "start", lambda given: (rows.append(len(given)), start(given))[1])
+    decoder(features, batch.inputs(), batch.image_index)
+    assert rows == [3]  # images, not the 5 captions

@@ -247,3 +247,9 @@ def test_file_of_another_model_is_refused(tmp_path):
     save_file(get_model("squeezenet1_1").state_dict(), tmp_path / "weights.safetensors")
     with pytest.raises(InputError, match=r"do not fit MobileNetV3: \d+ missing .*; \d+ unexpected"):
         TorchvisionEncoder("mobilenet_v3_small", str(tmp_path / "weights.safetensors"))
+
+
+def test_pooled_that_is_the_mean_of_the_grid_is_said(caplog):
+    with caplog.at_level("INFO"):
+        TorchvisionEncoder("mobilenet_v3_small", None, grid=True)
+    assert "mobilenet_v3_small: pooled is the mean of the grid's 576 channels" in caplog.text

@@ -54,7 +54,7 @@ def test_references_are_read_in_each_form_in_the_file_s_order(
     ("content", "split", "message"),
     [
         ("{", None, "file.json:1: broken JSON"),
-        ([], None, "expected a JSON object, found a list"),
+        ([], None, "found a list. The references are named first"),
         ({}, None, "expected captions of at least one image"),
         ({"images": [], "annotations": []}, None, "expected captions of at least one image"),
         ({"images": [{"id": 7}], "annotations": []}, None, r"images without a caption: 1 \(7\)"),
@@ -91,9 +91,14 @@ def test_results_are_read_in_both_forms(tmp_path: Path, content: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("3", "expected a list 'results', found type int"),
+        ("3", "found 3. The references are named first"),
+        ("{}", "found {}"),
+        (COCO, "found references"),
         ([{"image_id": 7}], r"expected 'caption' of type str, found none"),
-        ([{"image_id": 1.5, "caption": "a"}], r"\[0\]: expected 'image_id', a whole number or a string, found 1.5"),
+        (
+            [{"image_id": 1.5, "caption": "a"}],
+            r"results\[0\]: expected 'image_id', a whole number.*found 1.5",
+        ),
         ([{"image_id": True, "caption": "a"}], "found True"),
         (
             [{"image_id": i, "caption": "a"} for i in (7, 8, 8, 7, "7")],

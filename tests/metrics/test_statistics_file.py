@@ -14,11 +14,11 @@ REFERENCES = {3: ["a dog", "the dog"], "x.jpg": ["a cat"]}
 
 def test_statistics_are_read_as_they_were_written(tmp_path: Path) -> None:
     scores = CocoScorer(REFERENCES, metrics=["BLEU", "CIDEr"]).score({3: "a dog", "x.jpg": "the cat"})
-    save_statistics(tmp_path / "statistics.safetensors", scores)
-    images, statistics = load_statistics(tmp_path / "statistics.safetensors")
-    assert images == [3, "x.jpg"]
-    assert statistics.keys() == {"BLEU", "CIDEr"}
-    for name, table in statistics.items():
+    save_statistics(tmp_path / "statistics.safetensors", scores, "abc")
+    kept = load_statistics(tmp_path / "statistics.safetensors")
+    assert (kept.image_ids, kept.references) == ([3, "x.jpg"], "abc")
+    assert kept.tables.keys() == {"BLEU", "CIDEr"}
+    for name, table in kept.tables.items():
         np.testing.assert_array_equal(table, scores.statistics[name])
 
 
