@@ -32,6 +32,8 @@ PUNCTUATION = frozenset(
 )
 """What pycocoevalcap removes from the tokens, which are in lower case by then."""
 
+# Words of ASCII letters, a space after each and then a letter: a space before a letter is a token by itself.
+_PLAIN = re.compile("(?:[A-Za-z]+ )+(?=[A-Za-z])")
 _MORE_THAN_16_BITS = re.compile("[\U00010000-\U0010ffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -60,8 +62,18 @@ def tokenize(captions: Mapping[K, Sequence[str]]) -> dict[K, list[str]]:
 def _tokenize_lines(lines: list[str]) -> list[str]:
     found: list[list[str]] = [[]]
     unknown: list[str] = []
-    for rule, text in _lexer().tokens(_in_16_bits(lines)):
-        token = rule.form(text)
+    text, at, lexer = _in_16_bits(lines), 0, _lexer()
+    while at < len(text):
+        if plain := _PLAIN.match(text, at):
+            for word in plain[0].split():
+                if (tokens := _words[word]) is None:
+                    break
+                found[-1] += tokens
+                at += len(word) + 1
+            else:
+                continue
+        rule, matched, at = lexer.token(text, at)
+        token = rule.form(matched)
         if token == LINE_END:
             found.append([])
         elif token is not None:
@@ -69,7 +81,7 @@ def _tokenize_lines(lines: list[str]) -> list[str]:
             found[-1].append(first)
             found.extend([other] for other in others)
         elif rule is UNKNOWN:
-            unknown.append(text)
+            unknown.append(matched)
     if unknown:
         deleted = _in_full("".join(unknown))
         logger.warning(
@@ -83,6 +95,26 @@ def _tokenize_lines(lines: list[str]) -> list[str]:
 def _without_punctuation(tokens: list[str]) -> str:
     # Cut at spaces once more, as pycocoevalcap does: a smiley may hold some.
     return " ".join(token for token in " ".join(tokens).rstrip().split(" ") if token not in PUNCTUATION)
+
+
+class _Words(dict[str, "tuple[str, ...] | None"]):
+    """The tokens of a word of ASCII letters between spaces; None where what comes after the space may change them.
+
+    Most of a caption is such words, and few different ones: each is cut once.
+    """
+
+    def __missing__(self, word: str) -> tuple[str, ...] | None:
+        lexer, tokens, at = _lexer(), list[str](), 0
+        closed = True
+        while at < len(word):
+            closed = closed and lexer.automaton.is_closed(word[at:] + " ")
+            rule, matched, at = lexer.token(word + " ", at)
+            tokens.append(lower(rule.form(matched) or ""))
+        self[word] = tuple(tokens) if closed and at == len(word) and all(tokens) else None
+        return self[word]
+
+
+_words = _Words()
 
 
 @cache

@@ -66,12 +66,16 @@ class Lexer:
         """The rule and the text of each token in turn."""
         at = 0
         while at < len(text):
-            number, end = self.automaton.longest(text, at)
-            rule, token = self.rules[number], text[at:end]
-            if rule.before:
-                token = self._without_what_follows(number, token)
+            rule, token, at = self.token(text, at)
             yield rule, token
-            at += len(token) - rule.reread
+
+    def token(self, text: str, at: int) -> tuple[Rule, str, int]:
+        """The rule and the text of the token that begins at a place, and where the next one begins."""
+        number, end = self.automaton.longest(text, at)
+        rule, token = self.rules[number], text[at:end]
+        if rule.before:
+            token = self._without_what_follows(number, token)
+        return rule, token, at + len(token) - rule.reread
 
     def _without_what_follows(self, number: int, text: str) -> str:
         """The token in a match of it and of what must follow: the longest that leaves a match of the latter."""
@@ -118,6 +122,13 @@ class Automaton:
             elif state is self.dead:
                 break
         return number, end
+
+    def is_closed(self, text: str) -> bool:
+        """Whether no match that begins with the whole text goes on after it."""
+        state = self.start
+        for character in text:
+            state = state[character]
+        return state.is_last
 
     def lengths(self, text: str) -> list[int]:
         """The lengths of all matches from the start of the text on, the shortest first."""
@@ -188,6 +199,11 @@ class State(dict[str, "State"]):
         self._automaton = automaton
         self._moves = moves
         self.ended = ended
+
+    @property
+    def is_last(self) -> bool:
+        """Whether every character leads to the dead state."""
+        return not any(members or negated for members, negated in self._moves)
 
     def __missing__(self, character: str) -> State:
         following: set[int] = set()

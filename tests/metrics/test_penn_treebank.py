@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import logging
+import string
 import struct
 import zipfile
 from collections import deque
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from pycocoevalcap.tokenizer import ptbtokenizer
 
 from captioning.errors import InputError
-from captioning.metrics import java, ptb
+from captioning.metrics import java, penn_treebank, ptb
 from captioning.metrics.penn_treebank import NAME, PUNCTUATION, tokenize
 from captioning.metrics.penn_treebank_lexer import Lexer, Rule
 from captioning.metrics.penn_treebank_rules import NAMES, RULES
@@ -337,3 +339,15 @@ def test_real_captions_have_javas_tokens(shared: Path):
     ]
     for texts in captions.values():
         assert_equal_to_java(texts)
+
+
+def test_words_that_are_cut_once_have_the_tokens_that_the_lexer_gives_them_in_a_text():
+    lexer = penn_treebank._lexer()
+    space = lexer.automaton.start[" "]
+    assert all(space[letter].is_last for letter in string.ascii_letters)  # no match goes on from a space into a word
+    words = ["a", "cannot", "gonna", "Mr", "No", "art", "U", "May", "cm", "Oklahoma", "ol", "don", "x" * 50]
+    for word, other in itertools.product(words, words):
+        text = f"{word} {other} {word} "
+        expected = [rule.form(token) for rule, token in lexer.tokens(text)]
+        assert tokenize({1: [f"{text}end"]})[1][0].split()[:-1] == [token.lower() for token in expected if token]
+    assert (lexer.automaton.is_closed("dog"), lexer.automaton.is_closed("dog ")) == (False, True)
