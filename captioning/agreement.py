@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from scipy.stats import kendalltau
+from typing import Any
 
 from captioning.data.flickr8k import read_all_captions
 from captioning.data.flickr8k_judgements import Judged, read_crowd, read_experts
@@ -70,7 +69,7 @@ def agreement(
         metrics: as `CocoScorer` takes them.
 
     Raises:
-        InputError: no pair is left.
+        InputError: no two ratings that differ are left, or SciPy is missing.
     """
     pairs = [pair for pair in judged if pair.caption not in captions[pair.image]]
     if len({rating for pair in pairs for rating in pair.ratings}) < 2:
@@ -81,6 +80,7 @@ def agreement(
     with CocoScorer({n: captions[pair.image] for n, pair in enumerate(pairs)}, metrics=metrics) as scorer:
         scores = scorer.score({n: pair.caption for n, pair in enumerate(pairs)})
     ratings = [rating for pair in pairs for rating in pair.ratings]
+    kendalltau = _kendalltau()
     found = []
     for metric in scores.corpus:
         figures = [scores.per_image[n][metric] for n, pair in enumerate(pairs) for _ in pair.ratings]
@@ -90,3 +90,11 @@ def agreement(
         )
         found.append(Agreement(judges, metric, tau_b, tau_c, len(pairs), len(ratings)))
     return found
+
+
+def _kendalltau() -> Any:
+    try:
+        from scipy.stats import kendalltau
+    except ImportError as error:
+        raise InputError("Kendall's tau needs SciPy, which is missing: pip install 'captioning[humans]'") from error
+    return kendalltau

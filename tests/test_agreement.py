@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from captioning.agreement import agreement
@@ -47,3 +49,9 @@ def test_a_metric_that_orders_as_people_do_has_one_and_the_opposite_minus_one() 
 def test_nothing_to_compare_is_told() -> None:
     with pytest.raises(InputError, match="all rated alike"):
         agreement("crowd", JUDGED[3:], CAPTIONS, metrics=("ROUGE-L",))
+
+
+def test_a_missing_scipy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.stats", None)
+    with pytest.raises(InputError, match=r"pip install 'captioning\[humans\]'"):
+        agreement("experts", JUDGED, CAPTIONS, metrics=("ROUGE-L",))
