@@ -115,7 +115,6 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
         beta: the gate β_t.
         tanh_output: tanh between (2)'s sum and L_o, as the release has it.
         dropout: in training, on the hidden layer of f_init, on h_t before (2), and before L_o.
-        input_dropout: in training, on the places a_i and the words E y; neither paper nor release has it.
 
     Raises:
         InputError: at use, where features have no places.
@@ -134,7 +133,6 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
         beta: bool = True,
         tanh_output: bool = True,
         dropout: float = 0.0,
-        input_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.vocab_size, self.phi, self.tanh_output = vocab_size, phi, tanh_output
@@ -151,12 +149,12 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
         self.gate = nn.Linear(hidden_size, 1) if beta else None
         self.output_hidden = nn.Linear(hidden_size, embedding_size)
         self.output_context = nn.Linear(feature_size, embedding_size)
-        self.dropout, self.input_dropout = nn.Dropout(dropout), nn.Dropout(input_dropout)
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(embedding_size, vocab_size)
 
     def start(self, features: ImageFeatures) -> ShowAttendAndTellState:
         """c_0, h_0 from the mean place, and the keys of f_att."""
-        memory = self.attention.memory(self.input_dropout(places(features)), features.mask)
+        memory = self.attention.memory(places(features), features.mask)
         x = self.init(memory.mean())
         c, h = self.init_cell(x).tanh(), self.init_hidden(x).tanh()
         return ShowAttendAndTellState(h, c, memory, torch.zeros_like(h[:, 0]))
@@ -170,7 +168,7 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
     def attend(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Attended:
         """(1) and the LSTM along time, then (2) of all steps at once."""
         state = self.start(features).rows(image_index)
-        y = self.input_dropout(self.embedding(inputs.data))
+        y = self.embedding(inputs.data)
         sizes = [self.recurrence.in_features, state.memory.values.shape[2], state.memory.values.shape[1], 1]
         luck = torch.rand_like(state.luck)  # each caption its own
 
