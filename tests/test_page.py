@@ -75,6 +75,16 @@ def test_a_picture_that_cannot_be_read_leaves_its_place_and_a_warning(
     assert "1.png: no such file" in warning
 
 
+def test_figures_have_their_intervals_where_there_are_some(page: str, tmp_path: Path) -> None:
+    assert 'class="interval"' not in page
+    signature = METRICS["signature"] | {"bootstrap": {"num_replicates": 10, "seed": 0, "confidence": 0.9}}
+    metrics = METRICS | {"intervals": {"CIDEr": [0.75, 1.25]}, "signature": signature}
+    write_page(tmp_path / "page.html", [CaptionedImage(1, tmp_path / "1.png", ("x",))], EVALUATION, metrics)
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "0.750–1.250" in text
+    assert "90 % of the splits" in text
+
+
 def test_a_small_split_has_no_extremes_and_a_larger_one_has_the_best_median_and_worst(
     page: str, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from captioning.errors import InputError
 
 if TYPE_CHECKING:
     from captioning.metrics import CocoScorer, Scores
+    from captioning.metrics.files import ImageId
 
 METRICS = {
     "bleu": "BLEU",
@@ -77,13 +78,14 @@ def score(options: argparse.Namespace) -> None:
     results = files.read_results(options.results)
     others = None if options.compare is None else files.read_results(options.compare)
     if options.subset:
-        scored = results if others is None else {image: results[image] for image in results if image in others}
-        references = files.subset(references, scored)
-        results = {image: results[image] for image in references}
-        others = None if others is None else {image: others[image] for image in references}
-    for path, found in ((options.results, results), (options.compare, others)):
-        if found is not None:
-            files.check_same_images(path, references, found)
+        kept = files.subset(references, results)
+        if others is not None:
+            kept = {image: kept[image] for image in files.subset(references, others) if image in kept}
+            others = {image: others[image] for image in kept}
+        references, results = kept, {image: results[image] for image in kept}
+    _check_images(options.results, references, results)
+    if others is not None:
+        _check_images(options.compare, references, others)
     given = options.document_frequencies
     frequencies = None if given is None else DocumentFrequencies.load(given)
     names = _metrics(options.metrics)
@@ -98,6 +100,15 @@ def score(options: argparse.Namespace) -> None:
         options.json.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if options.per_image:
         _write_per_image(options.per_image, results, scores)
+
+
+def _check_images(path: Path, references: Mapping[ImageId, Sequence[str]], captions: Mapping[ImageId, str]) -> None:
+    from captioning.metrics import files
+
+    try:
+        files.check_same_images(references, captions)
+    except InputError as error:
+        raise InputError(f"{path}: {error}. --subset scores the images that have a caption") from error
 
 
 def _metrics(text: str | None) -> list[str]:
@@ -176,7 +187,7 @@ def _compared(name: str, other: Mapping[str, Any] | None) -> list[str]:
     return [f"{other['metrics'][name]:.4f}", *tested, *([] if found is None else [f"{found['p_value']:.4f}"])]
 
 
-def _write_per_image(path: Path, results: Mapping[int | str, str], scores: Scores) -> None:
+def _write_per_image(path: Path, results: Mapping[ImageId, str], scores: Scores) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["image_id", "caption", *scores.corpus])

@@ -17,7 +17,7 @@ from captioning import __version__
 from captioning.errors import InputError
 from captioning.metrics.backend import Backend
 from captioning.metrics.cider import DocumentFrequencies
-from captioning.metrics.files import ImageId, listing
+from captioning.metrics.files import ImageId, check_same_images, listing
 from captioning.metrics.numpy_backend import METRICS, NumpyBackend
 from captioning.metrics.pycocoevalcap_backend import PycocoevalcapBackend
 from captioning.metrics.uncertainty import Comparison, Interval, approximate_randomization, bootstrap
@@ -141,15 +141,7 @@ class CocoScorer:
         }
 
     def _check_captions(self, captions: Mapping[ImageId, str]) -> None:
-        missing = [image_id for image_id in self._references if image_id not in captions]
-        unknown = [image_id for image_id in captions if image_id not in self._references]
-        if missing or unknown:
-            alike = {str(image_id) for image_id in missing} & {str(image_id) for image_id in unknown}
-            raise InputError(
-                f"expected one caption for each of the {len(self._references)} images with references; those "
-                f"without a caption: {listing(missing)}; captions without references: {listing(unknown)}"
-                + ("; ids must match in type too: 1 is not '1'" if alike else "")
-            )
+        check_same_images(self._references, captions)
         if wrong := [image_id for image_id, caption in captions.items() if not isinstance(caption, str)]:
             raise InputError(f"expected one string as the caption of each image; not so for {listing(wrong)}")
 

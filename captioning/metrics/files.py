@@ -84,15 +84,20 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
     return results
 
 
-def check_same_images(path: Path, references: Mapping[ImageId, Sequence[str]], results: Mapping[ImageId, str]) -> None:
-    """Raise InputError, which names the file, unless the results have one caption for each image."""
-    missing = [image_id for image_id in references if image_id not in results]
-    unknown = [image_id for image_id in results if image_id not in references]
+def check_same_images(references: Mapping[ImageId, Sequence[str]], captions: Mapping[ImageId, str]) -> None:
+    """Check that there is one caption for each image.
+
+    Raises:
+        InputError: ids differ; the message lists them.
+    """
+    missing = [image_id for image_id in references if image_id not in captions]
+    unknown = [image_id for image_id in captions if image_id not in references]
     if missing or unknown:
+        alike = set(map(str, missing)) & set(map(str, unknown))
         raise InputError(
-            f"{path}: expected one caption for each of the {len(references)} images with references; images without a "
-            f"caption: {listing(missing)}; captions without references: {listing(unknown)}"
-            + ("" if unknown else "; --subset scores the images that have one")
+            f"expected one caption for each of the {len(references)} images with references; those without a caption: "
+            f"{listing(missing)}; captions without references: {listing(unknown)}"
+            + ("; ids must match in type too: 1 is not '1'" if alike else "")
         )
 
 

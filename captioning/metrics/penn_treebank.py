@@ -32,7 +32,8 @@ PUNCTUATION = frozenset(
 )
 """What pycocoevalcap removes from the tokens, which are in lower case by then."""
 
-# Words of ASCII letters, a space after each and then a letter: a space before a letter is a token by itself.
+# Words of ASCII letters, a space after each and then a letter. No rule goes on from a letter over a space, nor from a
+# space to a letter, so that such words are cut each by itself.
 _PLAIN = re.compile("(?:[A-Za-z]+ )+(?=[A-Za-z])")
 _MORE_THAN_16_BITS = re.compile("[\U00010000-\U0010ffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -66,12 +67,9 @@ def _tokenize_lines(lines: list[str]) -> list[str]:
     while at < len(text):
         if plain := _PLAIN.match(text, at):
             for word in plain[0].split():
-                if (tokens := _words[word]) is None:
-                    break
-                found[-1] += tokens
-                at += len(word) + 1
-            else:
-                continue
+                found[-1] += _word(word)
+            at = plain.end()
+            continue
         rule, matched, at = lexer.token(text, at)
         token = rule.form(matched)
         if token == LINE_END:
@@ -97,24 +95,10 @@ def _without_punctuation(tokens: list[str]) -> str:
     return " ".join(token for token in " ".join(tokens).rstrip().split(" ") if token not in PUNCTUATION)
 
 
-class _Words(dict[str, "tuple[str, ...] | None"]):
-    """The tokens of a word of ASCII letters between spaces; None where what comes after the space may change them.
-
-    Most of a caption is such words, and few different ones: each is cut once.
-    """
-
-    def __missing__(self, word: str) -> tuple[str, ...] | None:
-        lexer, tokens, at = _lexer(), list[str](), 0
-        closed = True
-        while at < len(word):
-            closed = closed and lexer.automaton.is_closed(word[at:] + " ")
-            rule, matched, at = lexer.token(word + " ", at)
-            tokens.append(lower(rule.form(matched) or ""))
-        self[word] = tuple(tokens) if closed and at == len(word) and all(tokens) else None
-        return self[word]
-
-
-_words = _Words()
+@cache
+def _word(word: str) -> list[str]:
+    """The tokens of a word of ASCII letters between spaces: most of a caption is such words, and few different ones."""
+    return [lower(token) for rule, text in _lexer().tokens(word + " ") if (token := rule.form(text)) is not None]
 
 
 @cache

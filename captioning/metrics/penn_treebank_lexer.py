@@ -123,13 +123,6 @@ class Automaton:
                 break
         return number, end
 
-    def is_closed(self, text: str) -> bool:
-        """Whether no match that begins with the whole text goes on after it."""
-        state = self.start
-        for character in text:
-            state = state[character]
-        return state.is_last
-
     def lengths(self, text: str) -> list[int]:
         """The lengths of all matches from the start of the text on, the shortest first."""
         state = self.start

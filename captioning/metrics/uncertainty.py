@@ -7,7 +7,7 @@ those of all images.
 Sources: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile intervals); Koehn 2004,
 "Statistical Significance Tests for Machine Translation Evaluation", EMNLP (paired bootstrap); Riezler and Maxwell
 2005, "On Some Pitfalls in Automatic Evaluation and Significance Testing for MT", ACL workshop (approximate
-randomization, and the p-value of the bootstrap from differences moved to a mean of 0). p-values count the observed
+randomization). p-values count the observed
 difference among the resampled ones, (count + 1) / (replicates + 1), as there and in sacreBLEU.
 """
 
@@ -90,38 +90,6 @@ def bootstrap(
     return {name: Interval(*map(float, ends)) for name, *ends in zip(metric.names, figures, low, high, strict=True)}
 
 
-def paired_bootstrap(
-    metric: Metric | type[Metric],
-    first: Floats,
-    second: Floats,
-    generator: np.random.Generator,
-    *,
-    num_replicates: int = 1000,
-    confidence: float = 0.95,
-) -> dict[str, Comparison]:
-    """Compare two systems on images drawn with replacement, the same ones for both.
-
-    Args:
-        metric: makes figures of the statistics.
-        first: (I, S) what `metric.statistics` counted for one system.
-        second: (I, S) the same for the other, rows of the same images.
-        generator: draws the images.
-        num_replicates: how often I images are drawn.
-        confidence: the share of replicates within the interval.
-
-    Returns:
-        by the metric's names.
-
-    Raises:
-        InputError: the shapes differ, no image, fewer than two replicates, or a confidence that is not between 0
-            and 1.
-    """
-    _check(num_replicates, confidence, first, second)
-    observed, replicates = _differences(metric, first, second, generator, num_replicates)
-    p_values = _p_values(replicates - replicates.mean(axis=0), observed)
-    return _comparisons(metric, observed, replicates, p_values, confidence)
-
-
 def approximate_randomization(
     metric: Metric | type[Metric],
     first: Floats,
@@ -135,7 +103,8 @@ def approximate_randomization(
 
     Between systems that are as good, it does not matter which of the two a caption is from: the p-value is the
     share of exchanges after which the difference is as large as before. Riezler and Maxwell find this test less
-    ready to see a difference where there is none than the bootstrap is. The interval is the paired bootstrap's.
+    ready to see a difference where there is none than the bootstrap is. The interval is a paired bootstrap's: of the
+    difference on images drawn with replacement, the same ones for both.
 
     Args:
         metric: makes figures of the statistics.
@@ -149,7 +118,8 @@ def approximate_randomization(
         by the metric's names.
 
     Raises:
-        InputError: as `paired_bootstrap`.
+        InputError: the shapes differ, no image, fewer than two replicates, or a confidence that is not between 0
+            and 1.
     """
     _check(num_replicates, confidence, first, second)
     gain = first - second

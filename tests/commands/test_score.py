@@ -73,10 +73,48 @@ def test_images_without_a_caption_are_an_error_unless_a_subset_is_asked_for(
     results.write_text(json.dumps({"1": "a dog", "3": ""}))
     message = command("score", references, results, *FAST).message
     assert "results.json: expected one caption for each of the 3 images" in message
-    assert "without a caption: 1 (2); captions without references: 0; --subset scores" in message
+    assert "without a caption: 1 (2); captions without references: 0. --subset scores" in message
     ran = command("score", references, results, *FAST, "--subset")
     assert ran.status == 0
     assert "2 images" in ran.out
+
+
+def test_a_subset_of_two_files_is_of_the_images_that_both_have(
+    command: Command, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    references, results = files
+    other, out = tmp_path / "other.json", tmp_path / "out.json"
+    results.write_text(json.dumps({"1": RESULTS["1"], "3": RESULTS["3"]}))
+    other.write_text(json.dumps({"2": "two men", "3": "a bus"}))
+    given = (references, results, *FAST, "--compare", other, "--subset", "--json", out)
+    assert command("score", *given).status == 0
+    written = json.loads(out.read_text())
+    scorer = CocoScorer({3: REFERENCES["3"]}, metrics=["BLEU", "ROUGE-L", "CIDEr"])
+    assert written["metrics"] == scorer.score({3: RESULTS["3"]}).corpus
+    assert written["comparison"]["metrics"] == scorer.score({3: "a bus"}).corpus
+    for path in (results, other):
+        kept = path.read_text()
+        path.write_text(json.dumps({**json.loads(kept), "99": "a dog"}))
+        assert "captions without references: 1 (99)" in command("score", *given).message
+        path.write_text(kept)
+
+
+def test_saved_document_frequencies_are_of_all_references_whatever_is_scored(
+    command: Command, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    references, results = files
+    results.write_text(json.dumps({"1": "a dog"}))
+    saved = tmp_path / "frequencies.json"
+    ran = command("score", references, results, *FAST, "--subset", "--save-document-frequencies", saved)
+    assert ran.status == 0, ran.err
+    assert json.loads(saved.read_text())["num_images"] == 3
+
+
+def test_a_file_that_cannot_be_written_is_told_before_any_work(
+    command: Command, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    message = command("score", files[0], tmp_path / "missing", *FAST, "--json", tmp_path / "no" / "out.json").message
+    assert "no such folder to write out.json to" in message
 
 
 def test_an_empty_caption_counts_and_is_counted(command: Command, files: tuple[Path, Path], tmp_path: Path) -> None:

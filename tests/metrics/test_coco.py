@@ -168,6 +168,25 @@ def test_cider_d_is_what_coco_calls_cider():
     assert scores.corpus["CIDEr-D"] == scores.corpus["CIDEr"] > 0
 
 
+def test_scores_of_other_images_or_metrics_are_not_compared():
+    first = CocoScorer(REFERENCES, metrics=["BLEU"]).score(CAPTIONS)
+    reordered = CocoScorer(dict(reversed(REFERENCES.items())), metrics=["BLEU"]).score(CAPTIONS)
+    with pytest.raises(InputError, match="of the same images in the same order"):
+        compare(first, reordered)
+    other = CocoScorer(REFERENCES, metrics=["ROUGE-L"]).score(CAPTIONS)
+    with pytest.raises(InputError, match="found statistics of BLEU and of ROUGE-L"):
+        compare(first, other)
+
+
+def test_the_digest_tells_references_apart_and_not_their_spelling():
+    def digest(references: dict[int, list[str]]) -> str:
+        return str(CocoScorer(references, metrics=["BLEU"]).signature()["references"])
+
+    spelt = {image_id: [f"{text.upper()} !" for text in group] for image_id, group in REFERENCES.items()}
+    assert digest(REFERENCES) == digest(spelt)  # the same tokens
+    assert len({digest({**REFERENCES, 1: group}) for group in (["a"], ["b"], ["a", "b"], ["b", "a"])}) == 4
+
+
 def test_every_figure_has_an_interval_around_it_and_a_test_of_its_difference():
     metrics = ["BLEU", "ROUGE-L", "CIDEr"]
     references = {n: [f"a {word} dog runs", f"the {word} dog"] for n, word in enumerate("abcdefghijklmnopqrst")}

@@ -12,8 +12,6 @@ and f their content and function words, m the matched words, w the matchers' wei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,28 +28,6 @@ MATCHER_WEIGHTS = (1.0, 0.6, 0.8, 0.6)  # w: exact, stem, synonym, paraphrase
 NUM_STATISTICS = 2 + 2 + 4 * len(MATCHER_WEIGHTS) + 1
 _MATCHES = slice(4, NUM_STATISTICS - 1)
 _CHUNKS = NUM_STATISTICS - 1
-
-
-def parse(lines: Sequence[str]) -> NDArray[np.float64]:
-    """Read the jar's answers to SCORE.
-
-    Args:
-        lines: one an image: 23 numbers.
-
-    Returns:
-        statistics (I, S), S = NUM_STATISTICS, such that their sum over images is what the jar's EVAL scores.
-
-    Raises:
-        InputError: a line is not 23 numbers.
-    """
-    try:
-        raw = np.array([line.split() for line in lines], dtype=np.float64).reshape(len(lines), NUM_STATISTICS + 2)
-    except ValueError as error:
-        raise InputError(
-            f"expected {NUM_STATISTICS + 2} numbers on each line of METEOR's statistics ({error}); "
-            "if pycocoevalcap's files are damaged, install it again"
-        ) from error
-    return additive(raw[:, :NUM_STATISTICS])
 
 
 def additive(statistics: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -66,10 +66,6 @@ class MeteorUniversal:
             ]
         )
 
-    def score(self, totals: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Score statistics or their sums (..., S): METEOR (...), fractions in [0, 1]."""
-        return score(totals)
-
     def _annotate(self, texts: Iterable[str]) -> tuple[dict[str, Sentence], dict[bytes, list[bytes]]]:
         """Prepare the sentences of all texts, and those paraphrases that occur in them together with their phrase.
 

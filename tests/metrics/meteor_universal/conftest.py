@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from pycocoevalcap.meteor import meteor as reference_meteor
 
-from captioning.metrics.meteor_universal.score import parse
+from captioning.metrics.meteor_universal.score import NUM_STATISTICS, additive
 
 # Longer and shorter than their phrase, overlapping, of one word, in both directions ("big hound"), with a phrase
 # whose paraphrases are in no order, and one that the exact matcher sees too ("near").
@@ -54,7 +54,9 @@ def started_jar() -> Iterator[Jar]:
         process.stdin.write(f"{' ||| '.join(['EVAL', *lines])}\n".encode())
         process.stdin.flush()
         *scores, corpus = (float(process.stdout.readline()) for _ in range(len(lines) + 1))
-        return parse(lines), scores, corpus
+        # Two more than there are statistics: the sums of the matches.
+        numbers = np.array([line.split() for line in lines], dtype=np.float64).reshape(-1, NUM_STATISTICS + 2)
+        return additive(numbers[:, :NUM_STATISTICS]), scores, corpus
 
     yield answer
     process.stdout.close()  # its destructor forgets these

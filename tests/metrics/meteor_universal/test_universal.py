@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from captioning.errors import InputError
 from captioning.metrics import tokenize
 from captioning.metrics.meteor_universal import MeteorUniversal
+from captioning.metrics.meteor_universal.score import score
 
 Jar = Callable[..., tuple[NDArray[np.float64], list[float], float]]  # statistics, figures, the corpus's
 
@@ -37,8 +38,8 @@ def assert_equals_jar(scorer: MeteorUniversal, jar: Jar, candidates: list[str], 
     statistics, scores, corpus = jar(candidates, references)
     found = scorer.statistics(candidates, references)
     np.testing.assert_array_equal(found, statistics)
-    np.testing.assert_allclose(scorer.score(found), scores, rtol=0, atol=1e-6)
-    assert scorer.score(found.sum(0)) == pytest.approx(corpus, abs=1e-6)
+    np.testing.assert_allclose(score(found), scores, rtol=0, atol=1e-6)
+    assert score(found.sum(0)) == pytest.approx(corpus, abs=1e-6)
 
 
 def test_hard_captions_equal_the_jars(scorer: MeteorUniversal, jar: Jar, hard_captions: list[str]):
@@ -76,7 +77,7 @@ def test_captions_with_many_alignments_equal_the_jars(scorer: MeteorUniversal, j
 def test_no_java_is_started(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(subprocess, "Popen", None)
     scorer = MeteorUniversal()
-    assert scorer.score(scorer.statistics(["large dog"], [["big hound"]])) > 0
+    assert score(scorer.statistics(["large dog"], [["big hound"]])) > 0
 
 
 def test_statistics_are_those_of_the_best_reference(scorer: MeteorUniversal):
