@@ -22,6 +22,8 @@ from captioning.encoders.features import ImageFeatures
 from captioning.encoders.standardise import Standardise
 from captioning.errors import InputError
 from captioning.metrics import CocoScorer
+from captioning.metrics.coco import check_metrics
+from captioning.metrics.spice import Spice
 from captioning.reports import print_scores, write_evaluation
 
 log = logging.getLogger(__name__)
@@ -91,7 +93,7 @@ def check_encoder(config: DictConfig, data: CaptionDataModule) -> None:
             f"data.features={data.features} holds a frozen encoder's features, from which the encoder cannot "
             "learn; set finetuning=frozen, or data.features=null to train from pictures"
         )
-    if cached and data.augment:
+    if cached and data.augment is not None:
         raise InputError(
             f"data.features={data.features} holds features of unchanged pictures; set data.augment=null, or "
             "data.features=null to train from augmented pictures"
@@ -106,6 +108,9 @@ def check_encoder(config: DictConfig, data: CaptionDataModule) -> None:
 def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     """Build every part for the training split's vocabulary, and connect the data to them."""
     check_encoder(config, data)
+    scorer = scorer_of(config.metrics)
+    if "CIDEr" not in config.metrics.names:
+        raise InputError(f"metrics.names={config.metrics.names}: the epoch is chosen by CIDEr; add it")
     tokenizer = instantiate(config.text)(data.captions("train"))
     encoder = instantiate(config.encoder)
     sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
@@ -127,7 +132,7 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
         optimizer=instantiate(config.optimizer),
         schedule=instantiate(config.schedule),
         finetuning=instantiate(config.finetuning),
-        scorer=scorer_of(config.metrics),
+        scorer=scorer,
         seed=config.seed,
         config={
             "encoder": plain["encoder"],
@@ -158,8 +163,16 @@ def build_trainer(config: DictConfig) -> pl.Trainer:
 
 
 def scorer_of(config: DictConfig) -> Callable[[Mapping[int | str, Sequence[str]]], CocoScorer]:
-    """What makes the scorer of a split's references, by the configuration's metrics."""
-    return partial(CocoScorer, metrics=list(config.names), backend=config.backend)
+    """What makes the scorer of a split's references, by the configuration's metrics.
+
+    Raises:
+        InputError: there are no such metrics; now and not after an epoch.
+    """
+    names = list(config.names)
+    check_metrics(names, config.backend)
+    if "SPICE" in names:
+        Spice([["a"]])
+    return partial(CocoScorer, metrics=names, backend=config.backend)
 
 
 def quieten_lightning() -> None:

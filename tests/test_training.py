@@ -136,3 +136,19 @@ def test_categories_of_objects_come_from_the_training_split_alone(scenes: Path) 
 
 def test_a_captioner_s_random_numbers_start_from_the_run_s_seed(scenes: Path) -> None:
     assert built(CocoDataModule(str(scenes)), "seed=5").seed == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("metrics.names=[WER]", "expected metrics among BLEU, METEOR, .*found .'WER'"),
+        ("metrics.names=[BLEU]", "the epoch is chosen by CIDEr; add it"),
+        ("metrics.names=[CIDEr,SPICE]", "SPICE needs"),
+        ("metrics.backend=x", "expected one of the backends captioning, pycocoevalcap"),
+    ],
+)
+def test_metrics_that_validation_cannot_compute_are_told_before_training(
+    scenes: Path, override: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        built(CocoDataModule(str(scenes)), override)

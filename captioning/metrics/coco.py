@@ -75,11 +75,7 @@ class CocoScorer:
         frequencies: DocumentFrequencies | None = None,
         backend: str = "captioning",
     ) -> None:
-        if backend not in BACKENDS:
-            raise InputError(f"expected one of the backends {', '.join(BACKENDS)}; found {backend!r}")
-        known = BACKENDS[backend].known
-        if not metrics or not set(metrics) <= set(known):
-            raise InputError(f"expected metrics among {', '.join(known)}; found {list(metrics)}")
+        check_metrics(metrics, backend)
         _check_references(references)
         self._references = BACKENDS[backend].tokenize(references)
         _warn_of_empty("reference", self._references)
@@ -87,7 +83,7 @@ class CocoScorer:
             raise InputError("expected references with words; after tokenization not one has any")
         self._frequencies = frequencies
         self._digest = _digest(self._references)
-        in_order = [name for name in known if name in metrics]
+        in_order = [name for name in BACKENDS[backend].known if name in metrics]
         self._backend = BACKENDS[backend](list(self._references.values()), in_order, frequencies)
 
     def __enter__(self) -> Self:
@@ -197,6 +193,19 @@ def compare(
             confidence=confidence,
         )
     return found
+
+
+def check_metrics(metrics: Collection[str], backend: str) -> None:
+    """Check that a backend has metrics of these names.
+
+    Raises:
+        InputError: it lacks one, there is none, or there is no such backend.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"expected one of the backends {', '.join(BACKENDS)}; found {backend!r}")
+    known = BACKENDS[backend].known
+    if not metrics or not set(metrics) <= set(known):
+        raise InputError(f"expected metrics among {', '.join(known)}; found {list(metrics)}")
 
 
 def _digest(references: Mapping[ImageId, Sequence[str]]) -> str:
