@@ -15,7 +15,8 @@ from captioning.evaluation import Evaluation, Prediction, evaluate, gather, pred
 from captioning.metrics import CocoScorer, Scores
 from captioning.objectives import token_losses
 from captioning.search import GreedySearch
-from captioning.text import train_words
+from captioning.search.hypotheses import Hypotheses
+from captioning.text import train_bpe, train_words
 
 REFERENCES = {1: ("a red ball", "the red ball"), 2: ("a blue box", "the box is blue"), 3: ("a tree", "one tree")}
 
@@ -46,9 +47,33 @@ def test_loss_is_a_mean_over_tokens_and_perplexity_its_exponential(scorer: CocoS
     assert result.unknown_share == pytest.approx(3 / 16)
 
 
+def test_bits_per_character_are_those_of_the_references_as_published(scorer: CocoScorer) -> None:
+    # REFERENCES have 10 + 12, 10 + 15 and 6 + 8 characters and six ends.
+    predictions = [prediction(1, "a", 1.0), prediction(2, "b", 5.0), prediction(3, "c", 2.0)]
+    assert evaluate(predictions, REFERENCES, scorer).bits_per_character == pytest.approx(8 / math.log(2) / (61 + 6))
+
+
+def test_a_vocabulary_that_cuts_otherwise_has_the_same_bits_per_character(scorer: CocoScorer) -> None:
+    # Words and letters that give every reference one probability differ in loss and perplexity alone.
+    words, letters = (
+        evaluate([prediction(n, "a", 7.0, num_tokens) for n in REFERENCES], REFERENCES, scorer)
+        for num_tokens in (8, 36)
+    )
+    assert words.bits_per_character == letters.bits_per_character
+    assert words.perplexity > letters.perplexity
+
+
+def test_captions_of_no_references_have_no_loss() -> None:
+    scorer = CocoScorer({1: ("a",)}, metrics=("BLEU",))
+    scorer.score = lambda captions: Scores({}, {})  # type: ignore[method-assign]
+    result = evaluate([], {}, scorer)
+    assert math.isnan(result.loss)
+    assert math.isnan(result.bits_per_character)
+
+
 @pytest.mark.parametrize(("loss", "perplexity"), [(800.0, math.inf), (math.inf, math.inf), (math.nan, math.nan)])
 def test_perplexity_is_told_of_any_loss(loss: float, perplexity: float) -> None:
-    assert Evaluation((), Scores({}, {}), loss, {}).perplexity == pytest.approx(perplexity, nan_ok=True)
+    assert Evaluation((), Scores({}, {}), loss, 1.5, {}).perplexity == pytest.approx(perplexity, nan_ok=True)
 
 
 def test_a_missing_or_unknown_image_is_an_error_that_lists_it(scorer: CocoScorer) -> None:
@@ -79,6 +104,22 @@ def test_predict_gives_each_image_its_own_loss_tokens_and_unknown_words() -> Non
             for ids in tokenizer.encode(own)
         )
         assert p.loss == pytest.approx(alone, abs=1e-4)
+
+
+def test_predicted_captions_are_whole_texts_whatever_their_tokens_are() -> None:
+    text = "A man's dog runs, doesn't it?"
+    tokenizer = train_bpe([text], vocab_size=60)
+    ids = torch.tensor(tokenizer.encode([text]))[:, None, 1:]
+    assert ids.shape[2] > len(text.split()) + 1
+
+    def search(*_: object) -> Hypotheses:
+        one = torch.ones(1, 1)
+        return Hypotheses(ids, one.long() * ids.shape[2], -one, -one[..., None].expand(ids.shape), one.bool())
+
+    decoder = MRNN(feature_size=3, vocab_size=len(tokenizer)).eval()
+    batch = collate([7], [[]], pad=tokenizer.special.pad)
+    (found,) = predict(decoder, search, tokenizer, ImageFeatures(torch.randn(1, 3)), batch)
+    assert found.caption == text
 
 
 def test_a_missing_image_alone_and_an_unknown_one_alone_are_errors(scorer: CocoScorer) -> None:

@@ -20,7 +20,7 @@ class EncodedCaptions:
     Args:
         images: the split.
         tokenizer: cuts the captions.
-        max_length: longest caption in words; the words of a longer one after that are cut, and its `<eos>`
+        max_length: longest caption in tokens; those of a longer one after that are cut, and its `<eos>`
             with them, so that no model learns to stop in the middle. None cuts nothing.
 
     Attributes:
@@ -40,7 +40,7 @@ class EncodedCaptions:
                 ids[n] = ids[n][: max_length + 1]
             log.log(
                 logging.WARNING if too_long else logging.INFO,
-                "%d of %d captions are longer than max_length=%d words and were cut",
+                "%d of %d captions are longer than max_length=%d tokens and were cut",
                 len(too_long),
                 len(ids),
                 max_length,

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import tokenizers
+from tokenizers import Regex, decoders
 
 from captioning.errors import InputError
 
-PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
-
-_CLITIC = re.compile(r" (n't|'(?:s|re|ve|ll|d|m))(?![^\W_])")
+SPECIALS = PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Tokenizer:
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        ids = {token: backend.token_to_id(token) for token in (PAD, BOS, EOS, UNK)}
+        ids = {token: backend.token_to_id(token) for token in SPECIALS}
         found = [i for i in ids.values() if i is not None]
         if len(set(found)) < len(ids):
             raise InputError(
@@ -48,6 +46,8 @@ class Tokenizer:
                 + ", ".join(f"{token}: {'none' if i is None else i}" for token, i in ids.items())
                 + "; train it with captioning.text, which adds them"
             )
+        if backend.decoder is None:
+            backend.decoder = word_decoder()  # of files that were written before tokenizers named theirs
         backend.encode_special_tokens = True  # a caption that spells "<eos>" does not end there
         self.backend = backend
         self.special = SpecialTokens(*found)
@@ -72,14 +72,14 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The caption of `ids`: up to the first `<eos>`, without special tokens but `<unk>`."""
-        words: list[int] = []
+        said: list[int] = []
         for i in ids:
             if i == self.special.eos:
                 break
             if i not in (self.special.pad, self.special.bos):
-                words.append(int(i))
-        text: str = self.backend.decode(words, skip_special_tokens=False)
-        return _CLITIC.sub(r"\1", text)
+                said.append(int(i))
+        text: str = self.backend.decode(said, skip_special_tokens=False)
+        return text
 
     def token(self, i: int) -> str:
         """The token with id `i`."""
@@ -105,3 +105,10 @@ class Tokenizer:
         except Exception as error:  # the library raises no narrower one
             raise InputError(f"{source} is not a tokenizer file of the tokenizers library: {error}") from error
         return cls(backend)
+
+
+def word_decoder() -> decoders.Decoder:
+    """Joins words by spaces, and clitics to the word before: `man 's`, `ca n't` to `man's`, `can't`."""
+    clitic = Regex(r" (?=(?:n't|'(?:s|re|ve|ll|d|m))(?![^\W_]))")
+    # WordPiece puts a space before each token but the first, and before none that has the prefix: no word has a space.
+    return decoders.Sequence([decoders.WordPiece(prefix=" ", cleanup=False), decoders.Replace(clitic, "")])

@@ -9,7 +9,7 @@ import tokenizers
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 
 from captioning.errors import InputError
-from captioning.text.tokenizer import BOS, EOS, PAD, UNK, Tokenizer
+from captioning.text.tokenizer import SPECIALS, UNK, Tokenizer, word_decoder
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +57,9 @@ def train_words(captions: Iterable[str], *, min_count: int = 5) -> Tokenizer:
     backend = tokenizers.Tokenizer(models.WordLevel(unk_token=UNK))
     backend.normalizer = ptb_normalizer()
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.decoder = word_decoder()
     trainer = trainers.WordLevelTrainer(
-        min_frequency=min_count, special_tokens=[PAD, BOS, EOS, UNK], show_progress=False, vocab_size=2**31
+        min_frequency=min_count, special_tokens=list(SPECIALS), show_progress=False, vocab_size=2**31
     )
     backend.train_from_iterator(captions, trainer)
     tokenizer = Tokenizer(backend)

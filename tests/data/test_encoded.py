@@ -45,7 +45,7 @@ def test_what_is_clipped_is_counted_and_said(tokenizer, caplog):
     assert encoded.num_clipped == 2
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert record.getMessage() == "2 of 3 captions are longer than max_length=3 words and were cut"
+    assert record.getMessage() == "2 of 3 captions are longer than max_length=3 tokens and were cut"
 
 
 @pytest.mark.parametrize("max_length", [None, 6])
