@@ -53,12 +53,17 @@ class Evaluation:
         predictions: one for each image, in the split's order.
         scores: COCO's metrics, as fractions.
         loss: mean -log p of a reference's token, in nats.
+        bits_per_character: -log2 p of all references, divided by the characters of their text as published, each end
+            counted as one. It compares vocabularies of words, subwords and characters, but flatters one by what it
+            leaves out: a word that is `<unk>` costs no spelling, nor does case or punctuation that is dropped. So it
+            stands beside `unknown_share`.
         signature: what moves the scores, as `CocoScorer.signature` says.
     """
 
     predictions: tuple[Prediction, ...]
     scores: Scores
     loss: float
+    bits_per_character: float
     signature: dict[str, Any]
 
     @property
@@ -146,10 +151,12 @@ def evaluate(
             f"{sorted(map(str, missing | extra))[:10]}"
         )
     ordered = tuple(by_id[image_id] for image_id in references)
-    num_tokens = sum(p.num_tokens for p in ordered)
+    nats, num_tokens = sum(p.loss for p in ordered), sum(p.num_tokens for p in ordered)
+    num_characters = sum(len(caption) + 1 for captions in references.values() for caption in captions)
     return Evaluation(
         predictions=ordered,
         scores=scorer.score({p.image_id: p.caption for p in ordered}),
-        loss=sum(p.loss for p in ordered) / num_tokens if num_tokens else math.nan,
+        loss=nats / num_tokens if num_tokens else math.nan,
+        bits_per_character=nats / math.log(2) / num_characters if num_characters else math.nan,
         signature=scorer.signature(),
     )

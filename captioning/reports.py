@@ -56,6 +56,7 @@ def write_evaluation(
         "language_model": {
             "loss": evaluation.loss,
             "perplexity": evaluation.perplexity,
+            "bits_per_character": evaluation.bits_per_character,
             "unknown_share": evaluation.unknown_share,
         },
         "captions": {"unfinished": evaluation.num_unfinished, **summary(list(evaluation.scores.tokenized.values()))},

@@ -29,6 +29,7 @@ EVALUATION = Evaluation(
     tuple(Prediction(n, caption, -1.5, True, 2.0, 3, 0) for n, caption in ((1, EVIL), (2, ""))),
     Scores({"CIDEr": 0.9375}, {1: {"CIDEr": 0.25}, 2: {"CIDEr": 1.5}}),
     loss=0.5,
+    bits_per_character=1.5,
     signature={},
 )
 

@@ -7,15 +7,16 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from captioning.commands import positive
+from captioning.commands import natural, positive
 from captioning.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from captioning.captioner import Captioner
+    from captioning.search import Sampling
     from captioning.search.hypotheses import Search
 
 
@@ -29,7 +30,10 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("bundle", help="the model's folder")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders and globs")
-    parser.add_argument("--beam-size", type=positive, help="beams; 1 is greedy (default: as the bundle says)")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--beam-size", type=positive, help="beams; 1 is greedy (default: as the bundle says)")
+    how.add_argument("--temperature", type=float, metavar="T", help="draw words at random; below 1 the likelier ones")
+    parser.add_argument("--seed", type=natural, help="with --temperature: another one draws other captions (default 1)")
     parser.add_argument("--batch-size", type=positive, default=32, help="pictures at once (default 32)")
     parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")
     parser.add_argument(
@@ -39,6 +43,8 @@ def main(arguments: Sequence[str]) -> int:
         "--json", action="store_true", help='one {"image", "caption", "score"} a line; score is the log-probability'
     )
     options = parser.parse_args(arguments)
+    if options.seed is not None and options.temperature is None:
+        parser.error("--seed: nothing is drawn without --temperature")
 
     from captioning.data.images import find_images
 
@@ -47,7 +53,10 @@ def main(arguments: Sequence[str]) -> int:
         print(f"captioning caption: {problem}", file=sys.stderr)
     if not paths:
         return 1
-    captioner = _load(options.bundle, options.device, options.beam_size)
+    captioner = load(options.bundle, options.device, options.beam_size)
+    if options.temperature is not None:
+        seed = 1 if options.seed is None else options.seed
+        captioner.search = sampling(captioner.search, temperature=options.temperature, seed=seed)
     num_bad = len(problems)
     for read, bad in _batches(paths, options.batch_size):
         num_bad += bad
@@ -75,7 +84,8 @@ def _draw(captioner: Captioner, read: Sequence[tuple[Path, Image]], captions: Se
         save(look, target)
 
 
-def _load(bundle: str, device: str, beam_size: int | None) -> Captioner:
+def load(bundle: str, device: str, beam_size: int | None) -> Captioner:
+    """A bundle on a device, with another number of beams where one is given."""
     import torch
 
     from captioning.bundle import load_bundle
@@ -100,6 +110,15 @@ def _with_beams(search: Search, beam_size: int) -> Search:
         return GreedySearch(**kept)
     length_normalization = settings.get("length_normalization", 0.0)
     return BeamSearch(beam_size=beam_size, length_normalization=length_normalization, **kept)
+
+
+def sampling(search: Search, **settings: Any) -> Sampling:
+    """Sampling by `settings`, and for the rest as the bundle's search, of any kind, says."""
+    from captioning.search import Sampling
+
+    own = vars(search)
+    shared = ("top_k", "top_p", "max_length", "allow_unknown", "processors")
+    return Sampling(**{name: own[name] for name in shared if name in own}, **settings)
 
 
 def _batches(paths: Sequence[Path], batch_size: int) -> Iterator[tuple[list[tuple[Path, Image]], int]]:

@@ -3,6 +3,7 @@
 from captioning.recurrent.bidirectional import Bidirectional
 from captioning.recurrent.cho_gru import ChoGRU
 from captioning.recurrent.elman import Elman
+from captioning.recurrent.graves_stack import GravesStack
 from captioning.recurrent.gru import GRU
 from captioning.recurrent.layer import RecurrentLayer, SequenceLayer, unroll
 from captioning.recurrent.lstm import LSTM
@@ -17,6 +18,7 @@ __all__ = [
     "Bidirectional",
     "ChoGRU",
     "Elman",
+    "GravesStack",
     "MaxoutLSTM",
     "PeepholeLSTM",
     "RecurrentLayer",

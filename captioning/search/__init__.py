@@ -4,5 +4,6 @@ from captioning.search.beam import BeamSearch
 from captioning.search.greedy import GreedySearch
 from captioning.search.hypotheses import Hypotheses
 from captioning.search.processors import Forbid, Processor
+from captioning.search.sampling import Sampling
 
-__all__ = ["BeamSearch", "Forbid", "GreedySearch", "Hypotheses", "Processor"]
+__all__ = ["BeamSearch", "Forbid", "GreedySearch", "Hypotheses", "Processor", "Sampling"]

@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from captioning import Captioner
 from captioning.bundle import save_bundle
 from captioning.commands import main
-from captioning.search import BeamSearch, GreedySearch
+from captioning.commands.caption import sampling
+from captioning.search import BeamSearch, GreedySearch, Sampling
 from captioning.search.hypotheses import Search
 from captioning.text import Tokenizer
 
@@ -91,6 +92,27 @@ def test_beam_size_keeps_all_else_of_the_bundle_s_search_and_1_is_greedy(
     assert scores(beam) != scores(BeamSearch(beam_size=7, length_normalization=3.0, max_length=kept["max_length"]))
 
 
+def test_temperature_draws_and_keeps_all_else_of_the_bundle_s_search(
+    command: Command, normalised: Path, pictures: list[Path]
+) -> None:
+    captioner = Captioner.from_pretrained(normalised)
+    own = captioner.search
+    for seed, options in ((1, []), (5, ["--seed", "5"])):
+        search = Sampling(temperature=1.5, seed=seed, max_length=own.max_length, processors=own.processors)
+        expected = [caption.score for caption in captioner.caption(pictures, search=search)]
+        for size in (1, 3):
+            drawn = command(
+                "caption", normalised, *pictures, "--temperature", 1.5, *options, "--json", "--batch-size", size
+            )
+            assert [line["score"] for line in lines(drawn)] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_bundle_that_draws_keeps_the_head_that_it_draws_from() -> None:
+    own = Sampling(temperature=0.5, top_k=3, top_p=0.5, seed=7, num_samples=2, max_length=9, allow_unknown=True)
+    expected = Sampling(temperature=2.0, top_k=3, top_p=0.5, seed=1, num_samples=1, max_length=9, allow_unknown=True)
+    assert vars(sampling(own, temperature=2.0, seed=1)) == vars(expected)
+
+
 def test_a_file_s_name_that_is_no_text_is_printed_escaped(
     bundle: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,7 +143,12 @@ def test_no_picture_at_all_is_told_before_the_model_is_read(command: Command, tm
 
 @pytest.mark.parametrize(
     ("option", "message"),
-    [(["--beam-size", "0"], "expected a whole number from 1, found '0'"), (["--batch-size", "many"], "'many'")],
+    [
+        (["--beam-size", "0"], "expected a whole number from 1, found '0'"),
+        (["--batch-size", "many"], "'many'"),
+        (["--temperature", "1", "--beam-size", "3"], "--beam-size: not allowed with argument --temperature"),
+        (["--seed", "3"], "--seed: nothing is drawn without --temperature"),
+    ],
 )
 def test_an_impossible_option_is_told(
     command: Command, bundle: Path, pictures: list[Path], option: list[str], message: str
@@ -131,12 +158,13 @@ def test_an_impossible_option_is_told(
     assert message in ran.err
 
 
-def test_a_missing_bundle_and_an_impossible_device_are_told(
+def test_a_missing_bundle_an_impossible_device_and_no_temperature_are_told(
     command: Command, bundle: Path, pictures: list[Path], tmp_path: Path
 ) -> None:
     assert "nowhere does not exist" in command("caption", tmp_path / "nowhere", *pictures).message
     assert "is no bundle" in command("caption", tmp_path, *pictures).message
     assert "config.json is a file; a bundle is" in command("caption", bundle / "config.json", *pictures).message
+    assert "use greedy search" in command("caption", bundle, *pictures, "--temperature", "0").message
     assert "--device abacus" in command("caption", bundle, *pictures, "--device", "abacus").message
 
 

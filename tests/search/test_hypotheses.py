@@ -11,13 +11,16 @@ from torch.testing import assert_close
 
 from captioning.data.batch import collate
 from captioning.objectives import token_losses
-from captioning.search import BeamSearch, GreedySearch, Hypotheses
+from captioning.search import BeamSearch, GreedySearch, Hypotheses, Sampling
 
 SEARCHES = {
     "greedy": GreedySearch(max_length=9),
     "beam": BeamSearch(max_length=9, beam_size=3, num_best=3),
     "normalized": BeamSearch(max_length=9, beam_size=3, num_best=2, length_normalization=1.0),
+    "sampling": Sampling(max_length=9, num_samples=3),
+    "nucleus": Sampling(max_length=9, num_samples=2, temperature=2.0, top_k=5, top_p=0.8),
 }
+DISTINCT = {name: search for name, search in SEARCHES.items() if not isinstance(search, Sampling)}
 EXACT = {"rtol": 1e-5, "atol": 1e-5}
 
 
@@ -30,6 +33,11 @@ def search(request):
 def features(features):
     """Images that are far apart, so that their captions differ."""
     return replace(features, pooled=3 * features.pooled, grid=3 * features.grid)
+
+
+def count(search) -> int:
+    """n, the hypotheses that it finds of an image."""
+    return vars(search).get("num_best") or vars(search).get("num_samples") or 1
 
 
 def assert_same_image(found: Hypotheses, image: int, expected: Hypotheses, other: int) -> None:
@@ -47,7 +55,7 @@ def assert_same_image(found: Hypotheses, image: int, expected: Hypotheses, other
 def test_the_contract(search, decoder, features, special):
     found = search(decoder, features, special)
     num_images, n, steps = found.tokens.shape
-    assert (num_images, n) == (3, getattr(search, "num_best", 1))
+    assert (num_images, n) == (3, count(search))
     assert found.tokens.dtype == found.lengths.dtype == torch.int64
     assert found.scores.dtype == found.token_scores.dtype == torch.float32
     assert found.token_scores.shape == found.tokens.shape
@@ -65,6 +73,7 @@ def test_the_contract(search, decoder, features, special):
     assert order.diff(dim=1).le(1e-6).all()
 
 
+@pytest.mark.parametrize("search", DISTINCT.values(), ids=DISTINCT)
 def test_hypotheses_of_an_image_differ(search, decoder, features, special):
     for tokens in search(decoder, features, special).tokens:
         assert len(tokens.unique(dim=0)) == len(tokens)
@@ -103,7 +112,7 @@ def test_a_beam_of_one_is_greedy(decoder, features, special):
 def test_no_images_have_no_captions(search, decoder, features, special):
     none = search(decoder, features.rows(torch.zeros(0, dtype=torch.int64)), special)
     assert none.tokens.shape[0] == none.scores.shape[0] == none.finished.shape[0] == 0
-    assert none.tokens.shape[1] == none.lengths.shape[1] == getattr(search, "num_best", 1)
+    assert none.tokens.shape[1] == none.lengths.shape[1] == count(search)
 
 
 def test_what_is_found_may_be_trained_on(search, decoder, features, special):

@@ -1,0 +1,71 @@
+"""captioning generate: sentences that a language model makes up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from captioning import Captioner
+from captioning.bundle import save_bundle
+from captioning.encoders.features import ImageFeatures
+from captioning.search import Sampling
+from captioning.text import Tokenizer
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def language_model(tmp_path: Path, tokenizer: Tokenizer) -> Path:
+    """A bundle of a language model with random weights, whose sentences are up to six words long."""
+    config: dict[str, Any] = {
+        "encoder": {"_target_": "captioning.encoders.SmallCNN", "size": [16, 16], "channels": [8, 8]},
+        "decoder": {
+            "_target_": "captioning.decoders.LanguageModel",
+            "feature_size": 8 + 8 + 5,
+            "vocab_size": len(tokenizer),
+            "recurrent": {"_target_": "captioning.recurrent.LSTM", "_partial_": True},
+            "embedding_size": 10,
+            "hidden_size": 12,
+        },
+        "search": {"_target_": "captioning.search.BeamSearch", "max_length": 6},
+    }
+    parts = {key: instantiate(part) for key, part in config.items()}
+    captioner = Captioner(parts["encoder"], parts["decoder"], tokenizer, search=parts["search"], config=config)
+    torch.nn.init.normal_(captioner.decoder.head.bias)  # words that are unlike
+    return save_bundle(captioner, tmp_path / "language_model")
+
+
+def test_the_sentences_are_python_s(command: Command, language_model: Path) -> None:
+    captioner = Captioner.from_pretrained(language_model)
+    search = Sampling(num_samples=7, temperature=0.7, seed=3, max_length=6)
+    found = search(captioner.decoder, ImageFeatures(torch.zeros(1, 21)), captioner.tokenizer.special)
+    ran = command("generate", language_model, "--num", "7", "--temperature", "0.7", "--seed", "3")
+    assert ran.status == 0
+    assert ran.out.split("\n")[:-1] == [captioner.tokenizer.decode(tokens) for tokens in found.tokens[0].tolist()]
+
+
+def test_ten_sentences_differ_with_the_seed_alone_and_what_was_cut_is_counted(
+    command: Command, language_model: Path
+) -> None:
+    first, again, other = (command("generate", language_model, *seed) for seed in ((), ("--seed", "1"), ("--seed", 2)))
+    assert len(first.out.splitlines()) == 10
+    assert first == again != other
+    cut = sum(len(line.split()) == 6 for line in first.out.splitlines())
+    assert 0 < cut < 10
+    assert first.err == f"captioning generate: {cut} of 10 were cut at 6 words\n"
+
+
+def test_a_model_that_looks_at_pictures_is_told(command: Command, bundle: Path) -> None:
+    message = command("generate", bundle).message
+    assert "is a ShowAndTell, which needs something to look at; expected a LanguageModel" in message
+    assert "captioning caption" in message
+
+
+def test_a_temperature_of_nothing_is_told(command: Command, language_model: Path) -> None:
+    message = command("generate", language_model, "--temperature", "0").message
+    assert "temperature=0 would leave nothing to chance; use greedy search" in message
