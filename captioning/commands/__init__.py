@@ -6,6 +6,7 @@ import argparse
 import importlib
 import io
 import os
+import select
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,8 +20,11 @@ SUMMARIES = {
     "score": "score a file of captions, of any model, against references",
     "report": "make one table over runs",
     "caption": "caption pictures with a bundle",
+    "translate": "translate sentences with a bundle",
+    "generate": "make up sentences with a language model's bundle",
     "extract": "cache a split's image features",
     "bundle": "make a bundle from a run's checkpoint",
+    "vectors": "learn word vectors from captions, for a decoder to start from",
     "scenes": "make the generated data set",
     "bench": "measure speed beside what it could be, and metrics beside people",
 }
@@ -38,6 +42,10 @@ commands:
 """
 
 
+READER_GONE = 141
+"""The exit status where whoever reads stdout, such as `head`, has enough: that of a program that SIGPIPE ends."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `captioning`; returns the exit status. A user's mistake is one message, never a traceback."""
     # oneDNN keeps what it prepared for the last 1,024 shapes. No two batches of captions have the same, and on Flickr8k
@@ -45,7 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
-    name, *rest = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        try:
+            return _run(*(sys.argv[1:] if arguments is None else arguments) or ["--help"])
+        finally:
+            sys.stdout.flush()  # at exit nobody could catch what it raises
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
+        return READER_GONE
+
+
+def _run(name: str, *rest: str) -> int:
     if name in ("-h", "--help"):
         print(HELP.format(commands="\n".join(f"  {n:<10}{text}" for n, text in SUMMARIES.items())), end="")
         return 0
@@ -66,6 +84,8 @@ def guarded(name: str, command: Callable[[], int]) -> int:
         print(f"captioning {name}: {error}", file=sys.stderr)
         return 1
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_gone():
+            return READER_GONE
         files = [str(file) for file in (error.filename, error.filename2) if file is not None]  # from, to
         where = f" ({' to '.join(files)})" if files else ""
         print(f"captioning {name}: {error.strerror or error}{where}", file=sys.stderr)
@@ -73,6 +93,13 @@ def guarded(name: str, command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print(f"captioning {name}: interrupted", file=sys.stderr)
         return 130
+
+
+def _reader_has_gone() -> bool:
+    """Whether stdout is a pipe that nobody reads: another pipe may be the broken one."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)  # only what is always told: errors
+    return bool(poll.poll(0))
 
 
 def positive(text: str) -> int:

@@ -15,6 +15,7 @@ from captioning.errors import InputError
 
 if TYPE_CHECKING:
     from captioning.metrics import CocoScorer, Scores
+    from captioning.metrics.clip_score import ClipScore
     from captioning.metrics.files import ImageId
 
 METRICS = {
@@ -26,9 +27,9 @@ METRICS = {
     "cider-d": "CIDEr-D",
     "spice": "SPICE",
 }
+DEFAULT = ("bleu", "meteor", "rouge", "cider")
 CONFIDENCE = 0.95  # of the intervals: the default of captioning.metrics
 DESCRIPTION = """Score captions of any model as COCO does, with 95 % confidence intervals.
-
 REFERENCES  COCO's captions JSON, Karpathy's JSON (with --split), or {"42": ["a dog", "the dog"], ...}
 RESULTS     COCO's results format, [{"image_id": 42, "caption": "a dog"}, ...], or {"42": "a dog", ...}"""
 EPILOG = """example: captioning score captions_val2017.json results.json --compare other.json --json scores.json"""
@@ -42,14 +43,21 @@ def main(arguments: Sequence[str]) -> int:
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=40, width=120),
+        add_help=False,
     )
     add = parser.add_argument
+    add("-h", "--help", action="help", help=argparse.SUPPRESS)
     add("references", type=Path, help=argparse.SUPPRESS)
     add("results", type=Path, help=argparse.SUPPRESS)
     add("--split", metavar="NAME", help="of a Karpathy's JSON")
     add("--subset", action="store_true", help="score the images that have a caption; else each needs exactly one")
-    add("--metrics", metavar="NAMES", help=f"of {', '.join(METRICS)} (default: bleu,meteor,rouge,cider)")
-    add("--backend", choices=("captioning", "pycocoevalcap"), default="captioning", help="whose code counts")
+    others = ", ".join(name for name in METRICS if name not in DEFAULT)
+    add("--metrics", metavar="NAMES", help=f"{','.join(DEFAULT)} (the default), {others}")
+    backends = ("captioning", "pycocoevalcap")
+    add("--backend", choices=backends, default=backends[0], metavar="NAME", help=f"whose code: {' or '.join(backends)}")
+    add("--clip", type=Path, metavar="FOLDER", help="CLIPScore too, by the CLIP model in FOLDER")
+    add("--images", type=Path, metavar="DIR", help="the pictures, for --clip")
+    add("--device", default="cpu", help="for --clip, such as cuda (default: cpu)")
     add("--compare", type=Path, metavar="FILE", help="test the difference to these RESULTS")
     add("--replicates", type=positive, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
     add("--seed", type=natural, default=0, metavar="N", help="of the bootstrap (default: 0)")
@@ -89,7 +97,8 @@ def score(options: argparse.Namespace) -> None:
     given = options.document_frequencies
     frequencies = None if given is None else DocumentFrequencies.load(given)
     names = _metrics(options.metrics)
-    with CocoScorer(references, metrics=names, frequencies=frequencies, backend=options.backend) as scorer:
+    clip = _clip_score(options, references)
+    with CocoScorer(references, metrics=names, frequencies=frequencies, backend=options.backend, clip=clip) as scorer:
         scores = scorer.score(results)
         compared = None if others is None else scorer.score(others)
         written = _content(options, scorer, scores, compared, captions=summary(list(scores.tokenized.values())))
@@ -113,10 +122,26 @@ def _check_images(path: Path, references: Mapping[ImageId, Sequence[str]], capti
 
 def _metrics(text: str | None) -> list[str]:
     """The metrics' names from the option's text."""
-    names = ["bleu", "meteor", "rouge", "cider"] if text is None else [name.strip().lower() for name in text.split(",")]
+    names = list(DEFAULT) if text is None else [name.strip().lower() for name in text.split(",")]
     if unknown := [name for name in names if name not in METRICS]:
         raise InputError(f"--metrics {','.join(unknown)}: expected names among {', '.join(METRICS)}")
     return list(dict.fromkeys(METRICS[name] for name in names))
+
+
+def _clip_score(options: argparse.Namespace, references: Mapping[ImageId, Sequence[str]]) -> ClipScore | None:
+    """CLIPScore of these references and their pictures, where it is asked for."""
+    if (options.clip is None) != (options.images is None):
+        raise InputError(
+            "CLIPScore needs a model and pictures: expected --clip FOLDER and --images DIR, found one of the two"
+        )
+    if options.clip is None:
+        return None
+    from captioning.clip import Clip
+    from captioning.metrics import files
+    from captioning.metrics.clip_score import ClipScore
+
+    pictures = files.find_pictures(options.references, options.images, list(references))
+    return ClipScore(list(references.values()), pictures, Clip(options.clip, device=options.device))
 
 
 def _content(
@@ -169,21 +194,22 @@ def _print(options: argparse.Namespace, content: Mapping[str, Any]) -> None:
     for column in columns:
         table.add_column(column, justify="right" if column else "left")
     for name, figure in content["metrics"].items():
-        table.add_row(name, f"{figure:.4f}", *_ends(content["intervals"].get(name)), *_compared(name, other))
+        interval = [_ends(content["intervals"].get(name))] if content["intervals"] else []
+        table.add_row(name, f"{figure:.4f}", *interval, *_compared(name, other))
     console().print(table)
     if not content["intervals"]:
         console().print("no intervals and no p-values: this backend keeps no statistics")
 
 
-def _ends(interval: Sequence[float] | None) -> list[str]:
-    return [] if interval is None else [f"{interval[0]:.4f} – {interval[1]:.4f}"]
+def _ends(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4f} – {interval[1]:.4f}"
 
 
 def _compared(name: str, other: Mapping[str, Any] | None) -> list[str]:
     if other is None:
         return []
     found = other["differences"].get(name)
-    tested = [] if found is None else [f"{found['difference']:+.4f}", *_ends((found["low"], found["high"]))]
+    tested = [] if found is None else [f"{found['difference']:+.4f}", _ends((found["low"], found["high"]))]
     return [f"{other['metrics'][name]:.4f}", *tested, *([] if found is None else [f"{found['p_value']:.4f}"])]
 
 

@@ -15,17 +15,28 @@ from numpy.typing import NDArray
 
 from captioning import __version__
 from captioning.errors import InputError
-from captioning.metrics.backend import Backend
+from captioning.metrics import numpy_backend, sacrebleu_backend
+from captioning.metrics.backend import Backend, Figures
 from captioning.metrics.cider import DocumentFrequencies
+from captioning.metrics.clip_score import ClipScore
 from captioning.metrics.files import ImageId, check_same_images, listing
-from captioning.metrics.numpy_backend import METRICS, NumpyBackend
+from captioning.metrics.metric import Metric
+from captioning.metrics.numpy_backend import NumpyBackend
 from captioning.metrics.pycocoevalcap_backend import PycocoevalcapBackend
+from captioning.metrics.sacrebleu_backend import SacreBleuBackend
 from captioning.metrics.uncertainty import Comparison, Interval, approximate_randomization, bootstrap
 
 logger = logging.getLogger(__name__)
 
-BACKENDS: dict[str, type[Backend]] = {"captioning": NumpyBackend, "pycocoevalcap": PycocoevalcapBackend}
+BACKENDS: dict[str, type[Backend]] = {
+    "captioning": NumpyBackend,
+    "pycocoevalcap": PycocoevalcapBackend,
+    "sacrebleu": SacreBleuBackend,
+}
 """Whose code counts, by name."""
+
+METRICS: dict[str, type[Metric]] = {**numpy_backend.METRICS, **sacrebleu_backend.METRICS, "CLIPScore": ClipScore}
+"""Every metric by its name; each reports under its `names`."""
 
 COCO_METRICS = ("BLEU", "METEOR", "ROUGE-L", "CIDEr")
 """What COCO's evaluation reports and this one computes unless told otherwise."""
@@ -36,12 +47,12 @@ class Scores:
     """What one set of captions scored. Fractions, not percentages; CIDEr lies in [0, 10].
 
     Attributes:
-        corpus: by metric, in the order BLEU-1 to BLEU-4, METEOR, ROUGE-L, CIDEr.
+        corpus: by metric, in the order BLEU-1 to BLEU-4, METEOR, ROUGE-L, CIDEr, CLIP-S.
         per_image: the same by image id, in the references' order. BLEU and METEOR of the corpus are not their
             mean: they come from summed statistics.
         tokenized: the captions as they were scored, by image id.
         statistics: (I, S) of each metric of METRICS, a row an image: what `captioning.metrics.uncertainty`
-            resamples. Empty where the backend has none.
+            resamples. A backend may have none.
     """
 
     corpus: dict[str, float]
@@ -61,6 +72,7 @@ class CocoScorer:
         metrics: which of METRICS to compute.
         frequencies: CIDEr's document frequencies; None counts these references, as COCO does.
         backend: one of BACKENDS.
+        clip: CLIPScore too, made of the same references in the same order; it is given captions as they are.
 
     Raises:
         InputError: an image has no references, or not a list of strings; no reference has a word; a metric or the
@@ -74,6 +86,7 @@ class CocoScorer:
         metrics: Collection[str] = COCO_METRICS,
         frequencies: DocumentFrequencies | None = None,
         backend: str = "captioning",
+        clip: ClipScore | None = None,
     ) -> None:
         check_metrics(metrics, backend)
         _check_references(references)
@@ -85,6 +98,7 @@ class CocoScorer:
         self._digest = _digest(self._references)
         in_order = [name for name in BACKENDS[backend].known if name in metrics]
         self._backend = BACKENDS[backend](list(self._references.values()), in_order, frequencies)
+        self._clip = clip
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +126,8 @@ class CocoScorer:
         _warn_of_empty("caption", candidates)
         tokenized = {image_id: caption for image_id, (caption,) in candidates.items()}
         figures = self._backend.score(list(tokenized.values()))
+        if self._clip is not None:
+            figures = _joined(figures, self._clip, [captions[image_id] for image_id in self._references])
         rows = zip(*figures.per_image.values(), strict=True)
         per_image = {
             image_id: dict(zip(figures.per_image, row, strict=True))
@@ -125,6 +141,7 @@ class CocoScorer:
         return {
             "captioning": __version__,
             **self._backend.versions(),
+            **({} if self._clip is None else {"CLIPScore": self._clip.version}),
             "document_frequencies": (
                 "these references" if self._frequencies is None else f"{self._frequencies.num_images} other images"
             ),
@@ -206,6 +223,16 @@ def check_metrics(metrics: Collection[str], backend: str) -> None:
     known = BACKENDS[backend].known
     if not metrics or not set(metrics) <= set(known):
         raise InputError(f"expected metrics among {', '.join(known)}; found {list(metrics)}")
+
+
+def _joined(figures: Figures, metric: ClipScore, captions: Sequence[str]) -> Figures:
+    """The figures and those of one metric more."""
+    statistics = metric.statistics(captions)
+    return Figures(
+        {**figures.corpus, **dict(zip(metric.names, metric.figures(statistics.sum(axis=0)).tolist(), strict=True))},
+        {**figures.per_image, **dict(zip(metric.names, metric.figures(statistics).T.tolist(), strict=True))},
+        {**figures.statistics, "CLIPScore": statistics},
+    )
 
 
 def _digest(references: Mapping[ImageId, Sequence[str]]) -> str:

@@ -84,6 +84,36 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
     return results
 
 
+def find_pictures(path: str | Path, folder: str | Path, image_ids: Sequence[ImageId]) -> list[Path]:
+    """Find the pictures of images.
+
+    COCO's JSON tells a picture's name, and so does Karpathy's, where a folder (val2014) may stand before it; of other
+    references it is the image's id, as it is or with .jpg or .png.
+
+    Args:
+        path: the file of references, which `read_references` has read.
+        folder: of the pictures.
+        image_ids: of it.
+
+    Returns:
+        a file an image, in their order.
+
+    Raises:
+        InputError: pictures are missing, which are listed, or COCO's JSON does not name them.
+    """
+    folder = Path(folder)
+    told = _picture_names(Path(path))
+    names = {i: told.get(i, [f"{i}{suffix}" for suffix in ("", ".jpg", ".png")]) for i in image_ids}
+    found = {i: [folder / name for name in those if (folder / name).is_file()] for i, those in names.items()}
+    if missing := [i for i in image_ids if not found[i]]:
+        raise InputError(
+            f"{folder}: {'no such folder of pictures' if not folder.is_dir() else 'expected a picture of each image'}; "
+            f"of {len(image_ids)} images those without one: {listing(missing)}; the first was looked for as "
+            f"{' and '.join(names[missing[0]])}"
+        )
+    return [found[i][0] for i in image_ids]
+
+
 def check_same_images(references: Mapping[ImageId, Sequence[str]], captions: Mapping[ImageId, str]) -> None:
     """Check that there is one caption for each image.
 
@@ -142,7 +172,7 @@ def _karpathy(path: Path, data: Record, split: str | None) -> dict[ImageId, list
         raise InputError(f"{path}: no image of split {split}; images by split: {dict(splits)}")
     pairs = [
         (
-            _id(entry, "cocoid" if "cocoid" in entry else "filename", f"{path}: images[{i}]"),
+            _karpathy_id(entry, f"{path}: images[{i}]"),
             [sentence["raw"] for sentence in records(entry, "sentences", {"raw": str}, f"{path}: images[{i}]")],
         )
         for i, entry in enumerate(chosen)
@@ -165,12 +195,34 @@ def _mapping(path: Path, data: Record) -> dict[ImageId, list[str]]:
     return _checked(path, {_as_id(key): group for key, group in data.items()})
 
 
+def _picture_names(path: Path) -> dict[ImageId, list[str]]:
+    """Where each image's picture may be, below the folder of pictures; empty of references that do not tell."""
+    data = read_any_json(path, drop=("tokens", "sentids", "licenses", "sentences"))
+    if "images" not in data:
+        return {}
+    if "annotations" in data:
+        images = records(data, "images", {"file_name": str}, str(path))
+        return {_id(image, "id", f"{path}: images[{i}]"): [image["file_name"]] for i, image in enumerate(images)}
+    entries = records(data, "images", {"filename": str}, str(path))
+    return {
+        _karpathy_id(entry, f"{path}: images[{i}]"): [
+            *([f"{entry['filepath']}/{entry['filename']}"] if "filepath" in entry else []),
+            entry["filename"],
+        ]
+        for i, entry in enumerate(entries)
+    }
+
+
 def _checked(path: Path, references: dict[ImageId, list[str]]) -> dict[ImageId, list[str]]:
     if not references:
         raise InputError(f"{path}: expected captions of at least one image, found none")
     if without := [image_id for image_id, group in references.items() if not group]:
         raise InputError(f"{path}: images without a caption: {listing(without)}; add captions or remove them")
     return references
+
+
+def _karpathy_id(entry: Record, where: str) -> ImageId:
+    return _id(entry, "cocoid" if "cocoid" in entry else "filename", where)
 
 
 def _id(record: Record, key: str, where: str) -> ImageId:

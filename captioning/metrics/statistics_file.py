@@ -13,9 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from captioning.errors import InputError
-from captioning.metrics.coco import Scores
+from captioning.metrics.coco import METRICS, Scores
 from captioning.metrics.files import ImageId
-from captioning.metrics.numpy_backend import METRICS
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from captioning.metrics import CocoScorer
@@ -157,6 +158,73 @@ def test_one_image_is_scored_with_saved_document_frequencies(
     assert json.loads(alone.read_text())["metrics"]["CIDEr-D"] > 0
 
 
+class LikeClip:
+    """In place of CLIP: a text is near a picture whose name is as long."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        self.version = f"{folder.name} on {device}"
+
+    def texts(self, texts: Sequence[str]) -> Any:
+        return self._vectors([len(text.removeprefix("A photo depicts ")) for text in texts])
+
+    def pictures(self, paths: Sequence[Path]) -> Any:
+        return self._vectors([int(path.stem) for path in paths])
+
+    def _vectors(self, lengths: Sequence[int]) -> Any:
+        return np.array([(np.cos(length / 40), np.sin(length / 40)) for length in lengths])
+
+
+@pytest.fixture
+def with_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str | Path, ...]:
+    """Options for CLIPScore, with one picture for each image."""
+    monkeypatch.setattr("captioning.clip.Clip", LikeClip)
+    (tmp_path / "pictures").mkdir()
+    for image in REFERENCES:
+        (tmp_path / "pictures" / f"{image}.jpg").touch()
+    return ("--clip", "vit-b-32", "--images", tmp_path / "pictures", "--device", "cuda:7")
+
+
+def test_clip_score_stands_beside_the_other_metrics(
+    command: Command, files: tuple[Path, Path], with_clip: tuple[str | Path, ...], tmp_path: Path
+) -> None:
+    other, out, table = tmp_path / "other.json", tmp_path / "out.json", tmp_path / "out.csv"
+    other.write_text(json.dumps(dict.fromkeys(RESULTS, "")))
+    ran = command("score", *files, *FAST, *with_clip, "--compare", other, "--json", out, "--per-image", table)
+    assert ran.status == 0, ran.err
+    written = json.loads(out.read_text())
+    each = {image: 2.5 * np.cos((len(text) - int(image)) / 40) for image, text in RESULTS.items()}
+    assert written["metrics"]["CLIP-S"] == pytest.approx(np.mean(list(each.values())))
+    assert written["comparison"]["differences"]["CLIP-S"]["p_value"] > 0
+    assert {"CLIP-S", "RefCLIP-S"} <= written["intervals"].keys()
+    assert written["signature"]["CLIPScore"] == "vit-b-32 on cuda:7"
+    with table.open(newline="") as file:
+        assert [float(row["CLIP-S"]) for row in csv.DictReader(file)] == pytest.approx(list(each.values()))
+    assert f"{written['metrics']['RefCLIP-S']:.4f}" in ran.out
+
+
+def test_clip_score_has_intervals_beside_a_backend_without(
+    command: Command, files: tuple[Path, Path], with_clip: tuple[str | Path, ...]
+) -> None:
+    ran = command("score", *files, *FAST, *with_clip, "--backend", "pycocoevalcap", "--compare", files[1])
+    assert ran.status == 0, ran.err
+    cells = {
+        row[1].strip(): [cell.strip() for cell in row[2:-1]]
+        for row in (x.split("│") for x in ran.out.split("\n"))
+        if len(row) > 2
+    }
+    assert cells["CIDEr"] == [cells["CIDEr"][0], "", cells["CIDEr"][0], "", "", ""]
+    assert cells["CLIP-S"][1] != ""
+    assert cells["CLIP-S"][5] == "1.0000"
+
+
+def test_clip_score_needs_every_picture(
+    command: Command, files: tuple[Path, Path], with_clip: tuple[str | Path, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "pictures" / "2.jpg").unlink()
+    message = command("score", *files, *FAST, *with_clip).message
+    assert "of 3 images those without one: 1 (2); the first was looked for as 2 and 2.jpg and 2.png" in message
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -168,6 +236,9 @@ def test_one_image_is_scored_with_saved_document_frequencies(
         (("--split", "test"), "only Karpathy's JSON has splits"),
         (("--document-frequencies", "nowhere.json"), "nowhere.json: cannot be read"),
         (("--compare", "nowhere.json"), "nowhere.json: cannot be read"),
+        (("--clip", "clip"), "expected --clip FOLDER and --images DIR, found one of the two"),
+        (("--images", "pictures"), "expected --clip FOLDER and --images DIR, found one of the two"),
+        (("--clip", "clip", "--images", "nowhere"), "nowhere: no such folder of pictures"),
     ],
 )
 def test_what_cannot_be_is_told(

@@ -17,7 +17,7 @@ from pycocoevalcap.meteor import meteor as reference_meteor
 
 import captioning
 from captioning.errors import InputError
-from captioning.metrics import BACKENDS, CocoScorer, compare, intervals, pycocoevalcap_backend, tokenize
+from captioning.metrics import CocoScorer, compare, intervals, pycocoevalcap_backend, tokenize
 from captioning.metrics.cider import DocumentFrequencies
 from captioning.metrics.meteor_jar import MeteorJar
 
@@ -123,7 +123,7 @@ def test_order_of_the_references_does_not_matter(scorer: CocoScorer):
         assert figures == {name: expected.per_image[image_id][name] for name in figures}
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", ["captioning", "pycocoevalcap"])
 def test_metrics_can_be_chosen(backend: str):
     with CocoScorer(REFERENCES, metrics=["CIDEr", "BLEU"], backend=backend) as scorer:
         assert list(scorer.score(CAPTIONS).corpus) == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "CIDEr"]
@@ -264,7 +264,7 @@ def test_unknown_metric_is_told(metrics: Any):
         CocoScorer(REFERENCES, metrics=metrics)
     with pytest.raises(InputError, match="expected metrics among BLEU, METEOR, ROUGE-L, CIDEr; found"):
         CocoScorer(REFERENCES, metrics=["CIDEr-D"], backend="pycocoevalcap")
-    with pytest.raises(InputError, match="expected one of the backends captioning, pycocoevalcap; found 'x'"):
+    with pytest.raises(InputError, match="of the backends captioning, pycocoevalcap, sacrebleu; found 'x'"):
         CocoScorer(REFERENCES, backend="x")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from captioning.errors import InputError
-from captioning.metrics.files import read_references, read_results, subset
+from captioning.metrics.files import find_pictures, read_references, read_results, subset
 
 COCO = {
     "images": [{"id": 7}, {"id": 3}],
@@ -122,3 +122,48 @@ def test_a_subset_is_of_the_images_with_captions_in_the_references_order() -> No
     assert list(subset(references, {3: "x", 1: "y"}).items()) == [(1, ["a"]), (3, ["c"])]
     with pytest.raises(InputError, match=r"captions without references: 1 \(4\)"):
         subset(references, {4: "x"})
+
+
+NAMED = {**COCO, "images": [{"id": 7, "file_name": "000007.jpg"}, {"id": 3, "file_name": "000003.jpg"}]}
+OF_COCO = {"images": [{**KARPATHY["images"][0], "cocoid": 9, "filepath": "val2014"}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "image_ids", "files"),
+    [
+        (NAMED, [3, 7], ["000003.jpg", "000007.jpg"]),
+        ({"annotations": COCO["annotations"]}, [3, 7], ["3.png", "7.jpg"]),
+        (KARPATHY, ["a.jpg", "b.jpg"], ["a.jpg", "b.jpg"]),
+        (OF_COCO, [9], ["val2014/b.jpg"]),
+        (OF_COCO, [9], ["b.jpg"]),  # the folder named is val2014 itself
+        ({"12": ["a"], "x.gif": ["b"], "y": ["c"]}, ["x.gif", 12, "y"], ["x.gif", "12.jpg", "y.png"]),
+    ],
+)
+def test_pictures_are_found_by_the_names_that_the_references_tell_or_by_their_ids(
+    tmp_path: Path, content: Any, image_ids: list[int | str], files: list[str]
+) -> None:
+    pictures = [tmp_path / "pictures" / name for name in files]
+    for picture in pictures:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.touch()
+    assert find_pictures(write(tmp_path, content), tmp_path / "pictures", image_ids) == pictures
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (NAMED, r"those without one: 1 \(7\); the first was looked for as 000007.jpg$"),
+        (COCO, r"file.json: images\[0\]: expected 'file_name' of type str, found none"),
+        ({"3": ["a"], "7": ["b"]}, r"of 2 images those without one: 1 \(7\); .*looked for as 7 and 7.jpg and 7.png$"),
+    ],
+)
+def test_missing_pictures_are_told(tmp_path: Path, content: Any, message: str) -> None:
+    for name in ("000003.jpg", "3.jpg"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=message):
+        find_pictures(write(tmp_path, content), tmp_path, [3, 7])
+
+
+def test_a_missing_folder_of_pictures_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere: no such folder of pictures; of 1 images"):
+        find_pictures(write(tmp_path, NAMED), tmp_path / "nowhere", [3])

@@ -1,0 +1,64 @@
+"""BLEU of translations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sacrebleu
+
+from captioning.errors import InputError
+from captioning.metrics import CocoScorer, intervals
+from captioning.metrics.cider import DocumentFrequencies
+from captioning.metrics.sacrebleu_backend import SacreBleu, SacreBleuBackend
+
+REFERENCES = {
+    1: ["Two men, in red, are talking."],
+    2: ["A dog runs through the snow.", "The dog is running in snow."],
+    3: ["A child's toy lies on the floor."],
+}
+TRANSLATIONS = {3: "The child's toy is on the floor.", 1: "Two men in red are talking.", 2: "A dog runs through snow."}
+EMPTY = dict.fromkeys(REFERENCES, "")
+
+
+def corpus_bleu(translations) -> float:
+    groups = list(REFERENCES.values())
+    streams = [[own[min(n, len(own) - 1)] for own in groups] for n in range(2)]
+    return sacrebleu.corpus_bleu([translations[n] for n in REFERENCES], streams).score / 100
+
+
+@pytest.mark.parametrize("translations", [TRANSLATIONS, EMPTY, {n: own[0] for n, own in REFERENCES.items()}])
+def test_the_corpus_s_figure_is_sacrebleu_s(translations) -> None:
+    with CocoScorer(REFERENCES, metrics=["sacreBLEU"], backend="sacrebleu") as scorer:
+        assert scorer.score(translations).corpus == {"sacreBLEU": pytest.approx(corpus_bleu(translations), abs=1e-12)}
+
+
+def test_case_and_punctuation_count() -> None:
+    scorer = CocoScorer(REFERENCES, metrics=["sacreBLEU"], backend="sacrebleu")
+    lower = {n: text.lower() for n, text in TRANSLATIONS.items()}
+    assert scorer.score(lower).corpus["sacreBLEU"] < scorer.score(TRANSLATIONS).corpus["sacreBLEU"]
+
+
+def test_statistics_add_up_and_have_intervals() -> None:
+    metric = SacreBleu(list(REFERENCES.values()))
+    statistics = metric.statistics([TRANSLATIONS[n] for n in REFERENCES])
+    assert statistics.shape == (3, 10)
+    both = metric.figures(np.stack([statistics.sum(0), statistics[0]]))
+    assert both.shape == (2, 1)
+    assert both[0, 0] == pytest.approx(corpus_bleu(TRANSLATIONS))
+    scores = CocoScorer(REFERENCES, metrics=["sacreBLEU"], backend="sacrebleu").score(TRANSLATIONS)
+    interval = intervals(scores, num_replicates=50)["sacreBLEU"]
+    assert interval.low <= scores.corpus["sacreBLEU"] <= interval.high
+
+
+def test_the_signature_is_sacrebleu_s_own() -> None:
+    signature = CocoScorer(REFERENCES, metrics=["sacreBLEU"], backend="sacrebleu").signature()
+    metric = sacrebleu.BLEU()
+    metric.corpus_score(["a"], [["a"], ["b"]])
+    assert signature["sacrebleu"] == str(metric.get_signature())
+
+
+def test_what_it_does_not_have_is_refused() -> None:
+    with pytest.raises(InputError, match="expected metrics among sacreBLEU"):
+        CocoScorer(REFERENCES, metrics=["BLEU"], backend="sacrebleu")
+    with pytest.raises(InputError, match="no document frequencies"):
+        SacreBleuBackend([["a"]], ["sacreBLEU"], DocumentFrequencies(1, {}))
