@@ -20,6 +20,16 @@ def token_losses(decoder: Decoder[Any], features: ImageFeatures, batch: CaptionB
     return F.cross_entropy(logits.float(), batch.targets().data, reduction="none")
 
 
+def check_label_smoothing(share: float) -> None:
+    """Check that a share of probability is one.
+
+    Raises:
+        InputError: it is not in 0..1.
+    """
+    if not 0 <= share <= 1:
+        raise InputError(f"label_smoothing={share} must be in 0..1")
+
+
 @dataclass(frozen=True)
 class CrossEntropy:
     """The mean of -log p(S_t | I, S_<t) over the batch's real tokens, `<eos>` included; in nats a token.
@@ -37,8 +47,7 @@ class CrossEntropy:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing <= 1:
-            raise InputError(f"label_smoothing={self.label_smoothing} must be in 0..1")
+        check_label_smoothing(self.label_smoothing)
 
     def __call__(self, decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
         """The loss of a batch, a scalar."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from captioning.data.batch import CaptionBatch
 from captioning.decoders.decoder import AttentiveDecoder, packed_rows
 from captioning.encoders.features import ImageFeatures
+from captioning.objectives.cross_entropy import check_label_smoothing
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,17 @@ class DoublyStochastic:
 
     Args:
         weight: λ.
+        label_smoothing: see `CrossEntropy`.
+
+    Raises:
+        InputError: `label_smoothing` is not in 0..1.
     """
 
     weight: float = 0.1
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_label_smoothing(self.label_smoothing)
 
     def __call__(self, decoder: AttentiveDecoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
         """The loss of a batch, a scalar."""
@@ -37,4 +46,5 @@ class DoublyStochastic:
         short = (1 - looked).square()
         if features.mask is not None:
             short = short * features.mask.index_select(0, batch.image_index)
-        return F.cross_entropy(logits.float(), targets) + self.weight * short.sum(1).mean()
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)
+        return loss + self.weight * short.sum(1).mean()
