@@ -18,7 +18,7 @@ Allowed = Mapping[str, type]
 """Packages whose classes may stand in a place, and what those must derive from."""
 
 _INSIDE: Mapping[str, Allowed] = {
-    "encoders": {},
+    "encoders": {"recurrent": object},
     "decoders": {"recurrent": object, "decoders": object},
     "search": {"search": Processor},
 }
@@ -32,8 +32,9 @@ def build(config: Mapping[str, Any], base: type[T], *, source: str) -> T:
 
     Hydra's instantiate does the same for a user's own configuration and runs any callable. Here the place decides,
     whatever the file says: an encoder, a decoder or a search is a class of its own package, with recurrent layers
-    and parts of decoders inside a decoder alone, and processors inside a search. Nothing is built before its class
-    is found to be right, and no encoder is given weights, which it would read from a file or fetch.
+    inside encoders and decoders, parts of decoders inside a decoder alone, and processors inside a search. Nothing is
+    built before its class is found to be right, and no encoder is given weights, which it would read from a file or
+    fetch.
 
     Args:
         config: `_target_` and arguments; nested ones too, there optionally with `_partial_`.
@@ -94,8 +95,7 @@ def _class(target: Any, allowed: Allowed, source: str) -> tuple[type, type]:
     if package not in allowed:
         expected = " or ".join(f"captioning.{name}" for name in allowed)
         raise InputError(
-            f"{source}: {target!r} is no class that may stand here ({expected or 'none may'}); a bundle cannot name "
-            "other code"
+            f"{source}: {target!r} is no class that may stand here ({expected}); a bundle cannot name other code"
         )
     return found, allowed[package]
 

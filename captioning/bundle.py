@@ -3,7 +3,7 @@
     config.json          format version, and encoder, decoder and search as plain values
     model.safetensors    every weight
     tokenizer.json       the tokenizers library's own format
-    transform.json       how a picture becomes the encoder's input
+    transform.json       how a picture, or a sentence, becomes the encoder's input
     metrics.json         what it scored, and on what
     README.md            the model card
 
@@ -30,6 +30,8 @@ from captioning.decoders.decoder import Decoder
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.standardise import Standardise
 from captioning.encoders.surgery import example
+from captioning.encoders.text import TextEncoder
+from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.search.hypotheses import Search
@@ -197,10 +199,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _read_transform(path: Path, encoder: Encoder) -> ImageTransform:
+def _read_transform(path: Path, encoder: Encoder) -> ImageTransform | TextTransform:
     """The transform, whose pictures the encoder is seen to take: some take those of one size alone."""
-    transform = ImageTransform.from_dict(_read_json(path))
-    if not encoder.sees_pictures:
+    values = _read_json(path)
+    if isinstance(encoder, TextEncoder):
+        return _read_text_transform(values, path, encoder)
+    transform = ImageTransform.from_dict(values)
+    if encoder.reads != "pictures":
         return transform
     try:
         with torch.no_grad():
@@ -211,6 +216,16 @@ def _read_transform(path: Path, encoder: Encoder) -> ImageTransform:
             f"{path} makes pictures of {height} x {width}, which config.json's encoder does not take ({error}); "
             "the files are of different models: copy the bundle again"
         ) from error
+    return transform
+
+
+def _read_text_transform(values: Mapping[str, Any], path: Path, encoder: TextEncoder) -> TextTransform:
+    transform = TextTransform.from_dict(values)
+    if len(transform.tokenizer) != encoder.vocab_size:
+        raise InputError(
+            f"{path} has {len(transform.tokenizer)} tokens and config.json's encoder {encoder.vocab_size}; the files "
+            "are of different models: copy the bundle again"
+        )
     return transform
 
 

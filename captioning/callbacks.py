@@ -29,7 +29,7 @@ class CaptionTable(pl.Callback):
         import wandb
 
         data = cast(Any, trainer).datamodule
-        evaluation = cast(Captioner, module).evaluation
+        evaluation, monitor = cast(Captioner, module).evaluation, cast(Captioner, module).monitor
         assert evaluation is not None
         images = data.images(data.split)[: self.num_images]
         rows = [
@@ -37,7 +37,7 @@ class CaptionTable(pl.Callback):
                 str(prediction.image_id),
                 None if picture is None else wandb.Image(picture),
                 prediction.caption,
-                evaluation.scores.per_image[prediction.image_id]["CIDEr"],
+                evaluation.scores.per_image[prediction.image_id][monitor],
                 "\n".join(image.captions),
             ]
             for image, picture, prediction in zip(
@@ -46,5 +46,5 @@ class CaptionTable(pl.Callback):
         ]
         for logger in loggers:
             logger.log_table(
-                "val/captions", columns=["image_id", "picture", "caption", "CIDEr", "references"], data=rows
+                "val/captions", columns=["image_id", "picture", "caption", monitor, "references"], data=rows
             )

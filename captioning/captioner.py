@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import Any, TypeVar, cast, overload
 
 import pytorch_lightning as pl
 import torch
@@ -23,6 +23,7 @@ from captioning.decoders.decoder import Decoder
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.standardise import Standardise
+from captioning.encoders.text_transform import TextTransform
 from captioning.errors import InputError
 from captioning.evaluation import Evaluation, Prediction, evaluate, gather, predict
 from captioning.metrics import CocoScorer
@@ -32,6 +33,8 @@ from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
+
+S = TypeVar("S")
 
 ImageLike = Image.Image | str | Path
 ImageList = list[Any] | tuple[Any, ...]
@@ -95,6 +98,7 @@ class Captioner(pl.LightningModule):
             `num_steps`; None for a constant rate.
         finetuning: None keeps the encoder frozen.
         scorer: makes what scores validation's captions, of a split's references.
+        monitor: the figure by which a schedule that waits for one judges an epoch.
         seed: what each step's random numbers start from, so that a resumed run equals an uninterrupted one.
         config: plain values from which `captioning.bundle` rebuilds encoder, decoder and search.
 
@@ -115,6 +119,7 @@ class Captioner(pl.LightningModule):
         schedule: Callable[..., LRScheduler] | None = None,
         finetuning: FineTuning | None = None,
         scorer: Callable[[Mapping[int | str, Sequence[str]]], CocoScorer] = CocoScorer,
+        monitor: str = "CIDEr",
         seed: int = 0,
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -125,7 +130,7 @@ class Captioner(pl.LightningModule):
         self.standardise: nn.Module = standardise or nn.Identity()
         self.search, self.objective = search or BeamSearch(), objective or CrossEntropy()
         self.optimizer, self.schedule, self.finetuning = optimizer, schedule, finetuning
-        self.scorer, self.seed, self.config = scorer, seed, config
+        self.scorer, self.monitor, self.seed, self.config = scorer, monitor, seed, config
         self.evaluation: Evaluation | None = None
         self._predictions: list[Prediction] = []
         self._scorer: CocoScorer | None = None
@@ -141,11 +146,11 @@ class Captioner(pl.LightningModule):
     # ---- features -------------------------------------------------------------------------------------------
 
     def features(self, batch: CaptionBatch) -> ImageFeatures:
-        """The batch's image features, from the cache if it brings them, else from its pictures."""
+        """The batch's image features, from the cache if it brings them, else from its pictures or sentences."""
         features = batch.features
         if features is None:
             assert batch.images is not None
-            features = self.encoder(batch.images.contiguous(memory_format=torch.channels_last))
+            features = self.encoder(batch.images)
         return cast(ImageFeatures, self.standardise(replace(features, objects=batch.objects)))
 
     # ---- training -------------------------------------------------------------------------------------------
@@ -208,7 +213,7 @@ class Captioner(pl.LightningModule):
             num_steps = int(self.trainer.estimated_stepping_batches)
             schedule = {"scheduler": self.schedule(optimizer, num_steps=num_steps), "interval": "step"}
         else:
-            schedule = {"scheduler": self.schedule(optimizer), "interval": "epoch", "monitor": "val/CIDEr"}
+            schedule = {"scheduler": self.schedule(optimizer), "interval": "epoch", "monitor": f"val/{self.monitor}"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     # ---- validation -----------------------------------------------------------------------------------------
@@ -239,7 +244,7 @@ class Captioner(pl.LightningModule):
             "unfinished": float(self.evaluation.num_unfinished),
         }
         if self.global_rank == 0:
-            shown = ("BLEU-1", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "perplexity", "unfinished")
+            shown = ("BLEU-1", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "sacreBLEU", "perplexity", "unfinished")
             text = ", ".join(f"{name} {figures[name]:.4g}" for name in shown if name in figures)
             log.info("epoch %d, step %d: %s", self.current_epoch, self.global_step, text)
         self.log_dict({f"val/{name}": value for name, value in figures.items()}, sync_dist=True)
@@ -271,10 +276,10 @@ class Captioner(pl.LightningModule):
                 f"the checkpoint is of another model, by {', '.join(differences)}; go on with that run's own settings, "
                 "or train anew without checkpoint="
             )
-        if saved["tokenizer"] != self.tokenizer.to_json():
+        if _vocabularies(saved) != _vocabularies(own["captioning"]):
             raise InputError(
                 "the checkpoint is of another vocabulary; go on with that run's own training captions (data.root) and "
-                "text.min_count, or train anew without checkpoint="
+                "settings of text, or train anew without checkpoint="
             )
 
     # ---- use ------------------------------------------------------------------------------------------------
@@ -298,24 +303,55 @@ class Captioner(pl.LightningModule):
             The caption of one picture, or a list of captions in the order of a list.
 
         Raises:
-            InputError: a file is no picture; it is named.
+            InputError: a file is no picture; it is named. Or the model translates sentences.
         """
         if isinstance(images, (Image.Image, str, Path)):
             return self.caption([images], search=search)[0]
+        transform = self.encoder.transform
+        if isinstance(transform, TextTransform):
+            raise InputError("this model translates sentences and sees no pictures; use translate")
+
+        def pixels(part: Sequence[ImageLike]) -> Tensor:
+            return torch.stack([transform(picture) for picture in open_images(part)])
+
+        return self._in_batches(images, pixels, search, batch_size)
+
+    @torch.inference_mode()
+    def translate(self, texts: Sequence[str], *, search: Search | None = None, batch_size: int = 32) -> list[Caption]:
+        """Translate sentences.
+
+        Args:
+            texts: of the source language.
+            search: another than the model's own.
+            batch_size: sentences that are encoded and searched at once.
+
+        Raises:
+            InputError: the model captions pictures.
+        """
+        transform = self.encoder.transform
+        if not isinstance(transform, TextTransform):
+            raise InputError("this model captions pictures and reads no sentences; use caption")
+        return self._in_batches(
+            texts, lambda part: transform.stack([transform(text) for text in part]), search, batch_size
+        )
+
+    def _in_batches(
+        self, sources: Sequence[S], inputs: Callable[[Sequence[S]], Tensor], search: Search | None, batch_size: int
+    ) -> list[Caption]:
         training = self.training
         self.eval()
         try:
             return [
                 caption
-                for start in range(0, len(images), batch_size)
-                for caption in self._caption(images[start : start + batch_size], search or self.search)
+                for start in range(0, len(sources), batch_size)
+                for caption in self._say(inputs(sources[start : start + batch_size]), search or self.search)
             ]
         finally:
             self.train(training)
 
-    def _caption(self, images: Sequence[ImageLike], search: Search) -> list[Caption]:
-        pixels = torch.stack([self.encoder.transform(picture) for picture in open_images(images)]).to(self.device)
-        found = search(self.decoder, self.standardise(self.encoder(pixels)), self.tokenizer.special)
+    def _say(self, inputs: Tensor, search: Search) -> list[Caption]:
+        features = self.standardise(self.encoder(inputs.to(self.device)))
+        found = search(self.decoder, features, self.tokenizer.special)
         return [
             Caption(self.tokenizer.decode(tokens), score, finished)
             for tokens, score, finished in zip(
@@ -327,12 +363,21 @@ class Captioner(pl.LightningModule):
         ]
 
 
+_OF_DATA = ("encoder.weights", "encoder.vocab_size", "decoder.vocab_size", "transform.tokenizer")
+
+
 def _architecture(saved: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint says that its weights depend on; whence the encoder's came does not matter any more."""
     config = saved["config"] or {}
     parts = {key: config[key] for key in ("encoder", "decoder", "standardise") if key in config}
     flat = _flat({**parts, "transform": saved["transform"]})
-    return {key: value for key, value in flat.items() if key not in ("encoder.weights", "decoder.vocab_size")}
+    return {key: value for key, value in flat.items() if key not in _OF_DATA}
+
+
+def _vocabularies(saved: Mapping[str, Any]) -> list[str]:
+    """The tokenizer, and that of the sentences that are translated, as this version writes them."""
+    texts = [saved["tokenizer"], *([saved["transform"]["tokenizer"]] if "tokenizer" in saved["transform"] else [])]
+    return [Tokenizer.from_json(text).to_json() for text in texts]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from captioning.data.regions import load_regions, open_regions, require_regions
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.regions import Regions
+from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 
@@ -93,8 +94,12 @@ def _by_encoder(config: DictConfig, encoder: Encoder) -> FeaturesOf:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device={config.device}: {str(error).splitlines()[0]}") from error
 
+    transform = encoder.transform
+    if isinstance(transform, TextTransform):
+        raise InputError("an encoder of sentences learns with its decoder: its features are not cached")
+
     def features_of(images: Sequence[CaptionedImage]) -> Iterator[ImageFeatures]:
-        pictures = Pictures(images, encoder.transform)
+        pictures = Pictures(images, transform)
         return encode(encoder, DataLoader(pictures, config.batch_size, num_workers=config.data.num_workers), device)
 
     return features_of

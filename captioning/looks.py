@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,7 +14,9 @@ from torch.nn.utils.rnn import unpack_sequence
 from captioning.captioner import Captioner, ImageLike, open_images
 from captioning.data.batch import collate
 from captioning.decoders.decoder import AttentiveDecoder
+from captioning.encoders.text_transform import TextTransform
 from captioning.errors import InputError
+from captioning.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,41 +54,60 @@ def looks(captioner: Captioner, images: Sequence[ImageLike], captions: Sequence[
     Raises:
         InputError: the decoder does not attend, or a picture cannot be read.
     """
-    decoder = captioner.decoder
-    if not isinstance(decoder, AttentiveDecoder):
-        raise InputError(
-            f"a {type(decoder).__name__} sees the whole picture at once and looks at no place of it; maps of attention "
-            "need a decoder that attends, such as decoder=soft_attention"
-        )
-    training = captioner.training
-    captioner.eval()  # nothing is dropped or drawn
-    try:
-        return _follow(captioner, decoder, images, captions)
-    finally:
-        captioner.train(training)
-
-
-def _follow(
-    captioner: Captioner, decoder: AttentiveDecoder[Any], images: Sequence[ImageLike], captions: Sequence[str]
-) -> list[Look]:
-    transform, tokenizer = captioner.encoder.transform, captioner.tokenizer
+    transform = captioner.encoder.transform
+    if isinstance(transform, TextTransform):
+        raise InputError("this model translates sentences; maps of attention are drawn over pictures")
     pixels = torch.stack([transform(picture) for picture in open_images(images)])
-    features = captioner.standardise(captioner.encoder(pixels.to(captioner.device)))
-    ids = tokenizer.encode(list(captions))
-    batch = collate(range(len(ids)), [[own] for own in ids], pad=tokenizer.special.pad).to(captioner.device)
-    inputs = batch.inputs()
-    attention = decoder.attend(features, inputs, batch.image_index).attention
-    by_caption = unpack_sequence(inputs._replace(data=attention))
-    weights = dict(zip(batch.image_index.tolist(), by_caption, strict=True))
     mean, std = (torch.tensor(x)[:, None, None] for x in (transform.mean, transform.std))
     return [
         Look(
-            pixels=(pixels[row] * std + mean).clamp(0, 1),
-            words=tuple(tokenizer.token(i) for i in own[1:-1]),
-            weights=_as_grid(weights[row][: len(own) - 2].float().cpu(), *transform.size),
+            pixels=(picture * std + mean).clamp(0, 1),
+            words=words[:-1],
+            weights=_as_grid(weights[:-1], *transform.size),
         )
-        for row, own in enumerate(ids)
+        for picture, (words, weights) in zip(pixels, follow(captioner, pixels, captions), strict=True)
     ]
+
+
+@torch.inference_mode()
+def follow(captioner: Captioner, inputs: Tensor, captions: Sequence[str]) -> list[tuple[tuple[str, ...], Tensor]]:
+    """Feed captions to a decoder and tell where it looked.
+
+    Args:
+        captioner: its decoder must attend.
+        inputs: what its encoder takes, of I pictures or sentences.
+        captions: one for each.
+
+    Returns:
+        Of each, the tokens that were predicted, `<eos>` last, and the weights of all places at each, (T, R) float32.
+
+    Raises:
+        InputError: the decoder does not attend.
+    """
+    decoder, tokenizer, training = captioner.decoder, captioner.tokenizer, captioner.training
+    if not isinstance(decoder, AttentiveDecoder):
+        raise InputError(
+            f"a {type(decoder).__name__} sees the whole at once and looks at no place of it; maps of attention need a "
+            "decoder that attends, such as decoder=soft_attention"
+        )
+    ids = tokenizer.encode(list(captions))
+    batch = collate(range(len(ids)), [[own] for own in ids], pad=tokenizer.special.pad).to(captioner.device)
+    packed = batch.inputs()
+    captioner.eval()  # nothing is dropped or drawn
+    try:
+        features = captioner.standardise(captioner.encoder(inputs.to(captioner.device)))
+        attention = decoder.attend(features, packed, batch.image_index).attention.float().cpu()
+    finally:
+        captioner.train(training)
+    by_caption = unpack_sequence(packed._replace(data=attention))
+    weights = dict(zip(batch.image_index.tolist(), by_caption, strict=True))
+    return [(tuple(shown(tokenizer, i) for i in own[1:]), weights[row]) for row, own in enumerate(ids)]
+
+
+def shown(tokenizer: Tokenizer, i: int) -> str:
+    """A token as people read it: without the marks that say how pieces of words join; ␣ is a blank."""
+    special = vars(tokenizer.special).values()
+    return tokenizer.token(i) if i in special else tokenizer.decode([i]).strip() or "␣"
 
 
 def _as_grid(weights: Tensor, height: int, width: int) -> Tensor:

@@ -105,6 +105,7 @@ def _rows(images: Sequence[CaptionedImage], evaluation: Evaluation) -> Iterator[
             "score": prediction.score,
             "cider": figures.get("CIDEr"),
             "figures": [value for name, value in figures.items() if not name.startswith("BLEU")],
+            "text": image.text,
             "references": image.captions,
         }
 
@@ -131,6 +132,9 @@ def pictures_to_show(images: Sequence[CaptionedImage]) -> list[Image | None]:
     pictures: list[Image | None] = []
     errors = []
     for image in images:
+        if image.text is not None:
+            pictures.append(None)
+            continue
         try:
             picture = load_image(image.path)
             picture.thumbnail((480, 480))

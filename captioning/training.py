@@ -18,10 +18,13 @@ from omegaconf import DictConfig, OmegaConf
 from captioning.bundle import read_checkpoint, save_bundle
 from captioning.captioner import Captioner
 from captioning.data.module import CaptionDataModule
+from captioning.embeddings import start_embeddings
+from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.standardise import Standardise
+from captioning.encoders.text_transform import TextTransform
 from captioning.errors import InputError
-from captioning.metrics import CocoScorer
+from captioning.metrics import METRICS, CocoScorer
 from captioning.metrics.coco import check_metrics
 from captioning.metrics.spice import Spice
 from captioning.reports import print_scores, write_evaluation
@@ -109,15 +112,20 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     """Build every part for the training split's vocabulary, and connect the data to them."""
     check_encoder(config, data)
     scorer = scorer_of(config.metrics)
-    if "CIDEr" not in config.metrics.names:
-        raise InputError(f"metrics.names={config.metrics.names}: the epoch is chosen by CIDEr; add it")
+    figures = [figure for name in config.metrics.names for figure in METRICS[name].names]
+    if config.metrics.monitor not in figures:
+        raise InputError(
+            f"metrics.names={config.metrics.names}: the epoch is chosen by {config.metrics.monitor}; add it, or set "
+            f"metrics.monitor to one of {', '.join(figures)}"
+        )
     tokenizer = instantiate(config.text)(data.captions("train"))
-    encoder = instantiate(config.encoder)
+    encoder, encoder_sizes = build_encoder(config, data)
     sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
     readers = [part for part in ("decoder", "objective") if _reads_objects(config[part])]
     objects = {"categories": data.categories("train")} if readers else {}
     given = {part: {**sizes, **(objects if part in readers else {})} for part in ("decoder", "objective")}
     decoder = instantiate(config.decoder, **given["decoder"])
+    start_embeddings(decoder, tokenizer, config.embeddings, frozen=config.freeze_embeddings)
     objective = instantiate(config.objective)  # partial where it learns something of its own
     data.connect(encoder, tokenizer, objects.get("categories"))
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
@@ -133,9 +141,10 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
         schedule=instantiate(config.schedule),
         finetuning=instantiate(config.finetuning),
         scorer=scorer,
+        monitor=config.metrics.monitor,
         seed=config.seed,
         config={
-            "encoder": plain["encoder"],
+            "encoder": {**plain["encoder"], **encoder_sizes},
             "decoder": {**plain["decoder"], **given["decoder"]},
             "search": plain["search"],
             "standardise": plain["standardise"],
@@ -144,6 +153,29 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     if config.standardise:
         fit_standardise(captioner, data)
     return captioner
+
+
+def build_encoder(config: DictConfig, data: CaptionDataModule) -> tuple[Encoder, dict[str, int]]:
+    """Build the encoder; one of sentences for the training split's source vocabulary.
+
+    Returns:
+        The encoder, and those of its arguments that the data decide.
+
+    Raises:
+        InputError: an encoder of sentences, and there are none, or nothing cuts them.
+    """
+    if "vocab_size" not in signature(get_class(config.encoder._target_)).parameters:
+        return instantiate(config.encoder), {}
+    if config.get("source_text") is None:
+        raise InputError("an encoder of sentences needs to know how they are cut; choose text@source_text=words or bpe")
+    texts = data.texts("train")
+    if not any(texts):
+        raise InputError(f"{data.data_name} has no sentences to translate; choose data=multi30k with data.source=de")
+    tokenizer = instantiate(config.source_text)(texts)
+    sizes = {"vocab_size": len(tokenizer)}
+    encoder: Encoder = instantiate(config.encoder, **sizes)
+    encoder.transform = TextTransform(tokenizer)
+    return encoder, sizes
 
 
 def _reads_objects(part: DictConfig) -> bool:

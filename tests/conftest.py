@@ -11,6 +11,7 @@ import inspect
 import os
 import pkgutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from captioning.data.scenes import write_scenes
 from captioning.decoders import Decoder, Hard, ShowAndTell, Soft
 from captioning.encoders.features import ImageFeatures, Objects
 from captioning.errors import InputError
-from captioning.recurrent import Bidirectional, Stacked
+from captioning.recurrent import Bidirectional, GravesStack, Stacked
 from captioning.text import SpecialTokens, Tokenizer, train_words
 
 torch.set_num_threads(1)  # on small tensors a second thread only waits
@@ -52,7 +53,7 @@ def every_recurrent() -> dict[str, Callable[[int, int], Any]]:
     """
     builders: dict[str, Callable[[int, int], Any]] = {}
     for name, cls in classes("captioning.recurrent").items():
-        if not issubclass(cls, nn.Module) or cls in (Stacked, Bidirectional):
+        if not issubclass(cls, nn.Module) or cls in (Stacked, GravesStack, Bidirectional):
             continue
         arguments = inspect.signature(cls).parameters
         builders[name] = cls
@@ -60,6 +61,9 @@ def every_recurrent() -> dict[str, Callable[[int, int], Any]]:
         builders[f"{name}-2"] = partial(cls, num_layers=2) if own_stack else partial(Stacked, layer=cls, num_layers=2)
         if flipped := {key: not a.default for key, a in arguments.items() if isinstance(a.default, bool)}:
             builders[f"{name}-flipped"] = partial(cls, **flipped)
+    cell = builders["PeepholeLSTM"]
+    # A prime width can only be shared by as many layers as it has units.
+    builders["GravesStack"] = lambda e, d: GravesStack(e, d, layer=cell, num_layers=d)
     return builders
 
 
@@ -184,10 +188,13 @@ def special(tokenizer: Tokenizer) -> SpecialTokens:
 
 
 @pytest.fixture
-def features() -> ImageFeatures:
-    """Features of I = 3 images; the last one has one real place, the others two; they show 2, 1 and no objects."""
+def features(request: pytest.FixtureRequest) -> ImageFeatures:
+    """Features of I = 3 images; the last one has one real place, the others two; they show 2, 1 and no objects.
+
+    Where the decoder under test has a recurrent layer, they have a final state of that layer's.
+    """
     random = torch.Generator().manual_seed(1)
-    return ImageFeatures(
+    features = ImageFeatures(
         pooled=torch.randn(3, 13, generator=random),
         grid=torch.randn(3, 2, 13, generator=random),
         mask=torch.tensor([[True, True], [True, True], [True, False]]),
@@ -197,6 +204,11 @@ def features() -> ImageFeatures:
             mask=torch.tensor([[True, True], [True, False], [False, False]]),
         ),
     )
+    for name in {"decoder", "decoder_to_train"} & set(request.fixturenames):
+        if layer := getattr(request.getfixturevalue(name), "recurrent", None):
+            shapes = [s.transpose(0, 1).shape for s in layer.initial(3, like=features.pooled)]
+            features = replace(features, final=tuple(torch.randn(shape, generator=random) for shape in shapes))
+    return features
 
 
 @pytest.fixture

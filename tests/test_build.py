@@ -142,7 +142,7 @@ LAYER = {"_target_": "captioning.recurrent.LSTM", "_partial_": True}
         ({"_target_": "captioning.search.Forbid", "ids": [3]}, Search, "is no Search$"),
         ({"_target_": "captioning.search.Hypotheses", "tokens": 1}, Search, "is no Search$"),
         ({"_target_": "captioning.encoders.ImageTransform", "size": [3, 3]}, Encoder, "is no Encoder$"),
-        ({**RESNET, "grid": RESNET}, Encoder, r"\(none may\)"),
+        ({**RESNET, "grid": RESNET}, Encoder, r"\(captioning\.recurrent\)"),
         ({"_target_": "captioning.search.beam.Decoder"}, Search, r"\(captioning\.search\)"),
     ],
 )

@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,14 @@ from captioning.encoders.standardise import Standardise
 from captioning.errors import InputError
 from captioning.recurrent import LSTM
 from captioning.search import BeamSearch
-from captioning.text import train_words
+from captioning.text import Tokenizer, train_bpe, train_byte_bpe, train_characters, train_words
 
 WORDS = "a red ball lies left of the blue box"
 
 
-def tiny_captioner() -> Captioner:
+def tiny_captioner(tokenizer: Tokenizer | None = None) -> Captioner:
     torch.manual_seed(1)
-    tokenizer = train_words([WORDS], min_count=1)
+    tokenizer = tokenizer or train_words([WORDS], min_count=1)
     sizes = {"feature_size": 8 + 13, "vocab_size": len(tokenizer), "embedding_size": 7, "hidden_size": 5}
     return Captioner(
         SmallCNN((32, 32), channels=(8, 8)),
@@ -93,6 +94,16 @@ def test_a_bundle_captions_as_the_model_in_a_new_process_and_place(
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     assert json.loads(ran.stdout) == [[c.text, c.score] for c in before]
+
+
+@pytest.mark.parametrize("train", [train_bpe, train_byte_bpe, train_characters])
+def test_a_bundle_of_subwords_captions_as_the_model(
+    train: Callable[[list[str]], Tokenizer], pictures: list[Path], tmp_path: Path
+) -> None:
+    captioner = tiny_captioner(train([WORDS] * 5))
+    loaded = load_bundle(save_bundle(captioner, tmp_path / "subwords"))
+    assert loaded.tokenizer.to_json() == captioner.tokenizer.to_json()
+    assert loaded.caption(pictures) == captioner.caption(pictures)
 
 
 def test_a_bundle_is_plain_files_without_the_encoder_s_source(bundle: Path) -> None:

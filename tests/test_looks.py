@@ -66,7 +66,7 @@ def test_a_decoder_that_does_not_attend_is_refused(tokenizer, pictures):
     encoder = SmallCNN((32, 32))
     decoder = ShowAndTell(feature_size=encoder.feature_size, vocab_size=len(tokenizer), recurrent=GRU)
     captioner = Captioner(encoder, decoder, tokenizer)
-    with pytest.raises(InputError, match="ShowAndTell sees the whole picture at once"):
+    with pytest.raises(InputError, match="ShowAndTell sees the whole at once"):
         looks(captioner, pictures, ["a", "cat"])
 
 

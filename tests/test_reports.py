@@ -31,7 +31,9 @@ def evaluated(tmp_path: Path) -> tuple[Any, Any]:
     )
     per_image = {image_id: {"BLEU-1": 0.5, "CIDEr": image_id / 10} for image_id in CAPTIONS}
     scores = Scores({"BLEU-1": 0.4, "CIDEr": 0.94}, per_image)
-    evaluation = Evaluation(predictions, scores, loss=0.0, signature={"num_images": 3, "tokenizer": "x"})
+    evaluation = Evaluation(
+        predictions, scores, loss=0.0, bits_per_character=0.5, signature={"num_images": 3, "tokenizer": "x"}
+    )
     Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
     images = [CaptionedImage(image_id, tmp_path / "picture.png", ("a reference",)) for image_id in CAPTIONS]
     data = SimpleNamespace(data_name="tiny", split="val", images=lambda split: images)
@@ -43,7 +45,7 @@ def test_metrics_say_what_was_measured_on_what_and_how(evaluated: tuple[Any, Any
     assert metrics == {
         "metrics": {"BLEU-1": 0.4, "CIDEr": 0.94},
         "intervals": {},
-        "language_model": {"loss": 0.0, "perplexity": 1.0, "unknown_share": 1 / 12},
+        "language_model": {"loss": 0.0, "perplexity": 1.0, "bits_per_character": 0.5, "unknown_share": 1 / 12},
         "captions": {"unfinished": 1, **summary([])},
         "signature": {
             "data": "tiny",

@@ -101,7 +101,7 @@ def parted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def in_hydra_s_words(override: str, *, sweeps: bool) -> str:
     """GROUP=null as Hydra wants it, and in a sweep `output` as what it calls the folder of the runs' folders."""
     key, _, value = override.partition("=")
-    if value == "null" and key and (config_folder() / key).is_dir():
+    if value == "null" and key and (config_folder() / key.partition("@")[0]).is_dir():
         return f"~{key}"
     return f"hydra.sweep.dir={value}" if sweeps and key == "output" else override
 

@@ -8,9 +8,16 @@ if TYPE_CHECKING:
         CocoDataModule,
         Flickr8kDataModule,
         KarpathyDataModule,
+        ParallelTextDataModule,
     )
 
-__all__ = ["CaptionDataModule", "CocoDataModule", "Flickr8kDataModule", "KarpathyDataModule"]
+__all__ = [
+    "CaptionDataModule",
+    "CocoDataModule",
+    "Flickr8kDataModule",
+    "KarpathyDataModule",
+    "ParallelTextDataModule",
+]
 
 
 def __getattr__(name: str) -> Any:

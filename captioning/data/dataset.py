@@ -1,22 +1,19 @@
-"""Batches of a split, from pictures or from cached features."""
+"""Batches of a split, from pictures or sentences, or from cached features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
-from PIL.Image import Image
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from captioning.data.batch import CaptionBatch, collate
 from captioning.data.encoded import EncodedCaptions
 from captioning.data.example import CaptionedImage
 from captioning.data.feature_store import FeatureStore
-from captioning.data.images import load_image
 from captioning.data.layouts import Layouts
 from captioning.data.sampler import Rows
+from captioning.data.sources import Source
 
 
 class CaptionDataset(Dataset[CaptionBatch]):
@@ -26,9 +23,8 @@ class CaptionDataset(Dataset[CaptionBatch]):
         images: the split.
         captions: their ids, in the same order.
         pad: the id of `<pad>`.
-        source: makes a picture (C, H, W), or the store that holds every image's features.
+        source: makes the encoder's input of images, or the store that holds every image's features.
         layouts: the images' objects, where batches are to bring them.
-        keep: keep every picture that `source` made in memory; of use where it always makes the same of one.
     """
 
     def __init__(
@@ -37,13 +33,11 @@ class CaptionDataset(Dataset[CaptionBatch]):
         captions: EncodedCaptions,
         *,
         pad: int,
-        source: Callable[[Image], Tensor] | FeatureStore,
+        source: Source | FeatureStore,
         layouts: Layouts | None = None,
-        keep: bool = False,
     ) -> None:
         self.images, self.captions, self.pad, self.source = images, captions, pad, source
         self.layouts = layouts
-        self._kept: dict[Path, Tensor] | None = {} if keep else None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -59,12 +53,5 @@ class CaptionDataset(Dataset[CaptionBatch]):
         with torch.random.fork_rng(devices=()):
             # An augmented picture depends on its epoch and batch alone: not on workers, nor on a resumed run.
             torch.manual_seed(rows.seed if isinstance(rows, Rows) else 0)
-            pictures = torch.stack([self._picture(self.images[row].path, self.source) for row in rows])
-        return collate(ids, captions, pad=self.pad, images=pictures, objects=objects)
-
-    def _picture(self, path: Path, source: Callable[[Image], Tensor]) -> Tensor:
-        if self._kept is None:
-            return source(load_image(path))
-        if path not in self._kept:
-            self._kept[path] = source(load_image(path))
-        return self._kept[path]
+            inputs = self.source([self.images[row] for row in rows])
+        return collate(ids, captions, pad=self.pad, images=inputs, objects=objects)

@@ -25,12 +25,14 @@ class CaptionedImage:
 
     Attributes:
         image_id: unique in its data set: COCO's integer, or the file name for Flickr.
-        path: the picture's file. A reader does not open it.
+        path: the picture's file, which a reader does not open; of a sentence, the file of its language.
         captions: as published, untouched; empty where the split has none.
         objects: annotated things in the annotation's order; empty unless asked for.
+        text: the sentence that stands in place of a picture, to be translated; None for pictures.
     """
 
     image_id: int | str
     path: Path
     captions: tuple[str, ...]
     objects: tuple[SceneObject, ...] = ()
+    text: str | None = None

@@ -24,8 +24,11 @@ from captioning.data.feature_store import FeatureStore
 from captioning.data.flickr8k import pictures_folder, read_flickr8k
 from captioning.data.karpathy import read_karpathy
 from captioning.data.layouts import Layouts, categories
+from captioning.data.parallel import read_parallel
 from captioning.data.sampler import BucketSampler, InOrderSampler
+from captioning.data.sources import Source, source_of
 from captioning.encoders.encoder import Encoder
+from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.text.tokenizer import Tokenizer
 
@@ -61,7 +64,7 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
             less varied; 1 fills them at random.
         eval_batch_size: images in a batch of validation and evaluation.
         num_workers: processes that load pictures; 0 loads in this one, which is best for cached features.
-        max_length: words of the longest training caption; what is cut is counted and logged. None cuts nothing.
+        max_length: tokens of the longest training caption; what is cut is counted and logged. None cuts nothing.
             Evaluated captions are never cut.
         augment: arguments of `ImageTransform.augmented` for training pictures; None for none.
         keep_pictures: keep the training pictures in memory, as the encoder takes them, from the first time that they
@@ -130,6 +133,10 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         """Every caption of a split, as published."""
         return [caption for image in self.images(split) for caption in image.captions]
 
+    def texts(self, split: str) -> list[str]:
+        """The sentences of a split that stand in place of pictures; none where it has pictures."""
+        return [image.text for image in self.images(split) if image.text is not None]
+
     def references(self, split: str) -> dict[int | str, tuple[str, ...]]:
         """Each image's captions, in the split's order."""
         return {image.image_id: image.captions for image in self.images(split)}
@@ -181,21 +188,25 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
     def _dataset(self, split: str, *, training: bool) -> CaptionDataset:
         key = f"{split} for training" if training else split
         if key not in self._datasets:
-            images, transform = self.images(split), self.encoder.transform
+            images = self.images(split)
             if training and self.captions_per_image is not None:
                 images = in_parts(images, self.captions_per_image)
             self._datasets[key] = CaptionDataset(
                 images,
                 EncodedCaptions(images, self.tokenizer, max_length=self.max_length if training else None),
                 pad=self.tokenizer.special.pad,
-                source=self.store(split) or (self._augmented() if training and self.augment is not None else transform),
+                source=self.store(split) or self._source(images, training=training),
                 layouts=None if self.object_categories is None else Layouts(images, self.object_categories),
-                keep=training and self.keep_pictures,
             )
         return self._datasets[key]
 
+    def _source(self, images: Sequence[CaptionedImage], *, training: bool) -> Source:
+        augmented = self._augmented() if training and self.augment is not None else None
+        return source_of(self.encoder, images, augmented=augmented, keep=training and self.keep_pictures)
+
     def _augmented(self) -> Callable[[Image], Tensor]:
-        assert self.augment is not None
+        if not isinstance(self.encoder.transform, ImageTransform):
+            raise InputError(f"data.augment={self.augment}: sentences are not augmented; set data.augment=null")
         augmented = self.encoder.transform.augmented
         known = inspect.signature(augmented).parameters
         if not isinstance(self.augment, Mapping) or self.augment.keys() - known.keys():
@@ -327,3 +338,26 @@ class KarpathyDataModule(CaptionDataModule):
     def read(self, split: str) -> list[CaptionedImage]:
         """See `CaptionDataModule.read`."""
         return read_karpathy(self.json, self.root, split, check_files=self.features is None)
+
+
+class ParallelTextDataModule(CaptionDataModule):
+    """Sentences and their translations in line-parallel files, such as Multi30k's; or one language by itself.
+
+    Args:
+        root: the folder of the files; `captioning.data.parallel` says how they are called.
+        source: the language that is translated, as the files' names end; None for none, for language models.
+        target: the language that is said.
+        name: the data set's name in signatures; the languages are added.
+        loading: see `CaptionDataModule`.
+    """
+
+    def __init__(
+        self, root: str, *, target: str, source: str | None = None, name: str = "text", **loading: Unpack[Loading]
+    ) -> None:
+        super().__init__(**loading)
+        self.root, self.source, self.target = Path(root), source, target
+        self.data_name = "-".join(part for part in (name, source, target) if part is not None)
+
+    def read(self, split: str) -> list[CaptionedImage]:
+        """See `CaptionDataModule.read`."""
+        return read_parallel(self.root, split, source=self.source, target=self.target)

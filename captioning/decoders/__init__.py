@@ -1,6 +1,8 @@
 """Features and tokens to scores: one file a paper, all with the Decoder protocol."""
 
 from captioning.decoders.att2in import Att2in
+from captioning.decoders.bahdanau import Bahdanau
+from captioning.decoders.cho import Cho
 from captioning.decoders.decoder import Attended, AttentiveDecoder, Decoder, State
 from captioning.decoders.fc import FC
 from captioning.decoders.init_inject import InitInject
@@ -13,6 +15,7 @@ from captioning.decoders.par_inject import ParInject
 from captioning.decoders.pre_inject import PreInject
 from captioning.decoders.show_and_tell import ShowAndTell
 from captioning.decoders.show_attend_and_tell import Hard, ShowAttendAndTell, Soft
+from captioning.decoders.sutskever import Sutskever
 from captioning.decoders.up_down import UpDown
 
 __all__ = [
@@ -21,6 +24,8 @@ __all__ = [
     "Att2in",
     "Attended",
     "AttentiveDecoder",
+    "Bahdanau",
+    "Cho",
     "Decoder",
     "Hard",
     "InitInject",
@@ -34,5 +39,6 @@ __all__ = [
     "ShowAttendAndTell",
     "Soft",
     "State",
+    "Sutskever",
     "UpDown",
 ]

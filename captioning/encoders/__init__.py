@@ -1,4 +1,4 @@
-"""Pictures to features: torchvision's and timm's networks, and a small one."""
+"""Pictures to features: torchvision's and timm's networks, and a small one; and sentences, by recurrent layers."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from captioning.encoders.regions import Regions
     from captioning.encoders.small_cnn import SmallCNN
     from captioning.encoders.standardise import Standardise
+    from captioning.encoders.text import TextEncoder
+    from captioning.encoders.text_transform import TextTransform
     from captioning.encoders.timm import TimmEncoder
     from captioning.encoders.torchvision import TorchvisionEncoder
     from captioning.encoders.transform import ImageTransform
@@ -23,6 +25,8 @@ _MODULES = {
     "Regions": "regions",
     "SmallCNN": "small_cnn",
     "Standardise": "standardise",
+    "TextEncoder": "text",
+    "TextTransform": "text_transform",
     "TimmEncoder": "timm",
     "TorchvisionEncoder": "torchvision",
 }
@@ -35,6 +39,8 @@ __all__ = [
     "Regions",
     "SmallCNN",
     "Standardise",
+    "TextEncoder",
+    "TextTransform",
     "TimmEncoder",
     "TorchvisionEncoder",
 ]

@@ -12,6 +12,7 @@ from captioning.encoders.transform import ImageTransform
 class Blind(Encoder):
     """Gives every picture the feature 0: the control of an experiment, and the encoder of models without one."""
 
+    reads = "nothing"
     feature_size = 1
 
     def __init__(self) -> None:

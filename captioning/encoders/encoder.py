@@ -1,15 +1,16 @@
-"""What every encoder is: pictures to ImageFeatures, and how much of it learns."""
+"""What every encoder is: pictures, or sentences, to ImageFeatures, and how much of it learns."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from captioning.encoders.features import ImageFeatures
+from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 
@@ -20,21 +21,24 @@ class Encoder(nn.Module, ABC):
     Args:
         model: the network's name.
         grid: whether `forward` gives the grid too.
-        transform: how a picture becomes this network's input.
+        transform: how a picture becomes this network's input; None where it is set later.
 
     Attributes:
         feature_size: F, the width of pooled and grid features; a subclass sets it.
         transform: how a picture becomes this network's input.
-        sees_pictures: False where `forward` only refuses, because features come from files alone.
+        reads: what `forward` takes: "pictures"; "texts"; "nothing", where it looks at no pixel; or "features", where
+            it only refuses, because features come from files alone.
     """
 
-    sees_pictures = True
+    reads: Literal["pictures", "texts", "nothing", "features"] = "pictures"
     feature_size: int
-    transform: ImageTransform
+    transform: ImageTransform | TextTransform
 
-    def __init__(self, model: str, *, grid: bool, transform: ImageTransform) -> None:
+    def __init__(self, model: str, *, grid: bool, transform: ImageTransform | None = None) -> None:
         super().__init__()
-        self.model_name, self.grid, self.transform = model, grid, transform
+        self.model_name, self.grid = model, grid
+        if transform is not None:
+            self.transform = transform
         self._num_stages: int | None = None  # that train; None for all, loose parameters included
 
     @abstractmethod

@@ -37,12 +37,14 @@ class ImageFeatures:
         grid: (I, R, F) float, grid cells (row by row, from the top left) or regions; None if not extracted.
         mask: (I, R) bool, True where a region is real; None when all are.
         objects: what is annotated in the pictures; None where nothing was read.
+        final: a recurrent encoder's state after its last input, (I, L, D) each; None of others.
     """
 
     pooled: Tensor
     grid: Tensor | None = None
     mask: Tensor | None = None
     objects: Objects | None = None
+    final: tuple[Tensor, ...] | None = None
 
     def __len__(self) -> int:
         return self.pooled.shape[0]
@@ -58,4 +60,5 @@ class ImageFeatures:
     def _map(self, change: Callable[[Tensor], Tensor]) -> ImageFeatures:
         grid, mask = (None if x is None else change(x) for x in (self.grid, self.mask))
         objects = None if self.objects is None else self.objects.map(change)
-        return ImageFeatures(change(self.pooled), grid, mask, objects)
+        final = None if self.final is None else tuple(change(x) for x in self.final)
+        return ImageFeatures(change(self.pooled), grid, mask, objects, final)

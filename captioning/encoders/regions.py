@@ -25,7 +25,7 @@ class Regions(Encoder):
         InputError: a size is not possible.
     """
 
-    sees_pictures = False
+    reads = "features"
 
     def __init__(self, detector: str = "bottom_up", feature_size: int = 2048, num_regions: int = 100) -> None:
         if feature_size < 1 or num_regions < 1:

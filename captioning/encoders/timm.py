@@ -41,6 +41,8 @@ class TimmEncoder(Encoder):
         InputError: an unknown name, weights that cannot be had or do not fit, or a network without a grid.
     """
 
+    transform: ImageTransform
+
     def __init__(
         self, model: str, weights: str | None, *, grid: bool = False, mode: str = "crop", size: int | None = None
     ) -> None:

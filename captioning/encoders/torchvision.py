@@ -43,6 +43,8 @@ class TorchvisionEncoder(Encoder):
         InputError: an unknown name, weights that cannot be had, do not fit, or give no numbers.
     """
 
+    transform: ImageTransform
+
     def __init__(self, model: str, weights: str | None, *, grid: bool = False, mode: str = "crop") -> None:
         known = torchvision.models.list_models(module=torchvision.models)
         if model not in known:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -86,12 +87,18 @@ def run_command(*arguments: str | Path, metrics: Sequence[str] = ("BLEU", "ROUGE
     """Run `captioning` with these arguments, scoring without METEOR, whose start takes seconds."""
     out, err = io.StringIO(), io.StringIO()
     with nothing_left() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr("captioning.training.scorer_of", lambda config: partial(CocoScorer, metrics=metrics))
+        patch.setattr("captioning.training.scorer_of", partial(scorer_of, metrics))
         try:
             status = main([str(argument) for argument in arguments])
         except SystemExit as stop:
             status = int(stop.code or 0)
     return Ran(status, out.getvalue(), err.getvalue())
+
+
+def scorer_of(metrics: Sequence[str], config: Any) -> Callable[..., CocoScorer]:
+    """`captioning.training.scorer_of` with other metrics, but where they are those of translations."""
+    translates = config.backend == "sacrebleu"
+    return partial(CocoScorer, metrics=config.names if translates else metrics, backend=config.backend)
 
 
 @pytest.fixture(scope="session")

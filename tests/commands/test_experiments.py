@@ -69,7 +69,17 @@ def roots(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, l
         "scenes": [f"data.root={scenes}"],
         "coco": [f"data.root={scenes}", f"data.karpathy={json_file}"],
         "flickr8k": [f"data.root={flickr}"],
+        "multi30k": [f"data.root={parallel_text(splits, tmp_path_factory.mktemp('multi30k'))}"],
     }
+
+
+def parallel_text(splits: dict[str, Any], folder: Path) -> Path:
+    """Captions as one language, and the same spelled backwards as another."""
+    for split, images in splits.items():
+        sentences = [captions[0] for _, captions in images]
+        for language, lines in (("en", sentences), ("de", [sentence[::-1] for sentence in sentences])):
+            (folder / f"{split}.{language}").write_text("".join(f"{line}\n" for line in lines))
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +94,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
 
 def encoder_of(experiment: str, text: str, weights: dict[bool, Path]) -> list[str]:
     """Overrides that put a small encoder in the place of a large one; frozen where that one is."""
-    if "override /encoder: none" in text:
+    if "override /encoder: none" in text or "override /encoder: text" in text:
         return []
     small = ["encoder=small_cnn", "encoder.size=[16,16]", "encoder.channels=[8,16]"]
     if experiment.startswith("scenes/"):
@@ -121,7 +131,23 @@ def test_runs(
     )
     assert ran.status == 0, ran.err
     found = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert math.isfinite(found["metrics"]["CIDEr"])
+    assert math.isfinite(found["metrics"].get("CIDEr", found["metrics"].get("sacreBLEU")))
     assert 1 < found["language_model"]["perplexity"] < math.inf
     assert len(json.loads((tmp_path / "run" / "captions.json").read_text())) == 8  # each picture once
     assert load_bundle(tmp_path / "run" / "bundle").decoder.vocab_size > 10
+
+
+@pytest.mark.shared
+def test_obj2text_says_captions_of_coco_s_own_annotated_objects(
+    command: Callable[..., Any], shared: Path, tmp_path: Path
+) -> None:
+    ran = command(
+        "train", "experiment=coco/obj2text", "data=coco2017", f"data.root={shared / 'data' / 'coco_mini'}",
+        "data.objects=true", "data.batch_size=16", "encoder=none", "decoder.image=none", "standardise=false",
+        "trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.log_every_n_steps=1",
+        "+trainer.enable_progress_bar=false", "callbacks.progress=null", "logger=csv", f"output={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert ran.status == 0, ran.err
+    found = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert found["signature"]["num_images"] == 79
+    assert found["metrics"]["BLEU-1"] > 0.1

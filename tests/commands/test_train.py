@@ -68,7 +68,7 @@ def test_metrics_are_fractions_with_what_moves_them(run_folder: Path) -> None:
     assert list(metrics) == ["metrics", "intervals", "language_model", "captions", "signature"]
     assert list(metrics["metrics"]) == NAMES
     assert all(0 <= value <= 1 for name, value in metrics["metrics"].items() if name != "CIDEr")
-    assert list(metrics["language_model"]) == ["loss", "perplexity", "unknown_share"]
+    assert list(metrics["language_model"]) == ["loss", "perplexity", "bits_per_character", "unknown_share"]
     assert list(metrics["captions"]) == ["unfinished", *summary(["a"])]
     signature = metrics["signature"]
     assert (signature["data"], signature["split"]) == ("scenes", "val")

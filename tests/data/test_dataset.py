@@ -14,6 +14,7 @@ from captioning.data.encoded import EncodedCaptions
 from captioning.data.example import CaptionedImage
 from captioning.data.feature_store import FeatureStore, FeatureWriter
 from captioning.data.sampler import Rows
+from captioning.data.sources import Pictures
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.text import Tokenizer
@@ -48,7 +49,9 @@ def seeded(rows: list[int], seed: int) -> Rows:
 def test_an_item_is_the_batch_of_the_rows_that_are_asked_for(
     images: list[CaptionedImage], tokenizer: Tokenizer
 ) -> None:
-    dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=tokenizer.special.pad, source=level)
+    dataset = CaptionDataset(
+        images, EncodedCaptions(images, tokenizer), pad=tokenizer.special.pad, source=Pictures(level)
+    )
     assert len(dataset) == 3
     batch = dataset[[2, 1]]
     assert batch.image_ids == (12, 11)
@@ -59,7 +62,7 @@ def test_an_item_is_the_batch_of_the_rows_that_are_asked_for(
 
 
 def test_what_is_random_depends_on_the_rows_seed_alone(images: list[CaptionedImage], tokenizer: Tokenizer) -> None:
-    dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=0, source=noisy)
+    dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=0, source=Pictures(noisy))
     first = dataset[seeded([0, 1], 5)].images
     torch.rand(3)
     assert torch.equal(dataset[seeded([0, 1], 5)].images, first)
@@ -69,8 +72,8 @@ def test_what_is_random_depends_on_the_rows_seed_alone(images: list[CaptionedIma
 
 def test_pictures_that_are_kept_are_read_once(images: list[CaptionedImage], tokenizer: Tokenizer) -> None:
     captions = EncodedCaptions(images, tokenizer)
-    kept = CaptionDataset(images, captions, pad=0, source=level, keep=True)
-    read_anew = CaptionDataset(images, captions, pad=0, source=level)
+    kept = CaptionDataset(images, captions, pad=0, source=Pictures(level, keep=True))
+    read_anew = CaptionDataset(images, captions, pad=0, source=Pictures(level))
     before = kept[[0, 2]].images
     Image.new("RGB", (4, 3), (77, 0, 0)).save(images[2].path)
     assert torch.equal(kept[[0, 2]].images, before)
@@ -80,7 +83,7 @@ def test_pictures_that_are_kept_are_read_once(images: list[CaptionedImage], toke
 def test_making_a_batch_draws_nothing_from_the_random_numbers_of_training(
     images: list[CaptionedImage], tokenizer: Tokenizer
 ) -> None:
-    dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=0, source=noisy)
+    dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=0, source=Pictures(noisy))
     before = torch.get_rng_state()
     dataset[seeded([0, 1, 2], 5)]
     assert torch.equal(torch.get_rng_state(), before)
@@ -101,7 +104,7 @@ def test_features_are_read_by_image_id_and_workers_get_the_same(
 
 
 def test_a_picture_that_cannot_be_read_is_named(images: list[CaptionedImage], tokenizer: Tokenizer) -> None:
-    dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=0, source=level)
+    dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=0, source=Pictures(level))
     images[1].path.write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"1\.png"):
         dataset[[0, 1]]

@@ -219,7 +219,7 @@ def test_long_captions_are_cut_in_training_alone_and_counted(flickr8k: Path, cap
     assert sum(int((batch.tokens == eos).sum()) for batch in cut) == 9 - 4  # what was cut has no end
     assert max(batch.tokens.shape[1] for batch in whole) == 1 + 5 + 1
     assert sum(int((batch.tokens == eos).sum()) for batch in whole) == 9
-    assert "4 of 9 captions are longer than max_length=3 words and were cut" in caplog.text
+    assert "4 of 9 captions are longer than max_length=3 tokens and were cut" in caplog.text
 
 
 def test_an_unknown_word_of_an_evaluated_split_stays_unknown(flickr8k: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,29 +14,47 @@ from torch.testing import assert_close
 
 from captioning.encoders.features import ImageFeatures
 
-Literal = Callable[[dict[str, Tensor], Tensor, list[int]], list[Tensor]]
-"""Weights by name, one picture's feature and one caption's input tokens to the logits of each step."""
+Literal = Callable[[dict[str, Tensor], Any, list[int]], list[Tensor]]
+"""Weights by name, what is seen of one picture and one caption's input tokens to the logits of each step."""
+
+
+def double(features: ImageFeatures) -> ImageFeatures:
+    """The features in float64."""
+    grid = None if features.grid is None else features.grid.double()
+    final = None if features.final is None else tuple(s.double() for s in features.final)
+    return replace(features, pooled=features.pooled.double(), grid=grid, final=final)
+
+
+def pooled(one: ImageFeatures) -> Tensor:
+    """(F), of one image."""
+    return one.pooled[0]
 
 
 @pytest.fixture
-def assert_is_the_equations(features, batch) -> Callable[[nn.Module, Literal], None]:
+def assert_is_the_equations(features, batch) -> Callable[..., None]:
     """Compare a decoder in float64 with literal equations: logits, and the gradient of every weight."""
 
-    def check(model: Any, literal: Literal) -> None:
+    def check(
+        model: Any,
+        literal: Literal,
+        see: Callable[[ImageFeatures], Any] = pooled,
+        features: ImageFeatures = features,
+    ) -> None:
         torch.manual_seed(0)
         model = model.double()
         for weight in model.parameters():
             nn.init.uniform_(weight, -0.7, 0.7)
-        pooled = features.pooled.double()
+        seen = double(features)
         ours = dict(model.named_parameters())
         plain = {name: weight.detach().clone().requires_grad_() for name, weight in ours.items()}
 
         packed = batch.inputs()
-        logits = model(ImageFeatures(pooled), packed, batch.image_index)
+        logits = model(seen, packed, batch.image_index)
         got = torch.cat(unpack_sequence(packed._replace(data=logits)))
         expected = []
         for row, length in enumerate(batch.lengths.tolist()):
-            expected += literal(plain, pooled[batch.image_index[row]], batch.tokens[row, :length].tolist())
+            one = see(seen.rows(batch.image_index[row : row + 1]))
+            expected += literal(plain, one, batch.tokens[row, :length].tolist())
         assert_close(got, torch.stack(expected))
 
         towards = torch.randn_like(got)

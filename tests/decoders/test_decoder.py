@@ -82,7 +82,7 @@ def test_images_once_equal_a_row_for_each_caption(decoder, features, batch):
 
 def test_a_caption_sees_its_own_image_alone(decoder, features, batch):
     other = features.rows(torch.arange(3))
-    for seen in (other.pooled, other.grid, other.objects.boxes):
+    for seen in (other.pooled, other.grid, other.objects.boxes, *(other.final or ())):
         seen[1] += 1.0
     other.objects.categories[1, 0] = 2
     before = captions(decoder, features, batch)

@@ -25,6 +25,9 @@ def test_learns_the_captions_of_twenty_pictures_by_heart(decoder_to_train, featu
     lengths = torch.randint(3, 6, (num_images,), generator=random).tolist()
     words = [torch.randint(4, 11, (n,), generator=random).tolist() for n in lengths]
     assert len({tuple(w) for w in words}) == num_images
+    if features.final is not None:
+        final = tuple(torch.randn(num_images, *s.shape[1:], generator=random) for s in features.final)
+        features = replace(features, final=final)
     captions = [[[special.bos, *w, special.eos]] for w in words]
     batch = collate(range(num_images), captions, pad=special.pad, features=features)
 

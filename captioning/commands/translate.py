@@ -1,0 +1,59 @@
+"""captioning translate: translate sentences with a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from captioning.commands import positive
+from captioning.errors import InputError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="captioning translate",
+        description="Translate sentences with a model that was trained on text (data=multi30k). Without TEXT, each "
+        "line of the standard input is a sentence.",
+        epilog="example: captioning translate runs/de-en/bundle 'Ein Hund rennt im Schnee.' --alignments out/",
+    )
+    parser.add_argument("bundle", help="the model's folder")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="sentences")
+    parser.add_argument("--beam-size", type=positive, help="beams; 1 is greedy (default: as the bundle says)")
+    parser.add_argument("--batch-size", type=positive, default=32, help="sentences at once (default 32)")
+    parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")
+    parser.add_argument(
+        "--alignments", type=Path, metavar="DIR", help="draw, for each sentence, which words each word was said from"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help='one {"text", "translation", "score"} a line; score is the log-probability'
+    )
+    options = parser.parse_args(arguments)
+
+    from captioning.commands.caption import load
+
+    captioner = load(options.bundle, options.device, options.beam_size)
+    sentences = options.texts or _lines()
+    for start in range(0, len(sentences), options.batch_size):
+        texts = sentences[start : start + options.batch_size]
+        translations = captioner.translate(texts, batch_size=options.batch_size)
+        for text, translation in zip(texts, translations, strict=True):
+            line = {"text": text, "translation": translation.text, "score": translation.score}
+            print(json.dumps(line, ensure_ascii=False) if options.json else translation.text, flush=True)
+        if options.alignments is not None:  # what is printed is not lost if a picture cannot be drawn
+            from captioning.alignments import align, save
+
+            found = align(captioner, texts, [translation.text for translation in translations])
+            for number, alignment in enumerate(found, start=start + 1):
+                save(alignment, options.alignments / f"{number}.png")
+    return 0
+
+
+def _lines() -> list[str]:
+    try:
+        return sys.stdin.read().splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"the standard input is no text in UTF-8 ({error})") from error

@@ -1,0 +1,71 @@
+"""Line-parallel text: a sentence and its translation stand in the same line of two files.
+
+    train.de, val.de, test_2016_flickr.de     one sentence a line, UTF-8, as they are or gzipped (.gz)
+    train.en, val.en, test_2016_flickr.en
+
+So lies Multi30k (Elliott, Frank, Sima'an, Specia 2016, arXiv:1605.00459).
+"""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+from captioning.data.example import CaptionedImage
+from captioning.errors import InputError
+
+
+def read_parallel(root: str | Path, split: str, *, source: str | None, target: str) -> list[CaptionedImage]:
+    """Read one split of two languages, or of one.
+
+    Args:
+        root: the folder of the files.
+        split: the files' names up to the language; a longer name that begins with it and `_` serves where it is the
+            only one, as test_2016_flickr for "test".
+        source: ending of the language that is translated; None reads the target alone, as if of empty sentences.
+        target: ending of the language that is said.
+
+    Returns:
+        The sentences in the files' order; `image_id` is the line's number, from 1. A line that is empty in both
+        languages is none.
+
+    Raises:
+        InputError: a file is missing or no text, or the two have different numbers of lines.
+    """
+    said, path = _lines(Path(root), split, target)
+    texts = [""] * len(said)
+    if source is not None:
+        read, path = _lines(Path(root), split, source)
+        if len(read) != len(said):
+            raise InputError(
+                f"{path} has {len(read)} lines and that of {target} {len(said)}: expected a translation in each line"
+            )
+        texts = read
+    return [
+        CaptionedImage(number, path, (sentence,), text=text)
+        for number, (sentence, text) in enumerate(zip(said, texts, strict=True), start=1)
+        if sentence or text
+    ]
+
+
+def _lines(root: Path, split: str, language: str) -> tuple[list[str], Path]:
+    path = _file(root, split, language)
+    try:
+        text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no text in UTF-8, plain or gzipped ({error}); get it anew") from error
+    return [line.strip() for line in text.removesuffix("\n").split("\n")], path
+
+
+def _file(root: Path, split: str, language: str) -> Path:
+    names = [f"{split}.{language}", f"{split}.{language}.gz"]
+    found = [root / name for name in names if (root / name).is_file()]
+    if not found:
+        found = sorted(path for name in names for path in root.glob(name.replace(".", "_*.", 1)))
+    if len(found) != 1:
+        there = ", ".join(path.name for path in found) or "none"
+        raise InputError(
+            f"expected one of {' and '.join(names)} in {root.absolute()}, found {there}; data.root is the folder of "
+            "line-parallel files such as Multi30k's, data.split the beginning of their names"
+        )
+    return found[0]

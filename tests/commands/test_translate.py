@@ -1,0 +1,148 @@
+"""captioning translate, and the whole way from parallel text to a bundle that translates."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from captioning import Captioner
+from captioning.errors import InputError
+
+Command = Callable[..., Any]
+GERMAN = ["Ein Hund rennt.", "Ein Hund schläft.", "Zwei Hunde rennen.", "Zwei Männer reden.", "Ein Mann rennt."] * 4
+ENGLISH = ["A dog runs.", "A dog sleeps.", "Two dogs run.", "Two men talk.", "A man runs."] * 4
+SMALL = (
+    "encoder.embedding_size=8",
+    "encoder.hidden_size=12",
+    "decoder.embedding_size=8",
+    "decoder.hidden_size=12",
+    "text.min_count=1",
+    "source_text.min_count=1",
+    "search.max_length=6",
+    "trainer.max_epochs=1",
+    "trainer.accelerator=cpu",
+    "trainer.precision=32-true",
+    "trainer.log_every_n_steps=1",
+    "+trainer.enable_progress_bar=false",
+    "callbacks.progress=null",
+    "logger=csv",
+)
+
+
+@pytest.fixture(scope="module")
+def text_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("text")
+    for split, count in (("train", 20), ("val", 5)):
+        (root / f"{split}.de").write_text("\n".join(GERMAN[:count]) + "\n", encoding="utf-8")
+        (root / f"{split}.en").write_text("\n".join(ENGLISH[:count]) + "\n", encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def translator(command: Command, text_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of a small Bahdanau."""
+    folder = tmp_path_factory.mktemp("runs") / "de-en"
+    ran = command(
+        "train", "experiment=multi30k/bahdanau", f"data.root={text_root}", *SMALL, "decoder.attention_size=8",
+        "decoder.maxout_size=8", f"output={folder}",
+    )  # fmt: skip
+    assert ran.status == 0, ran.err
+    return folder
+
+
+def test_a_run_is_scored_as_translations_are(translator: Path) -> None:
+    metrics = json.loads((translator / "metrics.json").read_text())
+    assert list(metrics["metrics"]) == ["sacreBLEU"]
+    assert metrics["signature"]["sacrebleu"].startswith("nrefs:1|case:mixed")
+    assert metrics["signature"]["data"] == "multi30k-de-en"
+    config = yaml.safe_load((translator / ".hydra" / "config.yaml").read_text())
+    assert config["callbacks"]["checkpoint"]["monitor"] == "val/${metrics.monitor}"
+
+
+def test_a_bundle_translates_sentence_by_sentence_and_in_batches(command: Command, translator: Path) -> None:
+    model = Captioner.from_pretrained(translator / "bundle")
+    expected = [found.text for found in model.translate(GERMAN[:5])]
+    assert [found.text for found in model.translate(GERMAN[:5], batch_size=2)] == expected
+    ran = command("translate", translator / "bundle", *GERMAN[:5], "--batch-size", "3")
+    assert (ran.status, ran.out.splitlines()) == (0, expected)
+    captions = {row["image_id"]: row["caption"] for row in json.loads((translator / "captions.json").read_text())}
+    assert list(captions.values()) == expected
+
+
+def test_the_standard_input_is_read_line_by_line(
+    command: Command, translator: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("Ein Hund rennt.\n\nEin Mann rennt.\n"))
+    ran = command("translate", translator / "bundle", "--json", "--beam-size", "1")
+    rows = [json.loads(line) for line in ran.out.splitlines()]
+    assert [row["text"] for row in rows] == ["Ein Hund rennt.", "", "Ein Mann rennt."]
+    assert all(set(row) == {"text", "translation", "score"} and row["score"] < 0 for row in rows)
+
+
+def test_alignments_are_drawn(command: Command, translator: Path, tmp_path: Path) -> None:
+    ran = command(
+        "translate", translator / "bundle", *GERMAN[:3], "--alignments", tmp_path / "maps", "--batch-size", "2"
+    )
+    assert ran.status == 0, ran.err
+    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["1.png", "2.png", "3.png"]
+    with Image.open(tmp_path / "maps" / "1.png") as drawn:
+        assert min(drawn.size) > 100
+
+
+def test_a_translator_evaluates_on_the_test_split(
+    command: Command, translator: Path, text_root: Path, tmp_path: Path
+) -> None:
+    for language, lines in (("de", GERMAN[:3]), ("en", ENGLISH[:3])):
+        (text_root / f"test_2016_flickr.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    ran = command(
+        "evaluate", f"bundle={translator / 'bundle'}", "data=multi30k", f"data.root={text_root}", "data.split=test",
+        "metrics.backend=sacrebleu", "metrics.names=[sacreBLEU]", "trainer.accelerator=cpu",
+        f"output={tmp_path / 'out'}",
+    )  # fmt: skip
+    assert ran.status == 0, ran.err
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["signature"]["num_images"] == 3
+    assert GERMAN[0] in (tmp_path / "out" / "page.html").read_text()
+
+
+def test_pictures_and_sentences_are_not_confused(
+    command: Command, translator: Path, bundle: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="translates sentences and sees no pictures; use translate"):
+        Captioner.from_pretrained(translator / "bundle").caption(Image.new("RGB", (3, 3)))
+    assert "captions pictures and reads no sentences" in command("translate", bundle, "Ein Hund.").message
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert "use translate" in command("caption", translator / "bundle", tmp_path / "a.png").message
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("text@source_text=null", "choose text@source_text=words or bpe"),
+        ("data.source=null", "multi30k-en has no sentences to translate"),
+        ("data.source=xx", r"expected one of train.xx and train.xx.gz"),
+        ("metrics.monitor=CIDEr", "the epoch is chosen by CIDEr; add it, or set metrics.monitor to one of sacreBLEU"),
+    ],
+)
+def test_what_does_not_fit_together_is_said_before_training(
+    command: Command, text_root: Path, tmp_path: Path, override: str, complaint: str
+) -> None:
+    ran = command(
+        "train", "experiment=multi30k/cho", f"data.root={text_root}", "logger=csv", "text.min_count=1",
+        "callbacks.progress=null", "+trainer.enable_progress_bar=false", "trainer.max_epochs=1",
+        "trainer.accelerator=cpu", override, f"output={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert complaint in ran.message
+
+
+def test_an_encoder_of_pictures_is_refused(command: Command, text_root: Path, tmp_path: Path) -> None:
+    ran = command(
+        "train", "data=multi30k", f"data.root={text_root}", *SMALL[4:5], "logger=csv", f"output={tmp_path / 'r'}"
+    )
+    assert "examples are sentences, and the encoder small_cnn reads pictures" in ran.message
