@@ -31,7 +31,7 @@ settings:
   data.split=NAME      train, val or test; only this split's files are needed
   data.features=DIR    cached features of `captioning extract`, instead of pictures
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; the rest as the bundle says
-  search=NAME          greedy or beam, with nothing of the bundle's search
+  search=NAME          greedy, beam or sampling, with nothing of the bundle's search
   retrieval=N          also find pictures by their first N captions, and captions by pictures; slow
   metrics.backend=pycocoevalcap   its code and Java instead of ours; metrics.names=[BLEU,METEOR,ROUGE-L,CIDEr,SPICE]
   examples=N           pictures on the page

@@ -8,11 +8,11 @@ So lies Multi30k (Elliott, Frank, Sima'an, Specia 2016, arXiv:1605.00459).
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
 
 from captioning.data.example import CaptionedImage
 from captioning.errors import InputError
+from captioning.text.lines import read_lines
 
 
 def read_parallel(root: str | Path, split: str, *, source: str | None, target: str) -> list[CaptionedImage]:
@@ -50,11 +50,7 @@ def read_parallel(root: str | Path, split: str, *, source: str | None, target: s
 
 def _lines(root: Path, split: str, language: str) -> tuple[list[str], Path]:
     path = _file(root, split, language)
-    try:
-        text = (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).decode()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no text in UTF-8, plain or gzipped ({error}); get it anew") from error
-    return [line.strip() for line in text.removesuffix("\n").split("\n")], path
+    return [line.strip() for _, line in read_lines(path)], path
 
 
 def _file(root: Path, split: str, language: str) -> Path:

@@ -1,0 +1,47 @@
+"""The examples learn: each does better than chance, by far, on pictures that it has not seen."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from captioning.data.scenes import write_scenes
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("scenes") / "scenes"
+    write_scenes(root, num_train=100, num_val=20, num_test=1, size=32)
+    return root
+
+
+def test_hidden_words_are_tagged_from_what_stands_around_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two words in three are of the most frequent tag."""
+    tagging = example("tagging")
+    both_ways = tagging.main(folder, steps=60)
+    assert both_ways > 0.9
+    assert both_ways > tagging.main(folder, recurrent=tagging.LSTM, steps=60) + 0.03  # it cannot know what follows
+    assert [float(line.rsplit(": ")[1]) < 0.75 for line in capsys.readouterr().out.splitlines()] == [True, True]
+
+
+def test_the_caption_of_a_set_is_told_from_another(folder: Path) -> None:
+    """Chance is 0.5."""
+    assert example("scoring").main(folder, steps=40) > 0.9
+
+
+def test_chance_is_a_half_where_captions_say_nothing() -> None:
+    torch.manual_seed(0)
+    assert example("scoring").accuracy(torch.randn(500, 5, 7)) == pytest.approx(0.5, abs=0.02)
