@@ -28,13 +28,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_hidden_words_are_tagged_from_what_stands_around_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two words in three are of the most frequent tag."""
+def test_hidden_words_are_tagged_from_what_stands_around_them(folder: Path) -> None:
+    """Two words in three are of the most frequent tag; a layer that reads forwards cannot know what follows."""
     tagging = example("tagging")
     both_ways = tagging.main(folder, steps=60)
     assert both_ways > 0.9
-    assert both_ways > tagging.main(folder, recurrent=tagging.LSTM, steps=60) + 0.03  # it cannot know what follows
-    assert [float(line.rsplit(": ")[1]) < 0.75 for line in capsys.readouterr().out.splitlines()] == [True, True]
+    assert both_ways > tagging.main(folder, recurrent=tagging.LSTM, steps=60) + 0.03
 
 
 def test_the_caption_of_a_set_is_told_from_another(folder: Path) -> None:
