@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captioning.captioner import Captioner
 from captioning.encoders.text import TextEncoder
+from captioning.encoders.text_transform import NO_TOKEN
 from captioning.errors import InputError
 from captioning.looks import follow, shown
 
@@ -43,13 +44,13 @@ def align(captioner: Captioner, texts: Sequence[str], translations: Sequence[str
     encoder = captioner.encoder
     if not isinstance(encoder, TextEncoder):
         raise InputError("this model captions pictures; an alignment is of a sentence and its translation")
-    ids = [encoder.transform(text) for text in texts]
-    tokens = [tuple(shown(encoder.transform.tokenizer, i) for i in encoder.in_reading_order(own)) for own in ids]
+    ids, tokenizer = encoder.transform(texts), encoder.transform.tokenizer
+    sources = [
+        tuple(shown(tokenizer, i) for i in own if i != NO_TOKEN) for own in encoder.in_reading_order(ids).tolist()
+    ]
     return [
         Alignment(source, target, weights[:, : len(source)])
-        for source, (target, weights) in zip(
-            tokens, follow(captioner, encoder.transform.stack(ids), translations), strict=True
-        )
+        for source, (target, weights) in zip(sources, follow(captioner, ids, translations), strict=True)
     ]
 
 

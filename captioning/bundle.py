@@ -263,20 +263,24 @@ def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         return str(config[part]["_target_"]).rpartition(".")[2]
 
     encoder = config["encoder"].get("model")
+    translates = short("encoder") == TextEncoder.__name__
+    kind, use = (
+        ("A translator", 'translate("A sentence.")') if translates else ("A captioner", 'caption("picture.jpg")')
+    )
     lines = [
         f"# {short('decoder')} on {short('encoder')}" + (f" ({encoder})" if encoder else ""),
         "",
-        f"An image captioner in English, made with captioning {config['captioning_version']}.",
+        f"{kind}, made with captioning {config['captioning_version']}.",
         "",
         "```python",
         "from captioning import Captioner",
         "",
         'captioner = Captioner.from_pretrained("PATH/OF/THIS/FOLDER")',
-        'print(captioner.caption("picture.jpg").text)',
+        f"print(captioner.{use}.text)",
         "```",
         "",
-        f"Decoded by {short('search')}. It says what is common in its training captions: it can be wrong about what "
-        "it sees, and repeats their habits of describing people.",
+        f"Decoded by {short('search')}. It says what is common in what it learned from: it can be wrong about what it "
+        "is given, and repeats the habits of its training captions in describing people.",
     ]
     if "metrics" in metrics:
         signature = metrics.get("signature", {})

@@ -37,7 +37,7 @@ class CaptionTable(pl.Callback):
                 str(prediction.image_id),
                 None if picture is None else wandb.Image(picture),
                 prediction.caption,
-                evaluation.scores.per_image[prediction.image_id][monitor],
+                evaluation.scores.per_image[prediction.image_id].get(monitor),
                 "\n".join(image.captions),
             ]
             for image, picture, prediction in zip(

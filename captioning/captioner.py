@@ -39,6 +39,8 @@ S = TypeVar("S")
 ImageLike = Image.Image | str | Path
 ImageList = list[Any] | tuple[Any, ...]
 """Of ImageLike; `list` alone would refuse a list[str]."""
+TextList = list[str] | tuple[str, ...]
+"""A str is a sequence of str too, and means one sentence."""
 
 
 @dataclass(frozen=True)
@@ -316,24 +318,32 @@ class Captioner(pl.LightningModule):
 
         return self._in_batches(images, pixels, search, batch_size)
 
+    @overload
+    def translate(self, texts: str, *, search: Search | None = ..., batch_size: int = ...) -> Caption: ...
+    @overload
+    def translate(self, texts: TextList, *, search: Search | None = ..., batch_size: int = ...) -> list[Caption]: ...
     @torch.inference_mode()
-    def translate(self, texts: Sequence[str], *, search: Search | None = None, batch_size: int = 32) -> list[Caption]:
+    def translate(
+        self, texts: str | TextList, *, search: Search | None = None, batch_size: int = 32
+    ) -> Caption | list[Caption]:
         """Translate sentences.
 
         Args:
-            texts: of the source language.
+            texts: a sentence of the source language, or a list of them.
             search: another than the model's own.
             batch_size: sentences that are encoded and searched at once.
+
+        Returns:
+            The translation of one sentence, or a list of translations in the order of a list.
 
         Raises:
             InputError: the model captions pictures.
         """
-        transform = self.encoder.transform
-        if not isinstance(transform, TextTransform):
+        if isinstance(texts, str):
+            return self.translate([texts], search=search)[0]
+        if not isinstance(self.encoder.transform, TextTransform):
             raise InputError("this model captions pictures and reads no sentences; use caption")
-        return self._in_batches(
-            texts, lambda part: transform.stack([transform(text) for text in part]), search, batch_size
-        )
+        return self._in_batches(texts, self.encoder.transform, search, batch_size)
 
     def _in_batches(
         self, sources: Sequence[S], inputs: Callable[[Sequence[S]], Tensor], search: Search | None, batch_size: int

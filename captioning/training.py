@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -47,7 +48,9 @@ def train(config: DictConfig, output: Path) -> None:
     trainer = build_trainer(config)
     num_parameters = sum(p.numel() for p in captioner.decoder.parameters())
     log.info("decoder: %s parameters", f"{num_parameters:,}")
+    started = time.process_time()
     trainer.fit(captioner, datamodule=data, ckpt_path=config.checkpoint, weights_only=True)
+    log.info("trained in %.1f minutes of processor time", (time.process_time() - started) / 60)
     if trainer.interrupted:
         raise KeyboardInterrupt
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
@@ -112,12 +115,7 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     """Build every part for the training split's vocabulary, and connect the data to them."""
     check_encoder(config, data)
     scorer = scorer_of(config.metrics)
-    figures = [figure for name in config.metrics.names for figure in METRICS[name].names]
-    if config.metrics.monitor not in figures:
-        raise InputError(
-            f"metrics.names={config.metrics.names}: the epoch is chosen by {config.metrics.monitor}; add it, or set "
-            f"metrics.monitor to one of {', '.join(figures)}"
-        )
+    check_monitor(config.metrics)
     tokenizer = instantiate(config.text)(data.captions("train"))
     encoder, encoder_sizes = build_encoder(config, data)
     sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
@@ -155,6 +153,23 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     return captioner
 
 
+def check_monitor(config: DictConfig) -> None:
+    """Refuse to choose the epoch by a figure that is not computed, or by the worst of one that is.
+
+    Raises:
+        InputError: so it would be.
+    """
+    figures = [figure for name in config.names for figure in METRICS[name].names]
+    modes = {**dict.fromkeys(figures, "max"), "loss": "min", "perplexity": "min"}
+    if config.monitor not in modes:
+        raise InputError(
+            f"metrics.names={config.names}: the epoch is chosen by {config.monitor}; add it, or set metrics.monitor to "
+            f"one of {', '.join(modes)}"
+        )
+    if config.mode != modes[config.monitor]:
+        raise InputError(f"metrics.mode={config.mode}: of {config.monitor} expected {modes[config.monitor]}")
+
+
 def build_encoder(config: DictConfig, data: CaptionDataModule) -> tuple[Encoder, dict[str, int]]:
     """Build the encoder; one of sentences for the training split's source vocabulary.
 
@@ -166,6 +181,8 @@ def build_encoder(config: DictConfig, data: CaptionDataModule) -> tuple[Encoder,
     """
     if "vocab_size" not in signature(get_class(config.encoder._target_)).parameters:
         return instantiate(config.encoder), {}
+    if config.finetuning is None:
+        raise InputError("an encoder of sentences starts from nothing and must learn; leave finetuning as it is")
     if config.get("source_text") is None:
         raise InputError("an encoder of sentences needs to know how they are cut; choose text@source_text=words or bpe")
     texts = data.texts("train")

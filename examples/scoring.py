@@ -38,7 +38,7 @@ def read(folder: Path, split: str) -> list[str]:
 
 def encode(encoder: TextEncoder, captions: Sequence[str]) -> Tensor:
     """Captions as ids, padded, (N, S)."""
-    return encoder.transform.stack([encoder.transform(caption) for caption in captions])
+    return encoder.transform(captions)
 
 
 def train(captions: Sequence[str], *, steps: int) -> TextEncoder:

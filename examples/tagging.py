@@ -56,7 +56,7 @@ class Tagger(nn.Module):
     def encode(self, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """Captions as ids, one in four words hidden; the tags of all their words; which are hidden. (N, S) each."""
         transform, special = self.encoder.transform, self.encoder.transform.tokenizer.special
-        texts = transform.stack([transform(caption) for caption in captions])
+        texts = transform(captions)
         hidden = (texts >= 0) & (texts != special.eos) & (torch.rand(texts.shape) < 0.25)
         return texts.masked_fill(hidden, special.unk), self.tag_of[texts], hidden
 

@@ -7,17 +7,16 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from captioning.commands import natural, positive
+from captioning.commands.models import add_batches, load, sampling
 from captioning.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from captioning.captioner import Captioner
-    from captioning.search import Sampling
-    from captioning.search.hypotheses import Search
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,8 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     how.add_argument("--beam-size", type=positive, help="beams; 1 is greedy (default: as the bundle says)")
     how.add_argument("--temperature", type=float, metavar="T", help="draw words at random; below 1 the likelier ones")
     parser.add_argument("--seed", type=natural, help="with --temperature: another one draws other captions (default 1)")
-    parser.add_argument("--batch-size", type=positive, default=32, help="pictures at once (default 32)")
-    parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")
+    add_batches(parser, "pictures")
     parser.add_argument(
         "--attention", type=Path, metavar="DIR", help="draw, for each picture, where each word was said from"
     )
@@ -82,43 +80,6 @@ def _draw(captioner: Captioner, read: Sequence[tuple[Path, Image]], captions: Se
             number += 1
             target = folder / f"{path.stem}-{number}.png"
         save(look, target)
-
-
-def load(bundle: str, device: str, beam_size: int | None) -> Captioner:
-    """A bundle on a device, with another number of beams where one is given."""
-    import torch
-
-    from captioning.bundle import load_bundle
-
-    captioner = load_bundle(bundle)
-    try:
-        captioner.to(torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device}: {str(error).splitlines()[0]}") from error
-    if beam_size is not None:
-        captioner.search = _with_beams(captioner.search, beam_size)
-    return captioner
-
-
-def _with_beams(search: Search, beam_size: int) -> Search:
-    """The bundle's search in all but its number of beams."""
-    from captioning.search import BeamSearch, GreedySearch
-
-    settings = vars(search)
-    kept = {name: settings[name] for name in ("max_length", "allow_unknown", "processors")}
-    if beam_size == 1:
-        return GreedySearch(**kept)
-    length_normalization = settings.get("length_normalization", 0.0)
-    return BeamSearch(beam_size=beam_size, length_normalization=length_normalization, **kept)
-
-
-def sampling(search: Search, **settings: Any) -> Sampling:
-    """Sampling by `settings`, and for the rest as the bundle's search, of any kind, says."""
-    from captioning.search import Sampling
-
-    own = vars(search)
-    shared = ("top_k", "top_p", "max_length", "allow_unknown", "processors")
-    return Sampling(**{name: own[name] for name in shared if name in own}, **settings)
 
 
 def _batches(paths: Sequence[Path], batch_size: int) -> Iterator[tuple[list[tuple[Path, Image]], int]]:

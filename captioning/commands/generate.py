@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from captioning.commands import natural, positive
+from captioning.commands.models import sampling
 from captioning.errors import InputError
 
 
@@ -29,7 +30,6 @@ def main(arguments: Sequence[str]) -> int:
     import torch
 
     from captioning.bundle import load_bundle
-    from captioning.commands.caption import sampling
     from captioning.decoders import LanguageModel
     from captioning.encoders.features import ImageFeatures
 

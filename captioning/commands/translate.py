@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captioning.commands import positive
+from captioning.commands.models import add_batches, load
 from captioning.errors import InputError
 
 
@@ -23,8 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("bundle", help="the model's folder")
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="sentences")
     parser.add_argument("--beam-size", type=positive, help="beams; 1 is greedy (default: as the bundle says)")
-    parser.add_argument("--batch-size", type=positive, default=32, help="sentences at once (default 32)")
-    parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")
+    add_batches(parser, "sentences")
     parser.add_argument(
         "--alignments", type=Path, metavar="DIR", help="draw, for each sentence, which words each word was said from"
     )
@@ -32,8 +32,6 @@ def main(arguments: Sequence[str]) -> int:
         "--json", action="store_true", help='one {"text", "translation", "score"} a line; score is the log-probability'
     )
     options = parser.parse_args(arguments)
-
-    from captioning.commands.caption import load
 
     captioner = load(options.bundle, options.device, options.beam_size)
     sentences = options.texts or _lines()

@@ -54,7 +54,7 @@ class Texts:
     """Cuts sentences into tokens.
 
     Args:
-        transform: makes a sentence (S) ids.
+        transform: makes ids of sentences.
     """
 
     def __init__(self, transform: TextTransform) -> None:
@@ -62,7 +62,7 @@ class Texts:
 
     def __call__(self, images: Sequence[CaptionedImage]) -> Tensor:
         """(I, S) int64."""
-        return self.transform.stack([self.transform(image.text or "") for image in images])
+        return self.transform([image.text or "" for image in images])
 
 
 class Nothing:

@@ -57,15 +57,14 @@ class TextEncoder(Encoder):
         """Encode sentences.
 
         Args:
-            texts: (I, S) int64, of `TextTransform.stack`.
+            texts: (I, S) int64, of `TextTransform`.
 
         Returns:
             pooled (I, F), grid (I, S, F), mask (I, S) and final (I, L, ..).
         """
+        texts = self.in_reading_order(texts)
         mask = texts != NO_TOKEN
         lengths = mask.sum(1)
-        if self.reverse:
-            texts = _reversed(texts, lengths)
         order = lengths.argsort(descending=True, stable=True)
         place = order.argsort()  # where each sentence stands in that order
         words = pack_padded_sequence(texts[order], lengths[order].cpu(), batch_first=True)
@@ -83,15 +82,10 @@ class TextEncoder(Encoder):
             final=tuple(s[:, place].transpose(0, 1) for s in final),
         )
 
-    def in_reading_order(self, ids: Tensor) -> list[int]:
-        """One sentence's ids (S) in the order in which the grid has them."""
-        own = _reversed(ids[None], torch.tensor([len(ids)]))[0] if self.reverse else ids
-        found: list[int] = own.tolist()
-        return found
-
-
-def _reversed(texts: Tensor, lengths: Tensor) -> Tensor:
-    """Each row's words from the last, without its `<eos>`, which stays where it is."""
-    column = torch.arange(texts.shape[1], device=texts.device)
-    mirrored = lengths[:, None] - 2 - column
-    return texts.gather(1, torch.where(mirrored >= 0, mirrored, column))
+    def in_reading_order(self, texts: Tensor) -> Tensor:
+        """Sentences (I, S) in the order in which the grid has their words: with `reverse`, all but `<eos>` mirrored."""
+        if not self.reverse:
+            return texts
+        column = torch.arange(texts.shape[1], device=texts.device)
+        mirrored = (texts != NO_TOKEN).sum(1, keepdim=True) - 2 - column
+        return texts.gather(1, torch.where(mirrored >= 0, mirrored, column))

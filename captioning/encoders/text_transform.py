@@ -17,7 +17,7 @@ NO_TOKEN = -1
 
 
 class TextTransform:
-    """The ids of a sentence's words, and `<eos>`.
+    """The ids of sentences' words, and `<eos>`.
 
     Args:
         tokenizer: of the source language.
@@ -26,15 +26,10 @@ class TextTransform:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
 
-    def __call__(self, text: str) -> Tensor:
-        """Turn a sentence into (S) int64; an empty one is `<eos>` alone."""
-        (ids,) = self.tokenizer.encode([text])
-        return torch.tensor(ids[1:])
-
-    @staticmethod
-    def stack(texts: Sequence[Tensor]) -> Tensor:
-        """Join sentences as (I, S) int64, padded by NO_TOKEN."""
-        return pad_sequence(list(texts), batch_first=True, padding_value=NO_TOKEN)
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """Turn sentences into (I, S) int64, padded by NO_TOKEN; an empty one is `<eos>` alone."""
+        ids = [torch.tensor(own[1:]) for own in self.tokenizer.encode(texts)]
+        return pad_sequence(ids, batch_first=True, padding_value=NO_TOKEN)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it: the tokenizers library's own format, as text."""

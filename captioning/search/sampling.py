@@ -13,7 +13,8 @@ from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.search.hypotheses import Hypotheses, Search
-from captioning.search.processors import Processor, apply, never
+from captioning.search.one_by_one import one_by_one
+from captioning.search.processors import Processor, never
 from captioning.text.tokenizer import SpecialTokens
 
 _NUM_CHANNELS = 8  # whose order tells one image from another
@@ -88,30 +89,22 @@ class Sampling(Search):
     @torch.no_grad()
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:
         """See `Search`; n is `num_samples`."""
-        processors = (never(special, allow_unknown=self.allow_unknown), *self.processors)
         generators = self._generators(features)
-        num_rows, device = len(features) * self.num_samples, features.pooled.device
-        tokens = torch.full((num_rows, self.max_length), special.pad, device=device)
-        token_scores = torch.zeros(num_rows, self.max_length, device=device)
-        rows = torch.arange(num_rows, device=device)  # those whose caption has not ended
-        state = decoder.start(features).rows(rows // self.num_samples)
-        last = torch.full((num_rows,), special.bos, device=device)
-        for t in range(self.max_length):
-            logits, state = decoder.step(last, state)
-            log_probs = apply(processors, t, tokens[rows, :t], logits.float().log_softmax(1))
+
+        def draw(rows: Tensor, log_probs: Tensor) -> Tensor:
             scores = self._filtered(log_probs.double() / self.temperature)
-            last = (scores + self._gumbel(generators, rows, scores)).argmax(1)
-            drawn = log_probs.gather(1, last[:, None])[:, 0]
-            tokens[rows, t], token_scores[rows, t] = last, drawn
-            running = ((last != special.eos) & (drawn > -torch.inf)).nonzero()[:, 0]
-            if len(running) < len(rows):
-                rows, last, state = rows[running], last[running], state.rows(running)
-            if not len(rows):
-                break
-        none = token_scores.eq(-torch.inf).any(1, keepdim=True)
-        tokens = tokens[:, : t + 1].masked_fill(none, special.pad)
-        token_scores = token_scores[:, : t + 1].masked_fill(none, 0.0)
-        return self._best_first(tokens, token_scores, none[:, 0], special)
+            return (scores + self._gumbel(generators, rows, scores)).argmax(1)
+
+        tokens, token_scores, scores = one_by_one(
+            decoder,
+            features,
+            special,
+            choose=draw,
+            processors=(never(special, allow_unknown=self.allow_unknown), *self.processors),
+            max_length=self.max_length,
+            rows_per_image=self.num_samples,
+        )
+        return self._best_first(tokens, token_scores, scores, special)
 
     def _generators(self, features: ImageFeatures) -> list[torch.Generator]:
         """Each image's own."""
@@ -140,13 +133,13 @@ class Sampling(Search):
             scores = scores.masked_fill(torch.zeros_like(full).scatter(1, words, full), -torch.inf)
         return scores
 
-    def _best_first(self, tokens: Tensor, token_scores: Tensor, none: Tensor, special: SpecialTokens) -> Hypotheses:
+    def _best_first(self, tokens: Tensor, token_scores: Tensor, sums: Tensor, special: SpecialTokens) -> Hypotheses:
         """The rows' captions, (I n, T), by image."""
 
         def by_image(x: Tensor) -> Tensor:
             return x.reshape(-1, self.num_samples, *x.shape[1:])
 
-        scores = by_image(token_scores.sum(1).masked_fill(none, -torch.inf))
+        scores = by_image(sums)
         finished = by_image((tokens == special.eos).any(1))
         order = scores.argsort(dim=1, descending=True, stable=True)
         order = order.gather(1, finished.gather(1, order).byte().argsort(dim=1, descending=True, stable=True))

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from captioning import Captioner
 from captioning.bundle import save_bundle
 from captioning.commands import main
-from captioning.commands.caption import sampling
+from captioning.commands.models import sampling
 from captioning.search import BeamSearch, GreedySearch, Sampling
 from captioning.search.hypotheses import Search
 from captioning.text import Tokenizer

@@ -16,6 +16,7 @@ from captioning import Captioner
 from captioning.errors import InputError
 
 Command = Callable[..., Any]
+UNSEEN = ("Größe", "Size")
 GERMAN = ["Ein Hund rennt.", "Ein Hund schläft.", "Zwei Hunde rennen.", "Zwei Männer reden.", "Ein Mann rennt."] * 4
 ENGLISH = ["A dog runs.", "A dog sleeps.", "Two dogs run.", "Two men talk.", "A man runs."] * 4
 SMALL = (
@@ -40,8 +41,11 @@ SMALL = (
 def text_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("text")
     for split, count in (("train", 20), ("val", 5)):
-        (root / f"{split}.de").write_text("\n".join(GERMAN[:count]) + "\n", encoding="utf-8")
-        (root / f"{split}.en").write_text("\n".join(ENGLISH[:count]) + "\n", encoding="utf-8")
+        german, english = [*GERMAN[:count]], [*ENGLISH[:count]]
+        if split == "val":  # of letters that training never saw
+            german, english = [*german, UNSEEN[0]], [*english, UNSEEN[1]]
+        (root / f"{split}.de").write_text("\n".join(german) + "\n", encoding="utf-8")
+        (root / f"{split}.en").write_text("\n".join(english) + "\n", encoding="utf-8")
     return root
 
 
@@ -73,7 +77,30 @@ def test_a_bundle_translates_sentence_by_sentence_and_in_batches(command: Comman
     ran = command("translate", translator / "bundle", *GERMAN[:5], "--batch-size", "3")
     assert (ran.status, ran.out.splitlines()) == (0, expected)
     captions = {row["image_id"]: row["caption"] for row in json.loads((translator / "captions.json").read_text())}
-    assert list(captions.values()) == expected
+    assert list(captions.values())[:5] == expected
+    assert model.translate(GERMAN[0]).text == expected[0]
+    assert 'translate("A sentence.")' in (translator / "bundle" / "README.md").read_text()
+
+
+def test_the_source_s_vocabulary_comes_from_the_training_split_alone(translator: Path) -> None:
+    tokenizer = Captioner.from_pretrained(translator / "bundle").encoder.transform.tokenizer
+    assert tokenizer.special.unk not in tokenizer.encode([GERMAN[1]])[0]
+    assert {"ß", "G"}.isdisjoint("".join(tokenizer.vocabulary))
+
+
+def test_a_run_goes_on_with_its_own_source_vocabulary_alone(
+    command: Command, translator: Path, text_root: Path, tmp_path: Path
+) -> None:
+    for language in ("de", "en"):
+        lines = (text_root / f"train.{language}").read_text(encoding="utf-8")
+        (tmp_path / f"train.{language}").write_text(lines.replace("Hund", "Wolf"), encoding="utf-8")
+        (tmp_path / f"val.{language}").write_text("Wolf\n")
+    last = translator / "checkpoints" / "last.ckpt"
+    ran = command(
+        "train", "experiment=multi30k/bahdanau", f"data.root={tmp_path}", *SMALL, "decoder.attention_size=8",
+        "decoder.maxout_size=8", f"output={tmp_path / 'run'}", f"checkpoint={last}",
+    )  # fmt: skip
+    assert "the checkpoint is of another vocabulary" in ran.message
 
 
 def test_the_standard_input_is_read_line_by_line(
@@ -124,10 +151,15 @@ def test_pictures_and_sentences_are_not_confused(
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
+        ("finetuning=frozen", "an encoder of sentences starts from nothing and must learn"),
+        ("metrics.monitor=perplexity", "metrics.mode=max: of perplexity expected min"),
         ("text@source_text=null", "choose text@source_text=words or bpe"),
         ("data.source=null", "multi30k-en has no sentences to translate"),
         ("data.source=xx", r"expected one of train.xx and train.xx.gz"),
-        ("metrics.monitor=CIDEr", "the epoch is chosen by CIDEr; add it, or set metrics.monitor to one of sacreBLEU"),
+        (
+            "metrics.monitor=CIDEr",
+            "the epoch is chosen by CIDEr; add it, or set metrics.monitor to one of sacreBLEU, loss, perplexity",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_said_before_training(
