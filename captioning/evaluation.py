@@ -57,6 +57,7 @@ class Evaluation:
             counted as one. It compares vocabularies of words, subwords and characters, but flatters one by what it
             leaves out: a word that is `<unk>` costs no spelling, nor does case or punctuation that is dropped. So it
             stands beside `unknown_share`.
+        tokens_per_caption: mean length of a reference as the vocabulary cuts it, the end word counted.
         signature: what moves the scores, as `CocoScorer.signature` says.
     """
 
@@ -64,6 +65,7 @@ class Evaluation:
     scores: Scores
     loss: float
     bits_per_character: float
+    tokens_per_caption: float
     signature: dict[str, Any]
 
     @property
@@ -152,11 +154,13 @@ def evaluate(
         )
     ordered = tuple(by_id[image_id] for image_id in references)
     nats, num_tokens = sum(p.loss for p in ordered), sum(p.num_tokens for p in ordered)
-    num_characters = sum(len(caption) + 1 for captions in references.values() for caption in captions)
+    texts = [caption for captions in references.values() for caption in captions]
+    num_characters = sum(len(text) + 1 for text in texts)
     return Evaluation(
         predictions=ordered,
         scores=scorer.score({p.image_id: p.caption for p in ordered}),
         loss=nats / num_tokens if num_tokens else math.nan,
         bits_per_character=nats / math.log(2) / num_characters if num_characters else math.nan,
+        tokens_per_caption=num_tokens / len(texts) if texts else math.nan,
         signature=scorer.signature(),
     )

@@ -16,14 +16,14 @@ from captioning.errors import InputError
 from captioning.metrics import METRICS
 from captioning.metrics.statistics_file import load_statistics
 from captioning.page import environment
-from captioning.sweeps import Run, Setting, by_setting, columns, mean_and_deviation, read_run, read_runs
+from captioning.sweeps import Run, Setting, by_setting, mean_and_deviation, read_run, read_runs, shown
 
 LEVEL = 0.05  # of significance
 REPLICATES = 1000
 NOTE = "Fractions: mean ± standard deviation over seeds. "
 TESTED = (
     "Bold: better than every other row, by a paired bootstrap over images with the seeds' mean, "
-    f"p < {LEVEL}; perplexity is not tested."
+    f"p < {LEVEL}; what stands beside the metrics is not tested."
 )
 
 
@@ -114,7 +114,7 @@ def report(folders: Sequence[Path], *, seed: int = 0) -> Report:
     found = (run for folder in folders for run in _runs_of(folder))
     runs = list({run.path.resolve(): run for run in found}.values())
     varied, settings = by_setting(runs)
-    _, names = columns(runs)
+    names = shown(runs)
     best, note = _best(settings, seed)
     rows = [
         Row(

@@ -30,6 +30,7 @@ def write_evaluation(
     *,
     examples: int = 0,
     retrieval: Mapping[str, Any] | None = None,
+    training: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Write metrics.json, captions.json, per_image.csv, statistics.safetensors and, with examples, page.html.
 
@@ -39,6 +40,7 @@ def write_evaluation(
         data: the data module it validated on.
         examples: pictures on the page, evenly spread over the split; 0 for no page.
         retrieval: what `captioning.retrieval.retrieve` found, to be written too.
+        training: what it cost to learn, for training.json; apart, for no second run is as fast to the bit.
 
     Returns:
         What metrics.json holds: "metrics" as fractions, their "intervals", "language_model",
@@ -58,6 +60,7 @@ def write_evaluation(
             "perplexity": evaluation.perplexity,
             "bits_per_character": evaluation.bits_per_character,
             "unknown_share": evaluation.unknown_share,
+            "tokens_per_caption": evaluation.tokens_per_caption,
         },
         "captions": {"unfinished": evaluation.num_unfinished, **summary(list(evaluation.scores.tokenized.values()))},
         **({} if retrieval is None else {"retrieval": retrieval}),
@@ -77,6 +80,8 @@ def write_evaluation(
         _write_per_image(output / "per_image.csv", evaluation)
         references = str(evaluation.signature.get("references", ""))
         save_statistics(output / "statistics.safetensors", evaluation.scores, references)
+        if training is not None:
+            _write_json(output / "training.json", training)
         if examples:
             write_page(output / "page.html", data.images(data.split), evaluation, metrics, examples=examples)
     except OSError as error:

@@ -18,6 +18,10 @@ from captioning.errors import InputError
 from captioning.json_files import read_json
 from captioning.tables import console, write_table
 
+OF_THE_TEXT = ("bits_per_character", "unknown_share", "tokens_per_caption")
+BESIDE = ("perplexity", *OF_THE_TEXT, "seconds")
+"""What a table tells beside the metrics: of the language model, and of its training by the clock."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -81,8 +85,9 @@ def read_run(folder: Path) -> Run:
         content = read_json(metrics)
         if not isinstance(content.get("metrics"), dict):
             raise InputError(f"{metrics}: expected the figures of an evaluation under 'metrics'; evaluate again")
-        perplexity = content.get("language_model", {}).get("perplexity")
-        figures = content["metrics"] | ({} if perplexity is None else {"perplexity": perplexity})
+        cost = folder / "training.json"
+        beside = content.get("language_model", {}) | (read_json(cost) if cost.is_file() else {})
+        figures = content["metrics"] | {name: beside[name] for name in BESIDE if name in beside}
     return Run(folder.name, dict(map(_setting, map(str, overrides))), figures, folder)
 
 
@@ -152,7 +157,7 @@ def by_setting(runs: Sequence[Run]) -> tuple[list[str], list[Setting]]:
 def summary(runs: Sequence[Run]) -> Table:
     """One row a setting: mean ± standard deviation (n - 1) over the runs that differ in their seed alone."""
     varied, settings = by_setting(runs)
-    _, names = columns(runs)
+    names = shown(runs)
     table = Table(title="metrics as fractions: mean ± standard deviation over seeds")
     for column in (*varied, "runs"):
         table.add_column(column)
@@ -171,6 +176,16 @@ def mean_and_deviation(values: Sequence[float]) -> str:
     digits = 2 if statistics.fmean(values) >= 10 else 3
     text = f"{statistics.fmean(values):.{digits}f}"
     return text + (f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else "")
+
+
+def shown(runs: Sequence[Run]) -> list[str]:
+    """The names of the figures that a table for people shows.
+
+    How captions are cut is told where runs differ in it.
+    """
+    _, names = columns(runs)
+    lengths = {run.metrics["tokens_per_caption"] for run in runs if "tokens_per_caption" in run.metrics}
+    return names if len(lengths) > 1 else [name for name in names if name not in OF_THE_TEXT]
 
 
 def columns(runs: Sequence[Run]) -> tuple[list[str], list[str]]:

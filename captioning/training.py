@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Timer
 
 from captioning.bundle import read_checkpoint, save_bundle
 from captioning.captioner import Captioner
@@ -45,7 +46,8 @@ def train(config: DictConfig, output: Path) -> None:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data: CaptionDataModule = instantiate(config.data)
     captioner = build_captioner(config, data)
-    trainer = build_trainer(config)
+    timer = Timer()  # its clock is kept in the checkpoints, so that a run's second half counts on
+    trainer = build_trainer(config, timer)
     num_parameters = sum(p.numel() for p in captioner.decoder.parameters())
     log.info("decoder: %s parameters", f"{num_parameters:,}")
     started = time.process_time()
@@ -61,7 +63,8 @@ def train(config: DictConfig, output: Path) -> None:
     trainer.validate(captioner, datamodule=data, verbose=False)
     if trainer.is_global_zero:
         assert captioner.evaluation is not None
-        metrics = write_evaluation(output, captioner, data)
+        cost = {"decoder_parameters": num_parameters, "seconds": timer.time_elapsed()}
+        metrics = write_evaluation(output, captioner, data, training=cost)
         print_scores(metrics)
         save_bundle(captioner, output / "bundle", metrics=metrics)
 
@@ -200,12 +203,12 @@ def _reads_objects(part: DictConfig) -> bool:
     return "categories" in signature(get_class(part._target_)).parameters
 
 
-def build_trainer(config: DictConfig) -> pl.Trainer:
-    """The trainer with its callbacks and loggers."""
+def build_trainer(config: DictConfig, *callbacks: pl.Callback) -> pl.Trainer:
+    """The trainer with its callbacks, these among them, and loggers."""
     quieten_lightning()
     trainer: pl.Trainer = instantiate(
         config.trainer,
-        callbacks=[instantiate(c) for c in config.callbacks.values() if c],
+        callbacks=[*callbacks, *(instantiate(c) for c in config.callbacks.values() if c)],
         logger=[instantiate(c) for c in config.logger.values() if c],
     )
     return trainer

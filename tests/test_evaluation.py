@@ -47,6 +47,13 @@ def test_loss_is_a_mean_over_tokens_and_perplexity_its_exponential(scorer: CocoS
     assert result.unknown_share == pytest.approx(3 / 16)
 
 
+def test_the_length_of_a_caption_is_a_mean_over_references(scorer: CocoScorer) -> None:
+    predictions = [
+        prediction(image_id, "a", num_tokens=num_tokens) for image_id, num_tokens in ((1, 2), (2, 6), (3, 8))
+    ]
+    assert evaluate(predictions, REFERENCES, scorer).tokens_per_caption == pytest.approx(16 / 6)
+
+
 def test_bits_per_character_are_those_of_the_references_as_published(scorer: CocoScorer) -> None:
     # REFERENCES have 10 + 12, 10 + 15 and 6 + 8 characters and six ends.
     predictions = [prediction(1, "a", 1.0), prediction(2, "b", 5.0), prediction(3, "c", 2.0)]
@@ -69,11 +76,12 @@ def test_captions_of_no_references_have_no_loss() -> None:
     result = evaluate([], {}, scorer)
     assert math.isnan(result.loss)
     assert math.isnan(result.bits_per_character)
+    assert math.isnan(result.tokens_per_caption)
 
 
 @pytest.mark.parametrize(("loss", "perplexity"), [(800.0, math.inf), (math.inf, math.inf), (math.nan, math.nan)])
 def test_perplexity_is_told_of_any_loss(loss: float, perplexity: float) -> None:
-    assert Evaluation((), Scores({}, {}), loss, 1.5, {}).perplexity == pytest.approx(perplexity, nan_ok=True)
+    assert Evaluation((), Scores({}, {}), loss, 1.5, 4.0, {}).perplexity == pytest.approx(perplexity, nan_ok=True)
 
 
 def test_a_missing_or_unknown_image_is_an_error_that_lists_it(scorer: CocoScorer) -> None:

@@ -30,6 +30,7 @@ EVALUATION = Evaluation(
     Scores({"CIDEr": 0.9375}, {1: {"CIDEr": 0.25}, 2: {"CIDEr": 1.5}}),
     loss=0.5,
     bits_per_character=1.5,
+    tokens_per_caption=4.0,
     signature={},
 )
 

@@ -32,7 +32,12 @@ def evaluated(tmp_path: Path) -> tuple[Any, Any]:
     per_image = {image_id: {"BLEU-1": 0.5, "CIDEr": image_id / 10} for image_id in CAPTIONS}
     scores = Scores({"BLEU-1": 0.4, "CIDEr": 0.94}, per_image)
     evaluation = Evaluation(
-        predictions, scores, loss=0.0, bits_per_character=0.5, signature={"num_images": 3, "tokenizer": "x"}
+        predictions,
+        scores,
+        loss=0.0,
+        bits_per_character=0.5,
+        tokens_per_caption=4.0,
+        signature={"num_images": 3, "tokenizer": "x"},
     )
     Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
     images = [CaptionedImage(image_id, tmp_path / "picture.png", ("a reference",)) for image_id in CAPTIONS]
@@ -45,7 +50,13 @@ def test_metrics_say_what_was_measured_on_what_and_how(evaluated: tuple[Any, Any
     assert metrics == {
         "metrics": {"BLEU-1": 0.4, "CIDEr": 0.94},
         "intervals": {},
-        "language_model": {"loss": 0.0, "perplexity": 1.0, "bits_per_character": 0.5, "unknown_share": 1 / 12},
+        "language_model": {
+            "loss": 0.0,
+            "perplexity": 1.0,
+            "bits_per_character": 0.5,
+            "unknown_share": 1 / 12,
+            "tokens_per_caption": 4.0,
+        },
         "captions": {"unfinished": 1, **summary([])},
         "signature": {
             "data": "tiny",
@@ -56,6 +67,13 @@ def test_metrics_say_what_was_measured_on_what_and_how(evaluated: tuple[Any, Any
         },
     }
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
+
+
+def test_what_a_training_cost_has_a_file_of_its_own(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
+    metrics = write_evaluation(tmp_path, *evaluated, training={"seconds": 1.5})
+    assert json.loads((tmp_path / "training.json").read_text()) == {"seconds": 1.5}
+    assert metrics == write_evaluation(tmp_path / "evaluation", *evaluated)
+    assert not (tmp_path / "evaluation" / "training.json").exists()
 
 
 def test_captions_and_figures_of_each_image_stand_in_the_split_s_order(

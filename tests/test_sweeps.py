@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from captioning.errors import InputError
-from captioning.sweeps import Run, SweepTable, read_run, read_runs, summary, write_runs
+from captioning.sweeps import OF_THE_TEXT, Run, SweepTable, read_run, read_runs, summary, write_runs
 
 CIDER = {1: 0.41, 2: 0.47, 3: 0.5}
 
@@ -51,6 +51,16 @@ def test_settings_that_all_runs_share_are_not_columns_and_seeds_alone_are_one_ro
     assert rows_of(summary(RUNS[:3])) == [["3", "0.460 ± 0.046", "22.00 ± 1.00"]]
 
 
+def test_how_captions_are_cut_is_told_where_runs_differ_in_it() -> None:
+    cut = {"bits_per_character": 1.0, "unknown_share": 0.0}
+    alike = [
+        Run(str(n), {"text": "bpe", "seed": str(n)}, {"CIDEr": 0.5, **cut, "tokens_per_caption": 12.0}) for n in (1, 2)
+    ]
+    words = Run("3", {"text": "words", "seed": "1"}, {"CIDEr": 0.5, **cut, "tokens_per_caption": 11.0})
+    assert [column.header for column in summary(alike).columns] == ["runs", "CIDEr"]
+    assert [column.header for column in summary([*alike, words]).columns] == ["text", "runs", "CIDEr", *OF_THE_TEXT]
+
+
 def test_nothing_but_failures_still_makes_a_table() -> None:
     assert rows_of(summary(RUNS[4:])) == [["show_and_tell", "0 of 1"], ["other", "0 of 1"]]
 
@@ -63,10 +73,13 @@ def test_runs_are_read_from_their_folders_in_the_order_of_their_numbers(tmp_path
         if number != 2:
             content = {"metrics": {"CIDEr": number / 100}, "language_model": {"perplexity": 9.0, "loss": 2.2}}
             (folder.parent / "metrics.json").write_text(json.dumps(content))
+        if number == 10:
+            (folder.parent / "training.json").write_text(json.dumps({"decoder_parameters": 7, "seconds": 60.5}))
     runs = read_runs(tmp_path)
     assert [run.folder for run in runs] == ["1", "2", "10"]
     assert runs[0] == Run("1", {"seed": "1", "data.root": "a=b"}, {"CIDEr": 0.01, "perplexity": 9.0})
     assert runs[1].metrics == {}
+    assert runs[2].metrics == {"CIDEr": 0.1, "perplexity": 9.0, "seconds": 60.5}
     assert read_runs(tmp_path / "1") == []
 
 

@@ -23,6 +23,7 @@ from captioning import Captioner
 from captioning.data import CocoDataModule
 from captioning.evaluation import Evaluation, evaluate
 from captioning.metrics.diversity import summary
+from captioning.sweeps import OF_THE_TEXT
 
 Command = Callable[..., Any]
 NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
@@ -59,7 +60,7 @@ def test_a_run_s_folder_holds_all_that_is_needed_to_repeat_and_use_it(run_folder
     assert (run_folder / "bundle" / "model.safetensors").is_file()
     assert {path.name for path in run_folder.iterdir()} == {
         ".hydra", "train.log", "checkpoints", "csv", "bundle", "metrics.json", "captions.json", "per_image.csv",
-        "statistics.safetensors",
+        "statistics.safetensors", "training.json",
     }  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def test_metrics_are_fractions_with_what_moves_them(run_folder: Path) -> None:
     assert list(metrics) == ["metrics", "intervals", "language_model", "captions", "signature"]
     assert list(metrics["metrics"]) == NAMES
     assert all(0 <= value <= 1 for name, value in metrics["metrics"].items() if name != "CIDEr")
-    assert list(metrics["language_model"]) == ["loss", "perplexity", "bits_per_character", "unknown_share"]
+    assert list(metrics["language_model"]) == ["loss", "perplexity", *OF_THE_TEXT]
     assert list(metrics["captions"]) == ["unfinished", *summary(["a"])]
     signature = metrics["signature"]
     assert (signature["data"], signature["split"]) == ("scenes", "val")
@@ -112,8 +113,13 @@ def test_a_run_that_goes_on_in_its_folder_equals_an_uninterrupted_one(
     run = tmp_path / "run"
     assert train(run, "finetuning=whole", "trainer.max_epochs=1").status == 0
     shutil.rmtree(run / "bundle")  # as if it had been interrupted
-    went_on = train(run, "finetuning=whole", "trainer.max_epochs=2", f"checkpoint={run}/checkpoints/last.ckpt")
+    last = run / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    checkpoint["callbacks"]["Timer"]["time_elapsed"]["train"] = 1000.0
+    torch.save(checkpoint, last)
+    went_on = train(run, "finetuning=whole", "trainer.max_epochs=2", f"checkpoint={last}")
     assert went_on.status == 0
+    assert read(run / "training.json")["seconds"] > 1000  # its first half's are counted
     assert all(same_run(run_folder, run).values())
     assert len(list(run.rglob("csv/*/metrics.csv"))) == 2  # the first epoch's are kept
 
