@@ -120,7 +120,7 @@ def _as_grid(weights: Tensor, height: int, width: int) -> Tensor:
 
 
 def draw(look: Look) -> Figure:
-    """The picture, and beside it one copy a word, bright where the word was said from."""
+    """The picture, and beside it one copy a word, bright where the word was said from; one scale for all words."""
     from matplotlib.figure import Figure
 
     picture = look.pixels.permute(1, 2, 0).numpy()
@@ -134,7 +134,13 @@ def draw(look: Look) -> Figure:
     for ax, word, weights in zip(axes[1:], look.words, look.weights, strict=False):
         ax.imshow(picture)
         ax.imshow(
-            weights.numpy(), cmap="inferno", alpha=0.6, extent=(0, width, height, 0), interpolation="bicubic", vmin=0
+            weights.numpy(),
+            cmap="inferno",
+            alpha=0.6,
+            extent=(0, width, height, 0),
+            interpolation="bicubic",
+            vmin=0,
+            vmax=float(look.weights.max()),
         )
         ax.set_title(f"{word}  {weights.max():.2f}")
     return figure

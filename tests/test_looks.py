@@ -55,7 +55,9 @@ def test_the_picture_is_as_the_encoder_saw_it(captioner, pictures):
 
 def test_a_drawing_shows_the_picture_and_each_word(captioner, pictures, tmp_path):
     (look,) = looks(captioner, pictures[:1], ["a dog runs on a field"])
-    titles = [ax.get_title().split()[0] for ax in draw(look).axes if ax.get_title()]
+    words = [ax for ax in draw(look).axes if ax.get_title()]
+    titles = [ax.get_title().split()[0] for ax in words]
+    assert {ax.images[1].get_clim() for ax in words} == {(0.0, look.weights.max().item())}  # one scale for all
     assert titles == ["a", "dog", "runs", "on", "a", "field"]
     save(look, tmp_path / "maps" / "red.png")
     with Image.open(tmp_path / "maps" / "red.png") as drawn:

@@ -89,7 +89,12 @@ class AdditiveAttention(nn.Module):
         e: Tensor = self.score(torch.tanh(keys + self.from_query(query)[:, None])).squeeze(2)
         if memory.mask is not None:
             e = e.masked_fill(~memory.mask.index_select(0, memory.image), -torch.inf)
-        return e.softmax(1)
+        return in_float(e).softmax(1)
+
+
+def in_float(x: Tensor) -> Tensor:
+    """`x` in float32 at least: of sums over many steps or places autocast's bfloat16 keeps too little."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def places(features: ImageFeatures) -> Tensor:

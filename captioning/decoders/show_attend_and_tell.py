@@ -21,7 +21,8 @@ Salakhutdinov, Zemel, Bengio. ICML 2015. arXiv:1502.03044. Released code: arctic
     L_h / L_z / L_o    output_hidden / output_context / head
 
 Differs: the paper's first word reads a zero vector; here it is the embedding of `<bos>`, which learns. The
-released code puts tanh between the sum in (2) and L_o: an option, as are its layers in f_att.
+released code puts tanh between the sum in (2) and L_o: an option, as are its layers in f_att. The paper does not say
+how weights start; here as in the release, each U orthogonal, biases at zero, all else from N(0, 0.01²).
 Published on Flickr8k (BLEU without brevity penalty): soft 67/44.8/29.9/19.5, METEOR 18.93; hard
 67/45.7/31.4/21.3, METEOR 20.30 (Table 1).
 """
@@ -35,7 +36,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from captioning.decoders.attention import AdditiveAttention, Memory, places
+from captioning.decoders.attention import AdditiveAttention, Memory, in_float, places
 from captioning.decoders.decoder import Attended, AttentiveDecoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.recurrent.layer import Hidden, unroll
@@ -151,12 +152,16 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
         self.output_context = nn.Linear(feature_size, embedding_size)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(embedding_size, vocab_size)
+        for weight in self.parameters():
+            nn.init.normal_(weight, std=0.01) if weight.ndim > 1 else nn.init.zeros_(weight)
+        for u in self.recurrence.weight.chunk(4):
+            nn.init.orthogonal_(u)
 
     def start(self, features: ImageFeatures) -> ShowAttendAndTellState:
         """c_0, h_0 from the mean place, and the keys of f_att."""
         memory = self.attention.memory(places(features), features.mask)
         x = self.init(memory.mean())
-        c, h = self.init_cell(x).tanh(), self.init_hidden(x).tanh()
+        c, h = in_float(self.init_cell(x)).tanh(), self.init_hidden(x).tanh()
         return ShowAttendAndTellState(h, c, memory, torch.zeros_like(h[:, 0]))
 
     def step(self, tokens: Tensor, state: ShowAttendAndTellState) -> tuple[Tensor, ShowAttendAndTellState]:

@@ -11,50 +11,64 @@ from torch.nn import functional as F
 from captioning.data.batch import CaptionBatch
 from captioning.decoders.decoder import AttentiveDecoder, packed_rows
 from captioning.encoders.features import ImageFeatures
+from captioning.objectives.cross_entropy import check_label_smoothing
 
 
 class Reinforce(nn.Module):
     """The gradient of hard attention's variational bound, per token.
 
-        ∂L_s ≈ ∂log p(y|s̃,a) + λ_r (log p(y|s̃,a) - b) ∂log p(s̃|a) + λ_e ∂H[s̃]        (after (6), (7))
-        b_k = 0.9 b_{k-1} + 0.1 log p(y|s̃_k,a)
+        ∂L_s ≈ ∂log p(y|s̃,a) + λ_r (r - b) ∂log p(s̃|a) + λ_e ∂H[s̃],  r = log p(y|s̃,a) / T        (after (6), (7))
+        b_k = 0.9 b_{k-1} + 0.1 r_k
 
     Source: Xu et al. 2015 (arXiv:1502.03044), section 4.1. What is returned is no likelihood: its gradient is the
     above's negative, divided by the batch's tokens as `CrossEntropy` is.
+    Differs: the paper prints r without its division by the caption's tokens, T; the release has it, and batches of one
+    length. A sum varies with the length far more than with what was drawn, and its noise drowns the likelihood.
 
     Args:
         reward_weight: λ_r.
         entropy_weight: λ_e.
+        label_smoothing: see `CrossEntropy`; the reward has none.
 
     Attributes:
-        baseline: b, the moving average of the captions' mean log-probability; part of a checkpoint.
+        baseline: b, the moving average of the captions' r; part of a checkpoint.
+
+    Raises:
+        InputError: `label_smoothing` is not in 0..1.
     """
 
     baseline: Tensor
 
-    def __init__(self, *, reward_weight: float = 1.0, entropy_weight: float = 0.002) -> None:
+    def __init__(
+        self, *, reward_weight: float = 1.0, entropy_weight: float = 0.002, label_smoothing: float = 0.0
+    ) -> None:
         super().__init__()
+        check_label_smoothing(label_smoothing)
         self.reward_weight, self.entropy_weight = reward_weight, entropy_weight
+        self.label_smoothing = label_smoothing
         self.register_buffer("baseline", torch.zeros(()))
 
     def forward(self, decoder: AttentiveDecoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
         """The loss of a batch, a scalar."""
         inputs, targets = batch.inputs(), batch.targets().data
         attended = decoder.attend(features, inputs, batch.image_index)
-        log_p = -F.cross_entropy(decoder.head(attended.hidden).float(), targets, reduction="none")
+        logits = decoder.head(attended.hidden).float()
+        likelihood = -F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum")
+        log_p = -F.cross_entropy(logits.detach(), targets, reduction="none")
         of_caption = packed_rows(inputs)
 
         def sums(x: Tensor) -> Tensor:
             return x.new_zeros(len(batch.lengths)).index_add(0, of_caption, x)
 
-        reward = sums(log_p.detach())
+        reward = sums(log_p) / batch.lengths.to(log_p)
         if self.training:
             self.baseline.lerp_(reward.mean(), 0.1)
         log_s = sums(attended.log_choice.float())
         alpha = attended.attention.float()
-        entropy = -torch.xlogy(alpha, alpha).sum(1)
+        logarithm = alpha.clamp_min(torch.finfo(alpha.dtype).tiny).log()  # a place that is not real has α = 0
+        entropy = -(alpha * logarithm).sum(1)
         bound = (
-            log_p.sum()
+            likelihood
             + self.reward_weight * ((reward - self.baseline) * log_s).sum()
             + self.entropy_weight * entropy.sum()
         )

@@ -76,3 +76,11 @@ def test_the_mean_is_of_real_places_alone(attention, values, mask):
 def test_features_without_places_are_refused():
     with pytest.raises(InputError, match=r"encoder\.grid=true"):
         places(ImageFeatures(torch.zeros(2, 3)))
+
+
+def test_weights_are_of_float32_where_autocast_computes_in_bfloat16(attention, values, mask):
+    attention, values = attention.float(), values.float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        alpha = attention(torch.randn(3, D), attention.memory(values, mask))
+    assert alpha.dtype == torch.float32
+    assert_close(alpha.sum(1), torch.ones(3))

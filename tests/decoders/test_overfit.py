@@ -7,13 +7,25 @@ from dataclasses import replace
 import torch
 
 from captioning.data.batch import collate
-from captioning.decoders import LanguageModel
+from captioning.decoders import Hard, LanguageModel, ShowAttendAndTell
 from captioning.encoders.features import Objects
-from captioning.objectives import CrossEntropy
+from captioning.objectives import CrossEntropy, Reinforce
 from captioning.search import GreedySearch
 
 
 def test_learns_the_captions_of_twenty_pictures_by_heart(decoder_to_train, features, special):
+    learns_by_heart(decoder_to_train, CrossEntropy(), features, special)
+
+
+def test_hard_attention_learns_them_by_reinforce(features, special):
+    torch.manual_seed(0)
+    decoder = ShowAttendAndTell(
+        feature_size=13, vocab_size=11, phi=Hard(), embedding_size=17, hidden_size=19, attention_size=23
+    )
+    learns_by_heart(decoder, Reinforce(), features, special)
+
+
+def learns_by_heart(decoder_to_train, objective, features, special):
     # A language model sees no picture and can say one caption alone.
     num_images = 1 if isinstance(decoder_to_train, LanguageModel) else 20
     random = torch.Generator().manual_seed(1)
@@ -33,9 +45,9 @@ def test_learns_the_captions_of_twenty_pictures_by_heart(decoder_to_train, featu
 
     learner = torch.optim.Adam(decoder_to_train.parameters(), lr=0.02)
     for _ in range(500):
-        loss = CrossEntropy()(decoder_to_train, features, batch)
-        if loss < 0.02:
+        if CrossEntropy()(decoder_to_train, features, batch) < 0.02:
             break
+        loss = objective(decoder_to_train, features, batch)
         learner.zero_grad()
         loss.backward()
         learner.step()

@@ -112,3 +112,20 @@ def test_hard_attention_expects_for_its_share_of_captions_and_when_not_training(
     z, log_choice = Hard(expected_share=0.5)(memory, alpha, luck, training=False)
     assert_close(z, expected)
     assert not log_choice.any()
+
+
+def test_weights_start_as_the_release_s():
+    model = ShowAttendAndTell(feature_size=130, vocab_size=110, phi=Soft(), embedding_size=70, hidden_size=64)
+    for u in model.recurrence.weight.chunk(4):
+        assert_close(u @ u.T, torch.eye(64), rtol=0, atol=1e-5)
+    for name, weight in model.named_parameters():
+        if name != "recurrence.weight":
+            assert (weight == 0).all() if weight.ndim == 1 else 0.005 < weight.std() < 0.015, name
+
+
+def test_the_cell_is_of_float32_where_autocast_computes_in_bfloat16(features, batch):
+    model = ShowAttendAndTell(**SIZES, phi=Soft())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        start = model.start(features)
+        _, after = model.step(torch.ones(3, dtype=torch.int64), start)
+    assert start.cell.dtype == after.cell.dtype == torch.float32

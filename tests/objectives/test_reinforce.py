@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from torch.nn.utils.rnn import unpack_sequence
 from torch.testing import assert_close
 
 from captioning.data.batch import collate
 from captioning.decoders import Hard, ShowAttendAndTell
-from captioning.objectives import CrossEntropy, Reinforce
+from captioning.errors import InputError
+from captioning.objectives import CrossEntropy, Reinforce, token_losses
 
 
 def build(expected_share: float) -> ShowAttendAndTell:
@@ -31,9 +34,11 @@ def test_without_draws_and_entropy_it_is_cross_entropy(features, batch):
     assert_close(loss, CrossEntropy()(decoder, features, batch))
 
 
-def test_the_baseline_is_the_moving_average_of_captions_log_probabilities(features, batch):
+def test_the_baseline_is_the_moving_average_of_captions_log_probabilities_a_token(features, batch):
     decoder, objective = build(expected_share=1.0), Reinforce()
-    mean = -CrossEntropy()(decoder, features, batch).item() * 17 / 5  # tokens to captions
+    of_token = token_losses(decoder, features, batch)
+    of_caption = unpack_sequence(batch.targets()._replace(data=-of_token))
+    mean = sum(caption.mean().item() for caption in of_caption) / 5
     objective(decoder, features, batch)
     assert_close(objective.baseline.item(), 0.1 * mean)
     objective(decoder, features, batch)
@@ -51,6 +56,32 @@ def test_entropy_is_rewarded(features, batch):
     entropy = -sum(a * torch.tensor(a).log().item() for a in attended.attention.flatten().tolist() if a > 0)
     without, with_it = (Reinforce(entropy_weight=w)(decoder, features, batch).item() for w in (0.0, 0.5))
     assert_close(with_it, without - 0.5 * entropy / 17, rtol=0, atol=1e-5)
+
+
+def test_a_longer_caption_has_no_other_reward_for_its_length(features):
+    decoder, objective = build(expected_share=0.0), Reinforce(entropy_weight=0.0)
+    for weight in (decoder.head.weight, decoder.head.bias):
+        torch.nn.init.zeros_(weight)  # every word is as probable, whatever was drawn
+    objective(decoder, features, collate(("x", "y"), [[[1, 2]], [[1, 3, 4, 5, 6, 2]]], pad=0))
+    assert_close(objective.baseline.item(), -0.1 * torch.tensor(11.0).log().item())
+
+
+def test_label_smoothing_is_of_the_likelihood_alone(features, batch):
+    decoder = build(expected_share=1.0)
+    smoothed, plain = Reinforce(entropy_weight=0.0, label_smoothing=0.1), Reinforce(entropy_weight=0.0)
+    assert_close(smoothed(decoder, features, batch), CrossEntropy(label_smoothing=0.1)(decoder, features, batch))
+    plain(decoder, features, batch)
+    assert_close(smoothed.baseline, plain.baseline)
+    with pytest.raises(InputError, match="label_smoothing"):
+        Reinforce(label_smoothing=2.0)
+
+
+def test_places_that_are_not_real_leave_gradients_finite(features, batch):
+    assert not features.mask.all()
+    for share in (0.0, 1.0):
+        decoder = build(expected_share=share)
+        Reinforce()(decoder, features, batch).backward()
+        assert all(weight.grad.isfinite().all() for weight in decoder.parameters())
 
 
 def test_on_average_its_gradient_is_that_of_the_expected_log_likelihood(features):
