@@ -1,9 +1,10 @@
-"""Many to one: a whole caption becomes one vector, the recurrent layer's last output.
+"""Many to one: a whole sentence becomes one vector, the recurrent layer's last output.
 
     v(S) = RNN(S_1 .. S_T)_T;   s(S, S') = v(S) · v(S')
-    L = -log softmax_j(s(S_i, S'_j))_i         S_i and S'_i: two captions of picture i; j: the pictures of a batch
+    L = -log softmax_j(s(S_i, S'_j))_i         S_i and S'_i: two sentences of set i; j: the sets of a batch
 
-Which of two captions belongs to a picture's set? The one that scores higher beside the picture's other captions.
+A set is what is said of one thing: the captions of a picture. Which of two sentences belongs to a set? The one that
+scores higher beside the set's other sentences.
 
     python examples/scoring.py            on generated scenes
     python examples/scoring.py FOLDER     on captions in COCO's layout
@@ -26,32 +27,32 @@ from captioning.encoders import TextEncoder, TextTransform
 from captioning.recurrent import GRU
 from captioning.text import train_words
 
-SIZE = 5  # captions in a set
+SIZE = 5  # captions of a picture
 
 
-def read(folder: Path, split: str) -> list[str]:
-    """A split's captions, SIZE of each picture after one another; pictures that have fewer are left out."""
+def read(folder: Path, split: str) -> list[tuple[str, ...]]:
+    """The first SIZE captions of each of a split's pictures; pictures that have fewer are left out."""
     captions, _, pictures = coco_files(folder, split)
-    sets = [image.captions for image in read_coco(captions, pictures) if len(image.captions) >= SIZE]
-    return [caption for own in sets for caption in own[:SIZE]]
+    images = read_coco(captions, pictures, check_files=False)
+    return [image.captions[:SIZE] for image in images if len(image.captions) >= SIZE]
 
 
-def encode(encoder: TextEncoder, captions: Sequence[str]) -> Tensor:
-    """Captions as ids, padded, (N, S)."""
-    return encoder.transform(captions)
+def encode(encoder: TextEncoder, sets: Sequence[Sequence[str]]) -> Tensor:
+    """I sets of k sentences as ids, padded, (I, k, S)."""
+    return encoder.transform([sentence for own in sets for sentence in own]).unflatten(0, (len(sets), -1))
 
 
-def train(captions: Sequence[str], *, steps: int) -> TextEncoder:
-    """An encoder that has learned from `steps` batches which captions are of one picture."""
+def train(sets: Sequence[Sequence[str]], *, steps: int) -> TextEncoder:
+    """An encoder that has learned from `steps` batches which sentences are of one set; sets are equally large."""
     torch.manual_seed(0)
-    tokenizer = train_words(captions, min_count=2)
+    tokenizer = train_words((sentence for own in sets for sentence in own), min_count=2)
     encoder = TextEncoder(vocab_size=len(tokenizer), recurrent=GRU, embedding_size=32, hidden_size=64)
     encoder.transform = TextTransform(tokenizer)
     optimizer = torch.optim.Adam(encoder.parameters(), lr=5e-3)
-    texts = encode(encoder, captions).unflatten(0, (-1, SIZE))  # (I, SIZE, S)
+    texts = encode(encoder, sets)
     for _ in range(steps):
-        pictures, two = torch.randperm(len(texts))[:32], torch.randperm(SIZE)[:2]
-        v = encoder(texts[pictures[:, None], two].flatten(0, 1)).pooled.unflatten(0, (-1, 2))
+        rows, two = torch.randperm(len(sets))[:32], torch.randperm(texts.shape[1])[:2]
+        v = encoder(texts[rows[:, None], two].flatten(0, 1)).pooled.unflatten(0, (-1, 2))
         loss = F.cross_entropy(v[:, 0] @ v[:, 1].T, torch.arange(len(v)))
         optimizer.zero_grad()
         loss.backward()
@@ -59,21 +60,25 @@ def train(captions: Sequence[str], *, steps: int) -> TextEncoder:
     return encoder
 
 
+@torch.inference_mode()
+def vectors(encoder: TextEncoder, sets: Sequence[Sequence[str]]) -> Tensor:
+    """The vector of each sentence of I sets of k, (I, k, F)."""
+    return encoder(encode(encoder, sets).flatten(0, 1)).pooled.unflatten(0, (len(sets), -1))
+
+
 def accuracy(v: Tensor) -> float:
-    """How often a set's own caption scores higher than another picture's, of all pairs; v is (I, SIZE, F)."""
+    """How often a set's own sentence scores higher than another set's, of all pairs; v is (I, k, F)."""
     right = []
-    for k in range(SIZE):
-        others = torch.cat([v[:, :k], v[:, k + 1 :]], 1).mean(1)  # each set without its k-th caption
-        scores = others @ v[:, k].T  # (I, I), a set's own caption on the diagonal
+    for k in range(v.shape[1]):
+        others = torch.cat([v[:, :k], v[:, k + 1 :]], 1).mean(1)  # each set without its k-th sentence
+        scores = others @ v[:, k].T  # (I, I), a set's own sentence on the diagonal
         right.append((scores.diag()[:, None] > scores)[~torch.eye(len(v), dtype=torch.bool)])
     return torch.cat(right).float().mean().item()
 
 
 def main(folder: Path, *, steps: int = 100) -> float:
     """Train on the training split; print and return the share of val's pairs that are told apart."""
-    encoder = train(read(folder, "train"), steps=steps)
-    with torch.inference_mode():
-        right = accuracy(encoder(encode(encoder, read(folder, "val"))).pooled.unflatten(0, (-1, SIZE)))
+    right = accuracy(vectors(train(read(folder, "train"), steps=steps), read(folder, "val")))
     print(f"{right:.3f} of pairs; chance: 0.500")
     return right
 

@@ -2,17 +2,19 @@
 
     x_t = W_e S_t;   h_t = RNN(x_t, ..);   p(tag of S_t) = softmax(W h_t + b)
 
-The tags are colour, number, thing and other. A word's own tag could be looked up, so some words are hidden as `<unk>`,
-and those are scored: they must be told from what stands around them.
+The tags are colour, number, thing and other, by lists of words, not by grammar: a word has one tag wherever it stands
+("orange" is a colour), and a thing is a noun of THINGS or of the annotated objects' categories, in singular or plural.
+A word's own tag could be looked up, so some words are hidden as `<unk>`, and those are learned from and scored: they
+must be told from what stands around them.
 
     python examples/tagging.py            on generated scenes
-    python examples/tagging.py FOLDER     on captions in COCO's layout
+    python examples/tagging.py FOLDER     on captions in COCO's layout, with its categories where there are instances
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,26 +29,57 @@ from captioning.encoders import TextEncoder, TextTransform
 from captioning.recurrent import LSTM, Bidirectional, SequenceLayer
 from captioning.text import Tokenizer, train_words
 
-TAGS = {
-    "colour": "red orange yellow green blue purple pink brown black white gray grey",
-    "number": "one two three four five six seven eight nine ten",
-    "thing": "ball sphere box gift ring hoop house cottage boat sailboat car tree fish heart star cross triangle "
-    "man woman boy girl person people dog cat horse bus train plane table plate pizza",
-    "other": "",
+TAGS = ("colour", "number", "thing", "other")
+COLOURS = "red orange yellow green blue purple pink brown black white gray grey"
+NUMBERS = "one two three four five six seven eight nine ten"
+THINGS = """
+    ball sphere box gift present ring hoop house cottage boat sailboat car tree fish heart star cross triangle
+    man woman boy girl child kid baby toddler lady guy person player crowd family dog cat horse bird bear animal
+    street road sidewalk building wall window door fence room kitchen bathroom table chair desk bed sign
+    field grass park beach water ocean pool snow sand mountain hill rock sky court
+    shirt jacket hat dress helmet bike bicycle motorcycle bus train plane truck ball bat food plate bowl
+"""
+IRREGULAR = {"child": "children", "mouse": "mice", "person": "people"} | {
+    same: same for same in ("fish", "grass", "scissors", "sheep", "skis")
 }
-TAG_OF = {word: number for number, words in enumerate(TAGS.values()) for word in words.split()}
 BOTH_WAYS = partial(Bidirectional, layer=LSTM)
+
+
+def plural(noun: str) -> str:
+    """An English noun's plural, by rule and a few exceptions."""
+    if noun in IRREGULAR:
+        return IRREGULAR[noun]
+    if noun.endswith("man"):
+        return f"{noun[:-2]}en"
+    if noun.endswith("fe"):
+        return f"{noun[:-2]}ves"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+
+
+def lexicon(categories: Iterable[str] = ()) -> dict[str, str]:
+    """The tag of each word that is not "other".
+
+    Args:
+        categories: names of things beside THINGS; of several words the last is the noun, as in "teddy bear".
+    """
+    nouns = {*THINGS.split(), *(name.split()[-1] for name in categories)}
+    tags = {word: "thing" for noun in nouns for word in (noun, plural(noun))}
+    return tags | dict.fromkeys(COLOURS.split(), "colour") | dict.fromkeys(NUMBERS.split(), "number")
 
 
 class Tagger(nn.Module):
     """An encoder of sentences, and a layer that reads its output at each word."""
 
-    def __init__(self, tokenizer: Tokenizer, recurrent: Callable[[int, int], SequenceLayer]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, tag_of: dict[str, str], recurrent: Callable[[int, int], SequenceLayer]
+    ) -> None:
         super().__init__()
         self.encoder = TextEncoder(vocab_size=len(tokenizer), recurrent=recurrent, embedding_size=32, hidden_size=64)
         self.encoder.transform = TextTransform(tokenizer)
         self.head = nn.Linear(self.encoder.feature_size, len(TAGS))
-        self.tag_of = torch.tensor([TAG_OF.get(word, len(TAGS) - 1) for word in tokenizer.vocabulary])
+        self.tags = torch.tensor([TAGS.index(tag_of.get(word, "other")) for word in tokenizer.vocabulary])
 
     def forward(self, texts: Tensor) -> Tensor:
         """Scores of the tags, (N, S, tags), at each token of sentences (N, S)."""
@@ -57,25 +90,32 @@ class Tagger(nn.Module):
         """Captions as ids, one in four words hidden; the tags of all their words; which are hidden. (N, S) each."""
         transform, special = self.encoder.transform, self.encoder.transform.tokenizer.special
         texts = transform(captions)
-        hidden = (texts >= 0) & (texts != special.eos) & (torch.rand(texts.shape) < 0.25)
-        return texts.masked_fill(hidden, special.unk), self.tag_of[texts], hidden
+        known = (texts >= 0) & (texts != special.eos) & (texts != special.unk)
+        hidden = known & (torch.rand(texts.shape) < 0.25)
+        return texts.masked_fill(hidden, special.unk), self.tags[texts], hidden
 
 
-def read(folder: Path, split: str) -> list[str]:
-    """A split's captions."""
-    captions, _, pictures = coco_files(folder, split)
-    return [caption for image in read_coco(captions, pictures) for caption in image.captions]
+def read(folder: Path, split: str) -> tuple[list[str], set[str]]:
+    """A split's captions, and the categories of its annotated objects."""
+    captions, instances, pictures = coco_files(folder, split)
+    images = read_coco(captions, pictures, instances if instances.is_file() else None, check_files=False)
+    return [caption for image in images for caption in image.captions], {o.category for i in images for o in i.objects}
 
 
-def train(captions: Sequence[str], *, recurrent: Callable[[int, int], SequenceLayer], steps: int) -> Tagger:
-    """A tagger that has learned from `steps` batches of captions."""
+def train(
+    captions: Sequence[str],
+    *,
+    tag_of: dict[str, str] | None = None,
+    recurrent: Callable[[int, int], SequenceLayer] = BOTH_WAYS,
+    steps: int = 150,
+) -> Tagger:
+    """A tagger that has learned from `steps` batches of captions, with the tags of a `lexicon`."""
     torch.manual_seed(0)
-    tagger = Tagger(train_words(captions, min_count=2), recurrent)
+    tagger = Tagger(train_words(captions, min_count=2), tag_of or lexicon(), recurrent)
     optimizer = torch.optim.Adam(tagger.parameters(), lr=5e-3)
     for rows in torch.randint(len(captions), (steps, 64)).tolist():
-        texts, tags, _ = tagger.encode([captions[row] for row in rows])
-        real = texts >= 0
-        loss = F.cross_entropy(tagger(texts)[real], tags[real])
+        texts, tags, hidden = tagger.encode([captions[row] for row in rows])
+        loss = F.cross_entropy(tagger(texts)[hidden], tags[hidden])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -91,12 +131,15 @@ def accuracy(tagger: Tagger, captions: Sequence[str]) -> tuple[float, float]:
     return right.float().mean().item(), tags[hidden].bincount().max().item() / len(right)
 
 
-def main(folder: Path, *, recurrent: Callable[[int, int], SequenceLayer] = BOTH_WAYS, steps: int = 150) -> float:
-    """Train on the training split; print and return the accuracy on val."""
-    tagger = train(read(folder, "train"), recurrent=recurrent, steps=steps)
-    right, chance = accuracy(tagger, read(folder, "val"))
+def main(
+    folder: Path, *, recurrent: Callable[[int, int], SequenceLayer] = BOTH_WAYS, steps: int = 150
+) -> tuple[float, float]:
+    """Train on the training split; print and return the accuracy on val, and that of the most frequent tag alone."""
+    captions, categories = read(folder, "train")
+    tagger = train(captions, tag_of=lexicon(categories), recurrent=recurrent, steps=steps)
+    right, chance = accuracy(tagger, read(folder, "val")[0])
     print(f"{right:.3f} of hidden words are tagged right; the most frequent tag alone: {chance:.3f}")
-    return right
+    return right, chance
 
 
 if __name__ == "__main__":

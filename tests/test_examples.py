@@ -31,9 +31,40 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_hidden_words_are_tagged_from_what_stands_around_them(folder: Path) -> None:
     """Two words in three are of the most frequent tag; a layer that reads forwards cannot know what follows."""
     tagging = example("tagging")
-    both_ways = tagging.main(folder, steps=60)
+    both_ways, _ = tagging.main(folder, steps=60)
     assert both_ways > 0.9
-    assert both_ways > tagging.main(folder, recurrent=tagging.LSTM, steps=60) + 0.03
+    assert both_ways > tagging.main(folder, recurrent=tagging.LSTM, steps=60)[0] + 0.03
+
+
+def test_things_are_things_in_singular_and_plural_and_in_names_of_several_words() -> None:
+    tag_of = example("tagging").lexicon(["teddy bear", "wine glass", "knife", "bench", "skis", "orange"])
+    singular = {"bear", "kitchen", "child", "woman", "baby", "glass", "knife", "bench", "bus"}
+    plural = {"bears", "kitchens", "children", "women", "babies", "glasses", "knives", "benches", "buses"}
+    things = singular | plural | {"people", "fish", "skis"}
+    assert {tag_of[word] for word in things} == {"thing"}
+    assert (tag_of["orange"], tag_of["two"]) == ("colour", "number")
+    assert not tag_of.keys() & {"the", "sitting", "wine", "teddy", "childs", "womans", "skises"}
+
+
+def test_categories_are_those_of_the_annotated_objects(folder: Path) -> None:
+    captions, categories = example("tagging").read(folder, "train")
+    assert len(captions) == 500
+    assert {"ball", "house"} <= categories
+
+
+@pytest.mark.shared
+def test_hidden_words_of_real_captions_are_tagged(shared: Path) -> None:
+    """On 400 captions of COCO; measured: 0.84, where the most frequent tag alone has 0.755."""
+    tagging = example("tagging")
+    right, chance = tagging.main(shared / "data" / "coco_mini", steps=250)
+    assert chance < 0.8
+    assert right > chance + 0.05
+
+
+@pytest.mark.shared
+def test_the_real_caption_of_a_picture_is_told_from_another(shared: Path) -> None:
+    """On 80 pictures of COCO; measured: 0.84, where chance is 0.5."""
+    assert example("scoring").main(shared / "data" / "coco_mini") > 0.75
 
 
 def test_the_caption_of_a_set_is_told_from_another(folder: Path) -> None:
