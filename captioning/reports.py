@@ -97,16 +97,18 @@ def describe(search: Search) -> dict[str, Any]:
 
 
 def print_scores(metrics: Mapping[str, Any]) -> None:
-    """Print the metrics of one evaluation as a table."""
+    """Print the metrics of one evaluation as a table, and below it how well the references were expected."""
     signed = metrics["signature"]
-    table = Table(title=f"{signed['data']} {signed['split']}, {signed['num_images']} images (fractions)")
-    for name in (*metrics["metrics"], "perplexity"):
+    table = Table()
+    for name in metrics["metrics"]:
         table.add_column(name, justify="right")
-    table.add_row(
-        *(f"{value:.4f}" for value in metrics["metrics"].values()),
-        f"{metrics['language_model']['perplexity']:.2f}",
-    )
+    table.add_row(*(f"{value:.4f}" for value in metrics["metrics"].values()))
+    console().print(f"{signed['data']} {signed['split']}, {signed['num_images']} images (fractions)")
     console().print(table)
+    model = metrics["language_model"]
+    console().print(f"perplexity {model['perplexity']:.2f}, {model['bits_per_character']:.3f} bits per character")
+    if "sacrebleu" in signed:
+        console().print(f"sacreBLEU|{signed['sacrebleu']}", soft_wrap=True, highlight=False)  # one line, to be quoted
     for direction in ("text_to_image", "image_to_text"):
         if figures := metrics.get("retrieval", {}).get(direction):
             console().print(f"{direction}: {', '.join(f'{name} {value:.3g}' for name, value in figures.items())}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from captioning.data.example import CaptionedImage
 from captioning.errors import InputError
@@ -117,3 +118,14 @@ def test_a_printed_table_says_that_figures_are_fractions(
     printed = capsys.readouterr().out
     assert "tiny val, 3 images (fractions)" in printed
     assert "0.9400" in printed
+    assert printed.splitlines()[-1] == "perplexity 1.00, 0.500 bits per character"
+
+
+def test_a_translation_s_figures_stand_above_sacrebleu_s_signature_in_one_line(
+    evaluated: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("captioning.reports.console", lambda: Console(width=40, markup=False))
+    signature = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"
+    evaluated[0].evaluation.signature["sacrebleu"] = signature
+    print_scores(write_evaluation(tmp_path, *evaluated))
+    assert capsys.readouterr().out.splitlines()[-1] == f"sacreBLEU|{signature}"

@@ -38,7 +38,9 @@ def main(arguments: Sequence[str]) -> int:
         "--attention", type=Path, metavar="DIR", help="draw, for each picture, where each word was said from"
     )
     parser.add_argument(
-        "--json", action="store_true", help='one {"image", "caption", "score"} a line; score is the log-probability'
+        "--json",
+        action="store_true",
+        help='one {"image", "caption", "score", "finished"} a line; score is the log-probability',
     )
     options = parser.parse_args(arguments)
     if options.seed is not None and options.temperature is None:
@@ -55,18 +57,23 @@ def main(arguments: Sequence[str]) -> int:
     if options.temperature is not None:
         seed = 1 if options.seed is None else options.seed
         captioner.search = sampling(captioner.search, temperature=options.temperature, seed=seed)
-    num_bad = len(problems)
+    num_bad, num_said, num_cut = len(problems), 0, 0
     for read, bad in _batches(paths, options.batch_size):
         num_bad += bad
         captions = captioner.caption([picture for _, picture in read], batch_size=options.batch_size)
+        num_said += len(captions)
+        num_cut += sum(not caption.finished for caption in captions)
         for (path, _), caption in zip(read, captions, strict=True):
             if options.json:
                 line = {"image": str(path), "caption": caption.text, "score": caption.score}
-                print(json.dumps(line, ensure_ascii=False), flush=True)
+                print(json.dumps(line | {"finished": caption.finished}, ensure_ascii=False), flush=True)
             else:
                 print(f"{path}: {caption.text}", flush=True)
         if options.attention is not None:  # captions that are printed are not lost if a map cannot be written
             _draw(captioner, read, [caption.text for caption in captions], options.attention)
+    if num_cut:
+        longest = vars(captioner.search)["max_length"]
+        print(f"captioning caption: {num_cut} of {num_said} were cut at {longest} tokens", file=sys.stderr)
     return int(num_bad > 0)
 
 

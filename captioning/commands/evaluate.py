@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.errors import InputError
+from captioning.json_files import read_json
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from omegaconf import DictConfig
 
+    from captioning.data.module import ParallelTextDataModule
     from captioning.search.hypotheses import Search
+
+log = logging.getLogger(__name__)
 
 HELP = """usage: captioning evaluate bundle=DIR data=NAME data.root=DIR [data.split=val] [KEY=VALUE ...]
 
-Caption every picture of a split with a bundle, score the captions as COCO does (BLEU, METEOR, ROUGE-L, CIDEr), and
-write metrics.json, captions.json (COCO's results format), per_image.csv and page.html into `output`.
+Caption every picture of a split with a bundle and score the captions as COCO does (BLEU, METEOR, ROUGE-L, CIDEr), or
+translate every sentence and score by sacrebleu. Writes metrics.json, captions.json (COCO's results format),
+per_image.csv and page.html into `output`.
 
 examples:
   captioning evaluate bundle=runs/best/bundle data=flickr8k data.root=PATH data.split=test output=scores
   captioning evaluate bundle=DIR data=coco data.root=PATH            COCO 2014, Karpathy's split (dataset_coco.json)
-  captioning evaluate bundle=DIR data=coco2017 data.root=PATH        COCO 2017, the official val
-  captioning evaluate bundle=DIR data=coco2017 data.root=PATH search.beam_size=10
+  captioning evaluate bundle=DIR data=multi30k data.root=PATH data.source=en data.target=cs search.beam_size=10
 
 settings:
   bundle=DIR           the trained model (required)
-  data=NAME            flickr8k, flickr30k, coco, coco2014, coco2017, scenes
+  data=NAME            flickr8k, flickr30k, coco, coco2014, coco2017, scenes; multi30k, with data.source and data.target
   data.split=NAME      train, val or test; only this split's files are needed
   data.features=DIR    cached features of `captioning extract`, instead of pictures
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; the rest as the bundle says
   search=NAME          greedy, beam or sampling, with nothing of the bundle's search
   retrieval=N          also find pictures by their first N captions, and captions by pictures; slow
-  metrics.backend=pycocoevalcap   its code and Java instead of ours; metrics.names=[BLEU,METEOR,ROUGE-L,CIDEr,SPICE]
+  metrics.backend=NAME captioning or pycocoevalcap, of texts sacrebleu; metrics.names=[BLEU,METEOR,ROUGE-L,CIDEr,SPICE]
   examples=N           pictures on the page
   output=DIR           where the files go
 
@@ -57,14 +61,18 @@ def evaluate(config: DictConfig, output: Path) -> None:
     from hydra.utils import instantiate
 
     from captioning.bundle import load_bundle
+    from captioning.data.module import ParallelTextDataModule
     from captioning.reports import print_scores, write_evaluation
     from captioning.retrieval import retrieve
     from captioning.training import quieten_lightning, scorer_of
 
     captioner = load_bundle(config.bundle)
-    captioner.scorer = scorer_of(config.metrics)
-    captioner.search = chosen_search(config.search, captioner.search)
     data = instantiate(config.data)
+    texts = isinstance(data, ParallelTextDataModule)
+    if texts and captioner.encoder.reads == "texts":
+        check_languages(Path(config.bundle), data)
+    captioner.scorer = scorer_of(chosen_metrics(config.metrics, texts=texts))
+    captioner.search = chosen_search(config.search, captioner.search)
     data.connect(captioner.encoder, captioner.tokenizer, getattr(captioner.decoder, "categories", None))
     quieten_lightning()
     trainer: pl.Trainer = instantiate(config.trainer)
@@ -74,6 +82,40 @@ def evaluate(config: DictConfig, output: Path) -> None:
         metrics = write_evaluation(output, captioner, data, examples=config.examples, retrieval=found)
         print_scores(metrics)
         print(f"written to {output}")
+
+
+def check_languages(bundle: Path, data: ParallelTextDataModule) -> None:
+    """Refuse languages that a translator did not learn; a bundle of a checkpoint cannot tell, which is logged.
+
+    Raises:
+        InputError: the data's are others than those it was trained on.
+    """
+    path = bundle / "metrics.json"
+    match read_json(path) if path.is_file() else {}:
+        case {"signature": {"data": str(trained)}}:
+            if not trained.endswith(f"-{data.source}-{data.target}"):
+                languages = trained.split("-")[-2:]
+                raise InputError(
+                    f"{bundle} was trained on {trained} and would translate {data.data_name}; set "
+                    f"data.source={languages[0]} data.target={languages[-1]}"
+                )
+        case _:
+            log.warning("%s does not say which languages it translates; it is given %s", bundle, data.data_name)
+
+
+def chosen_metrics(config: DictConfig, *, texts: bool) -> DictConfig:
+    """The backend and the metrics that are named, or sacrebleu's where the data are texts and COCO's elsewhere."""
+    from omegaconf import OmegaConf
+
+    from captioning.metrics import COCO_METRICS
+
+    backend, names = config.backend, config.names
+    if backend is None:
+        by_sacrebleu = texts if names is None else "sacreBLEU" in names
+        backend = "sacrebleu" if by_sacrebleu else "captioning"
+    if names is None:
+        names = ["sacreBLEU"] if backend == "sacrebleu" else list(COCO_METRICS)
+    return OmegaConf.create({"backend": backend, "names": names})
 
 
 def chosen_search(config: DictConfig, own: Search) -> Search:

@@ -26,8 +26,10 @@ METRICS = {
     "cider": "CIDEr",
     "cider-d": "CIDEr-D",
     "spice": "SPICE",
+    "sacrebleu": "sacreBLEU",
 }
 DEFAULT = ("bleu", "meteor", "rouge", "cider")
+BACKENDS = ("captioning", "pycocoevalcap")  # of COCO's metrics; sacreBLEU has its own
 CONFIDENCE = 0.95  # of the intervals: the default of captioning.metrics
 DESCRIPTION = """Score captions of any model as COCO does, with 95 % confidence intervals.
 REFERENCES  COCO's captions JSON, Karpathy's JSON (with --split), or {"42": ["a dog", "the dog"], ...}
@@ -52,9 +54,8 @@ def main(arguments: Sequence[str]) -> int:
     add("--split", metavar="NAME", help="of a Karpathy's JSON")
     add("--subset", action="store_true", help="score the images that have a caption; else each needs exactly one")
     others = ", ".join(name for name in METRICS if name not in DEFAULT)
-    add("--metrics", metavar="NAMES", help=f"{','.join(DEFAULT)} (the default), {others}")
-    backends = ("captioning", "pycocoevalcap")
-    add("--backend", choices=backends, default=backends[0], metavar="NAME", help=f"whose code: {' or '.join(backends)}")
+    add("--metrics", metavar="NAMES", help=f"{','.join(DEFAULT)} (the default), {others} (alone)")
+    add("--backend", choices=BACKENDS, default=BACKENDS[0], metavar="NAME", help=f"whose code: {' or '.join(BACKENDS)}")
     add("--clip", type=Path, metavar="FOLDER", help="CLIPScore too, by the CLIP model in FOLDER")
     add("--images", type=Path, metavar="DIR", help="the pictures, for --clip")
     add("--device", default="cpu", help="for --clip, such as cuda (default: cpu)")
@@ -96,15 +97,17 @@ def score(options: argparse.Namespace) -> None:
         _check_images(options.compare, references, others)
     given = options.document_frequencies
     frequencies = None if given is None else DocumentFrequencies.load(given)
-    names = _metrics(options.metrics)
+    names, backend = _metrics(options.metrics, options.backend)
     clip = _clip_score(options, references)
-    with CocoScorer(references, metrics=names, frequencies=frequencies, backend=options.backend, clip=clip) as scorer:
+    with CocoScorer(references, metrics=names, frequencies=frequencies, backend=backend, clip=clip) as scorer:
         scores = scorer.score(results)
         compared = None if others is None else scorer.score(others)
         written = _content(options, scorer, scores, compared, captions=summary(list(scores.tokenized.values())))
     _print(options, written)
     if options.signature:
         print(signature_line(written["signature"]))
+        if "sacrebleu" in written["signature"]:
+            print(f"sacreBLEU|{written['signature']['sacrebleu']}")
     if options.json:
         options.json.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if options.per_image:
@@ -120,12 +123,20 @@ def _check_images(path: Path, references: Mapping[ImageId, Sequence[str]], capti
         raise InputError(f"{path}: {error}. --subset scores the images that have a caption") from error
 
 
-def _metrics(text: str | None) -> list[str]:
-    """The metrics' names from the option's text."""
+def _metrics(text: str | None, backend: str) -> tuple[list[str], str]:
+    """The metrics' names from the option's text, and the backend that has them."""
     names = list(DEFAULT) if text is None else [name.strip().lower() for name in text.split(",")]
     if unknown := [name for name in names if name not in METRICS]:
         raise InputError(f"--metrics {','.join(unknown)}: expected names among {', '.join(METRICS)}")
-    return list(dict.fromkeys(METRICS[name] for name in names))
+    found = list(dict.fromkeys(METRICS[name] for name in names))
+    if "sacreBLEU" not in found:
+        return found, backend
+    if len(found) > 1 or backend != BACKENDS[0]:
+        raise InputError(
+            "--metrics sacrebleu: expected it alone and without --backend, for it scores text with case and "
+            "punctuation, by its own code; score twice"
+        )
+    return found, "sacrebleu"
 
 
 def _clip_score(options: argparse.Namespace, references: Mapping[ImageId, Sequence[str]]) -> ClipScore | None:
@@ -184,7 +195,7 @@ def _print(options: argparse.Namespace, content: Mapping[str, Any]) -> None:
 
     other = content.get("comparison")
     title = str(options.results) if other is None else f"{options.results} beside {options.compare}"
-    table = Table(title=f"{title}, {content['signature']['num_images']} images (fractions)")
+    table = Table()
     columns = ["", "figure"]
     if content["intervals"]:
         columns.append("95 % interval")
@@ -196,6 +207,7 @@ def _print(options: argparse.Namespace, content: Mapping[str, Any]) -> None:
     for name, figure in content["metrics"].items():
         interval = [_ends(content["intervals"].get(name))] if content["intervals"] else []
         table.add_row(name, f"{figure:.4f}", *interval, *_compared(name, other))
+    console().print(f"{title}, {content['signature']['num_images']} images (fractions)", soft_wrap=True)
     console().print(table)
     if not content["intervals"]:
         console().print("no intervals and no p-values: this backend keeps no statistics")

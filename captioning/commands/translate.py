@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="captioning translate",
         description="Translate sentences with a model that was trained on text (data=multi30k). Without TEXT, each "
-        "line of the standard input is a sentence.",
+        "line of the standard input is a sentence. Each translation is one line.",
         epilog="example: captioning translate runs/de-en/bundle 'Ein Hund rennt im Schnee.' --alignments out/",
     )
     parser.add_argument("bundle", help="the model's folder")
@@ -29,29 +30,39 @@ def main(arguments: Sequence[str]) -> int:
         "--alignments", type=Path, metavar="DIR", help="draw, for each sentence, which words each word was said from"
     )
     parser.add_argument(
-        "--json", action="store_true", help='one {"text", "translation", "score"} a line; score is the log-probability'
+        "--json",
+        action="store_true",
+        help='one {"text", "translation", "score", "finished"} a line; score is the log-probability',
     )
     options = parser.parse_args(arguments)
 
     captioner = load(options.bundle, options.device, options.beam_size)
-    sentences = options.texts or _lines()
+    sentences, num_cut = options.texts or _lines(), 0
     for start in range(0, len(sentences), options.batch_size):
         texts = sentences[start : start + options.batch_size]
         translations = captioner.translate(texts, batch_size=options.batch_size)
-        for text, translation in zip(texts, translations, strict=True):
-            line = {"text": text, "translation": translation.text, "score": translation.score}
-            print(json.dumps(line, ensure_ascii=False) if options.json else translation.text, flush=True)
+        num_cut += sum(not found.finished for found in translations)
+        for text, found in zip(texts, translations, strict=True):
+            line = {"text": text, "translation": found.text, "score": found.score, "finished": found.finished}
+            in_one_line = " ".join(found.text.splitlines())  # a model of bytes or characters can say a line's end
+            print(json.dumps(line, ensure_ascii=False) if options.json else in_one_line, flush=True)
         if options.alignments is not None:  # what is printed is not lost if a picture cannot be drawn
             from captioning.alignments import align, save
 
-            found = align(captioner, texts, [translation.text for translation in translations])
-            for number, alignment in enumerate(found, start=start + 1):
+            alignments = align(captioner, texts, [found.text for found in translations])
+            for number, alignment in enumerate(alignments, start=start + 1):
                 save(alignment, options.alignments / f"{number}.png")
+    if num_cut:
+        longest = vars(captioner.search)["max_length"]
+        print(f"captioning translate: {num_cut} of {len(sentences)} were cut at {longest} tokens", file=sys.stderr)
     return 0
 
 
 def _lines() -> list[str]:
+    """The lines of the standard input, which end at line feeds alone, as those of `captioning.text.lines`."""
+    assert isinstance(sys.stdin, io.TextIOWrapper)
+    sys.stdin.reconfigure(encoding="utf-8-sig", newline="\n")
     try:
-        return sys.stdin.read().splitlines()
+        return [line.rstrip("\r\n") for line in sys.stdin]
     except UnicodeDecodeError as error:
         raise InputError(f"the standard input is no text in UTF-8 ({error})") from error

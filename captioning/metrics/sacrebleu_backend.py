@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +23,8 @@ class SacreBleu(Metric):
     """BLEU of sums of clipped n-gram counts, with case and punctuation, exponentially smoothed.
 
     The statistics of a sentence are its clipped counts and numbers of n-grams for n = 1 to 4, its own length, and the
-    closest reference's.
+    closest reference's. Differs: `figures` of one row are those of a corpus of one sentence, which is 0 where it has
+    fewer than four words; a sentence's own figure is `sentence_figures`.
 
     Args:
         references: the references of each sentence, as published.
@@ -37,7 +39,7 @@ class SacreBleu(Metric):
     def __init__(self, references: Sequence[Sequence[str]]) -> None:
         check_references(references)
         self._references = [list(own) for own in references]
-        self._bleu = sacrebleu.BLEU(effective_order=True)  # the counts are the same; a sentence alone asks for it
+        self._bleu = sacrebleu.BLEU(effective_order=True)  # the counts are the same, and a sentence alone asks for it
 
     def statistics(self, candidates: Sequence[str]) -> NDArray[np.float64]:
         """See `Metric.statistics`; the candidates are untokenized."""
@@ -51,12 +53,23 @@ class SacreBleu(Metric):
     @staticmethod
     def figures(totals: NDArray[np.float64]) -> NDArray[np.float64]:
         """See `Metric.figures`."""
-        rows = totals.reshape(-1, 2 * ORDERS + 2).astype(np.int64).tolist()
-        found = [
-            sacrebleu.BLEU.compute_bleu(row[:ORDERS], row[ORDERS : 2 * ORDERS], row[-2], row[-1], "exp").score / 100
-            for row in rows
-        ]
-        return np.array(found).reshape(*totals.shape[:-1], 1)
+        return _bleu(totals, effective_order=False)
+
+    @staticmethod
+    def sentence_figures(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Figures of sentences by themselves, (I, 1): of the n for which a sentence has n-grams at all."""
+        return _bleu(statistics, effective_order=True)
+
+
+def _bleu(totals: NDArray[np.float64], *, effective_order: bool) -> NDArray[np.float64]:
+    rows = totals.reshape(-1, 2 * ORDERS + 2).astype(np.int64).tolist()
+    found = [
+        sacrebleu.BLEU.compute_bleu(
+            row[:ORDERS], row[ORDERS : 2 * ORDERS], row[-2], row[-1], "exp", effective_order=effective_order
+        ).score
+        for row in rows
+    ]
+    return np.array(found).reshape(*totals.shape[:-1], 1) / 100
 
 
 METRICS: dict[str, type[Metric]] = {"sacreBLEU": SacreBleu}
@@ -78,7 +91,8 @@ class SacreBleuBackend:
         if frequencies is not None:
             raise InputError("sacrebleu has no document frequencies; leave them out")
         self._metric = SacreBleu(references)
-        self._num_references = max(map(len, references))
+        streams = list(zip_longest(*references))  # None where a sentence has fewer: sacrebleu's own way to say so
+        self._signature = str(sacrebleu.BLEU(references=streams).get_signature())
 
     @staticmethod
     def tokenize(captions: Mapping[ImageId, Sequence[str]]) -> dict[ImageId, list[str]]:
@@ -89,18 +103,12 @@ class SacreBleuBackend:
         """See `Backend.score`."""
         statistics = self._metric.statistics(captions)
         (corpus,) = self._metric.figures(statistics.sum(0))
-        each = self._metric.figures(statistics)[:, 0]
+        each = self._metric.sentence_figures(statistics)[:, 0]
         return Figures({"sacreBLEU": float(corpus)}, {"sacreBLEU": each.tolist()}, {"sacreBLEU": statistics})
 
     def versions(self) -> dict[str, Any]:
         """See `Backend.versions`; `sacrebleu` is its own signature."""
-        return {
-            "tokenizer": "13a",
-            "metrics": ["sacreBLEU"],
-            "sacrebleu": (
-                f"nrefs:{self._num_references}|case:mixed|eff:no|tok:13a|smooth:exp|version:{SacreBleu.version}"
-            ),
-        }
+        return {"tokenizer": "13a", "metrics": ["sacreBLEU"], "sacrebleu": self._signature}
 
     def close(self) -> None:
         """Nothing runs."""

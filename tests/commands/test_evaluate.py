@@ -13,8 +13,8 @@ import torch
 from omegaconf import OmegaConf
 
 from captioning import Captioner
-from captioning.commands.evaluate import chosen_search
-from captioning.data import CocoDataModule
+from captioning.commands.evaluate import check_languages, chosen_metrics, chosen_search
+from captioning.data import CocoDataModule, ParallelTextDataModule
 from captioning.data.feature_store import FeatureWriter
 from captioning.data.images import load_image
 from captioning.errors import InputError
@@ -103,6 +103,43 @@ def test_a_setting_that_the_bundle_s_search_lacks_is_told() -> None:
     assert vars(chosen_search(OmegaConf.create({"beam_size": None}), own)) == vars(own)
     with pytest.raises(InputError, match=r"search\.beam_size: the bundle decodes by GreedySearch.* max_length"):
         chosen_search(OmegaConf.create({"beam_size": 3}), own)
+
+
+COCO = ["BLEU", "METEOR", "ROUGE-L", "CIDEr"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "names", "texts", "expected"),
+    [
+        (None, None, False, ("captioning", COCO)),
+        (None, None, True, ("sacrebleu", ["sacreBLEU"])),
+        ("pycocoevalcap", None, True, ("pycocoevalcap", COCO)),
+        ("sacrebleu", None, False, ("sacrebleu", ["sacreBLEU"])),
+        (None, ["BLEU"], True, ("captioning", ["BLEU"])),
+        (None, ["sacreBLEU"], False, ("sacrebleu", ["sacreBLEU"])),
+        ("captioning", ["BLEU"], True, ("captioning", ["BLEU"])),
+    ],
+)
+def test_metrics_that_are_not_named_are_those_of_the_data_s_kind(
+    backend: str | None, names: list[str] | None, texts: bool, expected: tuple[str, list[str]]
+) -> None:
+    chosen = chosen_metrics(OmegaConf.create({"backend": backend, "names": names}), texts=texts)
+    assert (chosen.backend, chosen.names) == expected
+
+
+@pytest.mark.parametrize("metrics", [None, "{}", '{"checkpoint": {"epoch": 3}}'])
+def test_a_bundle_that_does_not_say_its_languages_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, metrics: str | None
+) -> None:
+    if metrics is not None:
+        (tmp_path / "metrics.json").write_text(metrics)
+    check_languages(tmp_path, ParallelTextDataModule("nowhere", source="en", target="cs", name="multi30k"))
+    assert "does not say which languages it translates; it is given multi30k-en-cs" in caplog.text
+
+
+def test_a_translator_is_scored_on_other_data_of_its_languages(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"signature": {"data": "multi30k-en-cs"}}')
+    check_languages(tmp_path, ParallelTextDataModule("nowhere", source="en", target="cs", name="news"))
 
 
 @pytest.mark.parametrize(

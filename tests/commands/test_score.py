@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sacrebleu
 
 from captioning.metrics import CocoScorer
 
@@ -131,6 +132,36 @@ def test_a_signature_is_printed_in_one_line(command: Command, files: tuple[Path,
     assert "|num_images:3|" in line
 
 
+def test_translations_are_scored_and_compared_by_sacrebleu(
+    command: Command, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    other, out, table = tmp_path / "other.json", tmp_path / "out.json", tmp_path / "out.csv"
+    translations = {"1": "A dog runs on grass.", "2": "Two men wait for a bus, at a stop.", "3": "A red bus"}
+    references = {n: [f"{text.capitalize()}." for text in REFERENCES[n][:1]] for n in REFERENCES}
+    files[0].write_text(json.dumps(references))
+    files[1].write_text(json.dumps(translations))
+    other.write_text(json.dumps({n: text.lower() for n, text in translations.items()}))
+    options = ("--metrics", "sacreBLEU", "--compare", other, "--signature", "--json", out, "--per-image", table)
+    ran = command("score", *files, *options)
+    assert ran.status == 0, ran.err
+    metric = sacrebleu.BLEU()
+    expected = metric.corpus_score(list(translations.values()), list(zip(*references.values(), strict=True)))
+    written = json.loads(out.read_text())
+    assert written["metrics"] == {"sacreBLEU": pytest.approx(expected.score / 100)}
+    low, high = written["intervals"]["sacreBLEU"]
+    assert low < expected.score / 100 < high
+    found = written["comparison"]["differences"]["sacreBLEU"]
+    assert found["difference"] > 0  # case counts
+    assert 0 < found["p_value"] <= 1
+    own, line = ran.out.splitlines()[-2:]
+    assert own.startswith("data:references.json|captioning:")
+    assert line == f"sacreBLEU|{metric.get_signature()}"
+    with table.open(newline="") as file:
+        sentences = [float(row["sacreBLEU"]) for row in csv.DictReader(file)]
+    alone = [sacrebleu.sentence_bleu(translations[n], references[n]).score / 100 for n in references]
+    assert sentences == pytest.approx(alone)
+
+
 def test_pycocoevalcap_s_figures_are_the_same_without_intervals(
     command: Command, files: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -233,6 +264,8 @@ def test_clip_score_needs_every_picture(
             "--metrics wer: expected names among bleu, meteor, rouge, rouge-l, cider,",
         ),
         (("--metrics", "spice"), "SPICE needs stanford-corenlp-3.6.0.jar"),
+        (("--metrics", "sacrebleu,cider"), "--metrics sacrebleu: expected it alone and without --backend"),
+        (("--metrics", "sacrebleu", "--backend", "pycocoevalcap"), "expected it alone and without --backend"),
         (("--split", "test"), "only Karpathy's JSON has splits"),
         (("--document-frequencies", "nowhere.json"), "nowhere.json: cannot be read"),
         (("--compare", "nowhere.json"), "nowhere.json: cannot be read"),

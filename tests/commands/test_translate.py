@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from captioning import Captioner
+from captioning.bundle import save_bundle
+from captioning.captioner import Caption
 from captioning.errors import InputError
 
 Command = Callable[..., Any]
@@ -106,11 +109,47 @@ def test_a_run_goes_on_with_its_own_source_vocabulary_alone(
 def test_the_standard_input_is_read_line_by_line(
     command: Command, translator: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.stdin", io.StringIO("Ein Hund rennt.\n\nEin Mann rennt.\n"))
+    given(monkeypatch, "\ufeffEin Hund rennt.\r\n\nEin\u2028Mann\x85\x0c\rrennt.\n".encode())
     ran = command("translate", translator / "bundle", "--json", "--beam-size", "1")
-    rows = [json.loads(line) for line in ran.out.splitlines()]
-    assert [row["text"] for row in rows] == ["Ein Hund rennt.", "", "Ein Mann rennt."]
-    assert all(set(row) == {"text", "translation", "score"} and row["score"] < 0 for row in rows)
+    rows = [json.loads(line) for line in ran.out.split("\n")[:-1]]
+    assert [row["text"] for row in rows] == ["Ein Hund rennt.", "", "Ein\u2028Mann\x85\x0c\rrennt."]
+    assert all(set(row) == {"text", "translation", "score", "finished"} and row["score"] < 0 for row in rows)
+
+
+def given(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """Bytes as the standard input, where the locale is not UTF-8."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="latin-1"))
+
+
+def test_a_standard_input_that_is_no_text_is_told(
+    command: Command, translator: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given(monkeypatch, b"Gr\xf6\xdfe\n")
+    assert "the standard input is no text in UTF-8" in command("translate", translator / "bundle").message
+
+
+def test_a_translation_is_one_line_whatever_it_holds(
+    command: Command, translator: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"eins": "one\ntwo", "zwei": "three\u2028four\r\n", "drei": ""}
+    monkeypatch.setattr(
+        Captioner, "translate", lambda _, texts, **__: [Caption(said[text], -1.0, finished=True) for text in texts]
+    )
+    ran = command("translate", translator / "bundle", *said)
+    assert ran.out == "one two\nthree four\n\n"
+    rows = command("translate", translator / "bundle", *said, "--json").out.split("\n")[:-1]
+    assert [json.loads(row)["translation"] for row in rows] == list(said.values())
+
+
+def test_what_was_cut_is_counted(command: Command, translator: Path, tmp_path: Path) -> None:
+    model = Captioner.from_pretrained(translator / "bundle")
+    for bias, message in ((-1000, "captioning translate: 3 of 3 were cut at 6 tokens\n"), (1000, "")):
+        with torch.no_grad():
+            model.decoder.head.bias[model.tokenizer.special.eos] = bias
+        folder = save_bundle(model, tmp_path / f"eos {bias}")
+        ran = command("translate", folder, *GERMAN[:3], "--json", "--batch-size", "2")
+        assert (ran.status, ran.err) == (0, message)
+        assert [json.loads(row)["finished"] for row in ran.out.splitlines()] == [not message] * 3
 
 
 def test_alignments_are_drawn(command: Command, translator: Path, tmp_path: Path) -> None:
@@ -130,12 +169,26 @@ def test_a_translator_evaluates_on_the_test_split(
         (text_root / f"test_2016_flickr.{language}").write_text("\n".join(lines) + "\n", encoding="utf-8")
     ran = command(
         "evaluate", f"bundle={translator / 'bundle'}", "data=multi30k", f"data.root={text_root}", "data.split=test",
-        "metrics.backend=sacrebleu", "metrics.names=[sacreBLEU]", "trainer.accelerator=cpu",
-        f"output={tmp_path / 'out'}",
+        "trainer.accelerator=cpu", f"output={tmp_path / 'out'}",
     )  # fmt: skip
     assert ran.status == 0, ran.err
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["signature"]["num_images"] == 3
+    written = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert written["signature"]["num_images"] == 3
+    assert list(written["metrics"]) == ["sacreBLEU"]
+    assert f"\nsacreBLEU|{written['signature']['sacrebleu']}\n" in ran.out
     assert GERMAN[0] in (tmp_path / "out" / "page.html").read_text()
+
+
+@pytest.mark.parametrize("override", ["data.source=en data.target=de", "data.source=null", "data.target=cs"])
+def test_a_translator_is_not_scored_on_languages_that_it_did_not_learn(
+    command: Command, translator: Path, text_root: Path, tmp_path: Path, override: str
+) -> None:
+    ran = command(
+        "evaluate", f"bundle={translator / 'bundle'}", "data=multi30k", f"data.root={text_root}", *override.split(),
+        "trainer.accelerator=cpu", f"output={tmp_path / 'out'}",
+    )  # fmt: skip
+    assert "was trained on multi30k-de-en and would translate multi30k-" in ran.message
+    assert ran.message.endswith("set data.source=de data.target=en\n")
 
 
 def test_pictures_and_sentences_are_not_confused(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import numpy as np
 import pytest
 import sacrebleu
@@ -18,18 +20,22 @@ REFERENCES = {
 }
 TRANSLATIONS = {3: "The child's toy is on the floor.", 1: "Two men in red are talking.", 2: "A dog runs through snow."}
 EMPTY = dict.fromkeys(REFERENCES, "")
+SHORT = {1: "Two men", 2: "A dog", 3: "Toy."}
+STREAMS = list(zip_longest(*REFERENCES.values()))  # as sacrebleu takes sentences of one reference and of two
 
 
 def corpus_bleu(translations) -> float:
-    groups = list(REFERENCES.values())
-    streams = [[own[min(n, len(own) - 1)] for own in groups] for n in range(2)]
-    return sacrebleu.corpus_bleu([translations[n] for n in REFERENCES], streams).score / 100
+    return sacrebleu.corpus_bleu([translations[n] for n in REFERENCES], STREAMS).score / 100
 
 
-@pytest.mark.parametrize("translations", [TRANSLATIONS, EMPTY, {n: own[0] for n, own in REFERENCES.items()}])
-def test_the_corpus_s_figure_is_sacrebleu_s(translations) -> None:
+@pytest.mark.parametrize("translations", [TRANSLATIONS, EMPTY, SHORT, {n: own[0] for n, own in REFERENCES.items()}])
+def test_the_figures_of_the_corpus_and_of_each_sentence_are_sacrebleu_s(translations) -> None:
     with CocoScorer(REFERENCES, metrics=["sacreBLEU"], backend="sacrebleu") as scorer:
-        assert scorer.score(translations).corpus == {"sacreBLEU": pytest.approx(corpus_bleu(translations), abs=1e-12)}
+        scores = scorer.score(translations)
+    assert scores.corpus == {"sacreBLEU": pytest.approx(corpus_bleu(translations), abs=1e-12)}
+    for n, own in REFERENCES.items():
+        alone = sacrebleu.BLEU(effective_order=True).sentence_score(translations[n], own).score / 100
+        assert scores.per_image[n] == {"sacreBLEU": pytest.approx(alone, abs=1e-12)}
 
 
 def test_case_and_punctuation_count() -> None:
@@ -50,11 +56,14 @@ def test_statistics_add_up_and_have_intervals() -> None:
     assert interval.low <= scores.corpus["sacreBLEU"] <= interval.high
 
 
-def test_the_signature_is_sacrebleu_s_own() -> None:
-    signature = CocoScorer(REFERENCES, metrics=["sacreBLEU"], backend="sacrebleu").signature()
+@pytest.mark.parametrize(("kept", "nrefs"), [([1, 2, 3], "var"), ([1, 3], "1"), ([2], "2")])
+def test_the_signature_is_sacrebleu_s_own(kept: list[int], nrefs: str) -> None:
+    references = {n: REFERENCES[n] for n in kept}
+    signature = CocoScorer(references, metrics=["sacreBLEU"], backend="sacrebleu").signature()
     metric = sacrebleu.BLEU()
-    metric.corpus_score(["a"], [["a"], ["b"]])
+    metric.corpus_score([TRANSLATIONS[n] for n in kept], list(zip_longest(*references.values())))
     assert signature["sacrebleu"] == str(metric.get_signature())
+    assert signature["sacrebleu"].startswith(f"nrefs:{nrefs}|case:mixed|eff:no|tok:13a|smooth:exp|version:")
 
 
 def test_what_it_does_not_have_is_refused() -> None:
