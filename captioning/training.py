@@ -16,10 +16,13 @@ import torch
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Timer
+from torch import nn
 
 from captioning.bundle import read_checkpoint, save_bundle
 from captioning.captioner import Captioner
 from captioning.data.module import CaptionDataModule
+from captioning.decoders import Hard, ShowAttendAndTell
+from captioning.decoders.decoder import AttentiveDecoder, Decoder
 from captioning.embeddings import start_embeddings
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
@@ -29,7 +32,9 @@ from captioning.errors import InputError
 from captioning.metrics import METRICS, CocoScorer
 from captioning.metrics.coco import check_metrics
 from captioning.metrics.spice import Spice
+from captioning.objectives import DoublyStochastic, Reinforce
 from captioning.reports import print_scores, write_evaluation
+from captioning.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +53,7 @@ def train(config: DictConfig, output: Path) -> None:
     captioner = build_captioner(config, data)
     timer = Timer()  # its clock is kept in the checkpoints, so that a run's second half counts on
     trainer = build_trainer(config, timer)
-    num_parameters = sum(p.numel() for p in captioner.decoder.parameters())
-    log.info("decoder: %s parameters", f"{num_parameters:,}")
+    num_parameters = count_parameters(config, captioner)
     started = time.process_time()
     trainer.fit(captioner, datamodule=data, ckpt_path=config.checkpoint, weights_only=True)
     log.info("trained in %.1f minutes of processor time", (time.process_time() - started) / 60)
@@ -63,10 +67,21 @@ def train(config: DictConfig, output: Path) -> None:
     trainer.validate(captioner, datamodule=data, verbose=False)
     if trainer.is_global_zero:
         assert captioner.evaluation is not None
-        cost = {"decoder_parameters": num_parameters, "seconds": timer.time_elapsed()}
+        cost = {**num_parameters, "seconds": timer.time_elapsed()}
         metrics = write_evaluation(output, captioner, data, training=cost)
         print_scores(metrics)
         save_bundle(captioner, output / "bundle", metrics=metrics)
+
+
+def count_parameters(config: DictConfig, captioner: Captioner) -> dict[str, int]:
+    """Count and log the decoder's parameters that learn, and an encoder's that learns from nothing."""
+    parts: dict[str, nn.Module] = {"decoder": captioner.decoder}
+    if config.finetuning is not None and config.encoder.get("weights") is None:
+        parts["encoder"] = captioner.encoder
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    for name, count in counts.items():
+        log.info("%s: %s parameters", name, f"{count:,}")
+    return {f"{name}_parameters": count for name, count in counts.items()}
 
 
 def check_output(config: DictConfig, output: Path) -> None:
@@ -119,6 +134,7 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     check_encoder(config, data)
     scorer = scorer_of(config.metrics)
     check_monitor(config.metrics)
+    data.needs_pictures = get_class(config.encoder._target_).reads != "nothing"  # before a split is read
     tokenizer = instantiate(config.text)(data.captions("train"))
     encoder, encoder_sizes = build_encoder(config, data)
     sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
@@ -126,8 +142,9 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     objects = {"categories": data.categories("train")} if readers else {}
     given = {part: {**sizes, **(objects if part in readers else {})} for part in ("decoder", "objective")}
     decoder = instantiate(config.decoder, **given["decoder"])
-    start_embeddings(decoder, tokenizer, config.embeddings, frozen=config.freeze_embeddings)
+    start_words(config, encoder, decoder, tokenizer)
     objective = instantiate(config.objective)  # partial where it learns something of its own
+    check_objective(decoder, objective)
     data.connect(encoder, tokenizer, objects.get("categories"))
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     deviation = config.standardise
@@ -154,6 +171,24 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     if config.standardise:
         fit_standardise(captioner, data)
     return captioner
+
+
+def check_objective(decoder: Decoder[Any], objective: object) -> None:
+    """Refuse an objective from which a decoder cannot learn, or would learn something else.
+
+    Raises:
+        InputError: the objective is of weights of places that the decoder lacks, or is not that of drawn places.
+    """
+    kind, name = type(decoder).__name__, type(objective).__name__
+    if isinstance(objective, DoublyStochastic | Reinforce) and not isinstance(decoder, AttentiveDecoder):
+        raise InputError(f"a {kind} looks at no places, which {name} is about; set objective=cross_entropy")
+    draws = isinstance(decoder, ShowAttendAndTell) and isinstance(decoder.phi, Hard)
+    if draws and not isinstance(objective, Reinforce):
+        raise InputError(f"places that are drawn have no gradient in {name}; set objective=reinforce")
+    if isinstance(objective, Reinforce) and not draws:
+        raise InputError(
+            f"Reinforce is for places that are drawn, and this {kind} draws none; set decoder=hard_attention"
+        )
 
 
 def check_monitor(config: DictConfig) -> None:
@@ -196,6 +231,29 @@ def build_encoder(config: DictConfig, data: CaptionDataModule) -> tuple[Encoder,
     encoder: Encoder = instantiate(config.encoder, **sizes)
     encoder.transform = TextTransform(tokenizer)
     return encoder, sizes
+
+
+def start_words(config: DictConfig, encoder: Encoder, decoder: Decoder[Any], tokenizer: Tokenizer) -> None:
+    """Let the decoder's words start from `embeddings`, and those of an encoder of sentences from `source_embeddings`.
+
+    Raises:
+        InputError: there is nothing to freeze, or the encoder reads no sentences; see also `start_embeddings`.
+    """
+    files, frozen = (config.embeddings, config.source_embeddings), config.freeze_embeddings
+    if not isinstance(frozen, bool) or (frozen and files == (None, None)):
+        raise InputError(
+            f"freeze_embeddings={frozen}: expected false, or true beside embeddings=FILE or source_embeddings=FILE of "
+            "word vectors"
+        )
+    if config.embeddings is not None:
+        start_embeddings(decoder, tokenizer, config.embeddings, frozen=frozen)
+    if config.source_embeddings is not None:
+        if not isinstance(encoder.transform, TextTransform):
+            raise InputError(
+                f"source_embeddings={config.source_embeddings}: the encoder {encoder.model_name} reads "
+                f"{encoder.reads}, expected sentences; set source_embeddings=null, or translate with encoder=text"
+            )
+        start_embeddings(encoder, encoder.transform.tokenizer, config.source_embeddings, frozen=frozen)
 
 
 def _reads_objects(part: DictConfig) -> bool:

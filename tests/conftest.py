@@ -191,7 +191,8 @@ def special(tokenizer: Tokenizer) -> SpecialTokens:
 def features(request: pytest.FixtureRequest) -> ImageFeatures:
     """Features of I = 3 images; the last one has one real place, the others two; they show 2, 1 and no objects.
 
-    Where the decoder under test has a recurrent layer, they have a final state of that layer's.
+    Their final state is one of both directions, each as wide as the greater half of F. Where the decoder under test has
+    a recurrent layer, it is one of that layer's.
     """
     random = torch.Generator().manual_seed(1)
     features = ImageFeatures(
@@ -203,6 +204,7 @@ def features(request: pytest.FixtureRequest) -> ImageFeatures:
             boxes=torch.rand(3, 2, 4, generator=random),
             mask=torch.tensor([[True, True], [True, False], [False, False]]),
         ),
+        final=(torch.randn(3, 2, 7, generator=random),),
     )
     for name in {"decoder", "decoder_to_train"} & set(request.fixturenames):
         if layer := getattr(request.getfixturevalue(name), "recurrent", None):

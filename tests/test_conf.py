@@ -107,6 +107,11 @@ def test_every_option_of_every_group_composes_of_parts_that_exist(option: str) -
     assert check(compose(f"{group}={name}"), "train") >= 10
 
 
+def test_a_language_model_s_sentences_may_be_as_long_as_those_it_learned_from() -> None:
+    config = compose("experiment=multi30k/language_model", "text=characters", "data.max_length=123")
+    assert config["search"]["max_length"] == config["data"]["max_length"] == 123
+
+
 @pytest.mark.parametrize("cell", RECURRENT)
 def test_every_recurrent_layer_can_be_show_and_tell_s(cell: str) -> None:
     config = compose("decoder=show_and_tell", f"recurrent@decoder.recurrent={cell}")

@@ -1,4 +1,4 @@
-"""Decoders whose words start from vectors."""
+"""Decoders and encoders of sentences whose words start from vectors."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from captioning.captioner import Captioner
+from captioning.captioner import Captioner, FineTuning
 from captioning.data.batch import CaptionBatch
 from captioning.decoders import LanguageModel, ShowAndTell
 from captioning.embeddings import start_embeddings
+from captioning.encoders import TextEncoder
 from captioning.encoders.blind import Blind
 from captioning.encoders.features import ImageFeatures
+from captioning.encoders.text_transform import TextTransform
 from captioning.errors import InputError
 from captioning.objectives import CrossEntropy
 from captioning.recurrent import GRU
-from captioning.text import Tokenizer
+from captioning.text import Tokenizer, train_bpe, train_byte_bpe, train_characters
 from captioning.text.word_vectors import WordVectors
 
 KNOWN = ["cat", "dog", "runs", "zebra"]  # one that no caption has
@@ -86,18 +88,72 @@ def test_a_frozen_table_does_not_learn_and_the_rest_does(
     write(tmp_path / "v.vec", 5)
     start_embeddings(decoder, tokenizer, tmp_path / "v.vec", frozen=frozen)
     captioner = Captioner(Blind(), decoder, tokenizer, optimizer=lambda groups: torch.optim.Adam(groups, lr=0.1))
-    before = {name: value.detach().clone() for name, value in decoder.named_parameters()}
+    before = {name: value.clone() for name, value in decoder.state_dict().items()}
     optimizer = captioner.configure_optimizers()
     for _ in range(2):
         optimizer.zero_grad()
         CrossEntropy()(decoder, features, batch).backward()
         nn.utils.clip_grad_norm_(captioner.parameters(), 5.0)
         optimizer.step()
-    same = {name for name, value in decoder.named_parameters() if torch.equal(value, before[name])}
+    same = {name for name, value in decoder.state_dict().items() if torch.equal(value, before[name])}
     assert same == ({"embedding.weight"} if frozen else set())
     again = captioner.configure_optimizers()
     again.load_state_dict(optimizer.state_dict())  # as a run that goes on does
     assert again.state_dict().keys() == optimizer.state_dict().keys()
+
+
+def text_encoder(tokenizer: Tokenizer) -> TextEncoder:
+    torch.manual_seed(0)
+    encoder = TextEncoder(vocab_size=len(tokenizer), recurrent=GRU, embedding_size=5, hidden_size=13)
+    encoder.transform = TextTransform(tokenizer)
+    return encoder
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_an_encoder_s_words_start_from_vectors_and_stay_so_where_frozen_though_the_rest_learns(
+    frozen: bool, tokenizer: Tokenizer, tmp_path: Path, batch: CaptionBatch
+) -> None:
+    encoder = text_encoder(tokenizer)
+    vectors = write(tmp_path / "v.npz", 5)
+    start_embeddings(encoder, tokenizer, tmp_path / "v.npz", frozen=frozen)
+    rows = [tokenizer.vocabulary.index(word) for word in KNOWN[:3]]
+    ratio = encoder.embedding.weight.detach()[rows] / torch.from_numpy(vectors.vectors[:3])
+    torch.testing.assert_close(ratio, ratio[0, 0].expand(3, 5))
+    captioner = Captioner(
+        encoder, show_and_tell(tokenizer), tokenizer, finetuning=FineTuning(),
+        optimizer=lambda groups: torch.optim.Adam(groups, lr=0.1, weight_decay=0.1),
+    )  # fmt: skip
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    optimizer = captioner.configure_optimizers()
+    features = encoder(encoder.transform(["a dog runs", "a cat", "sleeps"]))
+    CrossEntropy()(captioner.decoder, features, batch).backward()
+    optimizer.step()
+    same = {name for name, value in encoder.state_dict().items() if torch.equal(value, before[name])}
+    assert same == ({"embedding.weight"} if frozen else set())
+    text_encoder(tokenizer).load_state_dict(encoder.state_dict())  # as a bundle is read
+
+
+def test_what_is_wrong_with_an_encoder_s_vectors_is_told_with_its_own_settings(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    write(tmp_path / "v.npz", 6)
+    with pytest.raises(InputError, match=r"the encoder's embeddings 5; set encoder\.embedding_size=6"):
+        start_embeddings(text_encoder(tokenizer), tokenizer, tmp_path / "v.npz")
+    parts = train_characters(["a dog"], min_count=1)
+    with pytest.raises(InputError, match=r"source_embeddings=.*v\.npz: .* set text@source_text=words, or source_emb"):
+        start_embeddings(text_encoder(parts), parts, tmp_path / "v.npz")
+    with pytest.raises(InputError, match=r"source_embeddings=FILE: Blind has no single table of words"):
+        start_embeddings(Blind(), tokenizer, tmp_path / "v.npz")
+
+
+@pytest.mark.parametrize("train", [train_bpe, train_byte_bpe, train_characters])
+def test_parts_of_words_have_no_vectors(train: Callable[[list[str]], Tokenizer], tmp_path: Path) -> None:
+    parts = train(["a dog and a cat"] * 5)
+    write(tmp_path / "v.npz", 5, ["a", "dog"])
+    with pytest.raises(
+        InputError, match=r"embeddings=.*v\.npz: vectors are of words, .* set text=words, or embeddings="
+    ):
+        start_embeddings(show_and_tell(parts), parts, tmp_path / "v.npz")
 
 
 def test_how_many_words_were_found_and_the_most_frequent_that_were_not_are_told(
@@ -126,13 +182,6 @@ def test_vectors_of_zeros_are_no_numbers_that_break(tokenizer: Tokenizer, tmp_pa
     assert not table_of(decoder)[tokenizer.vocabulary.index("cat")].any()
 
 
-def test_without_a_file_nothing_changes(tokenizer: Tokenizer) -> None:
-    decoder = show_and_tell(tokenizer)
-    before = decoder.embedding.weight.clone()
-    start_embeddings(decoder, tokenizer, None)
-    assert torch.equal(decoder.embedding.weight, before)
-
-
 def test_a_width_that_does_not_fit_is_told_with_the_setting(tokenizer: Tokenizer, tmp_path: Path) -> None:
     write(tmp_path / "v.npz", 6)
     with pytest.raises(InputError, match=r"v\.npz: .* 6 wide and .* embeddings 5; set decoder\.embedding_size=6"):
@@ -143,12 +192,6 @@ def test_a_file_of_other_words_is_told(tokenizer: Tokenizer, tmp_path: Path) -> 
     write(tmp_path / "v.npz", 5, ["Hund", "Katze", "<unk>"])
     with pytest.raises(InputError, match=r"v\.npz: no vector for any of 7 words; is it of another language"):
         start_embeddings(show_and_tell(tokenizer), tokenizer, tmp_path / "v.npz")
-
-
-@pytest.mark.parametrize("frozen", [True, "abc"])
-def test_there_must_be_something_to_freeze(tokenizer: Tokenizer, frozen: Any) -> None:
-    with pytest.raises(InputError, match=f"freeze_embeddings={frozen}: expected false, or true beside embeddings=FILE"):
-        start_embeddings(show_and_tell(tokenizer), tokenizer, None, frozen=frozen)
 
 
 @pytest.mark.parametrize("embedding", [None, nn.Linear(3, 5), nn.Sequential(nn.Embedding(3, 5), nn.Embedding(3, 5))])

@@ -6,22 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import numpy as np
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from safetensors.torch import save_file
+from torch import nn
 
 from captioning.bundle import load_bundle, save_bundle
+from captioning.captioner import Captioner
 from captioning.commands import config_folder
-from captioning.data import CaptionDataModule, CocoDataModule
+from captioning.data import CaptionDataModule, CocoDataModule, Flickr8kDataModule, ParallelTextDataModule
 from captioning.data.example import CaptionedImage
 from captioning.data.feature_store import FeatureWriter
 from captioning.data.images import load_image
 from captioning.encoders import SmallCNN
 from captioning.errors import InputError
 from captioning.text import train_words
-from captioning.training import build_captioner, fit_standardise
+from captioning.text.word_vectors import WordVectors
+from captioning.training import build_captioner, count_parameters, fit_standardise
 
 
 class TrainAlone(CocoDataModule):
@@ -96,6 +100,24 @@ def test_features_that_move_cannot_be_standardised(scenes: Path) -> None:
         built(CocoDataModule(str(scenes)), "standardise=true", "finetuning=whole")
 
 
+@pytest.mark.parametrize(
+    ("decoder", "objective", "message"),
+    [
+        ("mrnn", "doubly_stochastic", "MRNN looks at no places, which DoublyStochastic is about"),
+        ("mrnn", "reinforce", "MRNN looks at no places, which Reinforce is about"),
+        ("hard_attention", "cross_entropy", "have no gradient in CrossEntropy; set objective=reinforce"),
+        ("hard_attention", "doubly_stochastic", "have no gradient in DoublyStochastic; set objective=reinforce"),
+        ("soft_attention", "reinforce", "this ShowAttendAndTell draws none; set decoder=hard_attention"),
+        ("att2in", "reinforce", "this Att2in draws none; set decoder=hard_attention"),
+    ],
+)
+def test_an_objective_must_be_one_that_the_decoder_learns_from(
+    scenes: Path, decoder: str, objective: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        built(CocoDataModule(str(scenes)), "encoder.grid=true", f"decoder={decoder}", f"objective={objective}")
+
+
 @pytest.mark.parametrize("data", ["scenes", "flickr8k"])
 def test_an_encoder_with_random_weights_must_learn(scenes: Path, data: str) -> None:
     settings = (f"data={data}", f"data.root={scenes}")
@@ -136,6 +158,89 @@ def test_categories_of_objects_come_from_the_training_split_alone(scenes: Path) 
 
 def test_a_captioner_s_random_numbers_start_from_the_run_s_seed(scenes: Path) -> None:
     assert built(CocoDataModule(str(scenes)), "seed=5").seed == 5
+
+
+@pytest.mark.parametrize("frozen", ["true", "abc"])
+def test_there_must_be_something_to_freeze(scenes: Path, frozen: str) -> None:
+    with pytest.raises(
+        InputError, match=r"freeze_embeddings=\w+: expected false, or true beside embeddings=FILE or sou"
+    ):
+        built(CocoDataModule(str(scenes)), f"freeze_embeddings={frozen}")
+
+
+def test_only_an_encoder_of_sentences_has_source_embeddings(scenes: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"source_embeddings=v\.npz: the encoder \S+ reads pictures, expected sentences"
+    ):
+        built(CocoDataModule(str(scenes)), "source_embeddings=v.npz")
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two languages' files, and vectors of both, 7 wide."""
+    root = tmp_path_factory.mktemp("sentences")
+    for language, words in (("de", ["Ein", "Hund", "rennt"]), ("en", ["a", "dog", "runs"])):
+        (root / f"train.{language}").write_text(" ".join(words) + "\n")
+        lower = [word.lower() for word in words]
+        WordVectors(lower, np.eye(3, 7, dtype=np.float32)).write(root / f"{language}.npz")
+    return str(root)
+
+
+TRANSLATION = (
+    "experiment=multi30k/sutskever", "text=words", "text@source_text=words", "text.min_count=1",
+    "source_text.min_count=1", "encoder.hidden_size=5", "encoder.embedding_size=7", "decoder.hidden_size=5",
+    "decoder.embedding_size=7", "name=x", "output=x",
+)  # fmt: skip
+
+
+def translator(root: str, *overrides: str) -> tuple[DictConfig, Captioner]:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = hydra.compose("train", [*TRANSLATION, f"data.root={root}", *overrides])
+    return config, build_captioner(config, ParallelTextDataModule(root, source="de", target="en"))
+
+
+@pytest.mark.parametrize("given", [(), ("embeddings",), ("source_embeddings",), ("embeddings", "source_embeddings")])
+def test_both_languages_words_start_from_vectors_and_are_frozen_where_they_do(
+    sentences: str, given: tuple[str, ...]
+) -> None:
+    files = {"embeddings": "en.npz", "source_embeddings": "de.npz"}
+    settings = [f"{name}={sentences}/{files[name]}" for name in given]
+    _, captioner = translator(sentences, *settings, *(["freeze_embeddings=true"] if given else []))
+    for name, model in (("embeddings", captioner.decoder), ("source_embeddings", captioner.encoder)):
+        table = model.embedding.weight
+        assert isinstance(table, nn.Parameter) == (name not in given)
+        assert bool((table[-3:] == 0).any()) == (name in given)
+
+
+def test_an_encoder_s_parameters_are_counted_where_it_starts_from_nothing_too(
+    sentences: str, scenes: Path, frozen: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    config, captioner = translator(sentences)
+    lstm = 2 * (4 * 5 * (7 + 5 + 2)) - 4 * 5 * 2  # two layers of 5 cells, the second reads the first's 5
+    expected = {
+        "decoder_parameters": 7 * 7 + lstm + 7 * 5 + 7,
+        "encoder_parameters": 7 * 7 + lstm,
+    }
+    with caplog.at_level("INFO"):
+        assert count_parameters(config, captioner) == expected
+    assert f"encoder: {expected['encoder_parameters']} parameters" in caplog.text
+    data = CocoDataModule(str(scenes))
+    assert set(count_parameters(compose(), built(data))) == {"decoder_parameters", "encoder_parameters"}
+    assert set(count_parameters(compose(*frozen), built(data, *frozen))) == {"decoder_parameters"}
+
+
+def test_flickr8k_s_language_model_is_built_without_pictures(tmp_path: Path) -> None:
+    (tmp_path / "Flickr8k.token.txt").write_text("".join(f"a.jpg#{n}\tA dog runs .\n" for n in range(5)))
+    (tmp_path / "Flickr_8k.trainImages.txt").write_text("a.jpg\n")
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        experiment = ("experiment=flickr8k/language_model", f"data.root={tmp_path}", "name=x", "output=x")
+        config = hydra.compose("train", [*experiment, "decoder.hidden_size=5", "decoder.embedding_size=7"])
+    data = Flickr8kDataModule(str(tmp_path))
+    captioner = build_captioner(config, data)
+    (batch,) = data.train_dataloader()
+    assert captioner.features(batch).pooled.shape == (1, 1)
 
 
 @pytest.mark.parametrize(

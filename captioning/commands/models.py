@@ -54,4 +54,4 @@ def sampling(search: Search, **settings: Any) -> Sampling:
 
     own = vars(search)
     shared = ("top_k", "top_p", "max_length", "allow_unknown", "processors")
-    return Sampling(**{name: own[name] for name in shared if name in own}, **settings)
+    return Sampling(**{name: own[name] for name in shared if name in own} | settings)

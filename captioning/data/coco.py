@@ -14,6 +14,7 @@ import io
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def read_coco(
         if not images_root.is_dir():
             raise InputError(f"{images_root}: no such folder of pictures; {_how_to_get(f'{images_root.name}.zip')}")
         require_files(list(paths.values()), captions_json)
-    objects = {} if instances_json is None else _read_objects(Path(instances_json), captions_json, list(paths))
+    objects = {} if instances_json is None else _read_objects(Path(instances_json), str(captions_json), list(paths))
     return [
         CaptionedImage(
             image_id,
@@ -98,6 +99,34 @@ def read_coco(
         )
         for image_id, path in paths.items()
     ]
+
+
+def add_objects(images: Sequence[CaptionedImage], root: str | Path) -> list[CaptionedImage]:
+    """Add the annotated objects to images of any split of COCO, such as Karpathy's.
+
+    Args:
+        images: with COCO's ids; the folder of each, such as `val2014`, names the instances file that has its objects.
+        root: the folder that holds `annotations/`.
+
+    Returns:
+        The images in their order, with objects as `read_coco` gives them.
+
+    Raises:
+        InputError: an instances file is missing, not of COCO's form, or lacks some of the images.
+    """
+    folders: dict[str, list[int | str]] = {}
+    for image in images:
+        folders.setdefault(image.path.parent.name, []).append(image.image_id)
+    objects: dict[int | str, list[SceneObject]] = {}
+    for folder, image_ids in folders.items():
+        file = Path(root) / "annotations" / f"instances_{folder}.json"
+        if not file.is_file():
+            raise InputError(
+                f"{file}: no such file, expected the objects of the {len(image_ids):,} images in {folder}/; "
+                + _how_to_get("annotations_trainval2014.zip")
+            )
+        objects |= _read_objects(file, f"{folder}/", image_ids)
+    return [replace(image, objects=tuple(objects.get(image.image_id, ()))) for image in images]
 
 
 def _index(file: Path, lists: Mapping[str, Mapping[str, type]]) -> COCO:
@@ -129,7 +158,7 @@ def _check_captions(captions: COCO, file: Path) -> None:
         log.info("%s: no annotations: %d images without captions", file, len(bare))
 
 
-def _read_objects(file: Path, captions_json: Path, image_ids: list[int]) -> dict[int, list[SceneObject]]:
+def _read_objects(file: Path, source: str, image_ids: Sequence[int | str]) -> dict[int | str, list[SceneObject]]:
     instances = _index(
         file,
         {
@@ -141,7 +170,7 @@ def _read_objects(file: Path, captions_json: Path, image_ids: list[int]) -> dict
     missing = [image_id for image_id in image_ids if image_id not in instances.imgs]
     if missing:
         raise InputError(
-            f"{file}: of the {len(image_ids):,} images of {captions_json} it lacks {_some(missing)}; "
+            f"{file}: of the {len(image_ids):,} images of {source} it lacks {_some(missing)}; "
             "give the instances file of the same split and year"
         )
     names = {category_id: category["name"] for category_id, category in instances.cats.items()}
@@ -150,7 +179,7 @@ def _read_objects(file: Path, captions_json: Path, image_ids: list[int]) -> dict
     if unknown:
         raise InputError(f"{file}: annotations of categories that are not in it: {_some(unknown)}")
     boxes = _as_fractions(file, annotations, instances.imgs)
-    objects: dict[int, list[SceneObject]] = {}
+    objects: dict[int | str, list[SceneObject]] = {}
     for annotation, (left, top, width, height) in zip(annotations, boxes, strict=True):
         objects.setdefault(annotation["image_id"], []).append(
             SceneObject(names[annotation["category_id"]], (left, top, width, height))
@@ -180,7 +209,7 @@ def _as_fractions(file: Path, annotations: list[Record], images: dict[int, Recor
     return fractions
 
 
-def _some(ids: Sequence[int]) -> str:
+def _some(ids: Sequence[int | str]) -> str:
     return f"{', '.join(map(str, ids[:5]))}{', ...' if len(ids) > 5 else ''} ({len(ids):,})"
 
 

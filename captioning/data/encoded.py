@@ -9,9 +9,13 @@ from itertools import chain, pairwise
 import numpy as np
 
 from captioning.data.example import CaptionedImage
+from captioning.errors import InputError
 from captioning.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
+
+_MOST_CUT = 0.1
+"""The share of captions beyond which a model that never sees their ends is not worth training."""
 
 
 class EncodedCaptions:
@@ -26,6 +30,9 @@ class EncodedCaptions:
     Attributes:
         lengths: (I,) tokens of each image's longest caption; 0 where it has none.
         num_clipped: captions that were cut.
+
+    Raises:
+        InputError: more than a tenth of the captions would be cut.
     """
 
     def __init__(
@@ -36,6 +43,14 @@ class EncodedCaptions:
         if max_length is not None:
             too_long = [n for n, own in enumerate(ids) if len(own) > max_length + 2]
             self.num_clipped = len(too_long)
+            if len(too_long) > _MOST_CUT * len(ids):
+                longest = max(map(len, ids)) - 2
+                raise InputError(
+                    f"data.max_length={max_length}: {len(too_long):,} of {len(ids):,} training captions are longer and "
+                    "would lose their ends, so that no model learns to stop; the longest has "
+                    f"{longest} tokens: set data.max_length={longest} search.max_length={longest + 1}, which counts "
+                    "<eos> too"
+                )
             for n in too_long:
                 ids[n] = ids[n][: max_length + 1]
             log.log(

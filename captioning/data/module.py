@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from captioning.data.batch import CaptionBatch
-from captioning.data.coco import coco_files, read_coco
+from captioning.data.coco import add_objects, coco_files, read_coco
 from captioning.data.dataset import CaptionDataset
 from captioning.data.encoded import EncodedCaptions
 from captioning.data.example import CaptionedImage
@@ -70,11 +70,13 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         keep_pictures: keep the training pictures in memory, as the encoder takes them, from the first time that they
             are read; for sets that fit. Each worker keeps its own.
         features: folder of cached features, one sub-folder a split, as `captioning extract` writes it; None reads
-            pictures.
+            pictures. An encoder that reads nothing needs neither.
         seed: of the order of training batches.
 
     Attributes:
         data_name: the data set's name, for signatures.
+        needs_pictures: whether the encoder looks at pictures, or at features of them, at all; `connect` sets it, and
+            where a split is read before, so may others.
 
     Raises:
         InputError: pictures are to be both augmented and kept.
@@ -109,8 +111,14 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
         self.keep_pictures = keep_pictures
         self.features = None if features is None else Path(features)
         self.seed = seed
+        self.needs_pictures = True
         self._images: dict[str, list[CaptionedImage]] = {}
         self._datasets: dict[str, CaptionDataset] = {}
+
+    @property
+    def _check_files(self) -> bool:
+        """Whether pictures will be opened, so that each must have its file."""
+        return self.needs_pictures and self.features is None
 
     @abstractmethod
     def read(self, split: str) -> list[CaptionedImage]:
@@ -157,12 +165,13 @@ class CaptionDataModule(pl.LightningDataModule, ABC):
             InputError: cached features were made by another encoder.
         """
         self.encoder, self.tokenizer, self.object_categories = encoder, tokenizer, categories
+        self.needs_pictures = encoder.reads != "nothing"
         self._datasets.clear()
 
     def store(self, split: str) -> FeatureStore | None:
-        """The cached features of a split, checked against the encoder; None where pictures are read."""
+        """The cached features of a split, checked against the encoder; None where it reads pictures, or nothing."""
         split = split_name(split)
-        if self.features is None:
+        if self.features is None or not self.needs_pictures:
             return None
         store = FeatureStore(self.features / split)
         store.check(self.encoder.identity(), [image.image_id for image in self.images(split)])
@@ -267,11 +276,10 @@ class Flickr8kDataModule(CaptionDataModule):
 
     def read(self, split: str) -> list[CaptionedImage]:
         """See `CaptionDataModule.read`."""
-        check_files = self.features is None
         if self.karpathy is not None:
             pictures = pictures_folder(self.root)
-            return read_karpathy(Path(self.karpathy), pictures, split, check_files=check_files)
-        return read_flickr8k(self.root, split, split_seed=self.split_seed, check_files=check_files)
+            return read_karpathy(Path(self.karpathy), pictures, split, check_files=self._check_files)
+        return read_flickr8k(self.root, split, split_seed=self.split_seed, check_files=self._check_files)
 
 
 class CocoDataModule(CaptionDataModule):
@@ -281,13 +289,10 @@ class CocoDataModule(CaptionDataModule):
         root: the folder that holds `annotations/` and `{train,val,test}{year}/`.
         year: 2014 or 2017.
         karpathy: dataset_coco.json, where it is to name the splits (of the 2014 pictures).
-        objects: read the annotated objects too, from the instances files.
+        objects: read the annotated objects too, from the instances files; with `karpathy` those of 2014.
         hint: what to do where `root` has no annotations; None for where COCO is downloaded.
         name: the data set's name in signatures.
         loading: see `CaptionDataModule`.
-
-    Raises:
-        InputError: objects are asked of Karpathy's JSON, which has none.
     """
 
     def __init__(
@@ -302,23 +307,18 @@ class CocoDataModule(CaptionDataModule):
         **loading: Unpack[Loading],
     ) -> None:
         super().__init__(**loading)
-        if objects and karpathy is not None:
-            raise InputError(
-                f"data.objects=true: {karpathy} has captions alone; set data.karpathy=null, which reads the official "
-                "splits with their instances files, or data.objects=false"
-            )
         self.root, self.year, self.karpathy, self.objects = Path(root), year, karpathy, objects
         self.data_name, self.hint = name, hint
 
     def read(self, split: str) -> list[CaptionedImage]:
         """See `CaptionDataModule.read`."""
-        check_files = self.features is None
         if self.karpathy is not None:
-            return read_karpathy(Path(self.karpathy), self.root, split, check_files=check_files)
+            images = read_karpathy(Path(self.karpathy), self.root, split, check_files=self._check_files)
+            return add_objects(images, self.root) if self.objects else images
         if self.hint is not None and not (self.root / "annotations").is_dir():
             raise InputError(f"no annotations/ in {self.root.absolute()}; {self.hint}")
         captions, instances, pictures = coco_files(self.root, split, self.year)
-        return read_coco(captions, pictures, instances if self.objects else None, check_files=check_files)
+        return read_coco(captions, pictures, instances if self.objects else None, check_files=self._check_files)
 
 
 class KarpathyDataModule(CaptionDataModule):
@@ -337,7 +337,7 @@ class KarpathyDataModule(CaptionDataModule):
 
     def read(self, split: str) -> list[CaptionedImage]:
         """See `CaptionDataModule.read`."""
-        return read_karpathy(self.json, self.root, split, check_files=self.features is None)
+        return read_karpathy(self.json, self.root, split, check_files=self._check_files)
 
 
 class ParallelTextDataModule(CaptionDataModule):

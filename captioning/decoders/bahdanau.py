@@ -45,6 +45,7 @@ from torch.nn.utils.rnn import PackedSequence
 from captioning.decoders.attention import AdditiveAttention, Memory, places
 from captioning.decoders.decoder import Attended, AttentiveDecoder, State
 from captioning.encoders.features import ImageFeatures
+from captioning.errors import InputError
 from captioning.recurrent.layer import Hidden, unroll
 
 
@@ -66,12 +67,12 @@ class Bahdanau(AttentiveDecoder[BahdanauState]):
         hidden_size: D; the paper's is 1000.
         attention_size: A; the paper's is 1000.
         maxout_size: l, units of t, each the larger of two; the paper's is 500.
-        bidirectional: the encoder reads both ways, so that the second half of `pooled` is ←h_1, which W_s reads; of
-            any other encoder it reads all of `pooled`.
+        bidirectional: the encoder reads sentences both ways, so that the second half of `pooled` is ←h_1, which W_s
+            reads; False for any other encoder, of pictures too, where it reads all of `pooled`.
         dropout: on E y_{i-1} and on t_i, in training; the paper has none.
 
     Raises:
-        InputError: at use, where features have no places.
+        InputError: at use, where features have no places, or `bidirectional` and they are of no such encoder.
     """
 
     def __init__(
@@ -112,6 +113,13 @@ class Bahdanau(AttentiveDecoder[BahdanauState]):
 
     def start(self, features: ImageFeatures) -> BahdanauState:
         """s_0, and U_a h_j of all places."""
+        # An encoder that reads both ways ends in states of half its outputs' width.
+        if self.read_from and (features.final is None or features.final[0].shape[2] != self.init.in_features):
+            raise InputError(
+                "bidirectional=true: this decoder starts from ←h_1, where a sentence that is read both ways ends, but "
+                "the features are of another encoder; set decoder.bidirectional=false, which starts from all of its "
+                "vector, or recurrent@encoder.recurrent=bidirectional"
+            )
         memory = self.attention.memory(places(features), features.mask)
         return BahdanauState(torch.tanh(self.init(features.pooled[:, self.read_from :])), memory)
 

@@ -34,9 +34,14 @@ def train_bpe(
 ) -> Tokenizer:
     """A vocabulary of characters and of what they make in `captions`: a frequent word is one token, a rare one several.
 
-    Case and punctuation stay. A text of characters that occur in `captions` comes back from its ids as it was, but for
-    white space: what is between words becomes one space, what is around the text goes. Another character becomes
-    `<unk>`; one that ends a word takes the space after it along. `￭` (U+FFED) becomes `■`.
+    Case and punctuation stay. A text comes back from its ids as it was, in any script, with or without spaces, but for
+
+    - characters that do not occur in `captions`: each becomes `<unk>`, and one that ends a word takes the space after
+      it along;
+    - white space: a run of it, or a single one that is no space (a tab, U+00A0, U+3000), becomes one space between
+      words and goes at the ends of the text;
+    - the joiner `￭` (U+FFED), which becomes `■`;
+    - upper case, with `lowercase`.
 
     Args:
         captions: the training split's captions, as published.

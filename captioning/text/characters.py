@@ -1,4 +1,4 @@
-"""Characters: a token for each that is frequent, UTF-8's bytes for the others."""
+"""Characters: a token for each, and UTF-8's bytes for one that was seen fewer than `min_count` times."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 def train_characters(captions: Iterable[str], *, min_count: int = 5) -> Tokenizer:
     """A vocabulary of the characters (Unicode code points) that occur at least `min_count` times in `captions`.
 
-    Every text comes back from its ids as it was, to the last blank: a character that is none of them is written as the
-    one to four bytes of its UTF-8, and none becomes `<unk>`. Bytes that a model chose and that are no UTF-8 are decoded
-    as U+FFFD.
+    Every text comes back from its ids as it was, to the last blank: a character seen fewer than `min_count` times is
+    written as the one to four bytes of its UTF-8, and none becomes `<unk>`. Bytes that a model chose and that are no
+    UTF-8 are decoded as U+FFFD.
 
     Args:
         captions: the training split's captions, as published.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tokenizers
-from tokenizers import Regex, decoders
+from tokenizers import Regex, decoders, models
 
 from captioning.errors import InputError
 
@@ -55,6 +55,11 @@ class Tokenizer:
     def __len__(self) -> int:
         """V, special tokens included."""
         return self.backend.get_vocab_size()
+
+    @property
+    def of_words(self) -> bool:
+        """Whether a token is a whole word, and never a part of one."""
+        return isinstance(self.backend.model, models.WordLevel)
 
     @property
     def vocabulary(self) -> list[str]:

@@ -34,6 +34,7 @@ def language_model(tmp_path: Path, tokenizer: Tokenizer) -> Path:
         },
         "search": {"_target_": "captioning.search.BeamSearch", "max_length": 6},
     }
+    torch.manual_seed(0)
     parts = {key: instantiate(part) for key, part in config.items()}
     captioner = Captioner(parts["encoder"], parts["decoder"], tokenizer, search=parts["search"], config=config)
     torch.nn.init.normal_(captioner.decoder.head.bias)  # words that are unlike
@@ -57,7 +58,19 @@ def test_ten_sentences_differ_with_the_seed_alone_and_what_was_cut_is_counted(
     assert first == again != other
     cut = sum(len(line.split()) == 6 for line in first.out.splitlines())
     assert 0 < cut < 10
-    assert first.err == f"captioning generate: {cut} of 10 were cut at 6 words\n"
+    assert first.err == f"captioning generate: {cut} of 10 were cut at 6 tokens\n"
+
+
+@pytest.mark.parametrize("length", [2, 50])  # the bundle's own is 6
+def test_sentences_are_as_long_as_is_asked_for(command: Command, language_model: Path, length: int) -> None:
+    captioner = Captioner.from_pretrained(language_model)
+    search = Sampling(num_samples=40, max_length=length)
+    found = search(captioner.decoder, ImageFeatures(torch.zeros(1, 21)), captioner.tokenizer.special)
+    ran = command("generate", language_model, "--num", "40", "--max-length", str(length))
+    assert ran.out.split("\n")[:-1] == [captioner.tokenizer.decode(tokens) for tokens in found.tokens[0].tolist()]
+    longest = max(len(line.split()) for line in ran.out.splitlines())
+    assert longest == 2 if length == 2 else longest > 6
+    assert "--max-length" in command("generate", language_model, "--max-length", "0").err
 
 
 def test_a_model_that_looks_at_pictures_is_told(command: Command, bundle: Path) -> None:

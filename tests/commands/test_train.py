@@ -95,6 +95,22 @@ def test_every_image_has_its_own_figures(run_folder: Path) -> None:
     assert all(float(row["log_probability"]) < 0 for row in rows)
 
 
+def test_a_run_tells_what_it_took(run_folder: Path) -> None:
+    assert set(read(run_folder / "training.json")) == {"decoder_parameters", "encoder_parameters", "seconds"}
+
+
+@pytest.mark.parametrize("text", ["characters", "byte_bpe"])
+def test_captions_may_be_of_other_tokens_than_words(train: Command, scenes: Path, tmp_path: Path, text: str) -> None:
+    one_step = ("data.max_length=200", "search.max_length=9", "+trainer.limit_train_batches=1")
+    ran = train(tmp_path / "run", f"text={text}", *one_step)
+    assert ran.status == 0, ran.err
+    captioner = Captioner.from_pretrained(tmp_path / "run" / "bundle")
+    truth = CocoDataModule(str(scenes)).captions("train")
+    assert [captioner.tokenizer.decode(ids) for ids in captioner.tokenizer.encode(truth)] == truth
+    caption = captioner.caption(next((scenes / "val2017").iterdir()))
+    assert caption.text or caption.finished
+
+
 def test_the_same_seed_gives_the_same_run_bit_by_bit_and_another_does_not(
     train: Command, run_folder: Path, tmp_path: Path
 ) -> None:
@@ -282,6 +298,7 @@ def test_what_does_not_compose_is_told_with_what_would(
         ("seed=99999999999", "seed=99999999999: expected"),
         ("data.captions_per_image=0", "data.captions_per_image=0: expected a whole number from 1 or null"),
         ("data.max_length=0", "data.max_length=0: expected"),
+        ("text=characters", "would lose their ends, so that no model learns to stop"),
         ("data.max_length=-5", "data.max_length=-5: expected"),
         ("data.num_workers=-1", "data.num_workers=-1: expected a whole number from 0"),
         ("optimizer.lr=abc", "optimizer.lr=abc: expected a number from 0"),

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from captioning.data.coco import coco_files, read_coco, read_json
-from captioning.data.example import SceneObject
+from captioning.data.coco import add_objects, coco_files, read_coco, read_json
+from captioning.data.example import CaptionedImage, SceneObject
 from captioning.data.images import load_image
 from captioning.errors import InputError
 
@@ -90,6 +90,30 @@ def test_objects_are_fractions_in_the_annotations_order(captions: Path, instance
     assert [thing.category for thing in dog.objects] == ["dog", "person"]
     assert dog.objects[0].box == pytest.approx((0.1, 0.1, 0.5, 0.5))
     assert dog.objects[1] == SceneObject("person", (0, 0, 1, 1))
+
+
+def test_objects_are_added_to_any_split_from_the_files_of_the_images_folders(tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    for folder, dx in (("train2014", 0), ("val2014", 20)):
+        content = {**changed(INSTANCES, "annotations", 0, bbox=[dx, 0, 100, 50]), "images": INSTANCES["images"][:2]}
+        write(tmp_path / "annotations", f"instances_{folder}.json", content)
+    images = [
+        CaptionedImage(3, Path("val2014/3.jpg"), ("A dog.",)),
+        CaptionedImage(5, Path("train2014/5.jpg"), ("A man.", "He")),
+    ]
+    dog, man = add_objects(images, tmp_path)
+    assert (dog.image_id, dog.path, dog.captions) == (3, Path("val2014/3.jpg"), ("A dog.",))
+    assert dog.objects == (SceneObject("dog", (0.1, 0, 0.5, 0.5)), SceneObject("person", (0, 0, 1, 1)))
+    assert man.captions == ("A man.", "He")
+    assert [thing.category for thing in man.objects] == ["person"]
+    with pytest.raises(InputError, match=r"instances_val2014\.json: of the 2 images of val2014/ it lacks 8 \(1\)"):
+        add_objects([images[0], CaptionedImage(8, Path("val2014/8.jpg"), ())], tmp_path)
+
+
+def test_missing_instances_of_a_folder_say_how_to_get_them(tmp_path: Path) -> None:
+    expected = r"instances_val2014\.json: no such file, .* 1 images in val2014/; download annotations_trainval2014\.zip"
+    with pytest.raises(InputError, match=expected):
+        add_objects([CaptionedImage(3, Path("val2014/3.jpg"), ())], tmp_path)
 
 
 def test_no_object_at_all_is_read_too(captions: Path, pictures: Path, tmp_path: Path) -> None:

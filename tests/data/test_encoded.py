@@ -8,6 +8,10 @@ import pytest
 
 from captioning.data.encoded import EncodedCaptions
 from captioning.data.example import CaptionedImage
+from captioning.errors import InputError
+
+MANY = ("a dog",) * 18
+"""So many captions that a tenth of them with those of a test are two."""
 
 
 def split(*captions: tuple[str, ...]) -> list[CaptionedImage]:
@@ -29,23 +33,33 @@ def test_lengths_are_those_of_the_longest_caption_with_begin_and_end(tokenizer):
 
 
 def test_a_caption_beyond_max_length_loses_its_end_with_the_words_that_are_cut(tokenizer):
-    encoded = EncodedCaptions(split(("a dog runs on a field", "a cat sleeps")), tokenizer, max_length=3)
+    encoded = EncodedCaptions(split(("a dog runs on a field", "a cat sleeps"), MANY), tokenizer, max_length=3)
     special = tokenizer.special
     clipped, whole = encoded[0]
     assert [tokenizer.token(i) for i in clipped[1:]] == ["a", "dog", "runs"]
     assert clipped[0] == special.bos
     assert special.eos not in clipped
     assert whole[-1] == special.eos
-    assert encoded.lengths.tolist() == [5]
+    assert encoded.lengths.tolist() == [5, 4]
 
 
 def test_what_is_clipped_is_counted_and_said(tokenizer, caplog):
-    images = split(("a dog runs on a field", "a cat sleeps"), ("a dog runs on",))
+    images = split(("a dog runs on a field", "a cat sleeps"), ("a dog runs on",), MANY[1:])
     encoded = EncodedCaptions(images, tokenizer, max_length=3)
     assert encoded.num_clipped == 2
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert record.getMessage() == "2 of 3 captions are longer than max_length=3 tokens and were cut"
+    assert record.getMessage() == "2 of 20 captions are longer than max_length=3 tokens and were cut"
+
+
+def test_more_than_a_tenth_is_refused_with_the_settings_that_cut_nothing(tokenizer):
+    images = split(("a dog runs on a field", "a cat sleeps"), ("a dog runs on",), MANY[2:])
+    with pytest.raises(
+        InputError, match=r"max_length=3: 2 of 19 .* the longest has 6 tokens: set (\S+) (\S+),"
+    ) as refused:
+        EncodedCaptions(images, tokenizer, max_length=3)
+    assert "set data.max_length=6 search.max_length=7, which counts <eos>" in str(refused.value)
+    assert EncodedCaptions(images, tokenizer, max_length=6).num_clipped == 0
 
 
 @pytest.mark.parametrize("max_length", [None, 6])

@@ -18,7 +18,7 @@ from PIL import Image
 from captioning.data import CaptionDataModule, CocoDataModule, Flickr8kDataModule, KarpathyDataModule
 from captioning.data.feature_store import FeatureWriter
 from captioning.data.module import in_parts
-from captioning.encoders import SmallCNN
+from captioning.encoders import Blind, SmallCNN
 from captioning.errors import InputError
 from captioning.text import train_words
 
@@ -144,9 +144,29 @@ def test_objects_are_read_only_where_asked(scenes: Path) -> None:
     assert not any(image.objects for image in CocoDataModule(str(scenes)).images("val"))
 
 
-def test_objects_are_refused_of_karpathys_json_which_has_none(scenes: Path) -> None:
-    with pytest.raises(InputError, match=r"data\.objects=true: .* has captions alone; set data\.karpathy=null"):
-        CocoDataModule(str(scenes), karpathy="dataset_coco.json", objects=True)
+def test_objects_of_karpathys_splits_are_those_of_the_official_files(scenes: Path, tmp_path: Path) -> None:
+    official = {
+        image.image_id: image
+        for split in ("train", "val")
+        for image in CocoDataModule(str(scenes), split=split, objects=True).images(split)
+    }
+    entries = [
+        {
+            "filename": image.path.name,
+            "filepath": image.path.parent.name,
+            "cocoid": image.image_id,
+            "split": ("train", "restval", "val")[number % 3],
+            "sentences": [{"raw": caption} for caption in image.captions],
+        }
+        for number, image in enumerate(official.values())
+    ]
+    file = tmp_path / "dataset_coco.json"
+    file.write_text(json.dumps({"images": entries}))
+    data = CocoDataModule(str(scenes), karpathy=str(file), objects=True)
+    images = [*data.images("train"), *data.images("val")]
+    assert {image.path.parent.name for image in data.images("val")} == {"train2017", "val2017"}
+    assert {image.image_id: image for image in images} == official
+    assert not any(image.objects for image in CocoDataModule(str(scenes), karpathy=str(file)).images("val"))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 7])
@@ -210,16 +230,18 @@ def test_processes_share_the_images_of_an_epoch_and_of_an_evaluation(flickr8k: P
 
 
 def test_long_captions_are_cut_in_training_alone_and_counted(flickr8k: Path, caplog: pytest.LogCaptureFixture) -> None:
-    data = connected(Flickr8kDataModule(str(flickr8k), max_length=3))
+    with (flickr8k / "Flickr8k.token.txt").open("a") as file:
+        file.write("b.jpg#2\tA very large and very green b .\n")
+    data = connected(Flickr8kDataModule(str(flickr8k), max_length=5))
     with caplog.at_level(logging.INFO):
         cut = epoch(data, 0)
         whole = list(data.evaluation_dataloader("train"))
     eos = data.tokenizer.special.eos
-    assert max(batch.tokens.shape[1] for batch in cut) == 1 + 3 + 1
-    assert sum(int((batch.tokens == eos).sum()) for batch in cut) == 9 - 4  # what was cut has no end
-    assert max(batch.tokens.shape[1] for batch in whole) == 1 + 5 + 1
-    assert sum(int((batch.tokens == eos).sum()) for batch in whole) == 9
-    assert "4 of 9 captions are longer than max_length=3 tokens and were cut" in caplog.text
+    assert max(batch.tokens.shape[1] for batch in cut) == 1 + 5 + 1
+    assert sum(int((batch.tokens == eos).sum()) for batch in cut) == 10 - 1  # what was cut has no end
+    assert max(batch.tokens.shape[1] for batch in whole) == 1 + 7 + 1
+    assert sum(int((batch.tokens == eos).sum()) for batch in whole) == 10
+    assert "1 of 10 captions are longer than max_length=5 tokens and were cut" in caplog.text
 
 
 def test_an_unknown_word_of_an_evaluated_split_stays_unknown(flickr8k: Path) -> None:
@@ -268,6 +290,19 @@ def test_cached_features_need_no_pictures(flickr8k: Path, cached: Callable[[], C
     assert sum(len(batch.image_ids) for batch in epoch(cached(), 0)) == 5
     with pytest.raises(InputError, match="5 have no file"):
         Flickr8kDataModule(str(flickr8k)).images("train")
+
+
+@pytest.mark.parametrize("karpathys", [False, True])
+def test_an_encoder_that_reads_nothing_needs_neither_pictures_nor_features(flickr8k: Path, karpathys: bool) -> None:
+    shutil.rmtree(flickr8k / "Images")
+    sentences = [{"raw": "A caption"}]
+    images = [{"filename": f"{n}.jpg", "split": "train", "sentences": sentences} for n in SPLITS["train"]]
+    (flickr8k / "dataset.json").write_text(json.dumps({"images": images}))
+    source = {"karpathy": str(flickr8k / "dataset.json")} if karpathys else {}
+    for features in (None, "nowhere"):
+        data = Flickr8kDataModule(str(flickr8k), features=features, **source)  # type: ignore[arg-type]
+        data.connect(Blind(), train_words(["a small a"], min_count=1))
+        assert sum(len(batch.image_ids) for batch in epoch(data, 0)) == 5
 
 
 def test_features_of_another_encoder_or_of_no_split_are_refused(cached: Callable[[], CaptionDataModule]) -> None:

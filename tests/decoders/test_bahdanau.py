@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from torch.nn.utils.rnn import unpack_sequence
 from torch.testing import assert_close
 
 from captioning.decoders import Bahdanau
+from captioning.encoders import TextEncoder
+from captioning.encoders.text_transform import NO_TOKEN
 from captioning.errors import InputError
+from captioning.recurrent import GRU, Bidirectional, Stacked
 
 SIZES = {
     "feature_size": 13,
@@ -62,7 +66,9 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, bid
 
 
 def test_starts_from_the_second_half_of_pooled_where_the_encoder_reads_both_ways(features):
-    even = replace(features, pooled=features.pooled[:, :12].clone(), grid=features.grid[..., :12])
+    even = replace(
+        features, pooled=features.pooled[:, :12].clone(), grid=features.grid[..., :12], final=(torch.zeros(3, 2, 6),)
+    )
     forwards = replace(even, pooled=even.pooled.clone())
     forwards.pooled[:, :6] += 1.0
     for bidirectional in (True, False):
@@ -100,6 +106,29 @@ def test_attention_is_what_the_words_were_said_with(features, batch):
 def test_features_without_places_are_refused(features):
     with pytest.raises(InputError, match=r"the features have none; use encoder\.grid=true"):
         Bahdanau(**SIZES).start(replace(features, grid=None, mask=None))
+
+
+@pytest.mark.parametrize("final", [None, (torch.zeros(3, 1, 13),)], ids=["pictures", "one direction"])
+def test_features_of_no_encoder_that_reads_both_ways_are_refused_unless_it_is_said(features, final):
+    other = replace(features, final=final)
+    with pytest.raises(InputError, match=r"bidirectional=true: .* set decoder\.bidirectional=false.* or recurrent@enc"):
+        Bahdanau(**SIZES).start(other)
+    assert Bahdanau(**SIZES, bidirectional=False).start(other).hidden.shape == (3, 19)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_starts_from_a_bidirectional_encoder_s_sentences_and_no_sum_of_its_directions(layers):
+    def encoded(combine):
+        def layer(inputs, width):
+            return Stacked(inputs, width, layer=partial(Bidirectional, layer=GRU, combine=combine), num_layers=layers)
+
+        encoder = TextEncoder(vocab_size=7, recurrent=layer, embedding_size=5, hidden_size=12)
+        return encoder(torch.tensor([[4, 5, 2], [4, 2, NO_TOKEN]]))
+
+    model = Bahdanau(**{**SIZES, "feature_size": 12})
+    assert model.start(encoded("concatenate")).hidden.shape == (2, 19)
+    with pytest.raises(InputError, match="bidirectional=true"):
+        model.start(encoded("sum"))
 
 
 def test_parameter_count_of_the_paper():

@@ -143,6 +143,33 @@ def test_a_text_of_characters_that_were_seen_comes_back_but_for_blanks(bpe, sent
     assert bpe.special.unk not in bpe.encode([text])[0]
 
 
+@pytest.mark.parametrize(
+    ("seen", "new"),
+    [
+        (
+            ["犬が海辺を走っている。", "海辺で犬が「待て」と言われた。", "走っている犬。"],
+            "海辺を走る犬が「待て」と言った。",
+        ),
+        (
+            ["Ein Mädchen läuft über die Straße.", "„Fußball“, sagt der Mann – und geht."],
+            "„Ein Fußball“, sagt das Mädchen.",
+        ),
+        (["Žena běží přes most.", "Muž stojí u řeky, pes čeká."], "Žena stojí u řeky, pes běží přes most."),
+    ],
+    ids=["ja", "de", "cs"],
+)
+def test_languages_with_and_without_spaces_come_back(seen, new):
+    tokenizer = train_bpe(seen * 3, vocab_size=200)
+    for text in (*seen, new):
+        assert round_trip(tokenizer, text) == text
+    assert any(len(token.removesuffix("</w>")) > 2 for token in tokens(tokenizer, seen[0]))
+
+
+@pytest.mark.parametrize("blank", ["  ", "\t", "\u00a0", "\u3000", " \n "])
+def test_white_space_becomes_one_space_between_words_and_goes_around_them(blank):
+    assert round_trip(train_bpe(["a b"], vocab_size=99), f"{blank}a{blank}b{blank}") == "a b"
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("language", ["cs", "de", "en", "fr"])
 def test_the_sentences_of_multi30k_come_back(shared, language):

@@ -28,6 +28,15 @@ def test_the_vocabulary_counts_the_specials_and_stands_in_the_order_of_ids(token
         assert [own.token(i) for i in range(len(own))] == own.vocabulary
 
 
+def test_a_tokenizer_of_words_is_told_from_those_of_their_parts(sentences):
+    def of_words(tokenizer):
+        return tokenizer.of_words, Tokenizer.from_json(tokenizer.to_json()).of_words
+
+    assert of_words(train_words(sentences, min_count=1)) == (True, True)
+    for parts in (train_bpe, train_byte_bpe, train_characters):
+        assert of_words(parts(sentences)) == (False, False)
+
+
 def test_captions_begin_and_end(tokenizer):
     special = tokenizer.special
     short, empty = tokenizer.encode(["A dog.", ""])
