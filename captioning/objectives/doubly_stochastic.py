@@ -19,9 +19,9 @@ class DoublyStochastic:
     """Cross-entropy, plus weight · the captions' mean of Σ_i (1 - Σ_t α_ti)².
 
     Source: Xu et al. 2015 (arXiv:1502.03044), section 4.2.1, with τ = 1: weights sum to 1 over places, and are
-    pressed to sum to 1 over time too. Over R places a caption's weights are T in all, so that the term is least where each
-    place has T/R, whatever τ is: a large λ flattens attention. Differs: cross-entropy is a mean over tokens, where the paper's and its
-    release's is a mean over captions of sums; a weight of 1 there is one over a caption's length here.
+    pressed to sum to 1 over time too. A caption's weights are T in all, so the term is least where each of R places
+    has T/R, whatever τ is: a large λ flattens attention. Differs: cross-entropy is a mean over tokens, where the
+    paper's and its release's is a mean over captions of sums; a weight of 1 there is one over a caption's length here.
 
     Args:
         weight: λ.
