@@ -32,8 +32,8 @@ DEFAULT = ("bleu", "meteor", "rouge", "cider")
 BACKENDS = ("captioning", "pycocoevalcap")  # of COCO's metrics; sacreBLEU has its own
 CONFIDENCE = 0.95  # of the intervals: the default of captioning.metrics
 DESCRIPTION = """Score captions of any model as COCO does, with 95 % confidence intervals.
-REFERENCES  COCO's captions JSON, Karpathy's JSON (with --split), or {"42": ["a dog", "the dog"], ...}
-RESULTS     COCO's results format, [{"image_id": 42, "caption": "a dog"}, ...], or {"42": "a dog", ...}"""
+REFERENCES  COCO's captions JSON, Karpathy's (with --split), {"42": ["a dog", "the dog"], ...}, or lines of text
+RESULTS     COCO's results format, [{"image_id": 42, "caption": "a dog"}, ...], {"42": "a dog", ...}, or lines"""
 EPILOG = """example: captioning score captions_val2017.json results.json --compare other.json --json scores.json"""
 
 

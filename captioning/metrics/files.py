@@ -12,6 +12,8 @@ Results: COCO's results format, or a plain mapping
     {"42": "a dog", ...}
 
 JSON's keys are strings, so an id that spells a whole number is that number, in both files.
+A file of either kind whose name does not end in .json is text, plain or gzipped: a line is a caption, its number from 1
+the id, as translations are kept.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ def read_references(path: str | Path, split: str | None = None) -> dict[ImageId,
     """Read the references of each image, in the file's order.
 
     Args:
-        path: a file of one of the three forms.
+        path: a file of one of the forms.
         split: of a Karpathy's JSON with more than one: "train" does not hold restval.
 
     Raises:
@@ -40,6 +42,10 @@ def read_references(path: str | Path, split: str | None = None) -> dict[ImageId,
             belongs to no such file.
     """
     path = Path(path)
+    if path.suffix != ".json":
+        if split is not None:
+            raise InputError(f"{path}: split={split!r}, but only Karpathy's JSON has splits; leave it out")
+        return {number: [line] for number, line in _lines(path).items()}
     data = read_any_json(path, drop=("tokens", "sentids", "licenses"))
     if not isinstance(data, dict):
         raise InputError(
@@ -60,6 +66,8 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
         InputError: the file is missing or of no such form, or an image has two captions; the message lists them.
     """
     path = Path(path)
+    if path.suffix != ".json":
+        return _lines(path)
     data = read_any_json(path)
     if not isinstance(data, dict | list) or not data or (isinstance(data, dict) and "images" in data):
         found = "references" if isinstance(data, dict) and data else f"{json.dumps(data)[:40]}"
@@ -82,6 +90,15 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
     if wrong := [image_id for image_id, caption in results.items() if not isinstance(caption, str)]:
         raise InputError(f"{path}: expected one string as the caption of each image; not so for {listing(wrong)}")
     return results
+
+
+def _lines(path: Path) -> dict[ImageId, str]:
+    from captioning.text.lines import read_lines  # with tokenizers, which few need here
+
+    lines: dict[ImageId, str] = dict(read_lines(path))
+    if not lines:
+        raise InputError(f"{path}: expected a caption a line; the file is empty")
+    return lines
 
 
 def find_pictures(path: str | Path, folder: str | Path, image_ids: Sequence[ImageId]) -> list[Path]:

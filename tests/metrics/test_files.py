@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,22 @@ def test_results_are_read_in_both_forms(tmp_path: Path, content: Any) -> None:
 def test_results_of_no_such_form_and_doubled_images_are_told(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_results(write(tmp_path, content))
+
+
+@pytest.mark.parametrize("name", ["test.en", "test.txt", "test.en.gz"])
+def test_lines_of_text_are_captions_by_their_number(tmp_path: Path, name: str) -> None:
+    content = "A dog.\n\nTwo\u2028cats.\n".encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert read_results(tmp_path / name) == {1: "A dog.", 2: "", 3: "Two\u2028cats."}
+    assert read_references(tmp_path / name) == {1: ["A dog."], 2: [""], 3: ["Two\u2028cats."]}
+    with pytest.raises(InputError, match="only Karpathy's JSON has splits"):
+        read_references(tmp_path / name, "val")
+
+
+def test_an_empty_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "test.en").write_text("")
+    with pytest.raises(InputError, match="expected a caption a line; the file is empty"):
+        read_results(tmp_path / "test.en")
 
 
 def test_a_missing_file_is_told() -> None:
