@@ -1,6 +1,6 @@
 """Speed of training steps and of beam search, beside the bare matrix products of the same shapes in the same run.
 
-And of each recurrent cell, beside torch's fused LSTM.
+And of each recurrent cell, and of cells put together, beside torch's fused LSTM.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,8 +20,19 @@ from captioning.data.batch import CaptionBatch, collate
 from captioning.decoders import MRNN, Decoder, ShowAndTell
 from captioning.encoders.features import ImageFeatures
 from captioning.objectives import CrossEntropy
-from captioning.recurrent import GRU, LSTM, ChoGRU, Elman, MaxoutLSTM, PeepholeLSTM, ShowAndTellLSTM
-from captioning.recurrent.layer import RecurrentFactory
+from captioning.recurrent import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    ChoGRU,
+    Elman,
+    GravesStack,
+    MaxoutLSTM,
+    PeepholeLSTM,
+    ShowAndTellLSTM,
+    Stacked,
+)
+from captioning.recurrent.layer import RecurrentFactory, SequenceLayer
 from captioning.search import BeamSearch
 from captioning.text.tokenizer import SpecialTokens
 
@@ -57,12 +69,12 @@ class Row:
 
 @dataclass(frozen=True)
 class CellRow:
-    """One cell's speed.
+    """One cell's speed, or that of LSTMs put together.
 
     Attributes:
         cell: its name in conf/recurrent.
         seconds: the median of several repetitions.
-        lstm_seconds: the same for torch's fused LSTM, in turns with the cell.
+        lstm_seconds: the same for torch's fused LSTM of as many layers and directions, in turns with the cell.
     """
 
     cell: str
@@ -84,6 +96,13 @@ CELLS: dict[str, RecurrentFactory] = {
     "cho_gru": ChoGRU,
     "maxout_lstm": MaxoutLSTM,
 }
+
+STACKS: dict[str, tuple[Callable[[int, int], SequenceLayer], Callable[[int, int], nn.LSTM]]] = {
+    "stacked": (partial(Stacked, layer=LSTM, num_layers=2), partial(nn.LSTM, num_layers=2)),
+    "bidirectional": (lambda e, d: Bidirectional(e, 2 * d, layer=LSTM), partial(nn.LSTM, bidirectional=True)),
+    "graves_stack": (lambda e, d: GravesStack(e, 2 * d, layer=LSTM, num_layers=2), partial(nn.LSTM, num_layers=2)),
+}
+"""Two LSTMs of width D put together, beside torch's own two, which have no connections past a layer."""
 
 
 def decoders() -> dict[str, Decoder[Any]]:
@@ -163,26 +182,28 @@ def _beam(name: str, decoder: Decoder[Any], search: BeamSearch, features: ImageF
 
 
 def bench_recurrent(*, batch_size: int = 128, length: int = 20, repeat: int = 7) -> list[CellRow]:
-    """Forward and backward of each cell over rows of the same length, with the gradient of the inputs."""
+    """Forward and backward of each cell and stack over rows of the same length, with the gradient of the inputs."""
     inputs = pack_sequence([torch.randn(length, EMBEDDING) for _ in range(batch_size)])
     inputs.data.requires_grad_()
-    state = torch.zeros(1, batch_size, HIDDEN)
-    lstm = nn.LSTM(EMBEDDING, HIDDEN)
-    return [_cell(name, cell, lstm, inputs, state, repeat) for name, cell in CELLS.items()]
+    pairs = {name: (cell, nn.LSTM) for name, cell in CELLS.items()} | STACKS
+    return [_cell(name, layer, lstm, inputs, repeat) for name, (layer, lstm) in pairs.items()]
 
 
 def _cell(
-    name: str, cell: RecurrentFactory, lstm: nn.LSTM, inputs: PackedSequence, zeros: Tensor, repeat: int
+    name: str,
+    layer: Callable[[int, int], SequenceLayer],
+    lstm: Callable[[int, int], nn.LSTM],
+    inputs: PackedSequence,
+    repeat: int,
 ) -> CellRow:
-    layer: Any = cell(EMBEDDING, HIDDEN)
-    state = layer.initial(zeros.shape[1], like=zeros)
-    times: dict[nn.Module, list[float]] = {layer: [], lstm: []}
+    both: list[Any] = [layer(EMBEDDING, HIDDEN), lstm(EMBEDDING, HIDDEN)]
+    times: dict[nn.Module, list[float]] = {module: [] for module in both}
     for _ in range(1 + repeat):
-        for module, before in ((layer, state), (lstm, (zeros, zeros))):
+        for module, own in times.items():
             start = time.perf_counter()
-            outputs, _ = module(inputs, before)
+            outputs, _ = module(inputs)
             outputs.data.sum().backward()
-            times[module].append(time.perf_counter() - start)
+            own.append(time.perf_counter() - start)
             module.zero_grad()
             inputs.data.grad = None
     return CellRow(name, *(statistics.median(own[1:]) for own in times.values()))  # without the first, to warm up

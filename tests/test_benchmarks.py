@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,16 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from captioning import benchmarks
-from captioning.benchmarks import CELLS, Row, bench_beam, bench_training, decoders, step_products, training_products
+from captioning.benchmarks import (
+    CELLS,
+    STACKS,
+    Row,
+    bench_beam,
+    bench_training,
+    decoders,
+    step_products,
+    training_products,
+)
 from captioning.commands import config_folder
 from captioning.encoders.features import ImageFeatures
 from captioning.objectives import CrossEntropy
@@ -82,10 +92,20 @@ def test_every_cell_is_measured_with_the_lstm_in_turns(monkeypatch: pytest.Monke
 
 def test_every_cell_of_the_package_is_measured_by_its_name() -> None:
     files = {path.stem: yaml.safe_load(path.read_text()) for path in config_folder().glob("recurrent/*.yaml")}
-    del files["stacked"], files["graves_stack"], files["bidirectional"]
+    for name in STACKS:
+        del files[name]
     assert {name: content["_target_"] for name, content in files.items()} == {
         name: f"captioning.recurrent.{cell.__name__}" for name, cell in CELLS.items()
     }
+
+
+@pytest.mark.parametrize("name", list(STACKS))
+def test_lstms_put_together_stand_beside_torch_s_of_the_same_widths(name: str) -> None:
+    def widths(module: Any) -> list[int]:
+        return [weight.shape[1] for key, weight in module.named_parameters() if "weight_hh" in key]
+
+    layer, lstm = STACKS[name]
+    assert widths(layer(17, 19)) == widths(lstm(17, 19)) == [19, 19]
 
 
 def test_the_batch_is_as_long_as_flickr8k_s_captions() -> None:

@@ -18,7 +18,8 @@ x_t is the embedding of a word; x_1 is `<bos>` and the last target `<eos>`.
 
 The released code adds b_v at every step unless told `rnn_feed_once`: `image_every_step`. It has biases in
 (13) and of W_hx: `encoder_biases`. It can pass b_v and W_hx x_t through f, as the paper mentions:
-`relu_encoders`. It drops out x_t and b_v, and h_t before (15).
+`relu_encoders`. It drops out x_t and b_v, and h_t before (15). Its other generator, an LSTM without tanh on the cell,
+is `ShowAndTell(recurrent=ShowAndTellLSTM(bias=True), image_bias=True, head_bias=True)`.
 Differs: the release starts b_o at the logarithm of each word's frequency, which a decoder is not told; here
 it starts at zero, as all biases.
 Published on Flickr8k (VGG, Table 2): BLEU-1..4 of 57.9/38.3/24.5/16.0, METEOR 16.7, CIDEr 31.8.

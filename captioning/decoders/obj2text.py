@@ -15,7 +15,8 @@ Released code: in Torch, on neuraltalk2, and in PyTorch.
 
 A picture without objects has a code of zeros. With the picture beside the layout, both releases add the two codes; a
 reader of the paper says that they are concatenated: `image` chooses.
-Differs: concatenated codes go through a linear map to the width of a word.
+Differs: concatenated codes go through a linear map to the width of a word. The paper's other variants, a set of
+names (each once) and attention to the objects, are not here.
 Published on COCO's test server (CIDEr): picture alone 0.863, layout and picture 0.950 (abstract).
 """
 
@@ -118,7 +119,7 @@ class Obj2Text(Decoder[RecurrentState]):
         if self.image is not None:
             seen = self.image(features.pooled)
             code = code + seen if self.join is None else self.join(torch.cat([code, seen], 1))
-        _, state = self.recurrent.step(self.dropout(code), self.recurrent.initial(len(code), like=code))
+        _, state = self.recurrent.step(self.dropout(code))
         return RecurrentState(rows_first(state))
 
     def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:

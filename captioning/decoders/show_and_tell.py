@@ -10,7 +10,8 @@ Released code: im2txt.
 
 S_0 is `<bos>` and S_N is `<eos>`. CNN(I) ends in a linear map of the image's feature to the width of a word;
 its step is not scored. The LSTM's equations (4) to (8) are in `captioning.recurrent.ShowAndTellLSTM`. im2txt
-differs, and so may an experiment: biases and tanh on the cell are `captioning.recurrent.LSTM`.
+differs, and so may an experiment: biases and tanh on the cell are `captioning.recurrent.LSTM`. So does NeuralTalk's
+LSTM (arXiv:1412.2306, released code): biases, no tanh, `ShowAndTellLSTM(bias=True)`.
 
     paper        here                     shape
     CNN(I)       image(dropout(pooled))   (I, E)
@@ -44,7 +45,8 @@ class ShowAndTell(Decoder[RecurrentState]):
         hidden_size: D; the paper's is 512.
         image_dropout: on the picture's feature, in training.
         dropout: on the recurrent layer's inputs and outputs, in training; the paper has it "throughout".
-        head_bias: whether the projection to the vocabulary has a bias: im2txt yes, the paper prints none.
+        image_bias: whether the map of the picture has a bias: NeuralTalk yes, im2txt no.
+        head_bias: whether the projection to the vocabulary has a bias: both yes, the paper prints none.
         init_range: embeddings and head start uniform in [-r, r]; im2txt's is 0.08.
     """
 
@@ -58,26 +60,28 @@ class ShowAndTell(Decoder[RecurrentState]):
         hidden_size: int = 512,
         image_dropout: float = 0.0,
         dropout: float = 0.0,
+        image_bias: bool = False,
         head_bias: bool = False,
         init_range: float = 0.08,
     ) -> None:
         super().__init__()
         self.vocab_size = vocab_size
         self.image_dropout = nn.Dropout(image_dropout)
-        self.image = nn.Linear(feature_size, embedding_size, bias=False)
+        self.image = nn.Linear(feature_size, embedding_size, bias=image_bias)
         self.embedding = nn.Embedding(vocab_size, embedding_size)
         self.recurrent = recurrent(embedding_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, vocab_size, bias=head_bias)
         for weight in (self.image.weight, self.embedding.weight, self.head.weight):
             nn.init.uniform_(weight, -init_range, init_range)
-        if head_bias:
-            nn.init.zeros_(self.head.bias)
+        for bias in (self.image.bias, self.head.bias):
+            if bias is not None:
+                nn.init.zeros_(bias)
 
     def start(self, features: ImageFeatures) -> RecurrentState:
         """(10): x_{-1} = CNN(I) from a state of zeros; its output is dropped."""
         x = self.image(self.image_dropout(features.pooled))
-        _, state = self.recurrent.step(self.dropout(x), self.recurrent.initial(len(x), like=x))
+        _, state = self.recurrent.step(self.dropout(x))
         return RecurrentState(rows_first(state))
 
     def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:

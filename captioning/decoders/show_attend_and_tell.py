@@ -20,9 +20,11 @@ Salakhutdinov, Zemel, Bengio. ICML 2015. arXiv:1502.03044. Released code: arctic
     f_β          gate                     (B, D) -> (B, 1)
     L_h / L_z / L_o    output_hidden / output_context / head
 
-Differs: the paper's first word reads a zero vector; here it is the embedding of `<bos>`, which learns. The
-released code puts tanh between the sum in (2) and L_o: an option, as are its layers in f_att. The paper does not say
-how weights start; here as in the release, each U orthogonal, biases at zero, all else from N(0, 0.01²).
+Differs: the released code's first word is a vector of zeros; here it is the embedding of `<bos>`, which learns, unless
+`zero_start`. The release puts tanh between the sum in (2) and L_o: an option, as are its layers in f_att and f_init and
+its switches for what (2) reads. Its further layers on h_t and before L_o, its LSTM over the places and its dropout
+inside the LSTM, all off by default, are not here. The paper does not say how weights start; here as in the release,
+each U orthogonal, biases at zero, all else from N(0, 0.01²).
 Published on Flickr8k (BLEU without brevity penalty): soft 67/44.8/29.9/19.5, METEOR 18.93; hard
 67/45.7/31.4/21.3, METEOR 20.30 (Table 1).
 """
@@ -94,12 +96,21 @@ class Hard:
 
 @dataclass(frozen=True)
 class ShowAttendAndTellState(State):
-    """h and c, (B, D) each, the picture's places, and each row's luck, (B)."""
+    """What the next step needs.
+
+    Attributes:
+        hidden: h_{t-1}, (B, D).
+        cell: c_{t-1}, (B, D).
+        memory: the picture's places.
+        luck: see `Phi`, (B).
+        reads: 0 where the next word is read as zeros, 1 elsewhere, (B, 1).
+    """
 
     hidden: Tensor
     cell: Tensor
     memory: Memory
     luck: Tensor
+    reads: Tensor
 
 
 class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
@@ -113,9 +124,15 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
         hidden_size: D; the release's is 1800 on COCO.
         attention_size: A; the release's is F.
         attention_layers: from a place to f_att's key, tanh between them; the release's is 2 on COCO.
+        init_layers: of f_init, ReLU between them; the release's is 2 on COCO.
+        zero_start: the first word is a vector of zeros, as the release has it.
         beta: the gate β_t.
+        word_output: whether (2) reads E y_{t-1}; the release's prev2out.
+        context_output: whether (2) reads z_t; the release's ctx2out.
         tanh_output: tanh between (2)'s sum and L_o, as the release has it.
-        dropout: in training, on the hidden layer of f_init, on h_t before (2), and before L_o.
+        dropout: in training, on h_t before (2), and where the next two do not say otherwise.
+        init_dropout: on the hidden layers of f_init.
+        output_dropout: before L_o.
 
     Raises:
         InputError: at use, where features have no places.
@@ -131,12 +148,19 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
         hidden_size: int = 512,
         attention_size: int = 512,
         attention_layers: int = 1,
+        init_layers: int = 2,
+        zero_start: bool = False,
         beta: bool = True,
+        word_output: bool = True,
+        context_output: bool = True,
         tanh_output: bool = True,
         dropout: float = 0.0,
+        init_dropout: float | None = None,
+        output_dropout: float | None = None,
     ) -> None:
         super().__init__()
-        self.vocab_size, self.phi, self.tanh_output = vocab_size, phi, tanh_output
+        self.vocab_size, self.phi = vocab_size, phi
+        self.zero_start, self.word_output, self.tanh_output = zero_start, word_output, tanh_output
         self.embedding = nn.Embedding(vocab_size, embedding_size)
         self.attention = AdditiveAttention(
             _layers(feature_size, attention_size, attention_layers), hidden_size, attention_size
@@ -144,13 +168,17 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
         self.from_word = nn.Linear(embedding_size, 4 * hidden_size)
         self.recurrence = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
         self.from_context = nn.Linear(feature_size, 4 * hidden_size, bias=False)
-        self.init = nn.Sequential(nn.Linear(feature_size, feature_size), nn.ReLU(), nn.Dropout(dropout))
+        self.init_dropout = nn.Dropout(dropout if init_dropout is None else init_dropout)
+        self.init = nn.Sequential()
+        for _ in range(init_layers - 1):
+            self.init.extend([nn.Linear(feature_size, feature_size), nn.ReLU(), self.init_dropout])
         self.init_cell = nn.Linear(feature_size, hidden_size)
         self.init_hidden = nn.Linear(feature_size, hidden_size)
         self.gate = nn.Linear(hidden_size, 1) if beta else None
         self.output_hidden = nn.Linear(hidden_size, embedding_size)
-        self.output_context = nn.Linear(feature_size, embedding_size)
+        self.output_context = nn.Linear(feature_size, embedding_size) if context_output else None
         self.dropout = nn.Dropout(dropout)
+        self.output_dropout = nn.Dropout(dropout if output_dropout is None else output_dropout)
         self.head = nn.Linear(embedding_size, vocab_size)
         for weight in self.parameters():
             nn.init.normal_(weight, std=0.01) if weight.ndim > 1 else nn.init.zeros_(weight)
@@ -162,26 +190,29 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
         memory = self.attention.memory(places(features), features.mask)
         x = self.init(memory.mean())
         c, h = in_float(self.init_cell(x)).tanh(), self.init_hidden(x).tanh()
-        return ShowAttendAndTellState(h, c, memory, torch.zeros_like(h[:, 0]))
+        reads = torch.full_like(h[:, :1], 0.0 if self.zero_start else 1.0)
+        return ShowAttendAndTellState(h, c, memory, torch.zeros_like(h[:, 0]), reads)
 
     def step(self, tokens: Tensor, state: ShowAttendAndTellState) -> tuple[Tensor, ShowAttendAndTellState]:
         """(1), the LSTM, and (2)."""
-        y = self.embedding(tokens)
+        y = self.embedding(tokens) * state.reads
         hidden, cell, z, _, _ = self._cell(self.from_word(y), state)
-        return self.head(self._output(y, hidden, z)), replace(state, hidden=hidden, cell=cell)
+        reads = torch.ones_like(state.reads)
+        return self.head(self._output(y, hidden, z)), replace(state, hidden=hidden, cell=cell, reads=reads)
 
     def attend(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Attended:
         """(1) and the LSTM along time, then (2) of all steps at once."""
         state = self.start(features).rows(image_index)
         y = self.embedding(inputs.data)
+        if self.zero_start:
+            y[: len(image_index)] = 0.0  # packed: the first word of every caption stands before the second of any
         sizes = [self.recurrence.in_features, state.memory.values.shape[2], state.memory.values.shape[1], 1]
         luck = torch.rand_like(state.luck)  # each caption its own
 
         def step(x: Tensor, now: Hidden) -> tuple[Tensor, Hidden]:
             h, c, image, own = now
-            h, c, z, alpha, log_choice = self._cell(
-                x, ShowAttendAndTellState(h, c, replace(state.memory, image=image), own)
-            )
+            memory = replace(state.memory, image=image)
+            h, c, z, alpha, log_choice = self._cell(x, replace(state, hidden=h, cell=c, memory=memory, luck=own))
             return torch.cat([h, z, alpha, log_choice[:, None]], 1), (h, c, image, own)
 
         words = inputs._replace(data=self.from_word(y))
@@ -201,8 +232,12 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
         return o.sigmoid() * c.tanh(), c, z, alpha, log_choice
 
     def _output(self, y: Tensor, h: Tensor, z: Tensor) -> Tensor:
-        x = y + self.output_hidden(self.dropout(h)) + self.output_context(z)  # (2)
-        dropped: Tensor = self.dropout(x.tanh() if self.tanh_output else x)
+        x = self.output_hidden(self.dropout(h))  # (2)
+        if self.word_output:
+            x = y + x
+        if self.output_context is not None:
+            x = x + self.output_context(z)
+        dropped: Tensor = self.output_dropout(x.tanh() if self.tanh_output else x)
         return dropped
 
 

@@ -59,8 +59,9 @@ class Bidirectional(nn.Module):
         both = self.forwards.initial(batch_size, like), self.backwards.initial(batch_size, like)
         return tuple(torch.cat(parts) for parts in zip(*both, strict=True))
 
-    def forward(self, inputs: PackedSequence, state: Hidden) -> tuple[PackedSequence, Hidden]:
+    def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
         """See `SequenceLayer`."""
+        state = state or self.initial(int(inputs.batch_sizes[0]), like=inputs.data)
         turned = mirrored(inputs.batch_sizes).to(inputs.data.device)
         before = tuple(zip(*(s.chunk(2) for s in state), strict=True))
         ahead, last = self.forwards(inputs, before[0])

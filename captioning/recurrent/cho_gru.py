@@ -43,13 +43,15 @@ class ChoGRU(nn.Module):
         """Zeros: (h,), (1, B, D)."""
         return (like.new_zeros(1, batch_size, self.hidden_size),)
 
-    def forward(self, inputs: PackedSequence, state: Hidden) -> tuple[PackedSequence, Hidden]:
+    def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
         """See `RecurrentLayer`."""
+        state = state or self.initial(int(inputs.batch_sizes[0]), like=inputs.data)
         projected = inputs._replace(data=F.linear(inputs.data, self.w, self.b))  # all steps in one product
         return run_cell(self._cell, projected, state)
 
-    def step(self, inputs: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
+    def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
+        state = state or self.initial(len(inputs), like=inputs)
         return step_cell(self._cell, F.linear(inputs, self.w, self.b), state)
 
     def _cell(self, projected: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:

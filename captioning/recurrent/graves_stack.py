@@ -59,8 +59,9 @@ class GravesStack(nn.Module):
         """Each layer's own."""
         return _side_by_side([layer.initial(batch_size, like) for layer in self.layers])
 
-    def forward(self, inputs: PackedSequence, state: Hidden) -> tuple[PackedSequence, Hidden]:
+    def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
         """See `RecurrentLayer`."""
+        state = state or self.initial(int(inputs.batch_sizes[0]), like=inputs.data)
 
         def run(layer: RecurrentLayer, x: Tensor, before: Hidden) -> tuple[Tensor, Hidden]:
             outputs, last = layer(inputs._replace(data=x), before)
@@ -69,8 +70,9 @@ class GravesStack(nn.Module):
         h, last = self._upwards(run, inputs.data, state)
         return inputs._replace(data=h), last
 
-    def step(self, inputs: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
+    def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
+        state = state or self.initial(len(inputs), like=inputs)
         return self._upwards(lambda layer, x, before: layer.step(x, before), inputs, state)
 
     def _upwards(

@@ -35,13 +35,14 @@ class GRU(nn.Module):
         """Zeros: (h,), (L, B, D)."""
         return (like.new_zeros(self.num_layers, batch_size, self.hidden_size),)
 
-    def forward(self, inputs: PackedSequence, state: Hidden) -> tuple[PackedSequence, Hidden]:
+    def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
         """See `RecurrentLayer`."""
-        outputs, final = self.fused(inputs, *state)
+        outputs, final = self.fused(inputs, *(state or ()))
         return outputs, (final,)
 
-    def step(self, inputs: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
+    def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
+        state = state or self.initial(len(inputs), like=inputs)
         x, layers = inputs, list[Tensor]()
         for weights, h in zip(self.fused.all_weights, *state, strict=True):
             if layers:

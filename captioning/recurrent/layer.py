@@ -32,12 +32,12 @@ class SequenceLayer(Protocol):
         """The state before the first input, (L, B, D) each, with the dtype and device of `like`."""
         ...
 
-    def __call__(self, inputs: PackedSequence, state: Hidden) -> tuple[PackedSequence, Hidden]:
+    def __call__(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
         """Run over whole sequences.
 
         Args:
             inputs: packed (B, T, E), sorted from the longest.
-            state: before the first step, (L, B, D) each.
+            state: before the first step, (L, B, D) each; None is `initial`, as with torch.nn.LSTM.
 
         Returns:
             The top layer's output at each step, packed (B, T, D), and the state after each row's last step.
@@ -48,8 +48,8 @@ class SequenceLayer(Protocol):
 class RecurrentLayer(SequenceLayer, Protocol):
     """A causal layer: one that can also take one step, as a decoder must."""
 
-    def step(self, inputs: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
-        """One step: (B, E) and a state to the top layer's output (B, D) and the next state."""
+    def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
+        """One step: (B, E) and a state (None is `initial`) to the top layer's output (B, D) and the next state."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The LSTM that Show and Tell prints: no bias, no tanh on the cell."""
+"""The LSTM that Show and Tell prints: no tanh on the cell, no bias."""
 
 from __future__ import annotations
 
@@ -27,15 +27,17 @@ class ShowAndTellLSTM(nn.Module):
     Args:
         input_size: E.
         hidden_size: D.
+        bias: one in each of (4) to (7), as NeuralTalk's LSTM has it (arXiv:1412.2306, released code).
     """
 
     num_layers = 1
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    def __init__(self, input_size: int, hidden_size: int, *, bias: bool = False) -> None:
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
         self.w_x = nn.Parameter(torch.empty(4 * hidden_size, input_size))  # rows: i, f, o, c
         self.w_m = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
+        self.b = nn.Parameter(torch.empty(4 * hidden_size)) if bias else None
         initialise(self, hidden_size)
 
     def initial(self, batch_size: int, like: Tensor) -> Hidden:
@@ -43,14 +45,16 @@ class ShowAndTellLSTM(nn.Module):
         zeros = like.new_zeros(1, batch_size, self.hidden_size)
         return zeros, zeros
 
-    def forward(self, inputs: PackedSequence, state: Hidden) -> tuple[PackedSequence, Hidden]:
+    def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
         """See `RecurrentLayer`."""
-        projected = inputs._replace(data=F.linear(inputs.data, self.w_x))  # all steps in one product
+        state = state or self.initial(int(inputs.batch_sizes[0]), like=inputs.data)
+        projected = inputs._replace(data=F.linear(inputs.data, self.w_x, self.b))  # all steps in one product
         return run_cell(self._cell, projected, state)
 
-    def step(self, inputs: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
+    def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
-        return step_cell(self._cell, F.linear(inputs, self.w_x), state)
+        state = state or self.initial(len(inputs), like=inputs)
+        return step_cell(self._cell, F.linear(inputs, self.w_x, self.b), state)
 
     def _cell(self, projected: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
         m, c = state

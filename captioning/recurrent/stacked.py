@@ -51,8 +51,9 @@ class Stacked(nn.Module):
         """Each layer's own."""
         return _below(layer.initial(batch_size, like) for layer in self.layers)
 
-    def forward(self, inputs: PackedSequence, state: Hidden) -> tuple[PackedSequence, Hidden]:
+    def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
         """See `RecurrentLayer`."""
+        state = state or self.initial(int(inputs.batch_sizes[0]), like=inputs.data)
         x, finals = inputs, list[Hidden]()
         for layer, before in self._each(state):
             if finals:
@@ -61,8 +62,9 @@ class Stacked(nn.Module):
             finals.append(final)
         return x, _below(finals)
 
-    def step(self, inputs: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
+    def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
+        state = state or self.initial(len(inputs), like=inputs)
         x, afters = inputs, list[Hidden]()
         for layer, before in self._each(state):
             if afters:

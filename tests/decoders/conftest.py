@@ -19,10 +19,23 @@ Literal = Callable[[dict[str, Tensor], Any, list[int]], list[Tensor]]
 
 
 def double(features: ImageFeatures) -> ImageFeatures:
-    """The features in float64."""
-    grid = None if features.grid is None else features.grid.double()
-    final = None if features.final is None else tuple(s.double() for s in features.final)
-    return replace(features, pooled=features.pooled.double(), grid=grid, final=final)
+    """A copy of the features in float64, which takes gradients."""
+
+    def copy(x: Tensor) -> Tensor:
+        return x.to(torch.float64, copy=True).requires_grad_()
+
+    grid = None if features.grid is None else copy(features.grid)
+    final = None if features.final is None else tuple(map(copy, features.final))
+    objects = None if features.objects is None else replace(features.objects, boxes=copy(features.objects.boxes))
+    return replace(features, pooled=copy(features.pooled), grid=grid, objects=objects, final=final)
+
+
+def gradients(features: ImageFeatures) -> dict[str, Tensor | None]:
+    """Of all that `double` copies; None where nothing was read."""
+    grid = None if features.grid is None else features.grid.grad
+    boxes = None if features.objects is None else features.objects.boxes.grad
+    final = {f"final {i}": s.grad for i, s in enumerate(features.final or ())}
+    return {"pooled": features.pooled.grad, "grid": grid, "boxes": boxes, **final}
 
 
 def pooled(one: ImageFeatures) -> Tensor:
@@ -32,7 +45,7 @@ def pooled(one: ImageFeatures) -> Tensor:
 
 @pytest.fixture
 def assert_is_the_equations(features, batch) -> Callable[..., None]:
-    """Compare a decoder in float64 with literal equations: logits, and the gradient of every weight."""
+    """Compare a decoder in float64 with literal equations: logits, and the gradients of weights and features."""
 
     def check(
         model: Any,
@@ -44,7 +57,7 @@ def assert_is_the_equations(features, batch) -> Callable[..., None]:
         model = model.double()
         for weight in model.parameters():
             nn.init.uniform_(weight, -0.7, 0.7)
-        seen = double(features)
+        seen, literally_seen = double(features), double(features)
         ours = dict(model.named_parameters())
         plain = {name: weight.detach().clone().requires_grad_() for name, weight in ours.items()}
 
@@ -53,7 +66,7 @@ def assert_is_the_equations(features, batch) -> Callable[..., None]:
         got = torch.cat(unpack_sequence(packed._replace(data=logits)))
         expected = []
         for row, length in enumerate(batch.lengths.tolist()):
-            one = see(seen.rows(batch.image_index[row : row + 1]))
+            one = see(literally_seen.rows(batch.image_index[row : row + 1]))
             expected += literal(plain, one, batch.tokens[row, :length].tolist())
         assert_close(got, torch.stack(expected))
 
@@ -64,6 +77,7 @@ def assert_is_the_equations(features, batch) -> Callable[..., None]:
             assert weight.grad is not None, f"{name} is in no equation"
             assert weight.grad.any(), name
             assert_close(ours[name].grad, weight.grad, msg=lambda text, name=name: f"{name}: {text}")
+        assert_close(gradients(seen), gradients(literally_seen))
 
     return check
 

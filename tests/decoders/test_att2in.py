@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
-from torch.nn.utils.rnn import unpack_sequence
-from torch.testing import assert_close
 
 from captioning.decoders import Att2in
 
 
-def test_equals_the_papers_equations(features, batch):
-    torch.manual_seed(0)
-    model = Att2in(feature_size=13, vocab_size=11, embedding_size=17, hidden_size=19, attention_size=23).double()
-    for weight in model.parameters():
-        torch.nn.init.uniform_(weight, -0.7, 0.7)
-    p = {name: weight.detach() for name, weight in model.named_parameters()}
-    features = type(features)(features.pooled.double(), features.grid.double(), features.mask)
-    packed = batch.inputs()
-    logits = unpack_sequence(packed._replace(data=model(features, packed, batch.image_index)))
-    for row, length in enumerate(batch.lengths.tolist()):
-        image = batch.image_index[row]
-        places = features.grid[image][features.mask[image]]
+@pytest.mark.parametrize("head_bias", [False, True])
+def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, head_bias):
+    def literal(w, places, tokens):
+        w_i, w_f, w_o, w_z, w_z2 = w["from_word.weight"].split(19)
+        u_i, u_f, u_o, u_z, u_z2 = w["recurrence.weight"].split(19)
+        b_i, b_f, b_o, b_z, b_z2 = w["from_word.bias"].split(19)
+        v_z, v_z2 = w["from_context.weight"].split(19)
         h = c = torch.zeros(19).double()
-        for t, token in enumerate(batch.tokens[row, :length].tolist()):
-            x = p["embedding.weight"][token]
-            a = torch.stack(
-                [
-                    p["attention.score.weight"][0]
-                    @ torch.tanh(
-                        p["attention.key.weight"] @ i + p["attention.key.bias"] + p["attention.from_query.weight"] @ h
-                    )
-                    for i in places
-                ]
-            )
-            seen = torch.softmax(a, 0) @ places
-            pre = p["from_word.weight"] @ x + p["recurrence.weight"] @ h + p["from_word.bias"]
-            i, f, o = torch.sigmoid(pre[:57]).split(19)
-            pieces = pre[57:] + p["from_context.weight"] @ seen
-            c = i * torch.maximum(pieces[:19], pieces[19:]) + f * c
+        logits = []
+        for token in tokens:
+            x = w["embedding.weight"][token]
+            a = [
+                w["attention.score.weight"][0]
+                @ torch.tanh(
+                    w["attention.key.weight"] @ place + w["attention.from_query.weight"] @ h + w["attention.key.bias"]
+                )
+                for place in places
+            ]
+            alpha = torch.softmax(torch.stack(a), 0)
+            seen = sum(weight * place for weight, place in zip(alpha, places, strict=True))
+            i = torch.sigmoid(w_i @ x + u_i @ h + b_i)
+            f = torch.sigmoid(w_f @ x + u_f @ h + b_f)
+            o = torch.sigmoid(w_o @ x + u_o @ h + b_o)
+            pieces = w_z @ x + v_z @ seen + u_z @ h + b_z, w_z2 @ x + v_z2 @ seen + u_z2 @ h + b_z2
+            c = i * torch.maximum(*pieces) + f * c
             h = o * torch.tanh(c)
-            assert_close(logits[row][t], p["head.weight"] @ h)
+            logits.append(w["head.weight"] @ h + w.get("head.bias", 0.0))
+        return logits
+
+    sizes = {"feature_size": 13, "vocab_size": 11, "embedding_size": 17, "hidden_size": 19, "attention_size": 23}
+    assert_is_the_equations(Att2in(**sizes, head_bias=head_bias), literal, lambda one: one.grid[0][one.mask[0]])
 
 
 def test_parameter_count_of_the_paper():

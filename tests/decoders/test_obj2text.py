@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.testing import assert_close
 
-from captioning.decoders import Obj2Text, ShowAndTell
+from captioning.decoders import Obj2Text
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.recurrent import LSTM
@@ -31,45 +30,39 @@ def seen(features) -> ImageFeatures:
     return ImageFeatures(features.pooled.double(), objects=objects)
 
 
+def lstm(w, name, x, state):
+    """torch's cell and its weights; its gates stand in the order i, f, g, o."""
+    weights = [w[f"{name}.{kind}_l0"] for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    h, c = torch.lstm_cell(x[None], [s[None] for s in state], *weights)
+    return h[0], c[0]
+
+
 @pytest.mark.parametrize("boxes", [True, False])
-def test_the_code_is_the_state_after_the_last_object(seen, boxes):
-    layout = build(boxes=boxes).layout
-    cell = torch.nn.LSTMCell(17, 17).double()
-    cell.load_state_dict({name.removesuffix("_l0"): w for name, w in layout.lstm.state_dict().items()})
-    expected = []
-    for image in range(3):
-        state = torch.zeros(1, 17).double(), torch.zeros(1, 17).double()
-        for i in range(2):
-            if seen.objects.mask[image, i]:
-                x = layout.category.weight[seen.objects.categories[image, i]]
-                if boxes:
-                    x = x + layout.location.weight @ seen.objects.boxes[image, i] + layout.location.bias
-                state = cell(x[None], state)
-        expected.append(state[0][0])
-    assert_close(layout(seen.objects), torch.stack(expected))
-    assert not layout(seen.objects)[2].any()  # the picture without objects
-
-
 @pytest.mark.parametrize("image", ["none", "add", "concatenate"])
-def test_the_code_is_read_first_and_the_picture_joins_it(seen, batch, image):
-    model = build(image=image)
-    code = model.layout(seen.objects)
-    if image != "none":
-        picture = seen.pooled @ model.image.weight.T + model.image.bias
-        code = (
-            code + picture if image == "add" else torch.cat([code, picture], 1) @ model.join.weight.T + model.join.bias
-        )
-    # Show and Tell over a picture that is this code is the same model.
-    told = ShowAndTell(**{**SIZES, "feature_size": 17}, recurrent=LSTM, head_bias=True).double()
-    told.load_state_dict({k: v for k, v in model.state_dict().items() if k.split(".")[0] in told_parts()}, strict=False)
-    with torch.no_grad():
-        told.image.weight.copy_(torch.eye(17))
-    expected = told(ImageFeatures(code), batch.inputs(), batch.image_index)
-    assert_close(model(seen, batch.inputs(), batch.image_index), expected)
+def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, image, boxes):
+    def literal(w, one, tokens):
+        def affine(name, x):
+            return w[f"{name}.weight"] @ x + w[f"{name}.bias"]
 
+        h = c = torch.zeros(17).double()
+        mask = one.objects.mask[0]
+        for category, box in zip(one.objects.categories[0][mask], one.objects.boxes[0][mask], strict=True):
+            x = w["layout.category.weight"][category]
+            h, c = lstm(w, "layout.lstm", x + affine("layout.location", box) if boxes else x, (h, c))
+        code = h  # zeros where the picture has no objects
+        if image == "add":
+            code = code + affine("image", one.pooled[0])
+        if image == "concatenate":
+            code = affine("join", torch.cat([code, affine("image", one.pooled[0])]))
+        h = c = torch.zeros(19).double()
+        h, c = lstm(w, "recurrent.fused", code, (h, c))  # its output is dropped
+        logits = []
+        for token in tokens:
+            h, c = lstm(w, "recurrent.fused", w["embedding.weight"][token], (h, c))
+            logits.append(affine("head", h))
+        return logits
 
-def told_parts() -> set[str]:
-    return {"embedding", "recurrent", "head"}
+    assert_is_the_equations(build(image=image, boxes=boxes), literal, lambda one: one)
 
 
 def test_the_order_of_objects_matters(seen):
@@ -78,11 +71,21 @@ def test_the_order_of_objects_matters(seen):
     assert not layout(seen.objects)[0].allclose(layout(turned)[0])
 
 
-def test_parameter_count_of_the_layout_encoder():
-    # C k + 4 k + k + 4((k + H) H + H), and torch's second set of 4 H biases; k = H = 512.
-    model = Obj2Text(feature_size=1, vocab_size=11, categories=list(map(str, range(80))), recurrent=LSTM)
-    count = sum(p.numel() for p in model.layout.parameters())
-    assert count == 80 * 512 + 5 * 512 + 4 * ((512 + 512) * 512 + 512) + 4 * 512
+OF_PICTURE = {"none": 0, "add": 4096 * 512 + 512, "concatenate": 4096 * 512 + 512 + (512 + 512) * 512 + 512}
+
+
+@pytest.mark.parametrize("image", ["none", "add", "concatenate"])
+def test_parameter_count_of_the_release(image):
+    # Everything 512, 80 categories, VGG-16's 4096 channels; 8791 words and four special tokens. Layout: C k + 4 k + k
+    # + 4((k + H) H + H). Decoder, neuraltalk2's: V E + 4((E + H) H + H) + H V + V. Picture: F E + E, and where it is
+    # concatenated 2 E E + E. torch's two LSTMs hold each bias twice: 4 H more each.
+    model = Obj2Text(
+        feature_size=4096, vocab_size=8795, categories=list(map(str, range(80))), recurrent=LSTM, image=image
+    )
+    layout = 80 * 512 + 4 * 512 + 512 + 4 * ((512 + 512) * 512 + 512)
+    decoder = 8795 * 512 + 4 * ((512 + 512) * 512 + 512) + 512 * 8795 + 8795
+    assert (layout, decoder) == (2_142_720, 11_114_075)
+    assert sum(p.numel() for p in model.parameters()) == layout + decoder + 2 * 4 * 512 + OF_PICTURE[image]
 
 
 def test_what_it_cannot_do_is_told(seen):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import pytest
 import torch
-from torch.nn.utils.rnn import unpack_sequence
-from torch.testing import assert_close
 
 from captioning.decoders import ShowAndTell
 from captioning.recurrent import LSTM, ShowAndTellLSTM
@@ -16,41 +17,42 @@ def count(model: torch.nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def test_equals_the_papers_equations_with_gradients(features, batch):
-    torch.manual_seed(0)
-    model = ShowAndTell(**SIZES, recurrent=ShowAndTellLSTM).double()
-    for weight in model.parameters():
-        torch.nn.init.uniform_(weight, -0.7, 0.7)
-    features = type(features)(features.pooled.double())
-    names = ["image.weight", "embedding.weight", "recurrent.w_x", "recurrent.w_m", "head.weight"]
-    ours = dict(model.named_parameters())
-    assert set(ours) == set(names)
-    literal = [ours[name].detach().clone().requires_grad_() for name in names]
-    w_image, w_e, w_x, w_m, softmax = literal
+def test_equals_the_papers_equations_with_gradients(assert_is_the_equations):
+    def literal(w, image, tokens):
+        w_x, w_m = w["recurrent.w_x"].split(19), w["recurrent.w_m"].split(19)
 
-    def lstm(x, m, c):
-        (ix, fx, ox, cx), (im, fm, om, cm) = w_x.split(19), w_m.split(19)
-        i, f, o = (torch.sigmoid(a @ x + b @ m) for a, b in ((ix, im), (fx, fm), (ox, om)))  # (4), (5), (6)
-        c = f * c + i * torch.tanh(cx @ x + cm @ m)  # (7)
-        return o * c, c  # (8)
+        def lstm(x, m, c):
+            i, f, o = (torch.sigmoid(w_x[gate] @ x + w_m[gate] @ m) for gate in range(3))  # (4), (5), (6)
+            c = f * c + i * torch.tanh(w_x[3] @ x + w_m[3] @ m)  # (7)
+            return o * c, c  # (8)
 
-    expected = []
-    for row, length in enumerate(batch.lengths.tolist()):
         zero = torch.zeros(19).double()
-        m, c = lstm(w_image @ features.pooled[batch.image_index[row]], zero, zero)  # (10), its output dropped
-        for token in batch.tokens[row, :length].tolist():
-            m, c = lstm(w_e[token], m, c)  # (11), (12)
-            expected.append(softmax @ m)
-    packed = batch.inputs()
-    logits = model(features, packed, batch.image_index)
-    got = torch.cat(unpack_sequence(packed._replace(data=logits)))
-    assert_close(got, torch.stack(expected))
+        m, c = lstm(w["image.weight"] @ image, zero, zero)  # (10), its output dropped
+        logits = []
+        for token in tokens:
+            m, c = lstm(w["embedding.weight"][token], m, c)  # (11), (12)
+            logits.append(w["head.weight"] @ m)
+        return logits
 
-    towards = torch.randn_like(got)
-    (got * towards).sum().backward()
-    (torch.stack(expected) * towards).sum().backward()
-    for name, weight in zip(names, literal, strict=True):
-        assert_close(ours[name].grad, weight.grad, msg=lambda text, name=name: f"{name}: {text}")
+    assert_is_the_equations(ShowAndTell(**SIZES, recurrent=ShowAndTellLSTM), literal)
+
+
+def test_equals_neuraltalk_s_lstm_with_gradients(assert_is_the_equations):
+    def literal(w, image, tokens):
+        # The release's one matrix over [1, x, h].
+        wlstm = torch.cat([w["recurrent.b"][:, None], w["recurrent.w_x"], w["recurrent.w_m"]], 1)
+        one, h, c = torch.ones(1).double(), torch.zeros(19).double(), torch.zeros(19).double()
+        rows = [w["image.weight"] @ image + w["image.bias"], *w["embedding.weight"][tokens]]
+        logits = []
+        for x in rows:
+            i, f, o, g = (wlstm @ torch.cat([one, x, h])).split(19)
+            c = torch.sigmoid(i) * torch.tanh(g) + torch.sigmoid(f) * c
+            h = torch.sigmoid(o) * c
+            logits.append(w["head.weight"] @ h + w["head.bias"])
+        return logits[1:]  # without the picture's
+
+    layer = partial(ShowAndTellLSTM, bias=True)
+    assert_is_the_equations(ShowAndTell(**SIZES, recurrent=layer, image_bias=True, head_bias=True), literal)
 
 
 def test_parameter_count_of_the_paper():
@@ -66,19 +68,23 @@ def test_parameter_count_of_im2txt():
     assert count(model) - 4 * 512 == 15_447_776
 
 
+def test_parameter_count_of_neuraltalk_s_lstm():
+    # F E + E + (K+1) E + 4 H (E + H + 1) + (H + 1)(K + 1), K = 2538 words and the one symbol START or END.
+    sizes = {"feature_size": 4096, "vocab_size": 2538 + 1, "embedding_size": 256, "hidden_size": 256}
+    layer = partial(ShowAndTellLSTM, bias=True)
+    assert count(ShowAndTell(**sizes, recurrent=layer, image_bias=True, head_bias=True)) == 2_876_651
+
+
 def test_weights_start_in_the_range_asked_for():
     torch.manual_seed(0)
-    model = ShowAndTell(**SIZES, recurrent=LSTM, head_bias=True, init_range=0.02)
+    model = ShowAndTell(**SIZES, recurrent=LSTM, image_bias=True, head_bias=True, init_range=0.02)
     for weight in (model.image.weight, model.embedding.weight, model.head.weight):
         assert 0.015 < weight.abs().max() <= 0.02
+    assert not model.image.bias.any()
     assert not model.head.bias.any()
 
 
-def test_dropout_acts_in_training_alone(features, batch):
-    torch.manual_seed(0)
-    for dropout in ({"dropout": 0.5}, {"image_dropout": 0.5}):
-        model = ShowAndTell(**SIZES, recurrent=LSTM, **dropout)
-        for training in (True, False):
-            model.train(training)
-            once, again = (model(features, batch.inputs(), batch.image_index) for _ in range(2))
-            assert once.equal(again) != training
+@pytest.mark.parametrize("dropout", ["dropout", "image_dropout"])
+def test_dropout_acts_in_training_alone(acts_in_training_alone, dropout):
+    assert acts_in_training_alone(ShowAndTell(**SIZES, recurrent=LSTM, **{dropout: 0.5}))
+    assert not acts_in_training_alone(ShowAndTell(**SIZES, recurrent=LSTM))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import product
 
 import pytest
@@ -20,53 +21,75 @@ SIZES = {
 }
 
 
-def in_double(features):
-    return type(features)(features.pooled.double(), features.grid.double(), features.mask)
-
-
-def literal_logits(model, a, tokens):
-    """Of one caption over its real places a, (R, F)."""
-    p = {name: weight.detach() for name, weight in model.named_parameters()}
+def literal(w, a, tokens, *, zero_start=False, word_output=True, tanh_output=True):
+    """Of one caption over its picture's real places a, (R, F)."""
 
     def affine(name, x):
-        return p[f"{name}.weight"] @ x + p.get(f"{name}.bias", 0.0)
+        return w[f"{name}.weight"] @ x + w.get(f"{name}.bias", 0.0)
 
-    x = torch.relu(affine("init.0", a.mean(0)))
+    x = a.mean(0)
+    for layer in range(0, 9, 3):  # between them ReLU and dropout
+        if f"init.{layer}.weight" in w:
+            x = torch.relu(affine(f"init.{layer}", x))
     c, h = torch.tanh(affine("init_cell", x)), torch.tanh(affine("init_hidden", x))
     logits = []
-    for token in tokens:
-        y = p["embedding.weight"][token]
+    for t, token in enumerate(tokens):
+        y = w["embedding.weight"][token]
+        if t == 0 and zero_start:
+            y = torch.zeros(17).double()
         e = []
         for a_i in a:
             key = affine("attention.key.0", a_i)
-            if "attention.key.2.weight" in p:
+            if "attention.key.2.weight" in w:
                 key = affine("attention.key.2", torch.tanh(key))
             e.append(affine("attention.score", torch.tanh(key + affine("attention.from_query", h)))[0])
         alpha = torch.softmax(torch.stack(e), 0)  # (1)
         z = sum(alpha_i * a_i for alpha_i, a_i in zip(alpha, a, strict=True))  # (8)
-        if model.gate is not None:
+        if "gate.weight" in w:
             z = torch.sigmoid(affine("gate", h)) * z
         gates = affine("from_word", y) + affine("recurrence", h) + affine("from_context", z)
         i, f, o = torch.sigmoid(gates[: 3 * 19]).split(19)
         c = f * c + i * torch.tanh(gates[3 * 19 :])
         h = o * torch.tanh(c)
-        out = y + affine("output_hidden", h) + affine("output_context", z)  # (2)
-        logits.append(affine("head", torch.tanh(out) if model.tanh_output else out))
-    return torch.stack(logits)
+        out = affine("output_hidden", h)  # (2)
+        if word_output:
+            out = out + y
+        if "output_context.weight" in w:
+            out = out + affine("output_context", z)
+        logits.append(affine("head", torch.tanh(out) if tanh_output else out))
+    return logits
 
 
-@pytest.mark.parametrize(("beta", "tanh_output", "layers"), list(product([True, False], [True, False], [1, 2])))
-def test_equals_the_papers_equations(features, batch, beta, tanh_output, layers):
-    torch.manual_seed(0)
-    model = ShowAttendAndTell(**SIZES, phi=Soft(), beta=beta, tanh_output=tanh_output, attention_layers=layers).double()
-    for weight in model.parameters():
-        torch.nn.init.uniform_(weight, -0.7, 0.7)
-    features, packed = in_double(features), batch.inputs()
-    logits = unpack_sequence(packed._replace(data=model(features, packed, batch.image_index)))
-    for row, length in enumerate(batch.lengths.tolist()):
-        image = batch.image_index[row]
-        a = features.grid[image][features.mask[image]]
-        assert_close(logits[row], literal_logits(model, a, batch.tokens[row, :length].tolist()))
+FLAGS = [{}, {"zero_start": True}, {"word_output": False}, {"tanh_output": False}]  # those that no weight tells
+OTHERS = [
+    {},
+    {"beta": False},
+    {"context_output": False},
+    {"attention_layers": 2},
+    {"init_layers": 1},
+    {"init_layers": 3},
+    {"beta": False, "context_output": False, "attention_layers": 2, "init_layers": 1},
+]
+
+
+@pytest.mark.parametrize(("flags", "others"), list(product(FLAGS, OTHERS)), ids=str)
+def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, flags, others):
+    model = ShowAttendAndTell(**SIZES, phi=Soft(), **flags, **others)
+    assert_is_the_equations(model, partial(literal, **flags), lambda one: one.grid[0][one.mask[0]])
+
+
+@pytest.mark.parametrize("dropout", ["dropout", "init_dropout", "output_dropout"])
+def test_dropout_acts_in_training_alone(acts_in_training_alone, dropout):
+    assert acts_in_training_alone(ShowAttendAndTell(**SIZES, phi=Soft(), **{dropout: 0.5}))
+    assert not acts_in_training_alone(ShowAttendAndTell(**SIZES, phi=Soft()))
+
+
+def test_dropout_has_three_places_which_have_one_rate_unless_it_is_said(dropped):
+    model = ShowAttendAndTell(**SIZES, phi=Soft(), init_layers=3, dropout=0.5, output_dropout=0.0)
+    assert dropped(model, model.init_dropout) == [(3, 13), (3, 13)]
+    assert dropped(model, model.dropout) == [(17, 19)]
+    assert dropped(model, model.output_dropout) == [(17, 17)]
+    assert (model.init_dropout.p, model.dropout.p, model.output_dropout.p) == (0.5, 0.5, 0.0)
 
 
 def test_parameter_count_of_the_release():

@@ -1,69 +1,46 @@
-"""Up-Down's equations by torch's own LSTM cells, in float64."""
+"""Up-Down's equations, one word at a time, by torch's own LSTM cell, in float64."""
 
 from __future__ import annotations
 
 import torch
-from torch import nn
-from torch.nn.utils.rnn import unpack_sequence
-from torch.testing import assert_close
 
 from captioning.decoders import UpDown
 
 
-def cell(*parts: torch.Tensor, recurrence: torch.Tensor, bias: torch.Tensor) -> nn.LSTMCell:
-    """torch's cell over concatenated inputs; its gates stand in the order i, f, g, o."""
-    weight = torch.cat(parts, 1)
-    made = nn.LSTMCell(weight.shape[1], recurrence.shape[1]).double()
-    order = [0, 1, 3, 2]
+def lstm(x, state, input_weights, recurrence, bias):
+    """torch's cell over concatenated inputs x; its gates stand in the order i, f, g, o."""
 
-    def turned(x: torch.Tensor) -> torch.Tensor:
-        return torch.cat([x.chunk(4)[i] for i in order])
+    def turned(weight):
+        i, f, o, g = weight.chunk(4)
+        return torch.cat([i, f, g, o])
 
-    with torch.no_grad():
-        made.weight_ih.copy_(turned(weight))
-        made.weight_hh.copy_(turned(recurrence))
-        made.bias_ih.copy_(turned(bias))
-        made.bias_hh.zero_()
-    return made
+    weights = turned(torch.cat(input_weights, 1)), turned(recurrence), turned(bias), torch.zeros_like(bias)
+    h, c = torch.lstm_cell(torch.cat(x)[None], [s[None] for s in state], *weights)
+    return h[0], c[0]
 
 
-def test_equals_the_papers_equations(features, batch):
-    torch.manual_seed(0)
-    model = UpDown(feature_size=13, vocab_size=11, embedding_size=17, hidden_size=19, attention_size=23).double()
-    for weight in model.parameters():
-        nn.init.uniform_(weight, -0.7, 0.7)
-    p = {name: weight.detach() for name, weight in model.named_parameters()}
-    lstm_1 = cell(
-        p["from_language.weight"],
-        p["from_mean.weight"],
-        p["from_word.weight"],
-        recurrence=p["recurrence_1.weight"],
-        bias=p["from_word.bias"],
-    )
-    lstm_2 = cell(
-        p["from_context.weight"],
-        p["from_attention.weight"],
-        recurrence=p["recurrence_2.weight"],
-        bias=p["from_context.bias"],
-    )
-    features = type(features)(features.pooled.double(), features.grid.double(), features.mask)
-    packed = batch.inputs()
-    logits = unpack_sequence(packed._replace(data=model(features, packed, batch.image_index)))
-    for row, length in enumerate(batch.lengths.tolist()):
-        image = batch.image_index[row]
-        v = features.grid[image][features.mask[image]]
+def test_equals_the_papers_equations_with_gradients(assert_is_the_equations):
+    def literal(w, v, tokens):
+        of_first = [w["from_language.weight"], w["from_mean.weight"], w["from_word.weight"]]
+        of_second = [w["from_context.weight"], w["from_attention.weight"]]
         h_1 = c_1 = h_2 = c_2 = torch.zeros(19).double()
-        for t, token in enumerate(batch.tokens[row, :length].tolist()):
-            x_1 = torch.cat([h_2, v.mean(0), p["embedding.weight"][token]])
-            h_1, c_1 = lstm_1(x_1, (h_1, c_1))
+        logits = []
+        for token in tokens:
+            x_1 = h_2, v.mean(0), w["embedding.weight"][token]
+            h_1, c_1 = lstm(x_1, (h_1, c_1), of_first, w["recurrence_1.weight"], w["from_word.bias"])
             scores = [
-                p["attention.score.weight"][0]
-                @ torch.tanh(p["attention.key.weight"] @ v_i + p["attention.from_query.weight"] @ h_1)
+                w["attention.score.weight"][0]
+                @ torch.tanh(w["attention.key.weight"] @ v_i + w["attention.from_query.weight"] @ h_1)
                 for v_i in v
             ]
-            seen = torch.softmax(torch.stack(scores), 0) @ v
-            h_2, c_2 = lstm_2(torch.cat([seen, h_1]), (h_2, c_2))
-            assert_close(logits[row][t], p["head.weight"] @ h_2 + p["head.bias"])
+            alpha = torch.softmax(torch.stack(scores), 0)
+            seen = sum(weight * v_i for weight, v_i in zip(alpha, v, strict=True))
+            h_2, c_2 = lstm((seen, h_1), (h_2, c_2), of_second, w["recurrence_2.weight"], w["from_context.bias"])
+            logits.append(w["head.weight"] @ h_2 + w["head.bias"])
+        return logits
+
+    model = UpDown(feature_size=13, vocab_size=11, embedding_size=17, hidden_size=19, attention_size=23)
+    assert_is_the_equations(model, literal, lambda one: one.grid[0][one.mask[0]])
 
 
 def test_parameter_count_of_the_paper():

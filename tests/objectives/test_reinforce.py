@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 from torch.nn.utils.rnn import unpack_sequence
@@ -84,30 +86,82 @@ def test_places_that_are_not_real_leave_gradients_finite(features, batch):
         assert all(weight.grad.isfinite().all() for weight in decoder.parameters())
 
 
-def test_on_average_its_gradient_is_that_of_the_expected_log_likelihood(features):
-    """One word, two places: the expectation over the draw is a sum of two terms, whose gradient is exact."""
-    decoder = build(expected_share=0.0)
-    one = collate(("x",), [[[1, 2]]], pad=0)
-    features = features.rows(torch.tensor([0]))
-    score = decoder.attention.score.weight
+WORDS = [5, 2]  # after <bos>: two steps, over the two places of the first picture
 
+
+def enumerated(decoder, features):
+    """Of each sequence of places: log p(y|s), and log p(s), each place's probability given the places before it."""
     state = decoder.start(features)
-    alpha = decoder.attention(state.hidden, state.memory)[0]
-    log_p = []
-    for place in range(2):
-        y = decoder.embedding(torch.tensor([1]))
-        z = decoder.gate(state.hidden).sigmoid() * features.grid[:, place]
-        gates = decoder.from_word(y) + decoder.recurrence(state.hidden) + decoder.from_context(z)
-        i, f, o, g = gates.chunk(4, 1)
-        h = o.sigmoid() * (f.sigmoid() * state.cell + i.sigmoid() * g.tanh()).tanh()
-        out = torch.tanh(y + decoder.output_hidden(h) + decoder.output_context(z))
-        log_p.append(decoder.head(out).log_softmax(1)[0, 2])
-    (expected,) = torch.autograd.grad(-(alpha[0] * log_p[0] + alpha[1] * log_p[1]), score)
+    for places in product(range(2), repeat=2):
+        h, c, log_p, log_s = state.hidden, state.cell, 0.0, 0.0
+        for place, before, word in zip(places, [1, WORDS[0]], WORDS, strict=True):
+            y = decoder.embedding(torch.tensor([before]))
+            log_s = log_s + decoder.attention(h, state.memory)[0, place].log()
+            z = decoder.gate(h).sigmoid() * features.grid[:, place]
+            gates = decoder.from_word(y) + decoder.recurrence(h) + decoder.from_context(z)
+            i, f, o, g = gates.chunk(4, 1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            out = torch.tanh(y + decoder.output_hidden(h) + decoder.output_context(z))
+            log_p = log_p + decoder.head(out).log_softmax(1)[0, word]
+        yield places, log_p, log_s
 
-    objective = Reinforce(entropy_weight=0.0)
-    many = collate(("x",), [[[1, 2]] * 4000], pad=0)
-    objective.baseline.fill_(sum(log_p).item() / 2)
-    (gradient,) = torch.autograd.grad(objective(decoder, features, many), score)
+
+def expectation(decoder, features, reward_weight):
+    """What (6) is a sample of, with r = log p(y|s) / 2 and no baseline, whose share is zero; as a gradient's source.
+
+    Σ_s p(s) ∂log p(y|s) + λ_r Σ_s r(s) ∂p(s)
+    """
+    terms = [
+        log_s.exp().detach() * log_p + reward_weight * log_p.detach() / 2 * log_s.exp()
+        for _, log_p, log_s in enumerated(decoder, features)
+    ]
+    return sum(terms)
+
+
+@pytest.fixture
+def picture(features):
+    """The first one, which has two places."""
+    one = features.rows(torch.tensor([0]))
+    assert one.mask.all()
+    return one
+
+
+@pytest.mark.parametrize("reward_weight", [1.0, 2.0])
+@pytest.mark.parametrize("baseline", [0.0, -0.7])
+def test_its_expectation_over_every_sequence_of_draws_is_exact(picture, monkeypatch, reward_weight, baseline):
+    """Two places, two steps: each of the four sequences drawn once, and its gradient weighed by its probability."""
+    decoder = build(expected_share=0.0)
+    weights = list(decoder.parameters())
+    objective = Reinforce(reward_weight=reward_weight, entropy_weight=0.0)
+    caption = collate(("x",), [[[1, *WORDS]]], pad=0)
+
+    average = [torch.zeros_like(weight) for weight in weights]
+    for places, _, log_s in enumerated(decoder, picture):
+        draws = iter(places)
+        monkeypatch.setattr(torch, "multinomial", lambda alpha, _, draws=draws: torch.tensor([[next(draws)]]))
+        objective.baseline.fill_(baseline)
+        objective.eval()  # the baseline stays
+        loss = objective(decoder, picture, caption)
+        for total, own in zip(average, torch.autograd.grad(loss, weights), strict=True):
+            total += log_s.exp().detach() * own
+    expected = torch.autograd.grad(-expectation(decoder, picture, reward_weight) / 2, weights)
+    assert_close(average, list(expected), rtol=1e-4, atol=1e-6)
+
+    # (5), the bound, is Σ_s p(s) log p(y|s): its gradient is the expectation where λ_r makes a reward of the sum.
+    bound = sum(log_s.exp() * log_p for _, log_p, log_s in enumerated(decoder, picture))
+    of_bound = torch.autograd.grad(-bound / 2, weights)
+    same = all(a.allclose(b, rtol=1e-4, atol=1e-6) for a, b in zip(average, of_bound, strict=True))
+    assert same == (reward_weight == 2.0)
+
+
+def test_on_average_over_many_draws_its_gradient_is_that_expectation(picture):
+    decoder = build(expected_share=0.0)
+    score = decoder.attention.score.weight
+    (expected,) = torch.autograd.grad(-expectation(decoder, picture, 1.0) / 2, score)
+    objective = Reinforce(entropy_weight=0.0).eval()
+    objective.baseline.fill_(sum(log_p.item() for _, log_p, _ in enumerated(decoder, picture)) / 4 / 2)
+    many = collate(("x",), [[[1, *WORDS]] * 4000], pad=0)
+    (gradient,) = torch.autograd.grad(objective(decoder, picture, many), score)
     assert expected.norm() > 0.01
     assert (gradient - expected).norm() < 0.1 * expected.norm()
-    assert one.lengths.tolist() == [1]

@@ -73,6 +73,16 @@ def test_initial_state_is_zero_with_the_dtype_asked_for(sequence_layer):
         assert not s.any()
 
 
+def test_without_a_state_whole_sequences_start_from_the_initial_one(sequence_layer, inputs):
+    got, expected = sequence_layer(inputs), sequence_layer(inputs, sequence_layer.initial(5, like=inputs.data))
+    assert_close(got, expected, rtol=0, atol=0)
+
+
+def test_without_a_state_a_step_starts_from_the_initial_one(recurrent, inputs):
+    x = inputs.data[:3]
+    assert_close(recurrent.step(x), recurrent.step(x, recurrent.initial(3, like=x)), rtol=0, atol=0)
+
+
 def test_a_step_s_output_and_state_are_of_the_layer_s_sizes(recurrent):
     state = recurrent.initial(3, like=torch.zeros(()))
     output, after = recurrent.step(torch.ones(3, 17), state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -9,18 +10,20 @@ from captioning.recurrent import ShowAndTellLSTM
 
 
 def literal(weights, x, m, c):
-    """Equations (4) to (8)."""
+    """Equations (4) to (8), with or without biases."""
     w_ix, w_fx, w_ox, w_cx = weights["w_x"].split(19)
     w_im, w_fm, w_om, w_cm = weights["w_m"].split(19)
-    i = torch.sigmoid(w_ix @ x + w_im @ m)  # (4)
-    f = torch.sigmoid(w_fx @ x + w_fm @ m)  # (5)
-    o = torch.sigmoid(w_ox @ x + w_om @ m)  # (6)
-    c = f * c + i * torch.tanh(w_cx @ x + w_cm @ m)  # (7)
+    b_i, b_f, b_o, b_c = weights.get("b", torch.zeros(4 * 19).double()).split(19)
+    i = torch.sigmoid(w_ix @ x + w_im @ m + b_i)  # (4)
+    f = torch.sigmoid(w_fx @ x + w_fm @ m + b_f)  # (5)
+    o = torch.sigmoid(w_ox @ x + w_om @ m + b_o)  # (6)
+    c = f * c + i * torch.tanh(w_cx @ x + w_cm @ m + b_c)  # (7)
     return o * c, c  # (8)
 
 
-def test_equals_the_papers_equations_with_gradients(assert_is_the_equations):
-    assert_is_the_equations(ShowAndTellLSTM(17, 19), literal)
+@pytest.mark.parametrize("bias", [False, True])
+def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, bias):
+    assert_is_the_equations(ShowAndTellLSTM(17, 19, bias=bias), literal)
 
 
 def test_the_cell_is_unbounded():
