@@ -26,8 +26,12 @@ def test_lines_end_at_line_feeds_alone_in_plain_and_gzipped_files(tmp_path: Path
     [
         ("a.txt", b"one\ntwo\nthr\xe9e\n", r"a\.txt:3: byte 0xe9 is not UTF-8"),
         ("a.txt.gz", b"one\n", r"a\.txt\.gz: cannot be read on \(Not a gzipped file"),
-        ("a.txt.gz", gzip.compress(b"one\n" * 99)[:-9], r"a\.txt\.gz:99: cannot be read on \(Compressed file ended"),
-        ("a.txt.gz", gzip.compress(b"one\n")[:10] + b"\xff" * 20, r"a\.txt\.gz: cannot be read on \(Error -3"),
+        (
+            "a.txt.gz",
+            gzip.compress(b"one\n" * 99, mtime=0)[:-9],
+            r"a\.txt\.gz:99: cannot be read on \(Compressed file ended",
+        ),
+        ("a.txt.gz", gzip.compress(b"one\n", mtime=0)[:10] + b"\xff" * 20, r"a\.txt\.gz: cannot be read on \(Error -3"),
         ("a.txt", None, r"a\.txt: cannot be read on \(No such file"),
     ],
 )
