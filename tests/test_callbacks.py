@@ -39,7 +39,7 @@ def images(tmp_path: Path) -> list[CaptionedImage]:
 def validated(images: list[CaptionedImage], *loggers: Any, num_images: int = 16, rank: int = 0) -> None:
     """End a validation of `images`."""
     predictions = tuple(Prediction(n, f"about {n}", -1.5, True, 2.0, 3, 0) for n in IDS)
-    evaluation = Evaluation(predictions, Scores({"CIDEr": 0.5}, {n: {"CIDEr": n / 10} for n in IDS}), 0.5, 1.5, {})
+    evaluation = Evaluation(predictions, Scores({"CIDEr": 0.5}, {n: {"CIDEr": n / 10} for n in IDS}), 0.5, 1.5, 4.0, {})
     data = SimpleNamespace(split="val", images=lambda split: images)
     trainer: Any = SimpleNamespace(loggers=loggers, datamodule=data, is_global_zero=rank == 0)
     module: Any = SimpleNamespace(evaluation=evaluation, monitor="CIDEr")
