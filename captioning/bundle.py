@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from captioning import __version__
 from captioning.build import build
 from captioning.captioner import Captioner
+from captioning.checkpoint import read_checkpoint
 from captioning.decoders.decoder import Decoder
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.standardise import Standardise
@@ -89,31 +90,6 @@ def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
         transform=ours["transform"],
         metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}},
     )
-
-
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a run's checkpoint, of tensors and plain values alone.
-
-    Raises:
-        InputError: there is none, or it is not one that this package wrote.
-    """
-    try:
-        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        parts = saved["captioning"]["config"].keys()
-        whole = {"state_dict", "epoch", "global_step"} <= saved.keys() and {"encoder", "decoder", "search"} <= parts
-    except FileNotFoundError as error:
-        raise InputError(f"no checkpoint at {path}; a run keeps them in its checkpoints/") from error
-    except OSError as error:
-        raise InputError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from error
-    except Exception:  # noqa: BLE001 - torch raises anything, and advises to unpickle: its words are left out
-        whole = False
-    if not whole:
-        raise InputError(
-            f"{path} is not a checkpoint of captioning: expected a .ckpt file that `captioning train` wrote, found one "
-            "that is damaged, of another kind, or holds more than tensors and plain values; choose another of the "
-            "run's checkpoints/"
-        )
-    return saved
 
 
 def write_bundle(

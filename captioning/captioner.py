@@ -16,6 +16,7 @@ from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from captioning.checkpoint import check_same_model
 from captioning.data.batch import CaptionBatch
 from captioning.data.images import load_image, to_rgb
 from captioning.data.sampler import seed_of
@@ -259,30 +260,18 @@ class Captioner(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a bundle needs beside the weights: plain values and text."""
-        checkpoint["captioning"] = {
+        checkpoint["captioning"] = self._saved()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse to go on from another model's weights, or from weights for another vocabulary."""
+        check_same_model(checkpoint.get("captioning"), self._saved())
+
+    def _saved(self) -> dict[str, Any]:
+        return {
             "config": None if self.config is None else dict(self.config),
             "tokenizer": self.tokenizer.to_json(),
             "transform": self.encoder.transform.to_dict(),
         }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse to go on from another model's weights, or from weights for another vocabulary."""
-        own: dict[str, Any] = {}
-        self.on_save_checkpoint(own)
-        saved = checkpoint.get("captioning")
-        if not isinstance(saved, dict) or saved.keys() != own["captioning"].keys():
-            raise InputError("the checkpoint is none of captioning's; expected one of a run's checkpoints/")
-        differences = _differences(_architecture(saved), _architecture(own["captioning"]))
-        if differences:
-            raise InputError(
-                f"the checkpoint is of another model, by {', '.join(differences)}; go on with that run's own settings, "
-                "or train anew without checkpoint="
-            )
-        if _vocabularies(saved) != _vocabularies(own["captioning"]):
-            raise InputError(
-                "the checkpoint is of another vocabulary; go on with that run's own training captions (data.root) and "
-                "settings of text, or train anew without checkpoint="
-            )
 
     # ---- use ------------------------------------------------------------------------------------------------
 
@@ -371,34 +360,3 @@ class Captioner(pl.LightningModule):
                 strict=True,
             )
         ]
-
-
-_OF_DATA = ("encoder.weights", "encoder.vocab_size", "decoder.vocab_size", "transform.tokenizer")
-
-
-def _architecture(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says that its weights depend on; whence the encoder's came does not matter any more."""
-    config = saved["config"] or {}
-    parts = {key: config[key] for key in ("encoder", "decoder", "standardise") if key in config}
-    flat = _flat({**parts, "transform": saved["transform"]})
-    return {key: value for key, value in flat.items() if key not in _OF_DATA}
-
-
-def _vocabularies(saved: Mapping[str, Any]) -> list[str]:
-    """The tokenizer, and that of the sentences that are translated, as this version writes them."""
-    texts = [saved["tokenizer"], *([saved["transform"]["tokenizer"]] if "tokenizer" in saved["transform"] else [])]
-    return [Tokenizer.from_json(text).to_json() for text in texts]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one mapping with dots in its keys."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{key}={there.get(key)} (here {here.get(key)})" for key in {**there, **here} if there.get(key) != here.get(key)
-    ]

@@ -86,5 +86,13 @@ def records(data: Record, key: str, fields: Mapping[str, type], where: str) -> l
     return found
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values as one mapping with dots in its keys, to be compared."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
 def _kind(record: Record, key: str) -> str:
     return f"type {type(record[key]).__name__}" if key in record else "none"

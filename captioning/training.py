@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Timer
 from torch import nn
 
-from captioning.bundle import read_checkpoint, save_bundle
+from captioning.bundle import save_bundle
 from captioning.captioner import Captioner
+from captioning.checkpoint import read_checkpoint
 from captioning.data.module import CaptionDataModule
 from captioning.decoders import Hard, ShowAttendAndTell
 from captioning.decoders.decoder import AttentiveDecoder, Decoder

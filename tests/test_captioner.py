@@ -142,21 +142,6 @@ def test_a_schedule_by_the_batch_goes_on_where_it_was(tmp_path: Path) -> None:
     assert not torch.equal(weights(first), weights(whole))
 
 
-def test_a_run_does_not_go_on_with_another_vocabulary_of_the_same_size(tmp_path: Path) -> None:
-    captioner = captioner_for(Colours(tmp_path))
-    checkpoint: dict[str, Any] = {}
-    captioner.on_save_checkpoint(checkpoint)
-    captioner.on_load_checkpoint(checkpoint)
-    text = captioner.tokenizer.to_json()
-    checkpoint["captioning"]["tokenizer"] = (
-        text.replace('"red"', '"x"').replace('"blue"', '"red"').replace('"x"', '"blue"')
-    )
-    with pytest.raises(InputError, match="another vocabulary; go on with that run's own"):
-        captioner.on_load_checkpoint(checkpoint)
-    with pytest.raises(InputError, match="none of captioning's"):
-        captioner.on_load_checkpoint({})
-
-
 @pytest.mark.parametrize("algorithm", ["norm", "value"])
 def test_gradients_are_clipped(tmp_path: Path, algorithm: str) -> None:
     captioner = captioner_for(Colours(tmp_path, batch_size=4))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from captioning.errors import InputError
+from captioning.json_files import flat
 
 ImageId = int | str
 
@@ -107,7 +108,7 @@ def check_ids(image_ids: Sequence[ImageId]) -> None:
 
 def identity_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """Tell in what two identities differ, nested keys with dots."""
-    a, b = _flat(there), _flat(here)
+    a, b = flat(there), flat(here)
     return [
         f"{key} is {_short(a.get(key))} there and {_short(b.get(key))} here"
         for key in dict.fromkeys([*b, *a])
@@ -136,13 +137,6 @@ def how_to_make(folder: Path) -> str:
 def some(ids: Sequence[object]) -> str:
     """Give the first three, for a message."""
     return ", ".join(map(repr, ids[:3])) + (", ..." if len(ids) > 3 else "") or "none"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def _short(value: object) -> str:

@@ -71,7 +71,7 @@ class FC(Decoder[RecurrentState]):
     def start(self, features: ImageFeatures) -> RecurrentState:
         """x_1 = W_I CNN(F) from a state of zeros; its output is dropped."""
         x = self.image(features.pooled)
-        _, state = self.recurrent.step(x, self.recurrent.initial(len(x), like=x))
+        _, state = self.recurrent.step(x)
         return RecurrentState(rows_first(state))
 
     def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:

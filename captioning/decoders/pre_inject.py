@@ -69,7 +69,7 @@ class PreInject(Decoder[RecurrentState]):
     def start(self, features: ImageFeatures) -> RecurrentState:
         """h_0 = GRU(i, 0)."""
         i = self.image(features.pooled)
-        _, state = self.recurrent.step(i, self.recurrent.initial(len(i), like=i))
+        _, state = self.recurrent.step(i)
         return RecurrentState(rows_first(state))
 
     def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:

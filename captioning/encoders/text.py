@@ -69,7 +69,7 @@ class TextEncoder(Encoder):
         place = order.argsort()  # where each sentence stands in that order
         words = pack_padded_sequence(texts[order], lengths[order].cpu(), batch_first=True)
         x: PackedSequence = words._replace(data=self.dropout(self.embedding(words.data)))
-        outputs, final = self.recurrent(x, self.recurrent.initial(len(texts), like=self.embedding.weight))
+        outputs, final = self.recurrent(x)
         h, _ = pad_packed_sequence(outputs, batch_first=True)
         h = h[place]
         last = h[torch.arange(len(h), device=h.device), lengths - 1]

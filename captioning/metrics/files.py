@@ -12,8 +12,8 @@ Results: COCO's results format, or a plain mapping
     {"42": "a dog", ...}
 
 JSON's keys are strings, so an id that spells a whole number is that number, in both files.
-A file of either kind whose name does not end in .json is text, plain or gzipped: a line is a caption, its number from 1
-the id, as translations are kept.
+A file of either kind whose name ends in anything but .json (`test.en`, `test.txt.gz`) is text, plain or gzipped: a line
+is a caption, its number from 1 the id, as translations are kept.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def read_references(path: str | Path, split: str | None = None) -> dict[ImageId,
             belongs to no such file.
     """
     path = Path(path)
-    if path.suffix != ".json":
+    if _is_text(path):
         if split is not None:
             raise InputError(f"{path}: split={split!r}, but only Karpathy's JSON has splits; leave it out")
         return {number: [line] for number, line in _lines(path).items()}
@@ -66,7 +66,7 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
         InputError: the file is missing or of no such form, or an image has two captions; the message lists them.
     """
     path = Path(path)
-    if path.suffix != ".json":
+    if _is_text(path):
         return _lines(path)
     data = read_any_json(path)
     if not isinstance(data, dict | list) or not data or (isinstance(data, dict) and "images" in data):
@@ -90,6 +90,10 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
     if wrong := [image_id for image_id, caption in results.items() if not isinstance(caption, str)]:
         raise InputError(f"{path}: expected one string as the caption of each image; not so for {listing(wrong)}")
     return results
+
+
+def _is_text(path: Path) -> bool:
+    return path.suffix.lower() not in (".json", "")  # a pipe's name has no end, and brings JSON
 
 
 def _lines(path: Path) -> dict[ImageId, str]:
@@ -214,7 +218,7 @@ def _mapping(path: Path, data: Record) -> dict[ImageId, list[str]]:
 
 def _picture_names(path: Path) -> dict[ImageId, list[str]]:
     """Where each image's picture may be, below the folder of pictures; empty of references that do not tell."""
-    data = read_any_json(path, drop=("tokens", "sentids", "licenses", "sentences"))
+    data = {} if _is_text(path) else read_any_json(path, drop=("tokens", "sentids", "licenses", "sentences"))
     if "images" not in data:
         return {}
     if "annotations" in data:

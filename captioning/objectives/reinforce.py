@@ -52,15 +52,15 @@ class Reinforce(nn.Module):
         """The loss of a batch, a scalar."""
         inputs, targets = batch.inputs(), batch.targets().data
         attended = decoder.attend(features, inputs, batch.image_index)
-        logits = decoder.head(attended.hidden).float()
-        likelihood = -F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="sum")
-        log_p = -F.cross_entropy(logits.detach(), targets, reduction="none")
+        log_probs = decoder.head(attended.hidden).float().log_softmax(1)
+        log_p = -F.nll_loss(log_probs, targets, reduction="none")
+        likelihood = log_p.lerp(log_probs.mean(1), self.label_smoothing).sum()
         of_caption = packed_rows(inputs)
 
         def sums(x: Tensor) -> Tensor:
             return x.new_zeros(len(batch.lengths)).index_add(0, of_caption, x)
 
-        reward = sums(log_p) / batch.lengths.to(log_p)
+        reward = sums(log_p.detach()) / batch.lengths.to(log_p)
         if self.training:
             self.baseline.lerp_(reward.mean(), 0.1)
         log_s = sums(attended.log_choice.float())

@@ -123,6 +123,17 @@ def test_lines_of_text_are_captions_by_their_number(tmp_path: Path, name: str) -
         read_references(tmp_path / name, "val")
 
 
+def test_a_file_without_an_ending_is_json_as_a_pipe_s_is(tmp_path: Path) -> None:
+    (tmp_path / "63").write_text('{"1": "a dog"}')
+    assert read_results(tmp_path / "63") == {1: "a dog"}
+
+
+def test_pictures_of_lines_are_found_by_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "test.en").write_text("A dog.\nA cat.\n")
+    (tmp_path / "2.jpg").touch()
+    assert find_pictures(tmp_path / "test.en", tmp_path, [2]) == [tmp_path / "2.jpg"]
+
+
 def test_an_empty_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "test.en").write_text("")
     with pytest.raises(InputError, match="expected a caption a line; the file is empty"):
