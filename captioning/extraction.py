@@ -31,7 +31,7 @@ FeaturesOf = Callable[[Sequence[CaptionedImage]], Iterable[ImageFeatures]]
 """The features of pictures, some at a time."""
 
 
-class Pictures(Dataset[Tensor]):
+class PictureDataset(Dataset[Tensor]):
     """The pictures of a split, as an encoder takes them."""
 
     def __init__(self, images: Sequence[CaptionedImage], transform: ImageTransform) -> None:
@@ -99,7 +99,7 @@ def _by_encoder(config: DictConfig, encoder: Encoder) -> FeaturesOf:
         raise InputError("an encoder of sentences learns with its decoder: its features are not cached")
 
     def features_of(images: Sequence[CaptionedImage]) -> Iterator[ImageFeatures]:
-        pictures = Pictures(images, transform)
+        pictures = PictureDataset(images, transform)
         return encode(encoder, DataLoader(pictures, config.batch_size, num_workers=config.data.num_workers), device)
 
     return features_of

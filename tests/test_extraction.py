@@ -14,7 +14,7 @@ from captioning.data.feature_store import FeatureStore, FeatureWriter
 from captioning.data.images import load_image
 from captioning.encoders import SmallCNN
 from captioning.errors import InputError
-from captioning.extraction import Pictures, encode, extract, write_split
+from captioning.extraction import PictureDataset, encode, extract, write_split
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_workers_change_nothing(scenes: Path, tmp_path: Path) -> None:
     images = CocoDataModule(str(scenes)).images("val")
     stores = []
     for workers in (0, 2):
-        loader = torch.utils.data.DataLoader(Pictures(images, encoder.transform), 3, num_workers=workers)
+        loader = torch.utils.data.DataLoader(PictureDataset(images, encoder.transform), 3, num_workers=workers)
         ids = [image.image_id for image in images]
         with FeatureWriter(tmp_path / str(workers), encoder.identity(), ids, dtype="float32") as writer:
             write_split("val", encode(encoder, loader, torch.device("cpu")), writer)

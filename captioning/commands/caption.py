@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.commands import natural, positive
-from captioning.commands.models import add_batches, load, sampling
+from captioning.commands.models import add_batches, load, one_line, sampling
 from captioning.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
                 line = {"image": str(path), "caption": caption.text, "score": caption.score}
                 print(json.dumps(line | {"finished": caption.finished}, ensure_ascii=False), flush=True)
             else:
-                print(f"{path}: {caption.text}", flush=True)
+                print(f"{path}: {one_line(caption.text)}", flush=True)
         if options.attention is not None:  # captions that are printed are not lost if a map cannot be written
             _draw(captioner, read, [caption.text for caption in captions], options.attention)
     if num_cut:

@@ -69,8 +69,8 @@ def evaluate(config: DictConfig, output: Path) -> None:
     captioner = load_bundle(config.bundle)
     data = instantiate(config.data)
     texts = isinstance(data, ParallelTextDataModule)
-    if texts and captioner.encoder.reads == "texts":
-        check_languages(Path(config.bundle), data)
+    if texts:
+        check_languages(Path(config.bundle), data, translates=captioner.encoder.reads == "texts")
     captioner.scorer = scorer_of(chosen_metrics(config.metrics, texts=texts))
     captioner.search = chosen_search(config.search, captioner.search)
     data.connect(captioner.encoder, captioner.tokenizer, getattr(captioner.decoder, "categories", None))
@@ -84,14 +84,22 @@ def evaluate(config: DictConfig, output: Path) -> None:
         print(f"written to {output}")
 
 
-def check_languages(bundle: Path, data: ParallelTextDataModule) -> None:
-    """Refuse languages that a translator did not learn; a bundle of a checkpoint cannot tell, which is logged.
+def check_languages(bundle: Path, data: ParallelTextDataModule, *, translates: bool) -> None:
+    """Refuse languages that a translator did not learn; log where a bundle cannot tell, or says others by itself.
+
+    Args:
+        bundle: the model's folder, in which `metrics.json` names what it was trained on.
+        data: what it is to be scored on.
+        translates: whether the model reads sentences; one that does not is a language model, or needs pictures.
 
     Raises:
-        InputError: the data's are others than those it was trained on.
+        InputError: the data's languages are others than those that a translator was trained on.
     """
     path = bundle / "metrics.json"
     match read_json(path) if path.is_file() else {}:
+        case {"signature": {"data": str(trained)}} if not translates:
+            if not trained.endswith(f"-{data.target}"):
+                log.warning("%s was trained on %s, and is scored on %s", bundle, trained, data.data_name)
         case {"signature": {"data": str(trained)}}:
             if not trained.endswith(f"-{data.source}-{data.target}"):
                 languages = trained.split("-")[-2:]
@@ -100,7 +108,7 @@ def check_languages(bundle: Path, data: ParallelTextDataModule) -> None:
                     f"data.source={languages[0]} data.target={languages[-1]}"
                 )
         case _:
-            log.warning("%s does not say which languages it translates; it is given %s", bundle, data.data_name)
+            log.warning("%s does not say which languages it learned; it is given %s", bundle, data.data_name)
 
 
 def chosen_metrics(config: DictConfig, *, texts: bool) -> DictConfig:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from captioning.commands import natural, positive
-from captioning.commands.models import sampling
+from captioning.commands.models import one_line, sampling
 from captioning.errors import InputError
 
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     nothing_to_see = ImageFeatures(torch.zeros(1, captioner.encoder.feature_size))
     found = search(captioner.decoder, nothing_to_see, captioner.tokenizer.special)
     for tokens in found.tokens[0].tolist():
-        print(captioner.tokenizer.decode(tokens))
+        print(one_line(captioner.tokenizer.decode(tokens)))
     if cut := int((~found.finished).sum()):
         print(f"captioning generate: {cut} of {options.num} were cut at {search.max_length} tokens", file=sys.stderr)
     return 0

@@ -36,6 +36,11 @@ def load(bundle: str, device: str, beam_size: int | None) -> Captioner:
     return captioner
 
 
+def one_line(text: str) -> str:
+    """A caption in one line: a model of bytes or characters can say a line's end."""
+    return " ".join(text.splitlines())
+
+
 def _with_beams(search: Search, beam_size: int) -> Search:
     """The bundle's search in all but its number of beams."""
     from captioning.search import BeamSearch, GreedySearch

@@ -105,9 +105,11 @@ def score(options: argparse.Namespace) -> None:
         written = _content(options, scorer, scores, compared, captions=summary(list(scores.tokenized.values())))
     _print(options, written)
     if options.signature:
-        print(signature_line(written["signature"]))
-        if "sacrebleu" in written["signature"]:
-            print(f"sacreBLEU|{written['signature']['sacrebleu']}")
+        ours = dict(written["signature"])
+        theirs = ours.pop("sacrebleu", None)
+        print(signature_line(ours))
+        if theirs is not None:
+            print(f"sacreBLEU|{theirs}")
     if options.json:
         options.json.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if options.per_image:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captioning.commands import positive
-from captioning.commands.models import add_batches, load
+from captioning.commands.models import add_batches, load, one_line
 from captioning.errors import InputError
 
 
@@ -44,8 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         num_cut += sum(not found.finished for found in translations)
         for text, found in zip(texts, translations, strict=True):
             line = {"text": text, "translation": found.text, "score": found.score, "finished": found.finished}
-            in_one_line = " ".join(found.text.splitlines())  # a model of bytes or characters can say a line's end
-            print(json.dumps(line, ensure_ascii=False) if options.json else in_one_line, flush=True)
+            print(json.dumps(line, ensure_ascii=False) if options.json else one_line(found.text), flush=True)
         if options.alignments is not None:  # what is printed is not lost if a picture cannot be drawn
             from captioning.alignments import align, save
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from captioning import Captioner
 from captioning.bundle import save_bundle
 from captioning.commands import main
-from captioning.commands.models import sampling
+from captioning.commands.models import one_line, sampling
 from captioning.search import BeamSearch, GreedySearch, Sampling
 from captioning.search.hypotheses import Search
 from captioning.text import Tokenizer
@@ -52,6 +52,16 @@ def test_files_folders_and_globs_give_the_same_captions_as_python(
         assert (ran.status, lines(ran)) == (0, expected)
     plain = command("caption", bundle, folder, "--batch-size", "2")
     assert plain.out == "".join(f"{line['image']}: {line['caption']}\n" for line in expected)
+
+
+def test_a_caption_with_line_ends_is_printed_in_one_line(
+    command: Command, bundle: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "a dog\nand\r\na cat"
+    monkeypatch.setattr(Tokenizer, "decode", lambda self, ids: text)
+    path = pictures[0]
+    assert command("caption", bundle, path).out == f"{path}: {one_line(text)}\n" == f"{path}: a dog and a cat\n"
+    assert lines(command("caption", bundle, path, "--json"))[0]["caption"] == text
 
 
 def test_what_was_cut_is_counted(command: Command, bundle: Path, pictures: list[Path], tmp_path: Path) -> None:

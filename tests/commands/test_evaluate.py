@@ -133,13 +133,32 @@ def test_a_bundle_that_does_not_say_its_languages_is_reported(
 ) -> None:
     if metrics is not None:
         (tmp_path / "metrics.json").write_text(metrics)
-    check_languages(tmp_path, ParallelTextDataModule("nowhere", source="en", target="cs", name="multi30k"))
-    assert "does not say which languages it translates; it is given multi30k-en-cs" in caplog.text
+    check_languages(
+        tmp_path, ParallelTextDataModule("nowhere", source="en", target="cs", name="multi30k"), translates=True
+    )
+    assert "does not say which languages it learned; it is given multi30k-en-cs" in caplog.text
 
 
 def test_a_translator_is_scored_on_other_data_of_its_languages(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text('{"signature": {"data": "multi30k-en-cs"}}')
-    check_languages(tmp_path, ParallelTextDataModule("nowhere", source="en", target="cs", name="news"))
+    check_languages(tmp_path, ParallelTextDataModule("nowhere", source="en", target="cs", name="news"), translates=True)
+
+
+@pytest.mark.parametrize(
+    ("trained", "message"),
+    [
+        ("multi30k-cs", ""),
+        ("multi30k-de", "was trained on multi30k-de, and is scored on news-cs"),
+        ("flickr8k", "was trained on flickr8k, and is scored on news-cs"),
+    ],
+)
+def test_a_language_model_s_figures_on_another_language_than_its_own_come_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, trained: str, message: str
+) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps({"signature": {"data": trained}}))
+    check_languages(tmp_path, ParallelTextDataModule("nowhere", target="cs", name="news"), translates=False)
+    assert message in caplog.text
+    assert bool(caplog.text) == bool(message)
 
 
 @pytest.mark.parametrize(
