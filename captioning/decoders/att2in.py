@@ -19,7 +19,8 @@ arXiv:1612.00563, section 2.
     W⊗_zI                from_context       (2 D, F)
     W_s                  head               (V, D)
 
-Differs: the biases that the paper prints are one set, in `from_word`; b_α cancels in the softmax and is left out.
+Differs: the biases that the paper prints are one set, in `from_word`; b_α cancels in the softmax and is left
+out. Weights start as torch's layers do, E so from N(0, 1).
 Published on COCO, Karpathy's test split, cross-entropy and beam search (Table 4): CIDEr 1.013, BLEU-4 0.313,
 ROUGE-L 0.543, METEOR 0.260.
 """

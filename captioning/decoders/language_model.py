@@ -14,7 +14,8 @@ Recurrent neural network based language model. Mikolov, Karafiát, Burget, Čern
 Dropout stands on x_t and h_t and never between steps: Zaremba, Sutskever, Vinyals 2014 (arXiv:1409.2329).
 W_o = W_e where the softmax is tied: Press, Wolf 2017 (arXiv:1608.05859); Inan, Khosravi, Socher 2017
 (arXiv:1611.01462).
-Differs: the recurrent layer is any, where Mikolov's is Elman's network.
+Differs: the recurrent layer is any, where Mikolov's is Elman's network. Weights start as torch's layers do, W_e so from
+N(0, 1).
 """
 
 from __future__ import annotations
