@@ -30,7 +30,7 @@ def write_evaluation(
     *,
     examples: int = 0,
     retrieval: Mapping[str, Any] | None = None,
-    training: Mapping[str, float] | None = None,
+    training: Mapping[str, float | str] | None = None,
 ) -> dict[str, Any]:
     """Write metrics.json, captions.json, per_image.csv, statistics.safetensors and, with examples, page.html.
 

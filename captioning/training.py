@@ -34,6 +34,7 @@ from captioning.metrics import METRICS, CocoScorer
 from captioning.metrics.coco import check_metrics
 from captioning.metrics.spice import Spice
 from captioning.objectives import DoublyStochastic, Reinforce
+from captioning.precision import precision_here
 from captioning.reports import print_scores, write_evaluation
 from captioning.text.tokenizer import Tokenizer
 
@@ -68,7 +69,7 @@ def train(config: DictConfig, output: Path) -> None:
     trainer.validate(captioner, datamodule=data, verbose=False)
     if trainer.is_global_zero:
         assert captioner.evaluation is not None
-        cost = {**num_parameters, "seconds": timer.time_elapsed()}
+        cost = {**num_parameters, "seconds": timer.time_elapsed(), "precision": trainer.precision}
         metrics = write_evaluation(output, captioner, data, training=cost)
         print_scores(metrics)
         save_bundle(captioner, output / "bundle", metrics=metrics)
@@ -267,6 +268,7 @@ def build_trainer(config: DictConfig, *callbacks: pl.Callback) -> pl.Trainer:
     quieten_lightning()
     trainer: pl.Trainer = instantiate(
         config.trainer,
+        precision=precision_here(config.trainer.precision, config.trainer.accelerator),
         callbacks=[*callbacks, *(instantiate(c) for c in config.callbacks.values() if c)],
         logger=[instantiate(c) for c in config.logger.values() if c],
     )

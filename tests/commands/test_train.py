@@ -96,7 +96,19 @@ def test_every_image_has_its_own_figures(run_folder: Path) -> None:
 
 
 def test_a_run_tells_what_it_took(run_folder: Path) -> None:
-    assert set(read(run_folder / "training.json")) == {"decoder_parameters", "encoder_parameters", "seconds"}
+    took = read(run_folder / "training.json")
+    assert set(took) == {"decoder_parameters", "encoder_parameters", "seconds", "precision"}
+    assert took["precision"] == "32-true"
+
+
+def test_a_processor_that_multiplies_no_bfloat16_trains_in_float32(
+    train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    ran = train(tmp_path / "run", "trainer.precision=bf16-mixed", "+trainer.limit_train_batches=1")
+    assert ran.status == 0, ran.err
+    assert read(tmp_path / "run" / "training.json")["precision"] == "32-true"
+    assert "this processor multiplies no bfloat16" in (tmp_path / "run" / "train.log").read_text()
 
 
 @pytest.mark.parametrize("text", ["characters", "byte_bpe"])
