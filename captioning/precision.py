@@ -15,7 +15,7 @@ BFLOAT16 = ("amx_bf16", "avx512_bf16", "bf16", "sve_bf16")
 def precision_here(asked: str, accelerator: str) -> str:
     """The precision that is asked for; float32 where that is bfloat16 and a processor would have to emulate it.
 
-    Such a processor takes tens of times longer for a product in bfloat16 than in float32, which is as exact or more.
+    What is emulated is slower than float32, and less exact.
 
     Args:
         asked: as Lightning's Trainer takes it.

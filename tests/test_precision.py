@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from captioning.precision import multiplies_bfloat16, precision_here
+
+CPUINFO = Path("/proc/cpuinfo")
 
 
 @pytest.fixture
@@ -49,5 +53,7 @@ def test_other_precisions_are_left_alone(processor, caplog, asked):
     assert not caplog.text
 
 
-def test_this_processor_can_be_asked():
-    assert multiplies_bfloat16() in (True, False)
+@pytest.mark.skipif(not CPUINFO.is_file(), reason="only Linux lists a processor's instructions in a file")
+def test_this_processor_s_instructions_are_those_that_the_kernel_lists():
+    listed = set(CPUINFO.read_text().split())
+    assert multiplies_bfloat16() == bool(listed & {"amx_bf16", "avx512_bf16", "bf16", "svebf16"})

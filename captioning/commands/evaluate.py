@@ -85,7 +85,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
 
 
 def check_languages(bundle: Path, data: ParallelTextDataModule, *, translates: bool) -> None:
-    """Refuse languages that a translator did not learn; log where a bundle cannot tell, or says others by itself.
+    """Refuse languages that a translator did not learn; log those of another model, and where a bundle cannot tell.
 
     Args:
         bundle: the model's folder, in which `metrics.json` names what it was trained on.

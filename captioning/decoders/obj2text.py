@@ -15,9 +15,9 @@ Released code: in Torch, on neuraltalk2, and in PyTorch.
 
 A picture without objects has a code of zeros. With the picture beside the layout, both releases add the two codes; a
 reader of the paper says that they are concatenated: `image` chooses.
-Differs: concatenated codes go through a linear map to the width of a word. Weights start as torch's
-layers do, W_o and the words so from N(0, 1). The paper's other variants, a set of
-names (each once) and attention to the objects, are not here.
+Differs: concatenated codes go through a linear map to the width of a word. Weights start as torch's layers
+do, W_o and the words so from N(0, 1). The paper's other variants, a set of names (each once) and attention to the
+objects, are not here.
 Published on COCO's test server (CIDEr): picture alone 0.863, layout and picture 0.950 (abstract).
 """
 
