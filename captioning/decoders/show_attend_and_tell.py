@@ -24,7 +24,7 @@ Differs: the released code's first word is a vector of zeros; here it is the emb
 `zero_start`. The release puts tanh between the sum in (2) and L_o: an option, as are its layers in f_att and f_init and
 its switches for what (2) reads. Its further layers on h_t and before L_o, its LSTM over the places and its dropout
 inside the LSTM, all off by default, are not here. The paper does not say how weights start; here as in the release,
-each U orthogonal, biases at zero, all else from N(0, 0.01²).
+each U orthogonal, biases at zero (but for `forget_bias`), all else from N(0, 0.01²).
 Published on Flickr8k (BLEU without brevity penalty): soft 67/44.8/29.9/19.5, METEOR 18.93; hard
 67/45.7/31.4/21.3, METEOR 20.30 (Table 1).
 """
@@ -133,6 +133,8 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
         dropout: in training, on h_t before (2), and where the next two do not say otherwise.
         init_dropout: on the hidden layers of f_init.
         output_dropout: before L_o.
+        forget_bias: what the forget gate's bias starts at; the release's is 0. With 1, as in Up-Down's release, the
+            cell remembers from the first step of training.
 
     Raises:
         InputError: at use, where features have no places.
@@ -157,6 +159,7 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
         dropout: float = 0.0,
         init_dropout: float | None = None,
         output_dropout: float | None = None,
+        forget_bias: float = 0.0,
     ) -> None:
         super().__init__()
         self.vocab_size, self.phi = vocab_size, phi
@@ -184,6 +187,7 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
             nn.init.normal_(weight, std=0.01) if weight.ndim > 1 else nn.init.zeros_(weight)
         for u in self.recurrence.weight.chunk(4):
             nn.init.orthogonal_(u)
+        nn.init.constant_(self.from_word.bias.chunk(4)[1], forget_bias)
 
     def start(self, features: ImageFeatures) -> ShowAttendAndTellState:
         """c_0, h_0 from the mean place, and the keys of f_att."""

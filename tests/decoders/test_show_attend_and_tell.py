@@ -146,6 +146,12 @@ def test_weights_start_as_the_release_s():
             assert (weight == 0).all() if weight.ndim == 1 else 0.005 < weight.std() < 0.015, name
 
 
+def test_the_forget_gate_alone_starts_elsewhere_where_asked():
+    i, f, o, g = ShowAttendAndTell(**SIZES, phi=Soft(), forget_bias=1.0).from_word.bias.chunk(4)
+    assert (f == 1).all()
+    assert not torch.cat([i, o, g]).any()
+
+
 def test_the_cell_is_of_float32_where_autocast_computes_in_bfloat16(features, batch):
     model = ShowAttendAndTell(**SIZES, phi=Soft())
     with torch.autocast("cpu", dtype=torch.bfloat16):
