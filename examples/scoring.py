@@ -3,7 +3,7 @@
     v(S) = RNN(S_1 .. S_T)_T;   s(S, S') = v(S) · v(S')
     L = -log softmax_j(s(S_i, S'_j))_i         S_i and S'_i: two sentences of set i; j: the sets of a batch
 
-A set is what is said of one thing: the captions of a picture. Which of two sentences belongs to a set? The one that
+A set is what is said of one thing: the captions of an image. Which of two sentences belongs to a set? The one that
 scores higher beside the set's other sentences.
 
     python examples/scoring.py            on generated scenes
@@ -21,17 +21,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from captioning.data.coco import coco_files, read_coco
+from captioning.data.readers.coco import coco_files, read_coco
 from captioning.data.scenes import write_scenes
 from captioning.encoders import TextEncoder, TextTransform
 from captioning.recurrent import GRU
 from captioning.text import train_words
 
-SIZE = 5  # captions of a picture
+SIZE = 5  # captions of an image
 
 
 def read(folder: Path, split: str) -> list[tuple[str, ...]]:
-    """The first SIZE captions of each of a split's pictures; pictures that have fewer are left out."""
+    """The first SIZE captions of each of a split's images; images that have fewer are left out."""
     captions, _, pictures = coco_files(folder, split)
     images = read_coco(captions, pictures, check_files=False)
     return [image.captions[:SIZE] for image in images if len(image.captions) >= SIZE]

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from captioning.data.coco import coco_files, read_coco
+from captioning.data.readers.coco import coco_files, read_coco
 from captioning.data.scenes import write_scenes
 from captioning.encoders import TextEncoder, TextTransform
 from captioning.recurrent import LSTM, Bidirectional, SequenceLayer

@@ -169,7 +169,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set in COCO's layout: 24, 8 and 8 pictures of 32 pixels, five captions each. Not to be changed."""
+    """A data set in COCO's layout: 24, 8 and 8 images of 32 pixels, five captions each. Not to be changed."""
     root = tmp_path_factory.mktemp("data") / "scenes"
     write_scenes(root, num_train=24, num_val=8, num_test=8, size=32)
     return root

@@ -14,10 +14,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
-from captioning.build import build
 from captioning.commands import config_folder
 from captioning.decoders import ShowAndTell
 from captioning.encoders.features import ImageFeatures
+from captioning.model.safe_build import build
 from captioning.search.hypotheses import Search
 
 CONF = config_folder()

@@ -1,4 +1,4 @@
-"""The examples learn: each does better than chance, by far, on pictures that it has not seen."""
+"""The examples learn: each does better than chance, by far, on images that it has not seen."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_hidden_words_of_real_captions_are_tagged(shared: Path) -> None:
 
 
 @pytest.mark.shared
-def test_the_real_caption_of_a_picture_is_told_from_another(shared: Path) -> None:
-    """On 80 pictures of COCO; measured: 0.84, where chance is 0.5."""
+def test_the_real_caption_of_an_image_is_told_from_another(shared: Path) -> None:
+    """On 80 images of COCO; measured: 0.84, where chance is 0.5."""
     assert example("scoring").main(shared / "data" / "coco_mini") > 0.75
 
 

@@ -12,7 +12,7 @@ import pytest
 from omegaconf import DictConfig
 from PIL import Image
 
-from captioning.commands.configured import check_overrides
+from captioning.commands._hydra import check_overrides
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 RECORD = 'root="$PWD"; captioning() { printf "%s\\0" "$@" >> calls; printf "\\n" >> calls; }\n'
@@ -20,7 +20,7 @@ RECORD = 'root="$PWD"; captioning() { printf "%s\\0" "$@" >> calls; printf "\\n"
 
 @pytest.fixture
 def flickr8k(tmp_path: Path) -> Path:
-    """The official layout: one picture a split, in a folder that is not the mirror's."""
+    """The official layout: one image a split, in a folder that is not the mirror's."""
     root = tmp_path / "flickr 8k"
     (root / "Flicker8k_Dataset").mkdir(parents=True)
     (root / "Flickr8k.token.txt").write_text("".join(f"{split}.jpg#0\tA dog .\n" for split in ("train", "dev", "test")))

@@ -19,7 +19,7 @@ SUMMARIES = {
     "evaluate": "score a bundle on a split as COCO does",
     "score": "score a file of captions, of any model, against references",
     "report": "make one table over runs",
-    "caption": "caption pictures with a bundle",
+    "caption": "caption images with a bundle",
     "translate": "translate sentences with a bundle",
     "generate": "make up sentences with a language model's bundle",
     "extract": "cache a split's image features",

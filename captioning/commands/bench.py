@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     if unknown := set(options.what) - set(KINDS):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
 
-    from captioning.tables import console
+    from captioning.reports.tables import console
 
     written = []
     for kind in KINDS:
@@ -64,27 +64,25 @@ def _prepare_torch(threads: int | None) -> str:
 
 def measure(kind: str, options: argparse.Namespace) -> Sequence[Any]:
     """The rows of one benchmark."""
-    from captioning import benchmarks, scoring_benchmark
+    from captioning.benchmarks import scoring, speed
     from captioning.metrics.files import read_references
 
     match kind:
         case "train":
-            return benchmarks.bench_training(bf16=options.bf16)
+            return speed.bench_training(bf16=options.bf16)
         case "beam":
-            return benchmarks.bench_beam()
+            return speed.bench_beam()
         case "recurrent":
-            return benchmarks.bench_recurrent()
+            return speed.bench_recurrent()
         case "score":
             data = options.data
-            return scoring_benchmark.bench_scoring(
-                scoring_benchmark.generated_captions() if data is None else read_references(data)
-            )
+            return scoring.bench_scoring(scoring.generated_captions() if data is None else read_references(data))
         case _:
             return _humans(options.data)
 
 
 def _humans(root: Path | None) -> Sequence[Any]:
-    from captioning.agreement import agreements
+    from captioning.benchmarks.agreement import agreements
 
     if root is None:
         raise InputError("bench humans needs --data, Flickr8k's folder with ExpertAnnotations.txt and the like")

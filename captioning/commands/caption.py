@@ -1,4 +1,4 @@
-"""captioning caption: caption pictures with a bundle."""
+"""captioning caption: caption images with a bundle."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.commands import natural, positive
-from captioning.commands.models import add_batches, load, one_line, sampling
+from captioning.commands._bundles import add_batches, load, one_line, sampling
 from captioning.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from captioning.captioner import Captioner
+    from captioning.model.captioner import Captioner
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; the status is 1 if any picture could not be read, after all others were captioned."""
+    """Run the command; the status is 1 if any image could not be read, after all others were captioned."""
     parser = argparse.ArgumentParser(
         prog="captioning caption",
-        description="Caption pictures with a trained model. A picture that cannot be read is reported and skipped, and "
+        description="Caption images with a trained model. An image that cannot be read is reported and skipped, and "
         "the exit status is then 1.",
         epilog="example: captioning caption runs/best/bundle holiday/ cat.jpg 'pets/*.png' --beam-size 5 --json",
     )
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=natural, help="with --temperature: another one draws other captions (default 1)")
     add_batches(parser, "pictures")
     parser.add_argument(
-        "--attention", type=Path, metavar="DIR", help="draw, for each picture, where each word was said from"
+        "--attention", type=Path, metavar="DIR", help="draw, for each image, where each word was said from"
     )
     parser.add_argument(
         "--json",
@@ -78,8 +78,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _draw(captioner: Captioner, read: Sequence[tuple[Path, Image]], captions: Sequence[str], folder: Path) -> None:
-    """Write a picture's map as FOLDER/NAME.png; a number is added where the name is taken."""
-    from captioning.looks import looks, save
+    """Write an image's map as FOLDER/NAME.png; a number is added where the name is taken."""
+    from captioning.model.attention_maps import looks, save
 
     for (path, _), look in zip(read, looks(captioner, [picture for _, picture in read], captions), strict=True):
         target, number = folder / f"{path.stem}.png", 1
@@ -90,7 +90,7 @@ def _draw(captioner: Captioner, read: Sequence[tuple[Path, Image]], captions: Se
 
 
 def _batches(paths: Sequence[Path], batch_size: int) -> Iterator[tuple[list[tuple[Path, Image]], int]]:
-    """Pictures that could be read, `batch_size` files at a time, and how many could not."""
+    """Images that could be read, `batch_size` files at a time, and how many could not."""
     from captioning.data.images import load_image
 
     for start in range(0, len(paths), batch_size):

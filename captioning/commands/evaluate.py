@@ -13,14 +13,14 @@ from captioning.json_files import read_json
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from captioning.data.module import ParallelTextDataModule
+    from captioning.data.datasets import ParallelTextDataModule
     from captioning.search.hypotheses import Search
 
 log = logging.getLogger(__name__)
 
 HELP = """usage: captioning evaluate bundle=DIR data=NAME data.root=DIR [data.split=val] [KEY=VALUE ...]
 
-Caption every picture of a split with a bundle and score the captions as COCO does (BLEU, METEOR, ROUGE-L, CIDEr), or
+Caption every image of a split with a bundle and score the captions as COCO does (BLEU, METEOR, ROUGE-L, CIDEr), or
 translate every sentence and score by sacrebleu. Writes metrics.json, captions.json (COCO's results format),
 per_image.csv and page.html into `output`.
 
@@ -33,12 +33,12 @@ settings:
   bundle=DIR           the trained model (required)
   data=NAME            flickr8k, flickr30k, coco, coco2014, coco2017, scenes; multi30k, with data.source and data.target
   data.split=NAME      train, val or test; only this split's files are needed
-  data.features=DIR    cached features of `captioning extract`, instead of pictures
+  data.features=DIR    cached features of `captioning extract`, instead of images
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; the rest as the bundle says
   search=NAME          greedy, beam or sampling, with nothing of the bundle's search
-  retrieval=N          also find pictures by their first N captions, and captions by pictures; slow
+  retrieval=N          also find images by their first N captions, and captions by images; slow
   metrics.backend=NAME captioning or pycocoevalcap, of texts sacrebleu; metrics.names=[BLEU,METEOR,ROUGE-L,CIDEr,SPICE]
-  examples=N           pictures on the page
+  examples=N           images on the page
   output=DIR           where the files go
 
 Figures are fractions: CIDEr 0.94, not 94.
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(HELP, end="")
         return 0
-    from captioning.commands.configured import run
+    from captioning.commands._hydra import run
 
     return run("evaluate", evaluate, arguments)
 
@@ -60,11 +60,11 @@ def evaluate(config: DictConfig, output: Path) -> None:
     import pytorch_lightning as pl
     from hydra.utils import instantiate
 
-    from captioning.bundle import load_bundle
-    from captioning.data.module import ParallelTextDataModule
-    from captioning.reports import print_scores, write_evaluation
-    from captioning.retrieval import retrieve
-    from captioning.training import quieten_lightning, scorer_of
+    from captioning.data.datasets import ParallelTextDataModule
+    from captioning.evaluation.retrieval import retrieve
+    from captioning.model.bundle import load_bundle
+    from captioning.reports.result import print_scores, write_evaluation
+    from captioning.training.run import quieten_lightning, scorer_of
 
     captioner = load_bundle(config.bundle)
     data = instantiate(config.data)
@@ -90,7 +90,7 @@ def check_languages(bundle: Path, data: ParallelTextDataModule, *, translates: b
     Args:
         bundle: the model's folder, in which `metrics.json` names what it was trained on.
         data: what it is to be scored on.
-        translates: whether the model reads sentences; one that does not is a language model, or needs pictures.
+        translates: whether the model reads sentences; one that does not is a language model, or needs images.
 
     Raises:
         InputError: the data's languages are others than those that a translator was trained on.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 HELP = """usage: captioning extract data=NAME data.root=DIR encoder=NAME features=DIR [KEY=VALUE ...]
 
-Run a frozen encoder over every picture once, and keep its features in memory-mapped files, one folder a split. Train
+Run a frozen encoder over every image once, and keep its features in memory-mapped files, one folder a split. Train
 from them with data.features=DIR; training refuses features of another encoder, transform or weights. A run that was
 killed goes on where it was.
 
@@ -18,13 +18,13 @@ examples:
 settings:
   data=NAME              flickr8k, flickr30k, coco, coco2014, coco2017, scenes
   encoder=NAME           as in training; encoder.weights=FILE reads a local file
-  encoder=regions        no network: reads a detector's features of up to encoder.num_regions=100 boxes a picture
-  regions=FILES          where they are: bottom-up attention's .tsv, or a folder of .npz; then no picture is needed
+  encoder=regions        no network: reads a detector's features of up to encoder.num_regions=100 boxes an image
+  regions=FILES          where they are: bottom-up attention's .tsv, or a folder of .npz; then no image is needed
   features=DIR           where the splits' folders go (required)
   splits=[train,val]     which splits
   dtype=float16          or float32
-  batch_size=32          pictures encoded at once
-  data.num_workers=2     processes that load pictures
+  batch_size=32          images encoded at once
+  data.num_workers=2     processes that load images
 """
 
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(HELP, end="")
         return 0
-    from captioning.commands.configured import run
-    from captioning.extraction import extract
+    from captioning.commands._hydra import run
+    from captioning.data.features.extract import extract
 
     return run("extract", lambda config, _: extract(config), arguments)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from captioning.commands import natural, positive
-from captioning.commands.models import one_line, sampling
+from captioning.commands._bundles import one_line, sampling
 from captioning.errors import InputError
 
 
@@ -32,9 +32,9 @@ def main(arguments: Sequence[str]) -> int:
 
     import torch
 
-    from captioning.bundle import load_bundle
     from captioning.decoders import LanguageModel
     from captioning.encoders.features import ImageFeatures
+    from captioning.model.bundle import load_bundle
 
     captioner = load_bundle(options.bundle)
     kind = type(captioner.decoder)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         raise InputError(
             f"{options.bundle} is a {kind.__name__}, which needs something to look at; expected a "
             "LanguageModel, as decoder=language_model trains; `captioning caption BUNDLE IMAGE --temperature "
-            f"{options.temperature:g}` draws captions of pictures"
+            f"{options.temperature:g}` draws captions of images"
         )
     length = {} if options.max_length is None else {"max_length": options.max_length}
     search = sampling(

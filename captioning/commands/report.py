@@ -25,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=natural, default=0, help="of the bootstrap (default: 0)")
     options = parser.parse_args(arguments)
 
-    from captioning.report import report
+    from captioning.reports.comparison import report
 
     text = getattr(report(options.runs, seed=options.seed), options.format)()
     if options.output:

@@ -12,13 +12,13 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="captioning scenes",
         description="Make a data set of rendered scenes with true captions and boxes, in COCO's layout; the same seed "
-        "makes the same pictures. A second call returns at once.",
+        "makes the same images. A second call returns at once.",
         epilog="example: captioning scenes data/scenes --train 4000",
     )
     parser.add_argument("root", help="the data set's folder")
-    parser.add_argument("--train", type=int, default=4000, help="pictures in the training split (default 4000)")
-    parser.add_argument("--val", type=int, default=200, help="pictures in val (default 200)")
-    parser.add_argument("--test", type=int, default=400, help="pictures in test (default 400)")
+    parser.add_argument("--train", type=int, default=4000, help="images in the training split (default 4000)")
+    parser.add_argument("--val", type=int, default=200, help="images in val (default 200)")
+    parser.add_argument("--test", type=int, default=400, help="images in test (default 400)")
     parser.add_argument("--size", type=int, default=96, help="width and height in pixels (default 96)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     parser.add_argument(

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--metrics", metavar="NAMES", help=f"{','.join(DEFAULT)} (the default), {others} (alone)")
     add("--backend", choices=BACKENDS, default=BACKENDS[0], metavar="NAME", help=f"whose code: {' or '.join(BACKENDS)}")
     add("--clip", type=Path, metavar="FOLDER", help="CLIPScore too, by the CLIP model in FOLDER")
-    add("--images", type=Path, metavar="DIR", help="the pictures, for --clip")
+    add("--images", type=Path, metavar="DIR", help="the images, for --clip")
     add("--device", default="cpu", help="for --clip, such as cuda (default: cpu)")
     add("--compare", type=Path, metavar="FILE", help="test the difference to these RESULTS")
     add("--replicates", type=positive, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
@@ -142,18 +142,18 @@ def _metrics(text: str | None, backend: str) -> tuple[list[str], str]:
 
 
 def _clip_score(options: argparse.Namespace, references: Mapping[ImageId, Sequence[str]]) -> ClipScore | None:
-    """CLIPScore of these references and their pictures, where it is asked for."""
+    """CLIPScore of these references and their images, where it is asked for."""
     if (options.clip is None) != (options.images is None):
         raise InputError(
-            "CLIPScore needs a model and pictures: expected --clip FOLDER and --images DIR, found one of the two"
+            "CLIPScore needs a model and images: expected --clip FOLDER and --images DIR, found one of the two"
         )
     if options.clip is None:
         return None
-    from captioning.clip import Clip
+    from captioning.evaluation.clip import Clip
     from captioning.metrics import files
     from captioning.metrics.clip_score import ClipScore
 
-    pictures = files.find_pictures(options.references, options.images, list(references))
+    pictures = files.find_images(options.references, options.images, list(references))
     return ClipScore(list(references.values()), pictures, Clip(options.clip, device=options.device))
 
 
@@ -193,7 +193,7 @@ def _content(
 def _print(options: argparse.Namespace, content: Mapping[str, Any]) -> None:
     from rich.table import Table
 
-    from captioning.tables import console
+    from captioning.reports.tables import console
 
     other = content.get("comparison")
     title = str(options.results) if other is None else f"{options.results} beside {options.compare}"

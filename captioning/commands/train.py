@@ -36,8 +36,8 @@ def main(arguments: Sequence[str]) -> int:
         groups = [p.name for p in folder.iterdir() if p.is_dir()]
         print(HELP.format(experiments=_experiments(folder), groups=_listed("groups", groups)), end="")
         return 0
-    from captioning.commands.configured import run
-    from captioning.training import check_output, train
+    from captioning.commands._hydra import run
+    from captioning.training.run import check_output, train
 
     return run("train", train, arguments, check=check_output)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captioning.commands import positive
-from captioning.commands.models import add_batches, load, one_line
+from captioning.commands._bundles import add_batches, load, one_line
 from captioning.errors import InputError
 
 
@@ -45,8 +45,8 @@ def main(arguments: Sequence[str]) -> int:
         for text, found in zip(texts, translations, strict=True):
             line = {"text": text, "translation": found.text, "score": found.score, "finished": found.finished}
             print(json.dumps(line, ensure_ascii=False) if options.json else one_line(found.text), flush=True)
-        if options.alignments is not None:  # what is printed is not lost if a picture cannot be drawn
-            from captioning.alignments import align, save
+        if options.alignments is not None:  # what is printed is not lost if an image cannot be drawn
+            from captioning.model.alignments import align, save
 
             alignments = align(captioner, texts, [found.text for found in translations])
             for number, alignment in enumerate(alignments, start=start + 1):

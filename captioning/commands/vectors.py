@@ -13,7 +13,7 @@ from captioning.commands import natural, positive
 from captioning.errors import InputError
 
 if TYPE_CHECKING:
-    from captioning.cbow import Corpus
+    from captioning.text.cbow import Corpus
     from captioning.text.word_vectors import WordVectors
 
 DESCRIPTION = """Learn word vectors by CBOW, and print the nearest neighbours of ten words.
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def learn(options: argparse.Namespace) -> None:
     """Learn vectors from `options.captions`, write them, and print neighbours."""
-    from captioning.cbow import NegativeSampling, Softmax, train_cbow
+    from captioning.text.cbow import NegativeSampling, Softmax, train_cbow
 
     _check_out(options.out)
     corpus = _corpus(options.captions, options.min_count)
@@ -80,7 +80,7 @@ def _check_out(out: Path) -> None:
 
 
 def _corpus(files: Sequence[Path], min_count: int) -> Corpus:
-    from captioning.cbow import Corpus
+    from captioning.text.cbow import Corpus
 
     sentences = [sentence for file in files for sentence in read_sentences(file)]
     try:
@@ -98,7 +98,7 @@ def read_sentences(path: Path) -> Iterator[str]:
     Raises:
         InputError: the file is missing, broken, or all splits of Flickr8k in one.
     """
-    from captioning.data.flickr8k import read_flickr8k
+    from captioning.data.readers.flickr8k import read_flickr8k
 
     if path.is_dir():
         images = read_flickr8k(path, "train", check_files=False)
@@ -107,7 +107,7 @@ def read_sentences(path: Path) -> Iterator[str]:
 
 
 def _of_json(path: Path) -> Iterator[str]:
-    from captioning.data.karpathy import read_karpathy
+    from captioning.data.readers.karpathy import read_karpathy
     from captioning.json_files import read_any_json
     from captioning.metrics.files import read_references
 
@@ -148,7 +148,7 @@ def _shown(text: str | None, corpus: Corpus) -> list[str]:
 def _print(vectors: WordVectors, words: Sequence[str]) -> None:
     from rich.table import Table
 
-    from captioning.tables import console
+    from captioning.reports.tables import console
 
     table = Table("word", "nearest, with cosines", title="neighbours")
     for word in words:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from captioning.data.module import (
+    from captioning.data.datasets import (
         CaptionDataModule,
         CocoDataModule,
         Flickr8kDataModule,
@@ -23,7 +23,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Lazy: a reader must not wait for Lightning.
     if name in __all__:
-        from captioning.data import module
+        from captioning.data import datasets
 
-        return getattr(module, name)
+        return getattr(datasets, name)
     raise AttributeError(f"module 'captioning.data' has no attribute {name!r}")

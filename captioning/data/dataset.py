@@ -1,4 +1,4 @@
-"""Batches of a split, from pictures or sentences, or from cached features."""
+"""Batches of a split, from images or sentences, or from cached features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from captioning.data.batch import CaptionBatch, collate
 from captioning.data.encoded import EncodedCaptions
 from captioning.data.example import CaptionedImage
-from captioning.data.feature_store import FeatureStore
+from captioning.data.features.store import FeatureStore
 from captioning.data.layouts import Layouts
 from captioning.data.sampler import Rows
 from captioning.data.sources import Source
@@ -51,7 +51,7 @@ class CaptionDataset(Dataset[CaptionBatch]):
         if isinstance(self.source, FeatureStore):
             return collate(ids, captions, pad=self.pad, features=self.source.features(ids), objects=objects)
         with torch.random.fork_rng(devices=()):
-            # An augmented picture depends on its epoch and batch alone: not on workers, nor on a resumed run.
+            # An augmented image depends on its epoch and batch alone: not on workers, nor on a resumed run.
             torch.manual_seed(rows.seed if isinstance(rows, Rows) else 0)
             inputs = self.source([self.images[row] for row in rows])
         return collate(ids, captions, pad=self.pad, images=inputs, objects=objects)

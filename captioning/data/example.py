@@ -8,11 +8,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class SceneObject:
-    """One annotated thing in a picture.
+    """One annotated thing in an image.
 
     Attributes:
         category: its name, such as "dog".
-        box: left, top, width, height as fractions of the picture's width and height, in [0, 1].
+        box: left, top, width, height as fractions of the image's width and height, in [0, 1].
     """
 
     category: str
@@ -21,14 +21,14 @@ class SceneObject:
 
 @dataclass(frozen=True, slots=True)
 class CaptionedImage:
-    """A picture with its captions, as every reader returns it.
+    """An image with its captions, as every reader returns it.
 
     Attributes:
         image_id: unique in its data set: COCO's integer, or the file name for Flickr.
-        path: the picture's file, which a reader does not open; of a sentence, the file of its language.
+        path: the image's file, which a reader does not open; of a sentence, the file of its language.
         captions: as published, untouched; empty where the split has none.
         objects: annotated things in the annotation's order; empty unless asked for.
-        text: the sentence that stands in place of a picture, to be translated; None for pictures.
+        text: the sentence that stands in place of an image, to be translated; None for images.
     """
 
     image_id: int | str

@@ -1,4 +1,4 @@
-"""Pictures: finding their files, reading them, and turning any kind into upright 8-bit RGB."""
+"""Images: finding their files, reading them, and turning any kind into upright 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _UPRIGHT = {
 
 
 def load_image(path: str | Path) -> Image.Image:
-    """Read a picture of any common kind as upright RGB, the first frame where there are several.
+    """Read an image of any common kind as upright RGB, the first frame where there are several.
 
     Args:
-        path: the picture's file.
+        path: the image's file.
 
     Returns:
         A loaded RGB image, converted as by `to_rgb`.
@@ -56,7 +56,7 @@ def load_image(path: str | Path) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Turn a picture of any mode into upright 8-bit RGB.
+    """Turn an image of any mode into upright 8-bit RGB.
 
     The EXIF orientation is applied, transparency is laid on white, and values of more than 8 bits are scaled,
     not clipped. Modes I and F do not say which value is white: it is the first of 255 and 65,535 (for F also
@@ -71,21 +71,21 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         InputError: a lazily read file turns out to be damaged, or the mode has no conversion to RGB.
     """
-    name = getattr(image, "filename", "") or f"picture of mode {image.mode}, {image.width} x {image.height}"
+    name = getattr(image, "filename", "") or f"image of mode {image.mode}, {image.width} x {image.height}"
     with _decoding(str(name)):
         return _upright_rgb(image)
 
 
 def find_images(arguments: Sequence[str | Path]) -> tuple[list[Path], list[str]]:
-    """Find the picture files that a user means.
+    """Find the image files that a user means.
 
     Args:
-        arguments: each a file, a folder (the pictures directly inside, by suffix) or a pattern (`*`, `?`,
+        arguments: each a file, a folder (the images directly inside, by suffix) or a pattern (`*`, `?`,
             `[]`, and `**` for any depth; again by suffix). Hidden files are taken only when named.
 
     Returns:
         The paths, in the order of the arguments, sorted within each, no path twice; and one message for each
-        argument that gives no picture, so that a command can report these and go on with the others.
+        argument that gives no image, so that a command can report these and go on with the others.
     """
     paths: dict[Path, None] = {}
     problems: list[str] = []
@@ -122,10 +122,10 @@ def missing_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def require_files(paths: Sequence[Path], source: Path) -> None:
-    """Check that every picture a reader is about to return has its file.
+    """Check that every image a reader is about to return has its file.
 
     Args:
-        paths: the pictures' files.
+        paths: the images' files.
         source: the file that names them, for the message.
 
     Raises:
@@ -136,7 +136,7 @@ def require_files(paths: Sequence[Path], source: Path) -> None:
         raise InputError(
             f"{source} names {len(paths):,} images, of which {len(missing):,} have no file: "
             f"{', '.join(map(str, missing[:3]))}{', ...' if len(missing) > 3 else ''}; "
-            "add them, or give data.features=DIR: with cached features no pictures are needed"
+            "add them, or give data.features=DIR: with cached features no images are needed"
         )
 
 
@@ -166,7 +166,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", upright.size, "white")
         upright = Image.alpha_composite(white, upright.convert("RGBA"))
     rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
-    rgb.info.clear()  # the EXIF in it would turn the picture a second time
+    rgb.info.clear()  # the EXIF in it would turn the image a second time
     return rgb
 
 

@@ -32,12 +32,12 @@ def categories(images: Sequence[CaptionedImage]) -> list[str]:
 
 
 class Layouts:
-    """What stands where in each picture of a split, in the annotation's order.
+    """What stands where in each image of a split, in the annotation's order.
 
     Args:
         images: the split, of which some image must have objects.
         categories: names, in the order of their ids. Objects of other categories are left out, and counted in the log.
-        max_objects: of one picture; later ones are left out, and counted in the log.
+        max_objects: of one image; later ones are left out, and counted in the log.
 
     Raises:
         InputError: no image has an object.

@@ -10,13 +10,9 @@ import numpy.typing as npt
 from torch.utils.data import Sampler
 
 from captioning.errors import InputError
+from captioning.seeds import seed_of
 
 log = logging.getLogger(__name__)
-
-
-def seed_of(*keys: int) -> int:
-    """A seed that depends on all of `keys`, each at least 0."""
-    return int(np.random.SeedSequence(keys).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class Rows(list[int]):

@@ -1,4 +1,4 @@
-"""What an encoder reads of an example: its picture, its sentence, or nothing."""
+"""What an encoder reads of an example: its image, its sentence, or nothing."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Source(Protocol):
 
 
 class Pictures:
-    """Opens pictures.
+    """Opens images.
 
     Args:
-        transform: makes a picture (C, H, W).
-        keep: keep every picture in memory; of use where `transform` always makes the same of one.
+        transform: makes an image (C, H, W).
+        keep: keep every image in memory; of use where `transform` always makes the same of one.
     """
 
     def __init__(self, transform: Callable[[Image], Tensor], *, keep: bool = False) -> None:
@@ -85,15 +85,15 @@ def source_of(
         keep: see `Pictures`.
 
     Raises:
-        InputError: the encoder reads sentences and the split has pictures, or the other way round.
+        InputError: the encoder reads sentences and the split has images, or the other way round.
     """
     texts = any(image.text is not None for image in images)
     if encoder.reads == "nothing":
         return Nothing()
     if (encoder.reads == "texts") != texts:
         raise InputError(
-            f"the data's examples are {'sentences' if texts else 'pictures'}, and the encoder {encoder.model_name} "
-            f"reads {encoder.reads}; choose encoder={'text' if texts else 'a network for pictures'} (or encoder=none, "
+            f"the data's examples are {'sentences' if texts else 'images'}, and the encoder {encoder.model_name} "
+            f"reads {encoder.reads}; choose encoder={'text' if texts else 'a network for images'} (or encoder=none, "
             "which reads nothing), or other data"
         )
     if isinstance(encoder.transform, TextTransform):

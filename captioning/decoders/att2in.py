@@ -41,7 +41,7 @@ from captioning.recurrent.layer import Hidden, unroll
 
 @dataclass(frozen=True)
 class Att2inState(State):
-    """h and c, (B, D) each, and the picture's places."""
+    """h and c, (B, D) each, and the image's places."""
 
     hidden: Tensor
     cell: Tensor

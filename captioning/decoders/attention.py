@@ -105,6 +105,6 @@ def places(features: ImageFeatures) -> Tensor:
     """
     if features.grid is None:
         raise InputError(
-            "this decoder attends to places of the picture, but the features have none; use encoder.grid=true"
+            "this decoder attends to places of the image, but the features have none; use encoder.grid=true"
         )
     return features.grid

@@ -68,7 +68,7 @@ class Bahdanau(AttentiveDecoder[BahdanauState]):
         attention_size: A; the paper's is 1000.
         maxout_size: l, units of t, each the larger of two; the paper's is 500.
         bidirectional: the encoder reads sentences both ways, so that the second half of `pooled` is ←h_1, which W_s
-            reads; False for any other encoder, of pictures too, where it reads all of `pooled`.
+            reads; False for any other encoder, of images too, where it reads all of `pooled`.
         dropout: on E y_{i-1} and on t_i, in training; the paper has none.
 
     Raises:

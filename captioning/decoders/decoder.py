@@ -34,7 +34,7 @@ S = TypeVar("S", bound=State)
 
 
 class Decoder(nn.Module, ABC, Generic[S]):
-    """A recurrent language model that has seen a picture.
+    """A recurrent language model that has seen an image.
 
     Attributes:
         vocab_size: V.
@@ -84,7 +84,7 @@ class Attended:
 
 
 class AttentiveDecoder(Decoder[S]):
-    """A decoder that looks at places of the picture, and can say where."""
+    """A decoder that looks at places of the image, and can say where."""
 
     @abstractmethod
     def attend(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Attended:

@@ -1,4 +1,4 @@
-"""FC: the picture is the first word, read by a max-out LSTM.
+"""FC: the image is the first word, read by a max-out LSTM.
 
 Self-critical Sequence Training for Image Captioning. Rennie, Marcheret, Mroueh, Ross, Goel. CVPR 2017.
 arXiv:1612.00563, section 2, the FC model; its equations have numbers only where one stands below.
@@ -8,7 +8,7 @@ arXiv:1612.00563, section 2, the FC model; its equations have numbers only where
     s_t = W_s h_t                      w_t ~ softmax(s_t)                    (1)
 
 The LSTM's equations are in `captioning.recurrent.MaxoutLSTM`. It has biases; W_I, E and W_s are printed
-without. The picture's own s_1 is not scored, and x_2 is `<bos>`, both implied by the paper.
+without. The image's own s_1 is not scored, and x_2 is `<bos>`, both implied by the paper.
 
     paper     here         shape
     CNN(F)    pooled       (I, F)
@@ -35,13 +35,13 @@ from captioning.recurrent.layer import RecurrentFactory
 
 
 class FC(Decoder[RecurrentState]):
-    """A recurrent layer that reads the picture once, then the words; no bias but the layer's own.
+    """A recurrent layer that reads the image once, then the words; no bias but the layer's own.
 
     Args:
         feature_size: F.
         vocab_size: V.
         recurrent: builds the recurrent layer; the paper's is `MaxoutLSTM`.
-        embedding_size: E, of words and of the picture; the paper's is 512.
+        embedding_size: E, of words and of the image; the paper's is 512.
         hidden_size: D; the paper's is 512.
         dropout: on h_t before the head, in training.
         init_range: embeddings and head start uniform in [-r, r].

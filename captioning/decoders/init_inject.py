@@ -1,4 +1,4 @@
-"""Init-inject: the picture is the state before the first word.
+"""Init-inject: the image is the state before the first word.
 
 Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Natural Language Engineering
 2018. arXiv:1703.09137. What all four places share, with the table of symbols, is in `where_to_put`.
@@ -8,7 +8,7 @@ Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Na
     p_t = softmax(W_o h_t + b_o)
 
 The settings that "Where" found best: E = D = 512; weights Xavier's, cut at ±0.01; dropout of 0.5 on e_t and h_t.
-With an LSTM c_0 is zero, and with several layers each one's h_0 is the picture; the paper has one layer.
+With an LSTM c_0 is zero, and with several layers each one's h_0 is the image; the paper has one layer.
 Published on Flickr8k (VGG, mean of 3): BLEU-1..4 of 61.1/42.4/28.5/19.1, METEOR 19.4, ROUGE-L 44.5, CIDEr 48.1.
 """
 
@@ -26,14 +26,14 @@ from captioning.recurrent.layer import RecurrentFactory
 
 
 class InitInject(Decoder[RecurrentState]):
-    """A recurrent layer over words that starts from the picture.
+    """A recurrent layer over words that starts from the image.
 
     Args:
         feature_size: F.
         vocab_size: V.
         recurrent: builds the recurrent layer; the paper's is `ChoGRU` with biases.
         embedding_size: E.
-        hidden_size: D, of the picture's vector too.
+        hidden_size: D, of the image's vector too.
         normalise: the feature to length 1 first.
         image_dropout: on the feature, in training.
         embedding_dropout: on e_t, in training.

@@ -1,4 +1,4 @@
-"""A recurrent language model: captions without their pictures, the baseline that every captioner must beat.
+"""A recurrent language model: captions without their images, the baseline that every captioner must beat.
 
 Recurrent neural network based language model. Mikolov, Karafiát, Burget, Černocký, Khudanpur. Interspeech 2010.
 
@@ -33,7 +33,7 @@ from captioning.recurrent.layer import RecurrentFactory
 
 
 class LanguageModel(Decoder[RecurrentState]):
-    """A decoder that never looks at the picture: every image gets the same caption.
+    """A decoder that never looks at the image: every image gets the same caption.
 
     Args:
         feature_size: F, which every decoder is told and this one does not use.

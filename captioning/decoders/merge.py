@@ -1,4 +1,4 @@
-"""Merge: the recurrent layer never sees the picture; the softmax reads both.
+"""Merge: the recurrent layer never sees the image; the softmax reads both.
 
 Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Natural Language Engineering
 2018. arXiv:1703.09137. What all four places share, with the table of symbols, is in `where_to_put`.
@@ -30,13 +30,13 @@ from captioning.recurrent.layer import RecurrentFactory
 
 @dataclass(frozen=True)
 class MergeState(RecurrentState):
-    """The recurrent layer's state, which knows no picture, and i, (B, P)."""
+    """The recurrent layer's state, which knows no image, and i, (B, P)."""
 
     image: Tensor
 
 
 class Merge(Decoder[MergeState]):
-    """A recurrent layer over words alone, and a softmax over its output beside the picture.
+    """A recurrent layer over words alone, and a softmax over its output beside the image.
 
     Args:
         feature_size: F.

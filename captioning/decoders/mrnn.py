@@ -1,4 +1,4 @@
-"""m-RNN: the picture meets the words in a multimodal layer, at every step.
+"""m-RNN: the image meets the words in a multimodal layer, at every step.
 
 Deep Captioning with Multimodal Recurrent Neural Networks (m-RNN). Mao, Xu, Yang, Wang, Huang, Yuille. ICLR
 2015. arXiv:1412.6632. Released code: mRNN-CR; its TensorFlow successor (TF-mRNN) is another model.
@@ -49,7 +49,7 @@ class MRNNState(State):
 
 
 class MRNN(Decoder[MRNNState]):
-    """A ReLU recurrence over words; word, recurrence and picture meet before the softmax.
+    """A ReLU recurrence over words; word, recurrence and image meet before the softmax.
 
     Args:
         feature_size: F.
@@ -57,7 +57,7 @@ class MRNN(Decoder[MRNNState]):
         embedding_size: E, the first embedding layer's width; the paper's is 128.
         hidden_size: D, of the second embedding layer and the recurrence; the paper's is 256.
         multimodal_size: M; the paper's is 512.
-        image_dropout: on the picture's feature, in training.
+        image_dropout: on the image's feature, in training.
         dropout: on w(t) and m(t), in training.
         bias: biases of the recurrence, the multimodal layer and the head.
     """

@@ -1,4 +1,4 @@
-"""NeuralTalk: the picture is a bias of the first step.
+"""NeuralTalk: the image is a bias of the first step.
 
 Deep Visual-Semantic Alignments for Generating Image Descriptions. Karpathy, Fei-Fei. CVPR 2015.
 arXiv:1412.2306, section 3.2. Released code: neuraltalk (its RNN generator).
@@ -40,14 +40,14 @@ from captioning.recurrent.layer import Hidden, unroll
 
 @dataclass(frozen=True)
 class NeuralTalkState(State):
-    """What the next step needs: h_{t-1}, and what the picture adds to it, both (B, D)."""
+    """What the next step needs: h_{t-1}, and what the image adds to it, both (B, D)."""
 
     recurrent: Tensor
     image: Tensor
 
 
 class NeuralTalk(Decoder[NeuralTalkState]):
-    """A ReLU recurrence over words, whose first step the picture biases.
+    """A ReLU recurrence over words, whose first step the image biases.
 
     Args:
         feature_size: F.

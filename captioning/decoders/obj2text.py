@@ -9,16 +9,16 @@ Released code: in Torch, on neuraltalk2, and in PyTorch.
     paper       here                        shape
     o_t, W_o    category                    (C, E), of C categories
     l_t, W_l    location                    (E, 4): left, top, width, height as fractions
-    LSTM        layout                      (I, O, E) -> (I, E), at each picture's last object
+    LSTM        layout                      (I, O, E) -> (I, E), at each image's last object
     CNN(I)      image                       (I, F) -> (I, E)
     decoder     embedding, recurrent, head
 
-A picture without objects has a code of zeros. With the picture beside the layout, both releases add the two codes; a
+An image without objects has a code of zeros. With the image beside the layout, both releases add the two codes; a
 reader of the paper says that they are concatenated: `image` chooses.
 Differs: concatenated codes go through a linear map to the width of a word. Weights start as torch's layers
 do, W_o and the words so from N(0, 1). The paper's other variants, a set of names (each once) and attention to the
 objects, are not here.
-Published on COCO's test server (CIDEr): picture alone 0.863, layout and picture 0.950 (abstract).
+Published on COCO's test server (CIDEr): image alone 0.863, layout and image 0.950 (abstract).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class LayoutEncoder(nn.Module):
         self.lstm = nn.LSTM(code_size, code_size, batch_first=True)
 
     def forward(self, objects: Objects) -> Tensor:
-        """The state after each picture's last object, (I, E)."""
+        """The state after each image's last object, (I, E)."""
         x = self.category(objects.categories)
         if self.location is not None:
             x = x + self.location(objects.boxes)
@@ -67,14 +67,14 @@ class LayoutEncoder(nn.Module):
 
 
 class Obj2Text(Decoder[RecurrentState]):
-    """A recurrent layer that reads a layout's code, with or without the picture's, then the words.
+    """A recurrent layer that reads a layout's code, with or without the image's, then the words.
 
     Args:
         feature_size: F.
         vocab_size: V.
         categories: the names of the objects, in the order of their ids.
         recurrent: builds the recurrent layer.
-        image: "none": the layout alone; "add" or "concatenate": how the picture's code joins the layout's.
+        image: "none": the layout alone; "add" or "concatenate": how the image's code joins the layout's.
         boxes: read the objects' boxes beside their names.
         embedding_size: E, of words and of codes; the release's is 512.
         hidden_size: D; the release's is 512.
@@ -113,7 +113,7 @@ class Obj2Text(Decoder[RecurrentState]):
         """The code is the first input; its output is dropped."""
         if features.objects is None:
             raise InputError(
-                "this decoder reads the objects of a picture, and there are none; give it a data set with "
+                "this decoder reads the objects of an image, and there are none; give it a data set with "
                 "annotated objects and data.objects=true"
             )
         code = self.layout(features.objects)

@@ -1,4 +1,4 @@
-"""Par-inject: the picture stands beside every word.
+"""Par-inject: the image stands beside every word.
 
 Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Natural Language Engineering
 2018. arXiv:1703.09137. What all four places share, with the table of symbols, is in `where_to_put`.
@@ -36,7 +36,7 @@ class ParInjectState(RecurrentState):
 
 
 class ParInject(Decoder[ParInjectState]):
-    """A recurrent layer whose every input holds the picture and a word.
+    """A recurrent layer whose every input holds the image and a word.
 
     Args:
         feature_size: F.

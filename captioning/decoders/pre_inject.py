@@ -1,4 +1,4 @@
-"""Pre-inject: the picture is the first word.
+"""Pre-inject: the image is the first word.
 
 Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Natural Language Engineering
 2018. arXiv:1703.09137. What all four places share, with the table of symbols, is in `where_to_put`.
@@ -8,7 +8,7 @@ Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Na
     p_t = softmax(W_o h_t + b_o)
 
 The settings that "Where" found best: E = D = 512; weights from N(0, 1), cut at ±0.1; dropout of 0.5 on e_t and
-h_t. It differs from Show and Tell by the GRU, by the biases and by where dropout stands: not on the picture.
+h_t. It differs from Show and Tell by the GRU, by the biases and by where dropout stands: not on the image.
 Published on Flickr8k (VGG, mean of 3): BLEU-1..4 of 60.9/42.1/28.5/19.0, METEOR 19.1, ROUGE-L 44.4, CIDEr 46.9.
 """
 
@@ -25,13 +25,13 @@ from captioning.recurrent.layer import RecurrentFactory
 
 
 class PreInject(Decoder[RecurrentState]):
-    """A recurrent layer that reads the picture once, then the words.
+    """A recurrent layer that reads the image once, then the words.
 
     Args:
         feature_size: F.
         vocab_size: V.
         recurrent: builds the recurrent layer; the paper's is `ChoGRU` with biases.
-        embedding_size: E, of the picture's vector too.
+        embedding_size: E, of the image's vector too.
         hidden_size: D.
         normalise: the feature to length 1 first.
         image_dropout: on the feature, in training.

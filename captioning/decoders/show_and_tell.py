@@ -1,4 +1,4 @@
-"""Show and Tell: the picture is the first word.
+"""Show and Tell: the image is the first word.
 
 Show and Tell: A Neural Image Caption Generator. Vinyals, Toshev, Bengio, Erhan. CVPR 2015. arXiv:1411.4555.
 Released code: im2txt.
@@ -35,17 +35,17 @@ from captioning.recurrent.layer import RecurrentFactory
 
 
 class ShowAndTell(Decoder[RecurrentState]):
-    """An LSTM (or GRU) that reads the picture once, then the words.
+    """An LSTM (or GRU) that reads the image once, then the words.
 
     Args:
         feature_size: F.
         vocab_size: V.
         recurrent: builds the recurrent layer.
-        embedding_size: E, of words and of the picture; the paper's is 512.
+        embedding_size: E, of words and of the image; the paper's is 512.
         hidden_size: D; the paper's is 512.
-        image_dropout: on the picture's feature, in training.
+        image_dropout: on the image's feature, in training.
         dropout: on the recurrent layer's inputs and outputs, in training; the paper has it "throughout".
-        image_bias: whether the map of the picture has a bias: NeuralTalk yes, im2txt no.
+        image_bias: whether the map of the image has a bias: NeuralTalk yes, im2txt no.
         head_bias: whether the projection to the vocabulary has a bias: both yes, the paper prints none.
         init_range: embeddings and head start uniform in [-r, r]; im2txt's is 0.08.
     """

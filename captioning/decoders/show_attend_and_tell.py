@@ -1,4 +1,4 @@
-"""Show, Attend and Tell: look at a place of the picture before each word.
+"""Show, Attend and Tell: look at a place of the image before each word.
 
 Show, Attend and Tell: Neural Image Caption Generation with Visual Attention. Xu, Ba, Kiros, Cho, Courville,
 Salakhutdinov, Zemel, Bengio. ICML 2015. arXiv:1502.03044. Released code: arctic-captions.
@@ -101,7 +101,7 @@ class ShowAttendAndTellState(State):
     Attributes:
         hidden: h_{t-1}, (B, D).
         cell: c_{t-1}, (B, D).
-        memory: the picture's places.
+        memory: the image's places.
         luck: see `Phi`, (B).
         reads: 0 where the next word is read as zeros, 1 elsewhere, (B, 1).
     """
@@ -114,7 +114,7 @@ class ShowAttendAndTellState(State):
 
 
 class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
-    """An LSTM that attends to the picture's places before each word.
+    """An LSTM that attends to the image's places before each word.
 
     Args:
         feature_size: F.

@@ -1,4 +1,4 @@
-"""What the four places for a picture share: init_inject, pre_inject, par_inject and merge.
+"""What the four places for an image share: init_inject, pre_inject, par_inject and merge.
 
 Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Natural Language Engineering
 2018. arXiv:1703.09137. Released code: where-image2. Below: "Where".
@@ -6,7 +6,7 @@ What is the Role of Recurrent Neural Networks (RNNs) in an Image Caption Generat
 arXiv:1708.02043. Released code: rnn-role. Below: "Role"; its inject is `ParInject`, its merge `Merge`, with an
 LSTM, zeros as h_0 and one width s for all.
 
-    i = W_I I / |I| + b_I                      the picture
+    i = W_I I / |I| + b_I                      the image
     e_t = W_e S_{t-1}, S_0 = START             the words, t = 1 ..
     h_t = GRU(.., h_{t-1})                     with the reset before the recurrent matrix: `ChoGRU`, bias=True
     p_t = softmax(W_o .. + b_o)
@@ -52,7 +52,7 @@ class ImageVector(nn.Module):
 
 
 def start_weights(decoder: nn.Module, *, std: float | None, clip: float | None) -> None:
-    """Start every matrix, h_0 too, normal and cut; the biases of picture and head at zero.
+    """Start every matrix, h_0 too, normal and cut; the biases of image and head at zero.
 
     Args:
         decoder: whose recurrent layer's biases stay as they are.

@@ -1,4 +1,4 @@
-"""Pictures to features: torchvision's and timm's networks, and a small one; and sentences, by recurrent layers."""
+"""Images to features: torchvision's and timm's networks, and a small one; and sentences, by recurrent layers."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -10,7 +10,7 @@ from captioning.encoders.transform import ImageTransform
 
 
 class Blind(Encoder):
-    """Gives every picture the feature 0: the control of an experiment, and the encoder of models without one."""
+    """Gives every image the feature 0: the control of an experiment, and the encoder of models without one."""
 
     reads = "nothing"
     feature_size = 1

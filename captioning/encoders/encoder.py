@@ -1,4 +1,4 @@
-"""What every encoder is: pictures, or sentences, to ImageFeatures, and how much of it learns."""
+"""What every encoder is: images, or sentences, to ImageFeatures, and how much of it learns."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Encoder(nn.Module, ABC):
     Args:
         model: the network's name.
         grid: whether `forward` gives the grid too.
-        transform: how a picture becomes this network's input; None where it is set later.
+        transform: how an image becomes this network's input; None where it is set later.
 
     Attributes:
         feature_size: F, the width of pooled and grid features; a subclass sets it.
-        transform: how a picture becomes this network's input.
-        reads: what `forward` takes: "pictures"; "texts"; "nothing", where it looks at no pixel; or "features", where
+        transform: how an image becomes this network's input.
+        reads: what `forward` takes: "images"; "texts"; "nothing", where it looks at no pixel; or "features", where
             it only refuses, because features come from files alone.
     """
 
-    reads: Literal["pictures", "texts", "nothing", "features"] = "pictures"
+    reads: Literal["images", "texts", "nothing", "features"] = "images"
     feature_size: int
     transform: ImageTransform | TextTransform
 
@@ -43,7 +43,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> ImageFeatures:
-        """Encode pictures.
+        """Encode images.
 
         Args:
             images: (I, C, H, W) float, made by `transform`.

@@ -11,11 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Objects:
-    """What is annotated in I pictures, up to O things each, in the annotation's order.
+    """What is annotated in I images, up to O things each, in the annotation's order.
 
     Attributes:
         categories: (I, O) int64, ids of their categories.
-        boxes: (I, O, 4) float: left, top, width, height as fractions of the picture.
+        boxes: (I, O, 4) float: left, top, width, height as fractions of the image.
         mask: (I, O) bool, True where there is a thing.
     """
 
@@ -30,13 +30,13 @@ class Objects:
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Features of I images: one vector for the whole picture, and optionally one for each place of it.
+    """Features of I images: one vector for the whole image, and optionally one for each place of it.
 
     Attributes:
         pooled: (I, F) float, the whole image.
         grid: (I, R, F) float, grid cells (row by row, from the top left) or regions; None if not extracted.
         mask: (I, R) bool, True where a region is real; None when all are.
-        objects: what is annotated in the pictures; None where nothing was read.
+        objects: what is annotated in the images; None where nothing was read.
         final: a recurrent encoder's state after its last input, (I, L, D) each; None of others.
     """
 

@@ -1,4 +1,4 @@
-"""Regions that a detector found, whose features come from files: no picture is seen here."""
+"""Regions that a detector found, whose features come from files: no image is seen here."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Regions(Encoder):
     """The detector of bottom-up attention (Anderson et al. 2018), known by the features that it left.
 
     `captioning extract` reads them into a feature store, and models train and are evaluated on that. Pooled is the
-    mean of a picture's regions, the paper's v̄ (equation 2 reads it).
+    mean of an image's regions, the paper's v̄ (equation 2 reads it).
 
     Args:
         detector: a name for what made the features; stores of two names are not taken for one another.
         feature_size: F.
-        num_regions: R, the most that a picture may have; those with fewer are masked.
+        num_regions: R, the most that an image may have; those with fewer are masked.
 
     Raises:
         InputError: a size is not possible.
@@ -38,7 +38,7 @@ class Regions(Encoder):
         """Refuse.
 
         Raises:
-            InputError: always: the regions of a picture are its detector's work.
+            InputError: always: the regions of an image are its detector's work.
         """
         raise InputError(
             f"this model reads the regions that a detector ({self.model_name}) found, and captioning has no detector: "

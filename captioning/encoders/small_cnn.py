@@ -29,7 +29,7 @@ class SmallCNN(Encoder):
     the colours hold each pixel's column and row (CoordConv, Liu et al. 2018). In the grid a place's colour and
     position stand beside its shape, x_j = [block_n; mean of block_1; mean of the input] over place j, and F is the
     width of that. Pooled features are a linear layer over three readings of the grid, in which layer normalisation
-    (Ba et al. 2016) gives all pictures one scale:
+    (Ba et al. 2016) gives all images one scale:
 
         max_j x_j                               what there is
         reduce(x)                               where: the whole grid in 32 channels
@@ -40,7 +40,7 @@ class SmallCNN(Encoder):
     at one place.
 
     Args:
-        size: height and width of its pictures, in pixels.
+        size: height and width of its images, in pixels.
         channels: of each block, multiples of 8; as many blocks as there are.
         grid: give the grid too.
         weights: a local file, or None for random ones.

@@ -20,7 +20,7 @@ class Call(NamedTuple):
 
 
 def example(transform: ImageTransform) -> Tensor:
-    """One grey picture (1, 3, H, W), to run a network once and see what it gives."""
+    """One grey image (1, 3, H, W), to run a network once and see what it gives."""
     return torch.zeros(1, 3, *transform.size)
 
 

@@ -1,4 +1,4 @@
-"""A recurrent encoder of sentences, for translation: a source text stands where a captioner has a picture."""
+"""A recurrent encoder of sentences, for translation: a source text stands where a captioner has an image."""
 
 from __future__ import annotations
 

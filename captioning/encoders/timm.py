@@ -34,7 +34,7 @@ class TimmEncoder(Encoder):
         grid: give the grid too.
         mode: "crop", timm's own evaluation preprocessing for these weights, or "squash", the same without
             losing the edges; see `ImageTransform`.
-        size: height and width of the pictures it is given, in pixels; None for those that its weights were
+        size: height and width of the images it is given, in pixels; None for those that its weights were
             evaluated at. Fewer are faster, and give a smaller grid.
 
     Raises:
@@ -92,7 +92,7 @@ class TimmEncoder(Encoder):
             channels_last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"
             return features.flatten(1, 2) if channels_last else to_grid(features)
         num_tokens = features.shape[1]
-        # Where a network does not tell, its pictures are square and what is left over is no place.
+        # Where a network does not tell, its images are square and what is left over is no place.
         num_prefix = getattr(self.network, "num_prefix_tokens", num_tokens - math.isqrt(num_tokens) ** 2)
         return to_grid(features, num_prefix)
 
@@ -117,7 +117,7 @@ def _transform(model: str, network: nn.Module, mode: str, size: int | None) -> I
     _, height, width = config["input_size"]
     fixed = cast(Any, network).default_cfg.get("fixed_input_size", False)
     if size is not None and fixed and (size, size) != (height, width):
-        raise InputError(f"{model} takes pictures of {height} x {width} pixels alone, not size={size}; use size=null")
+        raise InputError(f"{model} takes images of {height} x {width} pixels alone, not size={size}; use size=null")
     if size is not None:
         height = width = size
     own, resize_size = config["crop_mode"], math.floor(height / config["crop_pct"])

@@ -118,7 +118,7 @@ def _classifier(model: str, default: WeightsEnum) -> nn.Module:
         warnings.filterwarnings("ignore", "The default weight initialization of", FutureWarning)
         network = get_model(model, **build)
         crop = default.transforms().crop_size[0]
-        # A ViT takes one size of picture, and the builder's is not always that of the weights.
+        # A ViT takes one size of image, and the builder's is not always that of the weights.
         if getattr(network, "image_size", crop) != crop:
             network = get_model(model, **build, image_size=crop)
     if hasattr(network, "transform_input"):

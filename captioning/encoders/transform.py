@@ -1,4 +1,4 @@
-"""How a picture becomes an encoder's input, as plain values that travel with the weights."""
+"""How an image becomes an encoder's input, as plain values that travel with the weights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ImageTransform:
         mean: per channel, of values in [0, 1].
         std: per channel, of values in [0, 1].
         mode: "crop", what published weights were evaluated with: the edges are lost; or "squash": the whole
-            picture is resized to `size`, whatever its proportions, and nothing is lost.
+            image is resized to `size`, whatever its proportions, and nothing is lost.
 
     Raises:
         InputError: a value is not possible; the message names it.
@@ -66,7 +66,7 @@ class ImageTransform:
             require(_is_size(self.resize_size), "resize_size", "a whole number above 0 with mode='crop'")
 
     def __call__(self, image: Image) -> Tensor:
-        """Turn an RGB picture of any size into (C, H, W) float32."""
+        """Turn an RGB image of any size into (C, H, W) float32."""
         filter_ = InterpolationMode(self.interpolation)
         if self.mode == "squash":
             image = F.resize(image, list(self.size), interpolation=filter_)
@@ -106,12 +106,12 @@ class ImageTransform:
         saturation: float = 0.2,
         hue: float = 0.0,
     ) -> Callable[[Image], Tensor]:
-        """Make the random variant that training pictures may go through, of the same size and scale.
+        """Make the random variant that training images may go through, of the same size and scale.
 
-        Its defaults keep what captions speak of: most of the picture, its sides, its colours.
+        Its defaults keep what captions speak of: most of the image, its sides, its colours.
 
         Args:
-            scale: least and greatest share of the picture's area that a random crop keeps, in (0, 1].
+            scale: least and greatest share of the image's area that a random crop keeps, in (0, 1].
             ratio: least and greatest width over height of that crop.
             horizontal_flip: probability of mirroring. Captions say "left" and "right", so 0 unless asked for.
             brightness: factor drawn from 1 - brightness to 1 + brightness.

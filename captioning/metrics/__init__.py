@@ -2,7 +2,7 @@
 
 from captioning.metrics.coco import BACKENDS, COCO_METRICS, METRICS, CocoScorer, Scores, compare, intervals
 from captioning.metrics.metric import Metric
-from captioning.metrics.penn_treebank import tokenize
+from captioning.metrics.penn_treebank.tokenizer import tokenize
 from captioning.metrics.signature import signature_line
 from captioning.metrics.uncertainty import Comparison, Interval
 

@@ -1,7 +1,7 @@
-"""CLIPScore and RefCLIPScore: how near a caption is to its picture, and to its references, in CLIP's space.
+"""CLIPScore and RefCLIPScore: how near a caption is to its image, and to its references, in CLIP's space.
 
 Source: Hessel et al. 2021, "CLIPScore: A Reference-free Evaluation Metric for Image Captioning", EMNLP,
-arXiv:2104.08718, section 3: of a caption c, a picture v and references R
+arXiv:2104.08718, section 3: of a caption c, an image v and references R
 
     CLIP-S(c, v) = w max(cos(c, v), 0), w = 2.5
     RefCLIP-S(c, R, v) = H-Mean(CLIP-S(c, v), max(max_r cos(c, r), 0))
@@ -28,7 +28,7 @@ WEIGHT = 2.5
 
 
 class Embedding(Protocol):
-    """Puts texts and pictures into one space, such as `captioning.clip.Clip`.
+    """Puts texts and images into one space, such as `captioning.evaluation.clip.Clip`.
 
     Attributes:
         version: what tells it from others.
@@ -41,7 +41,7 @@ class Embedding(Protocol):
         ...
 
     def pictures(self, paths: Sequence[Path]) -> Floats:
-        """Vectors of length 1, (I, P), of the pictures in I files."""
+        """Vectors of length 1, (I, P), of the images in I files."""
         ...
 
 
@@ -54,11 +54,11 @@ class ClipScore(Metric):
 
     Args:
         references: the references of each image.
-        pictures: the file of each image's picture.
+        images: the file of each image's image.
         embedding: CLIP; the paper's is ViT-B/32.
 
     Raises:
-        InputError: there is no image, one has no reference, there is not one picture for each, or one cannot be read.
+        InputError: there is no image, one has no reference, there is not one image for each, or one cannot be read.
     """
 
     names = ("CLIP-S", "RefCLIP-S")
@@ -66,7 +66,7 @@ class ClipScore(Metric):
     def __init__(self, references: Sequence[Sequence[str]], pictures: Sequence[Path], embedding: Embedding) -> None:
         check_references(references)
         if len(pictures) != len(references):
-            raise InputError(f"expected a picture for each of {len(references)} images, found {len(pictures)}")
+            raise InputError(f"expected an image for each of {len(references)} images, found {len(pictures)}")
         self.version = embedding.version
         self._embedding = embedding
         self._pictures = embedding.pictures(pictures)
@@ -76,10 +76,10 @@ class ClipScore(Metric):
     def statistics(self, candidates: Sequence[str]) -> Floats:  # noqa: D102
         check_candidates(candidates, len(self._counts))
         captions = self._texts(candidates)
-        to_picture = _cosines(captions, self._pictures)
+        to_image = _cosines(captions, self._pictures)
         to_references = _cosines(captions.repeat(self._counts, axis=0), self._references)
         nearest = np.maximum.reduceat(to_references, self._counts.cumsum() - self._counts)
-        clip_s = WEIGHT * to_picture.clip(min=0)
+        clip_s = WEIGHT * to_image.clip(min=0)
         ref_clip_s = _harmonic_mean(clip_s, nearest.clip(min=0))
         return np.stack([clip_s, ref_clip_s, np.ones_like(clip_s)], axis=1)
 

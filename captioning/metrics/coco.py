@@ -22,7 +22,7 @@ from captioning.metrics.clip_score import ClipScore
 from captioning.metrics.files import ImageId, check_same_images, listing
 from captioning.metrics.metric import Metric
 from captioning.metrics.numpy_backend import NumpyBackend
-from captioning.metrics.pycocoevalcap_backend import PycocoevalcapBackend
+from captioning.metrics.originals.backend import PycocoevalcapBackend
 from captioning.metrics.sacrebleu_backend import SacreBleuBackend
 from captioning.metrics.uncertainty import Comparison, Interval, approximate_randomization, bootstrap
 

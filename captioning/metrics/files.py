@@ -105,22 +105,22 @@ def _lines(path: Path) -> dict[ImageId, str]:
     return lines
 
 
-def find_pictures(path: str | Path, folder: str | Path, image_ids: Sequence[ImageId]) -> list[Path]:
-    """Find the pictures of images.
+def find_images(path: str | Path, folder: str | Path, image_ids: Sequence[ImageId]) -> list[Path]:
+    """Find the images of images.
 
-    COCO's JSON tells a picture's name, and so does Karpathy's, where a folder (val2014) may stand before it; of other
+    COCO's JSON tells an image's name, and so does Karpathy's, where a folder (val2014) may stand before it; of other
     references it is the image's id, as it is or with .jpg or .png.
 
     Args:
         path: the file of references, which `read_references` has read.
-        folder: of the pictures.
+        folder: of the images.
         image_ids: of it.
 
     Returns:
         a file an image, in their order.
 
     Raises:
-        InputError: pictures are missing, which are listed, or COCO's JSON does not name them.
+        InputError: images are missing, which are listed, or COCO's JSON does not name them.
     """
     folder = Path(folder)
     told = _picture_names(Path(path))
@@ -128,7 +128,7 @@ def find_pictures(path: str | Path, folder: str | Path, image_ids: Sequence[Imag
     found = {i: [folder / name for name in those if (folder / name).is_file()] for i, those in names.items()}
     if missing := [i for i in image_ids if not found[i]]:
         raise InputError(
-            f"{folder}: {'no such folder of pictures' if not folder.is_dir() else 'expected a picture of each image'}; "
+            f"{folder}: {'no such folder of images' if not folder.is_dir() else 'expected a file for each image'}; "
             f"of {len(image_ids)} images those without one: {listing(missing)}; the first was looked for as "
             f"{' and '.join(names[missing[0]])}"
         )
@@ -217,7 +217,7 @@ def _mapping(path: Path, data: Record) -> dict[ImageId, list[str]]:
 
 
 def _picture_names(path: Path) -> dict[ImageId, list[str]]:
-    """Where each image's picture may be, below the folder of pictures; empty of references that do not tell."""
+    """Where each image's image may be, below the folder of images; empty of references that do not tell."""
     data = {} if _is_text(path) else read_any_json(path, drop=("tokens", "sentids", "licenses", "sentences"))
     if "images" not in data:
         return {}

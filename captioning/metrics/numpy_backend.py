@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from captioning.metrics import penn_treebank
 from captioning.metrics.backend import Figures
 from captioning.metrics.bleu import Bleu
 from captioning.metrics.cider import Cider, CiderD, DocumentFrequencies
@@ -13,6 +12,7 @@ from captioning.metrics.files import ImageId
 from captioning.metrics.meteor import Meteor
 from captioning.metrics.metric import Metric
 from captioning.metrics.ngrams import ReferenceNGrams
+from captioning.metrics.penn_treebank import tokenizer as penn_treebank
 from captioning.metrics.rouge import RougeL
 from captioning.metrics.spice import Spice
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pycocoevalcap.spice import spice as reference
 
 from captioning.errors import InputError
-from captioning.metrics import java
 from captioning.metrics.metric import Metric, check_candidates, check_references
+from captioning.metrics.originals import java
 
 CORENLP = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 _ARCHIVE = "http://nlp.stanford.edu/software/stanford-corenlp-full-2015-12-09.zip"

@@ -20,7 +20,7 @@ from captioning.objectives.cross_entropy import CrossEntropy
 class CaptionAndObjects(nn.Module):
     """Cross-entropy of the captions, plus that of the object at each place, plus that of the words on the whole.
 
-    An encoder that starts from nothing behind a decoder that sees the picture once hardly learns: words explain words
+    An encoder that starts from nothing behind a decoder that sees the image once hardly learns: words explain words
     first. Encoders of photographs have learned from labels before; this one does so at the same time, from annotated
     objects: the grid tells the category of each place, where a shape is learned once for all places. And the pooled
     feature tells which words the captions use, so that what was learned arrives where the decoder reads it:
@@ -81,15 +81,15 @@ def objects_at_places(objects: Objects, num_places: int) -> Tensor:
     It shows an object whose box holds its centre; and one whose box's centre it holds, lest small ones be nowhere.
 
     Args:
-        objects: of I pictures.
-        num_places: R, of a square grid that covers the picture row by row.
+        objects: of I images.
+        num_places: R, of a square grid that covers the image row by row.
 
     Raises:
         InputError: R is no square.
     """
     side = math.isqrt(num_places)
     if side**2 != num_places:
-        raise InputError(f"{num_places} places are no square grid; use an encoder of square pictures")
+        raise InputError(f"{num_places} places are no square grid; use an encoder of square images")
     ticks = torch.arange(side, device=objects.boxes.device)
     row, column = (axis.flatten() for axis in torch.meshgrid(ticks, ticks, indexing="ij"))
     x, y = (column + 0.5) / side, (row + 0.5) / side

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from captioning.data.sampler import seed_of
 from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.one_by_one import one_by_one
 from captioning.search.processors import Processor, never
+from captioning.seeds import seed_of
 from captioning.text.tokenizer import SpecialTokens
 
 _NUM_CHANNELS = 8  # whose order tells one image from another

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from captioning import benchmarks
-from captioning.scoring_benchmark import generated_captions
+from captioning.benchmarks import speed as benchmarks
+from captioning.benchmarks.scoring import generated_captions
 
 Command = Callable[..., Any]
 
@@ -62,7 +62,7 @@ def test_an_impossible_number_of_threads_is_told(command: Command, threads: str)
 def test_scoring_is_measured_beside_pycocoevalcap(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("captioning.scoring_benchmark.REPETITIONS", 1)
+    monkeypatch.setattr("captioning.benchmarks.scoring.REPETITIONS", 1)
     captions = tmp_path / "captions.json"
     captions.write_text(json.dumps({n: [f"a dog and {n} cats", f"{n} cats and a dog", "a dog"] for n in range(9)}))
     ran = command("bench", "score", "--data", captions, "--json", tmp_path / "bench.json")
@@ -86,7 +86,7 @@ def test_metrics_are_compared_with_people(command: Command, tmp_path: Path, monk
     (tmp_path / "Flickr8k.token.txt").write_text("\n".join(lines))
     (tmp_path / "ExpertAnnotations.txt").write_text("0.jpg\t1.jpg#0\t1\t2\t2\n1.jpg\t2.jpg#1\t3\t3\t4\n")
     (tmp_path / "CrowdFlowerAnnotations.txt").write_text("0.jpg\t1.jpg#0\t0.5\t1\t1\n1.jpg\t2.jpg#1\t1\t3\t0\n")
-    monkeypatch.setattr("captioning.agreement.agreements.__kwdefaults__", {"metrics": ("BLEU", "ROUGE-L")})
+    monkeypatch.setattr("captioning.benchmarks.agreement.agreements.__kwdefaults__", {"metrics": ("BLEU", "ROUGE-L")})
     ran = command("bench", "humans", "--data", tmp_path, "--json", tmp_path / "out.json")
     assert ran.status == 0, ran.err
     rows = json.loads((tmp_path / "out.json").read_text())

@@ -16,9 +16,9 @@ from hydra.utils import instantiate
 from safetensors.torch import load_file, save_file
 
 from captioning import Captioner
-from captioning.bundle import save_bundle
 from captioning.commands import main
-from captioning.commands.models import sampling
+from captioning.commands._bundles import sampling
+from captioning.model.bundle import save_bundle
 from captioning.search import BeamSearch, GreedySearch, Sampling
 from captioning.search.hypotheses import Search
 from captioning.text import Tokenizer
@@ -28,10 +28,10 @@ Command = Callable[..., Any]
 
 @pytest.fixture
 def pictures(scenes: Path, tmp_path: Path) -> list[Path]:
-    """Three pictures in a folder, beside a file that is none."""
+    """Three images in a folder, beside a file that is none."""
     (tmp_path / "pictures").mkdir()
     found = [Path(shutil.copy(path, tmp_path / "pictures")) for path in sorted((scenes / "test2017").glob("*.jpg"))[:3]]
-    (tmp_path / "pictures" / "notes.txt").write_text("not a picture")
+    (tmp_path / "pictures" / "notes.txt").write_text("not an image")
     return found
 
 
@@ -159,7 +159,7 @@ def test_what_cannot_be_read_is_reported_and_the_others_are_captioned(
     assert pictures[1].name in ran.message
 
 
-def test_no_picture_at_all_is_told_before_the_model_is_read(command: Command, tmp_path: Path) -> None:
+def test_no_image_at_all_is_told_before_the_model_is_read(command: Command, tmp_path: Path) -> None:
     assert "no image in this folder" in command("caption", tmp_path / "no bundle", tmp_path).message
 
 
@@ -216,7 +216,7 @@ def attentive_bundle(tmp_path: Path, tokenizer: Tokenizer) -> Path:
     return save_bundle(captioner, tmp_path / "attentive")
 
 
-def test_attention_is_drawn_for_each_picture_and_overwrites_nothing(
+def test_attention_is_drawn_for_each_image_and_overwrites_nothing(
     command: Command, attentive_bundle: Path, pictures: list[Path], tmp_path: Path
 ) -> None:
     plain = command("caption", attentive_bundle, *pictures)
@@ -234,7 +234,7 @@ def test_a_model_that_looks_nowhere_draws_nothing(
     assert "need a decoder that attends" in message
 
 
-def test_one_broken_picture_alone_makes_the_command_fail(command: Command, bundle: Path, pictures: list[Path]) -> None:
+def test_one_broken_image_alone_makes_the_command_fail(command: Command, bundle: Path, pictures: list[Path]) -> None:
     pictures[1].write_bytes(pictures[1].read_bytes()[:200])
     ran = command("caption", bundle, *pictures, "--batch-size", "2")
     assert ran.status == 1

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from captioning import Captioner
 from captioning.commands.evaluate import check_languages, chosen_metrics, chosen_search
 from captioning.data import CocoDataModule, ParallelTextDataModule
-from captioning.data.feature_store import FeatureWriter
+from captioning.data.features.store import FeatureWriter
 from captioning.data.images import load_image
 from captioning.errors import InputError
 from captioning.metrics import CocoScorer
@@ -66,11 +66,11 @@ def test_another_split_is_scored_as_by_hand_and_needs_no_other_files(
     assert "scenes test, 8 images (fractions)" in ran.out
 
 
-def test_pictures_are_found_by_sentences_and_sentences_by_pictures(evaluate: Command, tmp_path: Path) -> None:
+def test_images_are_found_by_sentences_and_sentences_by_images(evaluate: Command, tmp_path: Path) -> None:
     ran = evaluate(tmp_path, "data.split=test", "retrieval=2", "examples=0")
     assert ran.status == 0, ran.err
     found = read(tmp_path / "metrics.json")["retrieval"]
-    for direction, most in (("text_to_image", 8), ("image_to_text", 15)):  # 8 pictures; 16 captions, two are wanted
+    for direction, most in (("text_to_image", 8), ("image_to_text", 15)):  # 8 images; 16 captions, two are wanted
         figures = found[direction]
         assert list(figures) == ["R@1", "R@5", "R@10", "median_rank"]
         assert 0 <= figures["R@1"] <= figures["R@5"] <= figures["R@10"] <= 1
@@ -171,7 +171,7 @@ def test_a_language_model_s_figures_on_another_language_than_its_own_come_with_a
         ("serach=greedy", "did you mean 'search'"),
         ("output=/dev/null/out", "/dev/null"),
         ("search.beam_size=many", "search.beam_size=many: expected a whole number from 1"),
-        ("+trainer.limit_val_batches=1", "every picture of data.split is scored"),
+        ("+trainer.limit_val_batches=1", "every image of data.split is scored"),
         ("examples=-1", "examples=-1: expected a whole number from 0"),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_mistake_is_one_message(
     assert message in evaluate(tmp_path / "out", override).message
 
 
-def test_cached_features_are_scored_without_pictures(
+def test_cached_features_are_scored_without_images(
     evaluate: Command, scenes: Path, bundle: Path, tmp_path: Path
 ) -> None:
     root, features = tmp_path / "scenes", tmp_path / "features" / "val"
@@ -196,7 +196,7 @@ def test_cached_features_are_scored_without_pictures(
     ran = evaluate(tmp_path / "out", f"data.root={root}", f"data.features={features.parent}", "examples=3")
     assert ran.status == 0
     page = read_text(tmp_path / "out" / "page.html")
-    assert (page.count("<article>"), page.count("no picture")) == (3, 3)
+    assert (page.count("<article>"), page.count("no image")) == (3, 3)
 
 
 def test_a_full_disk_is_told(evaluate: Command, tmp_path: Path) -> None:

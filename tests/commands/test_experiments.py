@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from safetensors.torch import save_file
 
-from captioning.bundle import load_bundle
 from captioning.commands import config_folder
 from captioning.data import CocoDataModule
 from captioning.encoders import SmallCNN
+from captioning.model.bundle import load_bundle
 
 FOLDER = config_folder() / "experiment"
 EXPERIMENTS = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("**/*.yaml"))
@@ -24,7 +24,7 @@ EXPERIMENTS = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in F
 
 @pytest.fixture(scope="session")
 def roots(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """Overrides that point each kind of experiment at the same few pictures in its own data set's layout."""
+    """Overrides that point each kind of experiment at the same few images in its own data set's layout."""
     read = {split: CocoDataModule(str(scenes)).images(split) for split in ("train", "val")}
     splits = {split: [(image.path.name, image.captions) for image in images] for split, images in read.items()}
 
@@ -85,7 +85,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
 def regions(
     command: Callable[..., Any], roots: dict[str, list[str]], scenes: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> list[str]:
-    """Overrides that put one to three small regions a picture in the place of a detector's."""
+    """Overrides that put one to three small regions an image in the place of a detector's."""
     folder, random = tmp_path_factory.mktemp("regions"), np.random.default_rng(0)
     for split in ("train", "val"):
         for n, image in enumerate(CocoDataModule(str(scenes)).images(split)):
@@ -143,7 +143,7 @@ def test_runs(
     found = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert math.isfinite(found["metrics"].get("CIDEr", found["metrics"].get("sacreBLEU")))
     assert 1 < found["language_model"]["perplexity"] < math.inf
-    assert len(json.loads((tmp_path / "run" / "captions.json").read_text())) == 8  # each picture once
+    assert len(json.loads((tmp_path / "run" / "captions.json").read_text())) == 8  # each image once
     assert load_bundle(tmp_path / "run" / "bundle").decoder.vocab_size > 10
 
 

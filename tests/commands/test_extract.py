@@ -1,4 +1,4 @@
-"""captioning extract: cached features train as pictures do, and a killed run goes on."""
+"""captioning extract: cached features train as images do, and a killed run goes on."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def extract(command: Command, scenes: Path, weights: Path) -> Command:
     return run
 
 
-def test_training_from_features_gives_what_training_from_pictures_gives(
+def test_training_from_features_gives_what_training_from_images_gives(
     extract: Command, train: Command, weights: Path, scenes: Path, tmp_path: Path
 ) -> None:
     assert extract(tmp_path / "features", "batch_size=5").status == 0
     root = tmp_path / "scenes"
-    shutil.copytree(scenes, root, ignore=shutil.ignore_patterns("*.jpg"))  # no picture is needed any more
+    shutil.copytree(scenes, root, ignore=shutil.ignore_patterns("*.jpg"))  # no image is needed any more
     same = (f"encoder.weights={weights}", "finetuning=frozen", "standardise=true")
     ran = train(tmp_path / "cached", f"data.root={root}", f"data.features={tmp_path / 'features'}", *same)
     assert ran.status == 0
@@ -73,7 +73,7 @@ def test_features_are_refused_by_another_encoder(extract: Command, train: Comman
     ("overrides", "message"),
     [
         (["finetuning=whole"], "from which the encoder cannot learn; set finetuning=frozen"),
-        (["finetuning=frozen", "data.augment={hue: 0.1}"], "features of unchanged pictures; set data.augment=null"),
+        (["finetuning=frozen", "data.augment={hue: 0.1}"], "features of unchanged images; set data.augment=null"),
     ],
 )
 def test_what_cached_features_cannot_give_is_refused(
@@ -90,7 +90,7 @@ def test_dev_is_val(extract: Command, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_broken_picture_is_one_message(extract: Command, scenes: Path, tmp_path: Path, num_workers: int) -> None:
+def test_a_broken_image_is_one_message(extract: Command, scenes: Path, tmp_path: Path, num_workers: int) -> None:
     shutil.copytree(scenes, tmp_path / "scenes")
     broken = min((tmp_path / "scenes" / "val2017").iterdir())
     broken.write_bytes(broken.read_bytes()[:300])

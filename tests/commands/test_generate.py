@@ -11,8 +11,8 @@ import torch
 from hydra.utils import instantiate
 
 from captioning import Captioner
-from captioning.bundle import save_bundle
 from captioning.encoders.features import ImageFeatures
+from captioning.model.bundle import save_bundle
 from captioning.search import Sampling
 from captioning.text import Tokenizer
 
@@ -73,7 +73,7 @@ def test_sentences_are_as_long_as_is_asked_for(command: Command, language_model:
     assert "--max-length" in command("generate", language_model, "--max-length", "0").err
 
 
-def test_a_model_that_looks_at_pictures_is_told(command: Command, bundle: Path) -> None:
+def test_a_model_that_looks_at_images_is_told(command: Command, bundle: Path) -> None:
     message = command("generate", bundle).message
     assert "is a ShowAndTell, which needs something to look at; expected a LanguageModel" in message
     assert "captioning caption" in message

@@ -191,7 +191,7 @@ def test_one_image_is_scored_with_saved_document_frequencies(
 
 
 class LikeClip:
-    """In place of CLIP: a text is near a picture whose name is as long."""
+    """In place of CLIP: a text is near an image whose name is as long."""
 
     def __init__(self, folder: Path, device: str) -> None:
         self.version = f"{folder.name} on {device}"
@@ -208,8 +208,8 @@ class LikeClip:
 
 @pytest.fixture
 def with_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str | Path, ...]:
-    """Options for CLIPScore, with one picture for each image."""
-    monkeypatch.setattr("captioning.clip.Clip", LikeClip)
+    """Options for CLIPScore, with one image for each image."""
+    monkeypatch.setattr("captioning.evaluation.clip.Clip", LikeClip)
     (tmp_path / "pictures").mkdir()
     for image in REFERENCES:
         (tmp_path / "pictures" / f"{image}.jpg").touch()
@@ -249,7 +249,7 @@ def test_clip_score_has_intervals_beside_a_backend_without(
     assert cells["CLIP-S"][5] == "1.0000"
 
 
-def test_clip_score_needs_every_picture(
+def test_clip_score_needs_every_image(
     command: Command, files: tuple[Path, Path], with_clip: tuple[str | Path, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "pictures" / "2.jpg").unlink()
@@ -272,7 +272,7 @@ def test_clip_score_needs_every_picture(
         (("--compare", "nowhere.json"), "nowhere.json: cannot be read"),
         (("--clip", "clip"), "expected --clip FOLDER and --images DIR, found one of the two"),
         (("--images", "pictures"), "expected --clip FOLDER and --images DIR, found one of the two"),
-        (("--clip", "clip", "--images", "nowhere"), "nowhere: no such folder of pictures"),
+        (("--clip", "clip", "--images", "nowhere"), "nowhere: no such folder of images"),
     ],
 )
 def test_what_cannot_be_is_told(

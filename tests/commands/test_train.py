@@ -21,9 +21,9 @@ from safetensors.torch import load_file
 
 from captioning import Captioner
 from captioning.data import CocoDataModule
-from captioning.evaluation import Evaluation, evaluate
+from captioning.evaluation.predictions import Evaluation, evaluate
 from captioning.metrics.diversity import summary
-from captioning.sweeps import OF_THE_TEXT
+from captioning.reports.sweeps import OF_THE_TEXT
 
 Command = Callable[..., Any]
 NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
@@ -212,7 +212,7 @@ def figures(monkeypatch: pytest.MonkeyPatch, *ciders: float) -> None:
         scores = replace(evaluation.scores, corpus={**evaluation.scores.corpus, "CIDEr": next(found)})
         return replace(evaluation, scores=scores, loss=next(losses))
 
-    monkeypatch.setattr("captioning.captioner.evaluate", scripted)
+    monkeypatch.setattr("captioning.model.captioner.evaluate", scripted)
 
 
 def test_the_epoch_of_the_highest_cider_is_evaluated_and_bundled_and_training_stops_when_it_has_not_risen(
@@ -279,7 +279,7 @@ def test_a_sweep_s_table_is_never_of_another_s_runs(train: Command, tmp_path: Pa
         (["trainer.max_epochs"], "trainer.max_epochs"),
         (["data=flickr8k"], "data.root must be given, as data.root=VALUE"),
         (["seed=1,2"], "-m"),
-        (["data.root=/pictures (1)/a=b"], "stands in quotes inside the shell's: \"KEY='VALUE'\""),
+        (["data.root=/images (1)/a=b"], "stands in quotes inside the shell's: \"KEY='VALUE'\""),
     ],
 )
 def test_what_does_not_compose_is_told_with_what_would(
@@ -322,8 +322,8 @@ def test_what_does_not_compose_is_told_with_what_would(
         ("trainer.max_epochs=abc", "trainer.max_epochs=abc: expected a whole number from 1"),
         ("text.min_count=abc", "text.min_count=abc: expected a whole number from 1"),
         ("data.augment={flip:0.5}", "expected values of some of scale, ratio, horizontal_flip"),
-        ("+trainer.limit_val_batches=0", "every picture of data.split is scored"),
-        ("+trainer.limit_val_batches=0.5", "every picture of data.split is scored"),
+        ("+trainer.limit_val_batches=0", "every image of data.split is scored"),
+        ("+trainer.limit_val_batches=0.5", "every image of data.split is scored"),
     ],
 )
 def test_a_mistake_is_one_message_with_what_to_do(
@@ -363,7 +363,7 @@ def test_a_full_disk_is_told_without_a_traceback(
     assert "No space left" in train(tmp_path / "run", "finetuning=whole").message
 
 
-def test_a_picture_that_is_missing_or_broken_is_named(train: Command, scenes: Path, tmp_path: Path) -> None:
+def test_an_image_that_is_missing_or_broken_is_named(train: Command, scenes: Path, tmp_path: Path) -> None:
     root = tmp_path / "scenes"
     shutil.copytree(scenes, root)
     first, second, *_ = sorted((root / "train2017").iterdir())

@@ -14,9 +14,9 @@ import yaml
 from PIL import Image
 
 from captioning import Captioner
-from captioning.bundle import save_bundle
-from captioning.captioner import Caption
 from captioning.errors import InputError
+from captioning.model.bundle import save_bundle
+from captioning.model.captioner import Caption
 
 Command = Callable[..., Any]
 UNSEEN = ("Größe", "Size")
@@ -191,12 +191,12 @@ def test_a_translator_is_not_scored_on_languages_that_it_did_not_learn(
     assert ran.message.endswith("set data.source=de data.target=en\n")
 
 
-def test_pictures_and_sentences_are_not_confused(
+def test_images_and_sentences_are_not_confused(
     command: Command, translator: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="translates sentences and sees no pictures; use translate"):
+    with pytest.raises(InputError, match="translates sentences and sees no images; use translate"):
         Captioner.from_pretrained(translator / "bundle").caption(Image.new("RGB", (3, 3)))
-    assert "captions pictures and reads no sentences" in command("translate", bundle, "Ein Hund.").message
+    assert "captions images and reads no sentences" in command("translate", bundle, "Ein Hund.").message
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     assert "use translate" in command("caption", translator / "bundle", tmp_path / "a.png").message
 
@@ -226,8 +226,8 @@ def test_what_does_not_fit_together_is_said_before_training(
     assert complaint in ran.message
 
 
-def test_an_encoder_of_pictures_is_refused(command: Command, text_root: Path, tmp_path: Path) -> None:
+def test_an_encoder_of_images_is_refused(command: Command, text_root: Path, tmp_path: Path) -> None:
     ran = command(
         "train", "data=multi30k", f"data.root={text_root}", *SMALL[4:5], "logger=csv", f"output={tmp_path / 'r'}"
     )
-    assert "examples are sentences, and the encoder small_cnn reads pictures" in ran.message
+    assert "examples are sentences, and the encoder small_cnn reads images" in ran.message

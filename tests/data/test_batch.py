@@ -68,7 +68,7 @@ def test_moving_leaves_the_lengths_where_packing_reads_them(batch):
     assert moved.image_ids == batch.image_ids
 
 
-def test_pictures_move_too():
+def test_images_move_too():
     batch = collate(("x",), [[[1, 2]]], pad=0, images=torch.zeros(1, 3, 5, 5)).to("meta")
     assert batch.images.is_meta
     assert batch.features is None

@@ -12,7 +12,7 @@ from PIL import Image
 from captioning.data.dataset import CaptionDataset
 from captioning.data.encoded import EncodedCaptions
 from captioning.data.example import CaptionedImage
-from captioning.data.feature_store import FeatureStore, FeatureWriter
+from captioning.data.features.store import FeatureStore, FeatureWriter
 from captioning.data.sampler import Rows
 from captioning.data.sources import Pictures
 from captioning.encoders.features import ImageFeatures
@@ -70,7 +70,7 @@ def test_what_is_random_depends_on_the_rows_seed_alone(images: list[CaptionedIma
     assert not torch.equal(first[0], first[1])
 
 
-def test_pictures_that_are_kept_are_read_once(images: list[CaptionedImage], tokenizer: Tokenizer) -> None:
+def test_images_that_are_kept_are_read_once(images: list[CaptionedImage], tokenizer: Tokenizer) -> None:
     captions = EncodedCaptions(images, tokenizer)
     kept = CaptionDataset(images, captions, pad=0, source=Pictures(level, keep=True))
     read_anew = CaptionDataset(images, captions, pad=0, source=Pictures(level))
@@ -103,8 +103,8 @@ def test_features_are_read_by_image_id_and_workers_get_the_same(
         assert batch.features.pooled.tolist() == [[10.0], [12.0]]
 
 
-def test_a_picture_that_cannot_be_read_is_named(images: list[CaptionedImage], tokenizer: Tokenizer) -> None:
+def test_an_image_that_cannot_be_read_is_named(images: list[CaptionedImage], tokenizer: Tokenizer) -> None:
     dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=0, source=Pictures(level))
-    images[1].path.write_bytes(b"no picture")
+    images[1].path.write_bytes(b"no image")
     with pytest.raises(InputError, match=r"1\.png"):
         dataset[[0, 1]]

@@ -1,4 +1,4 @@
-"""Any picture becomes upright RGB; whatever is not one is told so."""
+"""Any image becomes upright RGB; whatever is not one is told so."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def corners(image: Image.Image) -> list[tuple[int, ...]]:
     return [image.getpixel(place) for place in ((0, 0), (right, 0), (0, bottom), (right, bottom))]
 
 
-def picture_of_corners() -> Image.Image:
+def image_of_corners() -> Image.Image:
     """3 x 2 with a red, a green, a blue and a white corner (in reading order)."""
     image = Image.new("RGB", (3, 2))
     for place, colour in (((0, 0), RED), ((2, 0), GREEN), ((0, 1), BLUE), ((2, 1), WHITE)):
@@ -40,7 +40,7 @@ def test_jpeg_is_read_as_loaded_rgb(tmp_path: Path) -> None:
     assert load_image(str(tmp_path / "a.jpg")) == image
 
 
-# How a camera stores the upright picture: for each orientation, the corners as stored.
+# How a camera stores the upright image: for each orientation, the corners as stored.
 STORED = {
     1: [RED, GREEN, BLUE, WHITE],
     2: [GREEN, RED, WHITE, BLUE],
@@ -70,7 +70,7 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: s
     assert corners(image) == [RED, GREEN, BLUE, WHITE]
 
 
-def test_picture_in_memory_is_turned_once_and_left_as_it_is(tmp_path: Path) -> None:
+def test_image_in_memory_is_turned_once_and_left_as_it_is(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (3, 2)).save(tmp_path / "a.jpg", exif=exif)
@@ -126,7 +126,7 @@ def test_transparent_files_are_laid_on_white(tmp_path: Path, suffix: str) -> Non
 
 
 def test_opaque_palette_keeps_its_colours() -> None:
-    image = picture_of_corners()
+    image = image_of_corners()
     assert corners(to_rgb(image.quantize(5))) == corners(image)
 
 
@@ -154,7 +154,7 @@ def test_16_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     assert np.asarray(to_rgb(Image.fromarray(values)))[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
-def test_dark_16_bit_picture_stays_dark() -> None:
+def test_dark_16_bit_image_stays_dark() -> None:
     assert to_rgb(Image.fromarray(np.full((1, 1), 200, dtype=np.uint16))).getpixel((0, 0)) == (1, 1, 1)
 
 
@@ -210,7 +210,7 @@ def test_first_frame_of_an_animation_is_taken(tmp_path: Path, suffix: str) -> No
 
 
 def test_unconvertible_mode_is_told() -> None:
-    with pytest.raises(InputError, match=r"picture of mode La, 2 x 1: the image cannot be read .*La"):
+    with pytest.raises(InputError, match=r"image of mode La, 2 x 1: the image cannot be read .*La"):
         to_rgb(Image.new("La", (2, 1)))
 
 
@@ -276,7 +276,7 @@ JPEG = jpeg_bytes()
 
 
 @given(st.lists(st.tuples(st.integers(0, len(JPEG) - 1), st.integers(0, 255)), max_size=8))
-def test_damaged_bytes_give_a_picture_or_an_input_error(
+def test_damaged_bytes_give_an_image_or_an_input_error(
     tmp_path_factory: pytest.TempPathFactory, damages: list[tuple[int, int]]
 ) -> None:
     data = bytearray(JPEG)

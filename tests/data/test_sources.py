@@ -53,7 +53,7 @@ def test_each_encoder_gets_what_it_reads(german: Tokenizer) -> None:
 
 
 def test_an_encoder_of_the_other_kind_is_refused(german: Tokenizer) -> None:
-    with pytest.raises(InputError, match=r"examples are sentences.*reads pictures; choose encoder=text"):
+    with pytest.raises(InputError, match=r"examples are sentences.*reads images; choose encoder=text"):
         chosen(SmallCNN(), SENTENCES)
-    with pytest.raises(InputError, match=r"examples are pictures.*reads texts; choose encoder=a network"):
+    with pytest.raises(InputError, match=r"examples are images.*reads texts; choose encoder=a network"):
         chosen(text_encoder(german), [PICTURE])

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from captioning.encoders.features import ImageFeatures
 
 Literal = Callable[[dict[str, Tensor], Any, list[int]], list[Tensor]]
-"""Weights by name, what is seen of one picture and one caption's input tokens to the logits of each step."""
+"""Weights by name, what is seen of one image and one caption's input tokens to the logits of each step."""
 
 
 def double(features: ImageFeatures) -> ImageFeatures:

@@ -31,8 +31,8 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations):
     assert_is_the_equations(FC(**SIZES, recurrent=MaxoutLSTM), literal)
 
 
-def test_the_picture_is_a_word_that_is_not_scored(features):
-    # A word with the picture's embedding, said first from a state of zeros, is the picture.
+def test_the_image_is_a_word_that_is_not_scored(features):
+    # A word with the image's embedding, said first from a state of zeros, is the image.
     model = FC(**SIZES, recurrent=MaxoutLSTM).eval()
     with torch.no_grad():
         model.embedding.weight[9] = model.image(features.pooled[0])

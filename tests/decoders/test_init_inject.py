@@ -28,7 +28,7 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, gru
     assert_is_the_equations(InitInject(**SIZES, recurrent=GRU), literal)
 
 
-def test_the_picture_is_every_layer_s_first_state_and_no_cell(features):
+def test_the_image_is_every_layer_s_first_state_and_no_cell(features):
     model = InitInject(**SIZES, recurrent=partial(LSTM, num_layers=2))
     h, c = model.start(features).recurrent
     i = model.image.linear(normalize(features.pooled))

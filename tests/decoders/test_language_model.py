@@ -55,7 +55,7 @@ def test_parameter_count_by_hand():
     assert sum(p.numel() for p in model.parameters()) == 1_299_968 + 2_101_248 + 1_299_968 + 2_539
 
 
-def test_every_picture_gets_the_same_logits(features):
+def test_every_image_gets_the_same_logits(features):
     model, tokens = LanguageModel(**SIZES, recurrent=LSTM), torch.tensor([1, 1, 1])
     other = replace(features, pooled=-features.pooled, grid=-features.grid)
     assert model.step(tokens, model.start(features))[0].equal(model.step(tokens, model.start(other))[0])

@@ -29,7 +29,7 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, gru
     assert_is_the_equations(Merge(**SIZES, recurrent=GRU, learned_start=learned), literal)
 
 
-def test_the_recurrent_state_knows_no_picture(features):
+def test_the_recurrent_state_knows_no_image(features):
     model = Merge(**SIZES, recurrent=GRU)
     state, other = (model.start(replace(features, pooled=pooled)) for pooled in (features.pooled, -features.pooled))
     for token in (1, 4, 5):

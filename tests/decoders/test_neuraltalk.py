@@ -41,8 +41,8 @@ def test_equals_the_released_code_s_options_with_gradients(assert_is_the_equatio
 
 
 @pytest.mark.parametrize("every_step", [False, True])
-def test_the_picture_is_told_at_the_first_step_alone(features, every_step):
-    # Without W_hh nothing is remembered, and a later step knows the picture only if it is told again.
+def test_the_image_is_told_at_the_first_step_alone(features, every_step):
+    # Without W_hh nothing is remembered, and a later step knows the image only if it is told again.
     model = NeuralTalk(**SIZES, image_every_step=every_step, init_range=0.7).eval()
     torch.nn.init.zeros_(model.recurrence.weight)
     state, seen = model.start(features), []
@@ -76,7 +76,7 @@ def test_dropout_acts_in_training_alone(acts_in_training_alone, dropout):
     assert not acts_in_training_alone(NeuralTalk(**SIZES))
 
 
-def test_dropout_is_on_picture_and_words_and_on_the_state(dropped):
+def test_dropout_is_on_image_and_words_and_on_the_state(dropped):
     model = NeuralTalk(**SIZES)
     assert dropped(model, model.encoder_dropout) == [(3, 19), (17, 17)]
     assert dropped(model, model.dropout) == [(17, 19)]

@@ -1,4 +1,4 @@
-"""Obj2Text's layout encoder, object by object, in float64; and how the picture joins it."""
+"""Obj2Text's layout encoder, object by object, in float64; and how the image joins it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, ima
         for category, box in zip(one.objects.categories[0][mask], one.objects.boxes[0][mask], strict=True):
             x = w["layout.category.weight"][category]
             h, c = lstm(w, "layout.lstm", x + affine("layout.location", box) if boxes else x, (h, c))
-        code = h  # zeros where the picture has no objects
+        code = h  # zeros where the image has no objects
         if image == "add":
             code = code + affine("image", one.pooled[0])
         if image == "concatenate":
@@ -77,7 +77,7 @@ OF_PICTURE = {"none": 0, "add": 4096 * 512 + 512, "concatenate": 4096 * 512 + 51
 @pytest.mark.parametrize("image", ["none", "add", "concatenate"])
 def test_parameter_count_of_the_release(image):
     # Everything 512, 80 categories, VGG-16's 4096 channels; 8791 words and four special tokens. Layout: C k + 4 k + k
-    # + 4((k + H) H + H). Decoder, neuraltalk2's: V E + 4((E + H) H + H) + H V + V. Picture: F E + E, and where it is
+    # + 4((k + H) H + H). Decoder, neuraltalk2's: V E + 4((E + H) H + H) + H V + V. Image: F E + E, and where it is
     # concatenated 2 E E + E. torch's two LSTMs hold each bias twice: 4 H more each.
     model = Obj2Text(
         feature_size=4096, vocab_size=8795, categories=list(map(str, range(80))), recurrent=LSTM, image=image

@@ -13,7 +13,7 @@ from captioning.objectives import CrossEntropy, Reinforce
 from captioning.search import GreedySearch
 
 
-def test_learns_the_captions_of_twenty_pictures_by_heart(decoder_to_train, features, special):
+def test_learns_the_captions_of_twenty_images_by_heart(decoder_to_train, features, special):
     learns_by_heart(decoder_to_train, CrossEntropy(), features, special)
 
 
@@ -26,7 +26,7 @@ def test_hard_attention_learns_them_by_reinforce(features, special):
 
 
 def learns_by_heart(decoder_to_train, objective, features, special):
-    # A language model sees no picture and can say one caption alone.
+    # A language model sees no image and can say one caption alone.
     num_images = 1 if isinstance(decoder_to_train, LanguageModel) else 20
     random = torch.Generator().manual_seed(1)
     pooled, grid = (torch.randn(*shape, generator=random) for shape in ((num_images, 13), (num_images, 2, 13)))

@@ -29,10 +29,10 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, gru
     assert_is_the_equations(ParInject(**SIZES, recurrent=GRU, learned_start=learned), literal)
 
 
-def test_the_picture_is_read_at_every_step(features):
+def test_the_image_is_read_at_every_step(features):
     model = ParInject(**SIZES, recurrent=GRU)
     start = model.start(features)
-    assert start.recurrent[0][0].equal(start.recurrent[0][1])  # h_0 knows no picture
+    assert start.recurrent[0][0].equal(start.recurrent[0][1])  # h_0 knows no image
     logits, state = model.step(torch.tensor([1, 1, 1]), start)
     other = replace(start, image=start.image.roll(1, 0))
     assert not model.step(torch.tensor([1, 1, 1]), other)[0].allclose(logits)

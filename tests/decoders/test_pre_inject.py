@@ -28,8 +28,8 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, gru
     assert_is_the_equations(PreInject(**SIZES, recurrent=GRU), literal)
 
 
-def test_the_picture_is_a_word_that_is_not_scored(features):
-    # A word with the picture's embedding, said first from a state of zeros, is the picture.
+def test_the_image_is_a_word_that_is_not_scored(features):
+    # A word with the image's embedding, said first from a state of zeros, is the image.
     model = PreInject(**SIZES, recurrent=GRU).eval()
     with torch.no_grad():
         model.embedding.weight[9] = model.image(features.pooled[:1])[0]

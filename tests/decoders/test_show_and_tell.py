@@ -49,7 +49,7 @@ def test_equals_neuraltalk_s_lstm_with_gradients(assert_is_the_equations):
             c = torch.sigmoid(i) * torch.tanh(g) + torch.sigmoid(f) * c
             h = torch.sigmoid(o) * c
             logits.append(w["head.weight"] @ h + w["head.bias"])
-        return logits[1:]  # without the picture's
+        return logits[1:]  # without the image's
 
     layer = partial(ShowAndTellLSTM, bias=True)
     assert_is_the_equations(ShowAndTell(**SIZES, recurrent=layer, image_bias=True, head_bias=True), literal)

@@ -22,7 +22,7 @@ SIZES = {
 
 
 def literal(w, a, tokens, *, zero_start=False, word_output=True, tanh_output=True):
-    """Of one caption over its picture's real places a, (R, F)."""
+    """Of one caption over its image's real places a, (R, F)."""
 
     def affine(name, x):
         return w[f"{name}.weight"] @ x + w.get(f"{name}.bias", 0.0)

@@ -1,4 +1,4 @@
-"""The picture's vector, and how the weights of the four places for it start."""
+"""The image's vector, and how the weights of the four places for it start."""
 
 from __future__ import annotations
 

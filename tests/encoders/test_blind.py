@@ -6,7 +6,7 @@ from PIL import Image
 from captioning.encoders import Blind
 
 
-def test_every_picture_is_the_same():
+def test_every_image_is_the_same():
     encoder = Blind().set_trainable(0)
     pictures = torch.stack([encoder.transform(Image.new("RGB", (5, 7), colour)) for colour in ("red", "blue")])
     assert encoder(pictures).pooled.tolist() == [[0.0], [0.0]]

@@ -9,7 +9,7 @@ from captioning.encoders import Regions
 from captioning.errors import InputError
 
 
-def test_a_picture_is_refused_with_what_to_do() -> None:
+def test_an_image_is_refused_with_what_to_do() -> None:
     with pytest.raises(InputError, match=r"a detector \(vg\) found, .* give features by data.features=DIR"):
         Regions("vg")(torch.zeros(1, 3, 1, 1))
 

@@ -46,7 +46,7 @@ def test_pooled_features_tell_where_a_shape_stands():
 
 
 def test_cells_of_the_grid_know_their_place():
-    # Far from the edges, cells of an empty picture differ by the channels of positions alone.
+    # Far from the edges, cells of an empty image differ by the channels of positions alone.
     torch.manual_seed(0)
     encoder = SmallCNN(size=(256, 256), grid=True).eval()
     empty = torch.zeros(1, 3, 256, 256)

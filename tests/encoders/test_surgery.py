@@ -41,5 +41,5 @@ def test_removed_layers_are_identities_and_their_parameters_are_gone():
     assert torch.equal(network(x), network[0](x).relu())
 
 
-def test_example_is_one_picture_of_the_transforms_size():
+def test_example_is_one_image_of_the_transforms_size():
     assert example(ImageTransform(size=(5, 7), mode="squash")).shape == (1, 3, 5, 7)

@@ -115,7 +115,7 @@ def test_network_without_a_grid_is_refused(model):
         TimmEncoder(model, None, grid=True)
 
 
-def random_picture() -> Image.Image:
+def random_image() -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (433, 301, 3), dtype=np.uint8))
 
 
@@ -123,7 +123,7 @@ def random_picture() -> Image.Image:
 def test_transform_is_timms_own_bit_by_bit(model):
     encoder = TimmEncoder(model, None)
     own = create_transform(**resolve_model_data_config(timm.create_model(model)), is_training=False)
-    assert torch.equal(encoder.transform(random_picture()), own(random_picture()))
+    assert torch.equal(encoder.transform(random_image()), own(random_image()))
 
 
 def test_network_that_timm_evaluates_squashed_is_squashed_in_crop_mode_too(monkeypatch):
@@ -136,7 +136,7 @@ def test_network_that_timm_evaluates_squashed_is_squashed_in_crop_mode_too(monke
     own = create_transform(
         (3, 160, 160), crop_pct=1.0, crop_mode="squash", interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3
     )
-    assert torch.equal(encoder.transform(random_picture()), own(random_picture()))
+    assert torch.equal(encoder.transform(random_image()), own(random_image()))
 
 
 def test_preprocessing_that_cannot_be_expressed_is_refused(monkeypatch):
@@ -220,8 +220,8 @@ def test_real_weights_load_strictly(shared, model, side, places):
 
 
 @pytest.mark.shared
-def test_real_weights_recognise_a_picture(shared):
-    # Preprocessing, weights and network belong together: the dog of this picture is among the likeliest classes.
+def test_real_weights_recognise_an_image(shared):
+    # Preprocessing, weights and network belong together: the dog of this image is among the likeliest classes.
     name = "tf_efficientnet_lite0"
     path = shared / "weights" / f"{name}.safetensors"
     encoder = TimmEncoder(name, str(path), mode="squash").eval()
@@ -232,7 +232,7 @@ def test_real_weights_recognise_a_picture(shared):
     assert {*range(151, 269)} & {*scores[0].topk(3).indices.tolist()}  # ImageNet's dogs are 151 to 268
 
 
-def test_a_size_of_its_own_scales_picture_and_grid():
+def test_a_size_of_its_own_scales_image_and_grid():
     whole, small = (TimmEncoder("test_resnet", None, grid=True, mode="squash", size=s).eval() for s in (None, 96))
     assert small.transform.size == (96, 96)
     picture = Image.new("RGB", (50, 40), "red")

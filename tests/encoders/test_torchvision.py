@@ -19,7 +19,7 @@ from torchvision.models import (
 from captioning.encoders.torchvision import TorchvisionEncoder, _transform
 from captioning.errors import InputError
 
-# Model, side of its pictures, F pooled, F with a grid, places of the grid, whether pooled is the grid's mean.
+# Model, side of its images, F pooled, F with a grid, places of the grid, whether pooled is the grid's mean.
 MODELS = [
     ("squeezenet1_1", 224, 512, 512, 169, True),
     ("mobilenet_v3_small", 224, 1024, 576, 49, True),
@@ -152,12 +152,12 @@ def test_state_dict_and_copy_give_the_same_encoder():
     assert first.identity()["model"] == "mobilenet_v3_small"
 
 
-def random_picture(width: int, height: int) -> Image.Image:
+def random_image(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def test_transform_is_the_published_one_of_each_weights_bit_by_bit():
-    picture = random_picture(301, 433)
+    picture = random_image(301, 433)
     for name in ("resnet50", "efficientnet_b1", "mobilenet_v3_large", "vit_b_16"):
         for weights in get_model_weights(name):
             assert torch.equal(_transform(weights, "crop")(picture), weights.transforms()(picture))
@@ -202,7 +202,7 @@ def test_failed_download_says_how_to_go_on(monkeypatch):
 
 
 @pytest.mark.slow
-def test_weights_of_another_size_of_picture_are_refused(monkeypatch):
+def test_weights_of_another_size_of_image_are_refused(monkeypatch):
     # A bundle builds the network before it knows which weights it gets, so all weights must fit one network.
     assert ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1.transforms().crop_size == [384]
     large = get_model("vit_b_16", image_size=384).state_dict()

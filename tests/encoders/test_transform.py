@@ -78,7 +78,7 @@ def test_squash_keeps_the_edges_that_crop_loses():
     assert cropped[0].min() == cropped[0].max()
 
 
-def test_squash_of_a_picture_of_that_size_changes_no_pixel():
+def test_squash_of_an_image_of_that_size_changes_no_pixel():
     plain = ImageTransform(size=(3, 4), mode="squash", mean=(0, 0, 0), std=(1, 1, 1))
     pixels = torch.from_numpy(np.asarray(picture(4, 3)).copy()).permute(2, 0, 1)
     assert torch.equal((plain(picture(4, 3)) * 255).round().byte(), pixels)

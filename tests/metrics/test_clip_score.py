@@ -17,7 +17,7 @@ from captioning.metrics.clip_score import ClipScore
 
 
 class Angles:
-    """Texts and pictures whose names are angles in degrees; "" is 0."""
+    """Texts and images whose names are angles in degrees; "" is 0."""
 
     version = "angles"
 
@@ -48,7 +48,7 @@ def figures(picture: float, references: Sequence[float], caption: float) -> tupl
         (0, [0, 120], 60, 1.25, 2 * 1.25 * 0.5 / 1.75),
         (0, [0], 90, 0, 0),
         (0, [180], 120, 0, 0),  # no less than 0, however far
-        (0, [180], 60, 1.25, 0),  # near the picture, on the other side of the reference
+        (0, [180], 60, 1.25, 0),  # near the image, on the other side of the reference
         (0, [150, 240], 60, 1.25, 0),
     ],
 )
@@ -119,10 +119,10 @@ def test_its_intervals_and_differences_are_known(scorer: CocoScorer, scores: Sco
     [
         ([], [], "the references of at least one image, found none"),
         ([["1"], []], ["1.jpg", "2.jpg"], "not so for 1 of them, the first in row 1"),
-        ([["1"], ["2"]], ["1.jpg"], "a picture for each of 2 images, found 1"),
+        ([["1"], ["2"]], ["1.jpg"], "an image for each of 2 images, found 1"),
     ],
 )
-def test_wrong_references_and_pictures_are_told(references: list[list[str]], pictures: list[str], message: str) -> None:
+def test_wrong_references_and_images_are_told(references: list[list[str]], pictures: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         ClipScore(references, [Path(name) for name in pictures], Angles())
 

@@ -17,9 +17,10 @@ from pycocoevalcap.meteor import meteor as reference_meteor
 
 import captioning
 from captioning.errors import InputError
-from captioning.metrics import CocoScorer, compare, intervals, pycocoevalcap_backend, tokenize
+from captioning.metrics import CocoScorer, compare, intervals, tokenize
 from captioning.metrics.cider import DocumentFrequencies
-from captioning.metrics.meteor_jar import MeteorJar
+from captioning.metrics.originals import backend as pycocoevalcap_backend
+from captioning.metrics.originals.meteor_jar import MeteorJar
 
 NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"]
 REFERENCES = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from captioning.errors import InputError
-from captioning.metrics.files import find_pictures, read_references, read_results, subset
+from captioning.metrics.files import find_images, read_references, read_results, subset
 
 COCO = {
     "images": [{"id": 7}, {"id": 3}],
@@ -128,10 +128,10 @@ def test_a_file_without_an_ending_is_json_as_a_pipe_s_is(tmp_path: Path) -> None
     assert read_results(tmp_path / "63") == {1: "a dog"}
 
 
-def test_pictures_of_lines_are_found_by_their_numbers(tmp_path: Path) -> None:
+def test_images_of_lines_are_found_by_their_numbers(tmp_path: Path) -> None:
     (tmp_path / "test.en").write_text("A dog.\nA cat.\n")
     (tmp_path / "2.jpg").touch()
-    assert find_pictures(tmp_path / "test.en", tmp_path, [2]) == [tmp_path / "2.jpg"]
+    assert find_images(tmp_path / "test.en", tmp_path, [2]) == [tmp_path / "2.jpg"]
 
 
 def test_an_empty_text_is_told(tmp_path: Path) -> None:
@@ -167,14 +167,14 @@ OF_COCO = {"images": [{**KARPATHY["images"][0], "cocoid": 9, "filepath": "val201
         ({"12": ["a"], "x.gif": ["b"], "y": ["c"]}, ["x.gif", 12, "y"], ["x.gif", "12.jpg", "y.png"]),
     ],
 )
-def test_pictures_are_found_by_the_names_that_the_references_tell_or_by_their_ids(
+def test_images_are_found_by_the_names_that_the_references_tell_or_by_their_ids(
     tmp_path: Path, content: Any, image_ids: list[int | str], files: list[str]
 ) -> None:
     pictures = [tmp_path / "pictures" / name for name in files]
     for picture in pictures:
         picture.parent.mkdir(parents=True, exist_ok=True)
         picture.touch()
-    assert find_pictures(write(tmp_path, content), tmp_path / "pictures", image_ids) == pictures
+    assert find_images(write(tmp_path, content), tmp_path / "pictures", image_ids) == pictures
 
 
 @pytest.mark.parametrize(
@@ -185,13 +185,13 @@ def test_pictures_are_found_by_the_names_that_the_references_tell_or_by_their_id
         ({"3": ["a"], "7": ["b"]}, r"of 2 images those without one: 1 \(7\); .*looked for as 7 and 7.jpg and 7.png$"),
     ],
 )
-def test_missing_pictures_are_told(tmp_path: Path, content: Any, message: str) -> None:
+def test_missing_images_are_told(tmp_path: Path, content: Any, message: str) -> None:
     for name in ("000003.jpg", "3.jpg"):
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=message):
-        find_pictures(write(tmp_path, content), tmp_path, [3, 7])
+        find_images(write(tmp_path, content), tmp_path, [3, 7])
 
 
-def test_a_missing_folder_of_pictures_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nowhere: no such folder of pictures; of 1 images"):
-        find_pictures(write(tmp_path, NAMED), tmp_path / "nowhere", [3])
+def test_a_missing_folder_of_images_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere: no such folder of images; of 1 images"):
+        find_images(write(tmp_path, NAMED), tmp_path / "nowhere", [3])

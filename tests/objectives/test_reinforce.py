@@ -86,7 +86,7 @@ def test_places_that_are_not_real_leave_gradients_finite(features, batch):
         assert all(weight.grad.isfinite().all() for weight in decoder.parameters())
 
 
-WORDS = [5, 2]  # after <bos>: two steps, over the two places of the first picture
+WORDS = [5, 2]  # after <bos>: two steps, over the two places of the first image
 
 
 def enumerated(decoder, features):

@@ -87,7 +87,7 @@ def test_layers_that_are_stacks_keep_their_states_apart():
     assert [s.shape for s in stack.initial(5, like=torch.zeros(()))] == [(3, 5, 38)] * 2
 
 
-def test_a_decoder_that_starts_from_its_picture_starts_each_layer_from_a_share_of_it():
+def test_a_decoder_that_starts_from_its_image_starts_each_layer_from_a_share_of_it():
     sizes = {"feature_size": 13, "vocab_size": 11, "embedding_size": 17, "hidden_size": 39}
     model = InitInject(**sizes, recurrent=THREE_OF_13).eval()
     state = model.start(ImageFeatures(torch.randn(2, 13)))

@@ -46,7 +46,7 @@ def apart(num_images: int) -> ImageFeatures:
 
 
 def of_one_image(decoder):
-    """Whatever the picture, the chain is that of its first image."""
+    """Whatever the image, the chain is that of its first image."""
     start = decoder.start
     decoder.start = lambda features: start(ImageFeatures(torch.zeros(len(features), 1, dtype=torch.int64)))
     return decoder

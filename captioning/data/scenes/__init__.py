@@ -1,4 +1,4 @@
-"""Scenes: a generated data set of drawn pictures with five true captions each, in COCO's layout.
+"""Scenes: a generated data set of drawn images with five true captions each, in COCO's layout.
 
 Small enough to train a captioner on a laptop in minutes, and made from a seed alone, without a network.
 """

@@ -1,4 +1,4 @@
-"""What stands where in a scene: objects without ambiguity, in one relation that the picture shows clearly."""
+"""What stands where in a scene: objects without ambiguity, in one relation that the image shows clearly."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from captioning.data.scenes.shapes import COLOURS, SHAPES, Points
 BACKGROUNDS = ("grass", "sand", "snow", "sea", "night", "road", "wall")
 RELATIONS = ("left of", "right of", "above", "below", "in front of", "behind", "between")
 
-# The longer side as a fraction of the picture. No two ranges touch, so that every size can be seen.
+# The longer side as a fraction of the image. No two ranges touch, so that every size can be seen.
 SIZES = {"large": (0.40, 0.45), "medium": (0.26, 0.31), "small": (0.17, 0.20)}
 
-MARGIN = 0.02  # of the picture: what is left free at its edges and around the objects that stand apart
+MARGIN = 0.02  # of the image: what is left free at its edges and around the objects that stand apart
 HIDDEN = (0.10, 0.35)  # share of an object that one in front of it may cover
 
 _CATEGORIES = tuple(SHAPES)
@@ -35,11 +35,11 @@ class Thing:
         category: a key of SHAPES.
         colour: a key of COLOURS.
         size: a key of SIZES.
-        scale: half its longer side before it leans, as a fraction of the picture.
+        scale: half its longer side before it leans, as a fraction of the image.
         lean: radians, clockwise.
         mirrored: whether left and right are swapped.
-        centre: x and y as fractions of the picture.
-        box: left, top, width, height of what can be seen of it, as fractions of the picture.
+        centre: x and y as fractions of the image.
+        box: left, top, width, height of what can be seen of it, as fractions of the image.
         hidden: the share of it that another object covers.
     """
 
@@ -54,14 +54,14 @@ class Thing:
     hidden: float = 0.0
 
     def place(self, polygon: Points) -> Points:
-        """Take a polygon (P, 2) of the object's shape into the picture, in fractions of it."""
+        """Take a polygon (P, 2) of the object's shape into the image, in fractions of it."""
         cos, sin = self.scale * np.cos(self.lean), self.scale * np.sin(self.lean)
         flip = -1.0 if self.mirrored else 1.0
         turn = np.array([(flip * cos, flip * sin), (-sin, cos)])
         return np.asarray(polygon @ turn + self.centre, dtype=np.float64)
 
     def silhouette(self) -> list[Points]:
-        """The polygons, in fractions of the picture, whose union is the object."""
+        """The polygons, in fractions of the image, whose union is the object."""
         return [self.place(rim) for rim in SHAPES[self.category].rims]
 
 
@@ -146,7 +146,7 @@ def _in_a_row(rng: np.random.Generator, things: Sequence[Thing], axis: int) -> l
     """Place things one after the other along an axis (0: left to right, 1: top to bottom), nearly aligned.
 
     Returns:
-        The things in that order; nothing if they are too long for the picture.
+        The things in that order; nothing if they are too long for the image.
     """
     bounds = [_bounds(thing) for thing in things]
     lengths = [high[axis] - low[axis] for low, high in bounds]

@@ -1,4 +1,4 @@
-"""From a layout to a picture, painted large and then reduced, so that edges are smooth."""
+"""From a layout to an image, painted large and then reduced, so that edges are smooth."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from captioning.data.scenes.layout import Layout, Thing
 from captioning.data.scenes.shapes import COLOURS, SHAPES, Points, shade
 
 _SUPERSAMPLE = 4
-_SHADOW = np.array((0.018, 0.026))  # of the picture, to the right and down
+_SHADOW = np.array((0.018, 0.026))  # of the image, to the right and down
 _COLOUR_NOISE = 7  # an object's colour varies by this many of 255 levels in each channel
 
 RGB = tuple[int, int, int]
 
 
 class _Canvas:
-    """A picture in fractions of its side, painted at _SUPERSAMPLE times its size."""
+    """An image in fractions of its side, painted at _SUPERSAMPLE times its size."""
 
     def __init__(self, size: int, rows: npt.NDArray[np.float64]) -> None:
         """Begin with a colour for each row: (size * _SUPERSAMPLE, 3), 0 to 255."""
@@ -55,7 +55,7 @@ def render(layout: Layout, rng: np.random.Generator, size: int) -> Image.Image:
         size: pixels a side.
 
     Returns:
-        An RGB picture.
+        An RGB image.
     """
     canvas = _paint_background(layout.background, rng, size)
     for thing in layout.back_to_front:

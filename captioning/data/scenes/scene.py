@@ -14,12 +14,12 @@ from captioning.errors import InputError
 
 SPLITS = ("train", "val", "test")
 MAX_IMAGES = 1_000_000  # of a split, so that its image ids stay apart from the next one's
-MIN_SIZE, MAX_SIZE = 32, 1024  # pixels: smaller pictures show too little, larger ones take gigabytes
+MIN_SIZE, MAX_SIZE = 32, 1024  # pixels: smaller images show too little, larger ones take gigabytes
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture, what it shows, and five captions.
+    """An image, what it shows, and five captions.
 
     Attributes:
         image_id: unique over all splits of a seed.

@@ -33,7 +33,7 @@ SETTINGS_FILE = "scenes.json"
 _CATEGORY_IDS = {name: number for number, name in enumerate(SHAPES, start=1)}
 _PART = 100  # scenes that a process draws at a time
 _Drawn = tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]
-_MAX_OBJECTS = 10  # more than a scene has: keeps the annotations' ids of two pictures apart
+_MAX_OBJECTS = 10  # more than a scene has: keeps the annotations' ids of two images apart
 
 
 def write_scenes(
@@ -57,9 +57,9 @@ def write_scenes(
     Args:
         root: a folder that does not exist, is empty, or holds these very scenes.
         seed: decides everything.
-        num_train: pictures of the training split.
-        num_val: pictures of the validation split.
-        num_test: pictures of the test split.
+        num_train: images of the training split.
+        num_val: images of the validation split.
+        num_test: images of the test split.
         size: pixels a side.
         workers: processes that draw; with more than 1, a script that calls this needs Python's usual
             `if __name__ == "__main__":`.
@@ -142,7 +142,7 @@ def _processes(workers: int) -> Iterator[Callable[..., Iterable[list[_Drawn]]]]:
 
 
 def _draw(pictures: Path, split: str, seed: int, size: int, indices: range) -> list[_Drawn]:
-    """Write the pictures of some scenes; return each one's entries in the annotation files."""
+    """Write the images of some scenes; return each one's entries in the annotation files."""
     drawn = []
     for index in indices:
         scene = generate_scene(seed, split, index, size)

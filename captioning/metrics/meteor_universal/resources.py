@@ -12,7 +12,7 @@ from operator import itemgetter
 from pycocoevalcap.meteor import meteor as reference
 
 from captioning.errors import InputError
-from captioning.metrics import java
+from captioning.metrics.originals import java
 
 _REINSTALL = "install pycocoevalcap again: pip install --force-reinstall pycocoevalcap"
 _CHUNK = 1 << 22  # bytes of text at a time: the whole is 272 MB

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captioning.errors import InputError
-from captioning.metrics import java
 from captioning.metrics.meteor_universal import resources
 from captioning.metrics.meteor_universal.alignment import align
 from captioning.metrics.meteor_universal.lexicon import Lexicon
 from captioning.metrics.meteor_universal.matching import Match, Sentence, annotate, find_matches, phrase_texts
 from captioning.metrics.meteor_universal.normalization import Normalizer
 from captioning.metrics.meteor_universal.score import MATCHER_WEIGHTS, additive, score
+from captioning.metrics.originals import java
 
 
 class MeteorUniversal:

@@ -23,7 +23,7 @@ def touch(first: Thing, second: Thing) -> bool:
 
 @settings(deadline=None)
 @given(seeds)
-def test_two_to_five_objects_of_different_colours_lie_wholly_in_the_picture(seed: int) -> None:
+def test_two_to_five_objects_of_different_colours_lie_wholly_in_the_image(seed: int) -> None:
     things = layout_of(seed).things
     assert 2 <= len(things) <= 5
     assert len({thing.colour for thing in things}) == len(things)
@@ -67,7 +67,7 @@ def test_what_is_in_front_is_painted_last_and_not_higher(seed: int) -> None:
 
 @settings(deadline=None)
 @given(seeds)
-def test_sizes_can_be_told_from_the_picture(seed: int) -> None:
+def test_sizes_can_be_told_from_the_image(seed: int) -> None:
     layout = layout_of(seed)
     for thing in layout.things:
         low, high = SIZES[thing.size]

@@ -72,12 +72,12 @@ def test_the_details_come_from_the_generator_alone() -> None:
 
 
 @pytest.mark.parametrize("size", (32, 97))
-def test_a_picture_is_square_rgb_of_the_size_asked_for(size: int) -> None:
+def test_an_image_is_square_rgb_of_the_size_asked_for(size: int) -> None:
     image = render(sample_layout(np.random.default_rng(0)), np.random.default_rng(0), size)
     assert (image.mode, image.size) == ("RGB", (size, size))
 
 
-def test_a_picture_twice_as_large_shows_the_same() -> None:
+def test_an_image_twice_as_large_shows_the_same() -> None:
     layout = sample_layout(np.random.default_rng(5))
     small, large = pixels(layout, 48), pixels(layout, 96)
     reduced = large.reshape(48, 2, 48, 2, 3).mean(axis=(1, 3))

@@ -24,7 +24,7 @@ def files(root: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("split", ("train", "val", "test"))
-def test_a_reader_of_coco_finds_pictures_captions_and_boxes(written: Path, split: str) -> None:
+def test_a_reader_of_coco_finds_images_captions_and_boxes(written: Path, split: str) -> None:
     captions = COCO(written / "annotations" / f"captions_{split}2017.json")
     instances = COCO(written / "annotations" / f"instances_{split}2017.json")
     assert captions.getImgIds() == instances.getImgIds()

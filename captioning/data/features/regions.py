@@ -1,0 +1,171 @@
+"""Features of detected regions, in the two forms in which those of bottom-up attention are handed around."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from captioning.data.example import CaptionedImage
+from captioning.data.features.manifest import some
+from captioning.encoders.features import ImageFeatures
+from captioning.errors import InputError
+
+Regions = NDArray[np.float32]
+"""(n, F), of one image."""
+
+NPZ_ARRAYS = ("feat", "x", "features")
+TSV_COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
+
+
+class RegionFiles(Protocol):
+    """Where the regions of images lie."""
+
+    def missing(self, images: Sequence[CaptionedImage]) -> list[CaptionedImage]:
+        """The images that it has no regions of."""
+
+    def read(self, image: CaptionedImage, feature_size: int) -> Regions:
+        """The regions of one image, (n, F)."""
+
+
+def open_regions(source: str | Path) -> RegionFiles:
+    """Open the features of regions.
+
+    Args:
+        source: a folder with `<image id>.npz` or `<image's name>.npz`, each with an array (n, F) or (F, n) called
+            feat, x or features; or bottom-up attention's .tsv, of the columns image_id, image_w, image_h, num_boxes,
+            boxes and features, the last two in base64 of float32. Nothing in either is unpickled.
+
+    Raises:
+        InputError: there is no such thing.
+    """
+    source = Path(source)
+    if source.is_dir():
+        return _NpzFolder(source)
+    if source.is_file():
+        return _Tsv(source)
+    raise InputError(f"no regions at {source}; expected a folder of .npz files, or bottom-up attention's .tsv")
+
+
+def load_regions(
+    files: RegionFiles, images: Sequence[CaptionedImage], *, feature_size: int, num_regions: int
+) -> ImageFeatures:
+    """The regions of some images: grid (I, R, F) with its mask, pooled their mean.
+
+    Args:
+        files: where they lie.
+        images: the images.
+        feature_size: F.
+        num_regions: R, the most that one may have.
+
+    Raises:
+        InputError: an image has none, too many, or of another width, or a file is damaged.
+    """
+    grid = torch.zeros(len(images), num_regions, feature_size)
+    mask = torch.zeros(len(images), num_regions, dtype=torch.bool)
+    for row, image in enumerate(images):
+        regions = files.read(image, feature_size)
+        if not 1 <= len(regions) <= num_regions:
+            raise InputError(
+                f"image {image.image_id!r} has {len(regions)} regions, expected 1 to {num_regions}; set "
+                "encoder.num_regions to the most of any image"
+            )
+        grid[row, : len(regions)] = torch.from_numpy(regions)
+        mask[row, : len(regions)] = True
+    return ImageFeatures(_mean(grid, mask), grid, mask)
+
+
+def _mean(grid: Tensor, mask: Tensor) -> Tensor:
+    return grid.sum(1) / mask.sum(1, keepdim=True)  # what is masked is 0
+
+
+class _NpzFolder:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.names = {path.stem for path in folder.glob("*.npz")}
+
+    def missing(self, images: Sequence[CaptionedImage]) -> list[CaptionedImage]:
+        return [image for image in images if self._name(image) is None]
+
+    def _name(self, image: CaptionedImage) -> str | None:
+        return next((name for name in (str(image.image_id), image.path.stem) if name in self.names), None)
+
+    def read(self, image: CaptionedImage, feature_size: int) -> Regions:
+        path = self.folder / f"{self._name(image)}.npz"
+        try:
+            # np.load leaves a damaged file that it opened itself open
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                name = next((name for name in NPZ_ARRAYS if name in arrays), None)
+                if name is None:
+                    raise InputError(
+                        f"{path} holds {', '.join(arrays) or 'nothing'}, expected an array called "
+                        f"{', '.join(NPZ_ARRAYS[:-1])} or {NPZ_ARRAYS[-1]}"
+                    )
+                found = arrays[name]
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} is damaged: {error}; copy it again") from error
+        # Some releases hold a column a region.
+        return _checked(found.T if found.ndim == 2 and found.shape[1] != feature_size else found, feature_size, path)
+
+
+class _Tsv:
+    """A line an image; the file is read through once to note where each begins, for it may not fit in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.begins: dict[str, int] = {}
+        begin = 0
+        with path.open("rb") as file:
+            for line in file:
+                self.begins[line.partition(b"\t")[0].decode("utf-8", "replace")] = begin
+                begin += len(line)
+
+    def missing(self, images: Sequence[CaptionedImage]) -> list[CaptionedImage]:
+        return [image for image in images if str(image.image_id) not in self.begins]
+
+    def read(self, image: CaptionedImage, feature_size: int) -> Regions:
+        with self.path.open("rb") as file:
+            file.seek(self.begins[str(image.image_id)])
+            columns = file.readline().split(b"\t")
+        where = f"{self.path}, image {image.image_id!r}"
+        try:
+            line = dict(zip(TSV_COLUMNS, columns, strict=True))
+            number, values = int(line["num_boxes"]), base64.b64decode(line["features"])
+            found = np.frombuffer(values, dtype="<f4").reshape(number, -1)
+        except (ValueError, binascii.Error) as error:
+            raise InputError(
+                f"{where}: the line is damaged or of other columns ({error}); expected {', '.join(TSV_COLUMNS)}, "
+                "parted by tabs"
+            ) from error
+        return _checked(found, feature_size, where)
+
+
+def _checked(found: NDArray[Any], feature_size: int, where: object) -> Regions:
+    if found.ndim != 2 or found.shape[1] != feature_size or found.dtype.kind != "f":
+        raise InputError(
+            f"{where} holds {found.dtype} {found.shape}, expected numbers (regions, {feature_size}); set "
+            "encoder.feature_size to their width"
+        )
+    return found.astype(np.float32)
+
+
+def require_regions(files: RegionFiles, images: Sequence[CaptionedImage], source: object) -> None:
+    """Make sure that every image has regions.
+
+    Raises:
+        InputError: some have none; they are counted, and the first three named.
+    """
+    missing = files.missing(images)
+    if missing:
+        raise InputError(
+            f"{source} has no regions of {len(missing):,} of {len(images):,} images "
+            f"({some([image.image_id for image in missing])}); add them, or name other splits by splits=[...]"
+        )

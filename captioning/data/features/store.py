@@ -1,0 +1,313 @@
+"""Image features on disk: computed once by a frozen encoder, then read row by row through memory maps.
+
+A store is a folder for one split:
+
+    manifest.json   the encoder's identity, image ids, arrays, how many rows are done
+    pooled.npy      (I, F) float16 or float32
+    grid.npy        (I, R, F), where the encoder has a grid
+    mask.npy        (I, R) bool, where images differ in their number of regions
+
+Nothing in it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from torch import Tensor
+
+from captioning.data.features.manifest import (
+    ImageId,
+    Manifest,
+    check_ids,
+    how_to_make,
+    id_differences,
+    identity_differences,
+    some,
+)
+from captioning.encoders.features import ImageFeatures
+from captioning.errors import InputError
+
+log = logging.getLogger(__name__)
+
+Map = np.memmap[Any, Any]
+
+DTYPES = ("float16", "float32")
+
+
+class FeatureWriter:
+    """Writes a store in the order of its image ids; after an interruption it goes on where it was.
+
+        with FeatureWriter(folder, encoder.identity(), image_ids) as writer:
+            for images in batches(writer.remaining):
+                writer.write(encoder(images))
+
+    Args:
+        folder: the store; made if it does not exist.
+        identity: what the features depend on, as `Encoder.identity` gives it.
+        image_ids: of the split, all different.
+        dtype: "float16" takes half the room and keeps three digits; or "float32".
+        flush_every: rows after which progress is recorded; no more are lost.
+
+    Attributes:
+        rows_done: rows that are written.
+
+    Raises:
+        InputError: the folder holds features of another encoder, other images or another dtype, or files of
+            something else.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        identity: Mapping[str, Any],
+        image_ids: Sequence[ImageId],
+        *,
+        dtype: str = "float16",
+        flush_every: int = 1024,
+    ) -> None:
+        self.folder, self.dtype, self.flush_every = Path(folder), dtype, flush_every
+        if dtype not in DTYPES:
+            raise InputError(f"dtype={dtype!r} of features, expected {' or '.join(DTYPES)}")
+        check_ids(image_ids)
+        self._manifest = Manifest(_plain(identity), list(image_ids), {}, rows_done=0)
+        self._maps: dict[str, Map] = {}
+        self.rows_done = 0
+        if (self.folder / "manifest.json").exists():
+            self._resume(Manifest.read(self.folder))
+        elif any(self.folder.glob("*.npy")):
+            raise InputError(f"{self.folder} holds .npy files and no manifest.json; choose an empty folder")
+
+    def _resume(self, found: Manifest) -> None:
+        if not found.rows_done:
+            return  # nothing is lost by beginning anew
+        differences = identity_differences(found.identity, self._manifest.identity)
+        differences += id_differences(found.image_ids, self._manifest.image_ids)
+        if (dtype := found.arrays["pooled"][0]) != self.dtype:
+            differences.append(f"dtype is {dtype} there and {self.dtype} here")
+        if differences:
+            raise InputError(
+                f"{self.folder} holds other features: {'; '.join(differences)}. Choose another folder, or "
+                "delete this one to make it anew"
+            )
+        self._maps = {name: _open(self.folder, name, found, "r+") for name in found.arrays}
+        self._manifest, self.rows_done = found, found.rows_done
+        log.info("%s: %d of %d images are done", self.folder, self.rows_done, len(found.image_ids))
+
+    @property
+    def remaining(self) -> Sequence[ImageId]:
+        """Images whose features are still to be written, in order."""
+        return self._manifest.image_ids[self.rows_done :]
+
+    def write(self, features: ImageFeatures) -> None:
+        """Write the features of the first of the `remaining` images, as many as there are.
+
+        Raises:
+            InputError: a value does not fit the dtype, or the folder cannot be written.
+            ValueError: more features than images remain, or others than were written before.
+        """
+        given = {"pooled": features.pooled, "grid": features.grid, "mask": features.mask}
+        rows = {name: self._array(values) for name, values in given.items() if values is not None}
+        begin, end = self.rows_done, self.rows_done + len(features)
+        if end > len(self._manifest.image_ids):
+            raise ValueError(f"features of {end} images for a store of {len(self._manifest.image_ids)}")
+        if not self._maps:
+            self._create(rows)
+        if {n: x.shape[1:] for n, x in rows.items()} != {n: x.shape[1:] for n, x in self._maps.items()}:
+            raise ValueError(f"features of other shapes than before: {self._manifest.arrays}")
+        for name, values in rows.items():
+            self._maps[name][begin:end] = values
+        self.rows_done = end
+        if end - self._manifest.rows_done >= self.flush_every or end == len(self._manifest.image_ids):
+            self.flush()
+
+    def _array(self, values: Tensor) -> np.ndarray[Any, Any]:
+        if values.dtype == torch.bool:
+            return values.cpu().numpy()
+        array = values.detach().cpu().to(getattr(torch, self.dtype)).numpy()
+        bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
+        if bad.any():
+            finite = values.isfinite().all()
+            raise InputError(
+                f"{self.folder}: features of {bad.sum()} of a batch of {len(bad)} images, the first "
+                f"{self.remaining[int(bad.argmax())]!r}, are "
+                + (f"too large for {self.dtype}; use dtype=float32" if finite else "no finite numbers")
+            )
+        return array
+
+    def _create(self, rows: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        count = len(self._manifest.image_ids)
+        arrays = {name: (str(x.dtype), (count, *x.shape[1:])) for name, x in rows.items()}
+        self._manifest = replace(self._manifest, arrays=arrays)
+        with _writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._manifest.write(self.folder)
+            try:
+                for name, (dtype, shape) in arrays.items():
+                    path = self.folder / f"{name}.npy"
+                    self._maps[name] = open_memmap(path, "w+", np.dtype(dtype), shape)
+                    _reserve(path)
+            except OSError:
+                for name in arrays:
+                    (self.folder / f"{name}.npy").unlink(missing_ok=True)
+                raise
+
+    def flush(self) -> None:
+        """Make what was written safe and only then record it: a recorded row is on the disk."""
+        if self.rows_done == self._manifest.rows_done:
+            return
+        with _writing(self.folder):
+            for array in self._maps.values():
+                array.flush()
+            self._manifest = replace(self._manifest, rows_done=self.rows_done)
+            self._manifest.write(self.folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.flush()
+
+
+class FeatureStore:
+    """A complete store, read through memory maps: only the rows that are asked for are loaded.
+
+    The workers of a DataLoader may use it, forked or spawned: pickled it is no more than its folder.
+
+    Args:
+        folder: as a `FeatureWriter` left it.
+
+    Raises:
+        InputError: no store, an unfinished one, or a damaged one.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._manifest = Manifest.read(self.folder)
+        if self._manifest.rows_done < len(self):
+            raise InputError(
+                f"{self.folder} holds the features of {self._manifest.rows_done} of {len(self)} images: "
+                "`captioning extract` was interrupted. Run it again with the same settings, and it goes on"
+            )
+        self._maps = {name: _open(self.folder, name, self._manifest, "r") for name in self._manifest.arrays}
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._manifest.image_ids)
+
+    @property
+    def image_ids(self) -> Sequence[ImageId]:
+        """Of every row, in order."""
+        return self._manifest.image_ids
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the features depend on, as `Encoder.identity` gave it."""
+        return self._manifest.identity
+
+    @cached_property
+    def _row(self) -> dict[ImageId, int]:
+        return {image_id: row for row, image_id in enumerate(self.image_ids)}
+
+    def features(self, image_ids: Sequence[ImageId]) -> ImageFeatures:
+        """Read the features of images, float32, in the order of their ids.
+
+        Raises:
+            InputError: an image is not in the store.
+        """
+        try:
+            return self.rows([self._row[image_id] for image_id in image_ids])
+        except KeyError:
+            raise InputError(self._lacks(image_ids)) from None
+
+    def rows(self, rows: Sequence[int]) -> ImageFeatures:
+        """Read the features in some rows, float32."""
+        index = np.asarray(rows, dtype=np.int64)
+        read = {name: torch.from_numpy(np.asarray(array[index])) for name, array in self._maps.items()}
+        grid = read.get("grid")
+        return ImageFeatures(read["pooled"].float(), None if grid is None else grid.float(), read.get("mask"))
+
+    def check(self, identity: Mapping[str, Any], image_ids: Sequence[ImageId]) -> None:
+        """Make sure that the store holds what an encoder would give for some images.
+
+        Args:
+            identity: the encoder's.
+            image_ids: in any order; the store may hold more.
+
+        Raises:
+            InputError: it does not; the message tells what differs and how to make the store.
+        """
+        differences = identity_differences(self.identity, _plain(identity))
+        if differences:
+            raise InputError(
+                f"{self.folder} holds features of another encoder: {'; '.join(differences)}. Set the "
+                f"encoder as it was, or choose another folder and {how_to_make(self.folder)}"
+            )
+        if not self._row.keys() >= set(image_ids):
+            raise InputError(self._lacks(image_ids))
+
+    def _lacks(self, image_ids: Sequence[ImageId]) -> str:
+        missing = [image_id for image_id in image_ids if image_id not in self._row]
+        return (
+            f"{self.folder} lacks {len(missing)} of {len(image_ids)} images ({some(missing)}); it holds "
+            f"{len(self)} ({some(self.image_ids)}). Choose another folder and {how_to_make(self.folder)}"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A memory map pickles as a copy of the whole file.
+        return type(self), (self.folder,)
+
+
+def _open(folder: Path, name: str, manifest: Manifest, mode: str) -> Map:
+    path = folder / f"{name}.npy"
+    dtype, shape = manifest.arrays[name]
+    try:
+        array = open_memmap(path, mode=mode)
+        size = path.stat().st_size
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); delete {folder} and {how_to_make(folder)}") from error
+    if (str(array.dtype), array.shape) != (dtype, shape) or size != array.offset + array.nbytes:
+        raise InputError(
+            f"{path} is damaged: it holds {array.dtype} {array.shape} in {size} bytes, and manifest.json "
+            f"says {dtype} {shape}; delete {folder} and {how_to_make(folder)}"
+        )
+    return array
+
+
+def _reserve(path: Path) -> None:
+    # A new memory map is a file of holes, and filling one on a full disk kills the process: claim it now.
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        room = f" ({shutil.disk_usage(folder).free / 1e9:.1f} GB are left)" if full else ""
+        raise InputError(
+            f"{folder} cannot be written: {error.strerror or error}{room}. Choose a folder that is yours and "
+            "has room: images x channels x 2 bytes (4 in float32), and for a grid that times its places"
+        ) from error
+
+
+def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """As it comes back from JSON: tuples are lists."""
+    plain: dict[str, Any] = json.loads(json.dumps(identity))
+    return plain

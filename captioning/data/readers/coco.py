@@ -1,0 +1,217 @@
+"""COCO captions and objects, from the official annotation files by way of pycocotools.
+
+Source: Chen et al. 2015, "Microsoft COCO Captions" (arXiv:1504.00325); objects from Lin et al. 2014
+(arXiv:1405.0312).
+
+    annotations/captions_{train,val}{2014,2017}.json     train2014/ ... val2017/
+    annotations/instances_{train,val}{2014,2017}.json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from pycocotools.coco import COCO
+
+from captioning.data.example import CaptionedImage, SceneObject
+from captioning.data.images import require_files
+from captioning.errors import InputError
+from captioning.json_files import Record, read_json, records
+
+log = logging.getLogger(__name__)
+
+
+def coco_files(root: str | Path, split: str, year: int = 2017) -> tuple[Path, Path, Path]:
+    """Name a split's files in the official layout.
+
+    Args:
+        root: the folder that holds `annotations/` and the folders of images.
+        split: "train" or "val"; another if its annotations are there.
+        year: 2014 or 2017.
+
+    Returns:
+        The captions file, which exists; the instances file and the folder of images, which need not.
+
+    Raises:
+        InputError: no captions file; the message says how to get it.
+    """
+    root, name = Path(root), f"{split}{year}"
+    annotations = root / "annotations"
+    captions = annotations / f"captions_{name}.json"
+    if not captions.is_file():
+        found = ", ".join(sorted(file.name for file in annotations.glob("captions_*.json"))) or "none"
+        raise InputError(
+            f"{captions}: no such file; captions files found there: {found}; "
+            + _how_to_get(f"annotations_trainval{year}.zip (captions and instances of train and val)")
+        )
+    return captions, annotations / f"instances_{name}.json", root / name
+
+
+def read_coco(
+    captions_json: str | Path,
+    images_root: str | Path,
+    instances_json: str | Path | None = None,
+    *,
+    check_files: bool = True,
+) -> list[CaptionedImage]:
+    """Read a split's captions, and its annotated objects if asked.
+
+    Args:
+        captions_json: a captions file; or one without annotations, such as a test set's image_info file,
+            whose images are all returned without captions.
+        images_root: the folder of the images.
+        instances_json: the instances file of the same images; None leaves `objects` empty.
+        check_files: check that each image has its file.
+
+    Returns:
+        The images in the file's order. `image_id` is COCO's int; captions and objects stand in the order of
+        their annotations; crowd regions are objects like others; boxes are clipped to the image.
+
+    Raises:
+        InputError: a file is missing or not of COCO's form, captions belong to no image, images have no
+            captions, or the two files are of different images; the message gives ids.
+    """
+    captions_json, images_root = Path(captions_json), Path(images_root)
+    captions = _index(
+        captions_json,
+        {"images": {"file_name": str}, "annotations": {"image_id": int, "caption": str}},
+    )
+    _check_captions(captions, captions_json)
+    paths = {image_id: images_root / image["file_name"] for image_id, image in captions.imgs.items()}
+    if check_files:
+        if not images_root.is_dir():
+            raise InputError(f"{images_root}: no such folder of images; {_how_to_get(f'{images_root.name}.zip')}")
+        require_files(list(paths.values()), captions_json)
+    objects = {} if instances_json is None else _read_objects(Path(instances_json), str(captions_json), list(paths))
+    return [
+        CaptionedImage(
+            image_id,
+            path,
+            tuple(annotation["caption"] for annotation in captions.imgToAnns.get(image_id, ())),
+            tuple(objects.get(image_id, ())),
+        )
+        for image_id, path in paths.items()
+    ]
+
+
+def add_objects(images: Sequence[CaptionedImage], root: str | Path) -> list[CaptionedImage]:
+    """Add the annotated objects to images of any split of COCO, such as Karpathy's.
+
+    Args:
+        images: with COCO's ids; the folder of each, such as `val2014`, names the instances file that has its objects.
+        root: the folder that holds `annotations/`.
+
+    Returns:
+        The images in their order, with objects as `read_coco` gives them.
+
+    Raises:
+        InputError: an instances file is missing, not of COCO's form, or lacks some of the images.
+    """
+    folders: dict[str, list[int | str]] = {}
+    for image in images:
+        folders.setdefault(image.path.parent.name, []).append(image.image_id)
+    objects: dict[int | str, list[SceneObject]] = {}
+    for folder, image_ids in folders.items():
+        file = Path(root) / "annotations" / f"instances_{folder}.json"
+        if not file.is_file():
+            raise InputError(
+                f"{file}: no such file, expected the objects of the {len(image_ids):,} images in {folder}/; "
+                + _how_to_get("annotations_trainval2014.zip")
+            )
+        objects |= _read_objects(file, f"{folder}/", image_ids)
+    return [replace(image, objects=tuple(objects.get(image.image_id, ()))) for image in images]
+
+
+def _index(file: Path, lists: Mapping[str, Mapping[str, type]]) -> COCO:
+    """Read the named lists of a COCO file, check their fields and ids, and index them by pycocotools."""
+    data = read_json(file, drop=("segmentation",))  # nine tenths of an instances file
+    data.setdefault("annotations", [])
+    coco = COCO()
+    coco.dataset = {key: records(data, key, {"id": int, **fields}, str(file)) for key, fields in lists.items()}
+    for key, found in coco.dataset.items():
+        doubled = [i for i, count in Counter(record["id"] for record in found).items() if count > 1]
+        if doubled:
+            raise InputError(f"{file}: {key} with the same id: {_some(doubled)}; ids must be unique")
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+        coco.createIndex()
+    return coco
+
+
+def _check_captions(captions: COCO, file: Path) -> None:
+    unknown = [image_id for image_id in captions.imgToAnns if image_id not in captions.imgs]
+    if unknown:
+        raise InputError(f"{file}: captions of images that are not in it: {_some(unknown)}; get the file anew")
+    empty = [a["image_id"] for a in captions.anns.values() if not a["caption"].strip()]
+    if empty:
+        raise InputError(f"{file}: empty captions of images {_some(empty)}; remove these captions")
+    bare = [image_id for image_id in captions.imgs if image_id not in captions.imgToAnns]
+    if bare and captions.anns:
+        raise InputError(f"{file}: of {len(captions.imgs):,} images some have no caption: {_some(bare)}; remove them")
+    if bare:
+        log.info("%s: no annotations: %d images without captions", file, len(bare))
+
+
+def _read_objects(file: Path, source: str, image_ids: Sequence[int | str]) -> dict[int | str, list[SceneObject]]:
+    instances = _index(
+        file,
+        {
+            "images": {"width": int, "height": int},
+            "annotations": {"image_id": int, "category_id": int, "bbox": list},
+            "categories": {"name": str},
+        },
+    )
+    missing = [image_id for image_id in image_ids if image_id not in instances.imgs]
+    if missing:
+        raise InputError(
+            f"{file}: of the {len(image_ids):,} images of {source} it lacks {_some(missing)}; "
+            "give the instances file of the same split and year"
+        )
+    names = {category_id: category["name"] for category_id, category in instances.cats.items()}
+    annotations = [a for image_id in image_ids for a in instances.imgToAnns.get(image_id, ())]
+    unknown = sorted({a["category_id"] for a in annotations} - names.keys())
+    if unknown:
+        raise InputError(f"{file}: annotations of categories that are not in it: {_some(unknown)}")
+    boxes = _as_fractions(file, annotations, instances.imgs)
+    objects: dict[int | str, list[SceneObject]] = {}
+    for annotation, (left, top, width, height) in zip(annotations, boxes, strict=True):
+        objects.setdefault(annotation["image_id"], []).append(
+            SceneObject(names[annotation["category_id"]], (left, top, width, height))
+        )
+    return objects
+
+
+def _as_fractions(file: Path, annotations: list[Record], images: dict[int, Record]) -> list[list[float]]:
+    """Boxes in pixels (left, top, width, height) as fractions of the image, clipped to it."""
+    wrong = [a["id"] for a in annotations if len(a["bbox"]) != 4 or not {*map(type, a["bbox"])} <= {int, float}]
+    if wrong:
+        raise InputError(f"{file}: 'bbox' is not four numbers in annotations {_some(wrong)}")
+    boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
+    sizes = np.array([(images[a["image_id"]]["width"], images[a["image_id"]]["height"]) for a in annotations])
+    sizes = sizes.reshape(-1, 2)
+    bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1) | (sizes <= 0).any(axis=1)
+    if bad.any():
+        ids = [annotations[i]["id"] for i in np.flatnonzero(bad)]
+        raise InputError(f"{file}: box or image with an impossible size in annotations {_some(ids)}")
+    start, end = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    # COCO's own boxes reach over the edge by rounding only
+    outside = (np.maximum(-start, end - sizes) > 1).any(axis=1).sum()
+    if outside:
+        log.warning("%s: %d boxes reach over the image's edge by more than a pixel: clipped", file, outside)
+    start, end = (start / sizes).clip(0, 1), (end / sizes).clip(0, 1)
+    fractions: list[list[float]] = np.concatenate([start, end - start], axis=1).tolist()
+    return fractions
+
+
+def _some(ids: Sequence[int | str]) -> str:
+    return f"{', '.join(map(str, ids[:5]))}{', ...' if len(ids) > 5 else ''} ({len(ids):,})"
+
+
+def _how_to_get(archive: str) -> str:
+    return f"download {archive} from https://cocodataset.org/#download and unpack it into the data set's folder"

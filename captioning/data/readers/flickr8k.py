@@ -1,0 +1,234 @@
+"""Flickr8k: 8,091 photographs, five captions each, in the official layout or that of its common mirror.
+
+Source: Hodosh, Young and Hockenmaier 2013, "Framing image description as a ranking task".
+
+    official                                             mirror
+    Flickr8k.token.txt         name.jpg#0<TAB>caption    captions.txt   image,caption (CSV with a header)
+    Flickr_8k.trainImages.txt  name.jpg                  Images/
+    Flickr_8k.devImages.txt, Flickr_8k.testImages.txt
+    Flicker8k_Dataset/, Flickr8k_Dataset/ or Images/
+
+The text files may lie in `Flickr8k_text/`. The mirror has no lists: the official ones are used where they lie
+beside it.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import logging
+import re
+from pathlib import Path
+
+from captioning.data.example import CaptionedImage
+from captioning.data.images import missing_files, require_files
+from captioning.errors import InputError
+
+log = logging.getLogger(__name__)
+
+_LISTS = {
+    "train": "Flickr_8k.trainImages.txt",
+    "val": "Flickr_8k.devImages.txt",
+    "test": "Flickr_8k.testImages.txt",
+}
+_DOWNLOADS = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
+_TEXT_ARCHIVE = f"{_DOWNLOADS}/Flickr8k_text.zip"
+_HOW_TO_GET = f"unpack {_TEXT_ARCHIVE} and {_DOWNLOADS}/Flickr8k_Dataset.zip there"
+_PICTURE_FOLDERS = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset")  # the archive's own name is misspelt
+_TOKEN_LINE = re.compile(r"([^\t#]+)#([0-9]{1,9})\t(.*)")
+
+
+def read_flickr8k(
+    root: str | Path, split: str, *, split_seed: int | None = None, check_files: bool = True
+) -> list[CaptionedImage]:
+    """Read one split; the lists of the others need not exist.
+
+    Captions of images outside the split are passed over, and so are images without captions: the published
+    data has 91 images in no list and captions of one image that does not exist.
+
+    Args:
+        root: the data set's folder.
+        split: "train", "val" (or "dev", the same) or "test".
+        split_seed: where there is no list at all, splits 6 : 1 : 1 are made from this seed; the same on every
+            machine. Where there are lists, they are used.
+        check_files: check that each image of the split has its file.
+
+    Returns:
+        The images in the order of the list, `image_id` being the file name, captions in the order #0, #1, ...
+
+    Raises:
+        InputError: a file is missing or broken; the message gives file and line.
+    """
+    root, split = Path(root), "val" if split == "dev" else split
+    if split not in _LISTS:
+        raise InputError(f"split={split!r}: Flickr8k has the splits train, val (or dev) and test")
+    captions_file, captions = _read_captions(root)
+    names = _split_names(root, split, captions_file, captions, split_seed)
+    empty = [name for name in names if not all(caption.strip() for caption in captions[name])]
+    if empty:
+        raise InputError(
+            f"{captions_file}: {len(empty):,} of {len(names):,} images of {split} have an empty caption, "
+            f"the first is {empty[0]}; remove or fill in the caption"
+        )
+    pictures = images_folder(root)
+    if check_files:
+        require_files([pictures / name for name in names], captions_file)
+        stray = missing_files(pictures / name for name in captions)
+        if stray:
+            log.info(
+                "%s: captions of %d images without a file are not used (%s)",
+                captions_file,
+                len(stray),
+                ", ".join(path.name for path in stray[:3]),
+            )
+    return [CaptionedImage(name, pictures / name, captions[name]) for name in names]
+
+
+def read_all_captions(root: str | Path) -> dict[str, tuple[str, ...]]:
+    """Read the captions of every image, in a split or not, by the file's name.
+
+    Raises:
+        InputError: there is no captions file, or it is broken.
+    """
+    return _read_captions(Path(root))[1]
+
+
+def images_folder(root: Path) -> Path:
+    """The folder of the images by any of its three names; the first of these where there is none."""
+    folders = [root / name for name in _PICTURE_FOLDERS]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])
+
+
+def _read_captions(root: Path) -> tuple[Path, dict[str, tuple[str, ...]]]:
+    """Every image's captions by its name, and the file they come from."""
+    if official := text_file(root, "Flickr8k.token.txt"):
+        return official, _read_token_file(official)
+    if mirror := text_file(root, "captions.txt"):
+        return mirror, _read_mirror_file(mirror)
+    raise InputError(
+        f"{root}: {'no Flickr8k captions in this folder' if root.is_dir() else 'no such folder'}; expected "
+        "Flickr8k.token.txt (the official layout, also inside Flickr8k_text/) or captions.txt (the mirror's); "
+        f"{_HOW_TO_GET}"
+    )
+
+
+def _read_token_file(file: Path) -> dict[str, tuple[str, ...]]:
+    numbered: dict[str, dict[int, str]] = {}
+    for line_number, line in lines_of(file):
+        match = _TOKEN_LINE.fullmatch(line)
+        if match is None:
+            raise InputError(
+                f"{file}:{line_number}: expected 'name.jpg#number<TAB>caption', found {line[:80]!r}; mend this line"
+            )
+        name, number, caption = match[1], int(match[2]), match[3]
+        of_image = numbered.setdefault(name, {})
+        if number in of_image:
+            raise InputError(f"{file}:{line_number}: a second caption {name}#{number}; keep one of the two")
+        of_image[number] = caption
+    return {name: tuple(of_image[k] for k in sorted(of_image)) for name, of_image in numbered.items()}
+
+
+def _read_mirror_file(file: Path) -> dict[str, tuple[str, ...]]:
+    captions: dict[str, list[str]] = {}
+    rows = csv.reader(io.StringIO(_read_text(file), newline=""), strict=True)
+    try:
+        header = next(rows, [])
+        if header != ["image", "caption"]:
+            raise InputError(f"{file}:1: expected the header 'image,caption', found {','.join(header)[:80]!r}")
+        for row in rows:
+            if len(row) == 2:
+                captions.setdefault(row[0], []).append(row[1])
+            elif row:  # an empty line gives no fields
+                raise InputError(
+                    f"{file}:{rows.line_num}: expected the two fields image,caption, found {len(row)}: "
+                    f"{','.join(row)[:80]!r}; a caption with commas must stand in double quotes"
+                )
+    except csv.Error as error:
+        raise InputError(f"{file}:{rows.line_num}: broken CSV ({error}); mend this line's quotes") from error
+    return {name: tuple(of_image) for name, of_image in captions.items()}
+
+
+def _split_names(
+    root: Path, split: str, captions_file: Path, captions: dict[str, tuple[str, ...]], seed: int | None
+) -> list[str]:
+    lists = {name: file for name, list_name in _LISTS.items() if (file := text_file(root, list_name))}
+    if split in lists:
+        if seed is not None:
+            log.warning("%s is used; split_seed=%d is not, since there are lists", lists[split], seed)
+        return _read_list(lists[split], captions_file, captions)
+    if lists:  # a made split would overlap with the official ones
+        raise InputError(
+            f"{root}: no list {_LISTS[split]}, only {', '.join(file.name for file in lists.values())}; "
+            "put the official list beside it"
+        )
+    if seed is None:
+        raise InputError(
+            f"{root}: no list {_LISTS[split]}, also not in Flickr8k_text/; put the official lists there (they are in "
+            f"{_TEXT_ARCHIVE}), or give data.split_seed=NUMBER to make splits of your own (whose scores compare with "
+            "nobody's)"
+        )
+    return _made_split(split, captions_file, captions, seed)
+
+
+def _read_list(file: Path, captions_file: Path, captions: dict[str, tuple[str, ...]]) -> list[str]:
+    line_of: dict[str, int] = {}
+    for line_number, line in lines_of(file):
+        name = line.strip()
+        if name in line_of:
+            raise InputError(f"{file}:{line_number}: {name} is also in line {line_of[name]}; remove one")
+        line_of[name] = line_number
+    if not line_of:
+        raise InputError(f"{file}: empty, expected an image name in each line; get the official list anew")
+    unknown = [name for name in line_of if name not in captions]
+    if unknown:
+        raise InputError(
+            f"{file}:{line_of[unknown[0]]}: {unknown[0]} has no caption in {captions_file} "
+            f"({len(unknown):,} of the {len(line_of):,} listed have none); do the files belong together?"
+        )
+    return list(line_of)
+
+
+def _made_split(split: str, captions_file: Path, captions: dict[str, tuple[str, ...]], seed: int) -> list[str]:
+    # Not by which files exist, so that a split is the same where there are no images.
+    names = [name for name in captions if name.lower().endswith(".jpg")]
+    eighth = len(names) // 8
+    if eighth == 0:
+        raise InputError(f"{captions_file}: {len(names)} images, expected 8 at least to make splits 6 : 1 : 1")
+    # Sorted by hash: unlike a generator's shuffle, the same in every version of every library.
+    names.sort(key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+    parts = {"val": names[:eighth], "test": names[eighth : 2 * eighth], "train": names[2 * eighth :]}
+    log.info(
+        "%s: no official lists; %s made from split_seed=%d: %d of %d images; %d names not of a .jpg left out",
+        captions_file,
+        split,
+        seed,
+        len(parts[split]),
+        len(names),
+        len(captions) - len(names),
+    )
+    return parts[split]
+
+
+def text_file(root: Path, name: str) -> Path | None:
+    """A published text file in the folder or in its `Flickr8k_text/`; None where it is in neither."""
+    return next((path for path in (root / name, root / "Flickr8k_text" / name) if path.is_file()), None)
+
+
+def lines_of(file: Path) -> list[tuple[int, str]]:
+    """The lines that hold something, with their numbers."""
+    lines = _read_text(file).split("\n")  # splitlines() would also split at rare characters inside a caption
+    return [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _read_text(file: Path) -> str:
+    data = file.read_bytes()
+    if b"\n" not in data:
+        data = data.replace(b"\r", b"\n")  # the lines of an old Mac
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line_number = data.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{file}:{line_number}: byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8"
+        ) from error

@@ -1,0 +1,98 @@
+"""Karpathy and Fei-Fei's splits: one JSON file with every image and caption of Flickr8k, Flickr30k or COCO.
+
+Source: Karpathy and Fei-Fei 2015, "Deep Visual-Semantic Alignments" (arXiv:1412.2306), section 4.
+
+    dataset_{flickr8k,flickr30k,coco}.json
+    {"images": [{"filename": ..., "split": "train", "sentences": [{"raw": ...}, ...],
+                 "filepath": "val2014", "cocoid": 391895}, ...]}       (the last two for COCO alone)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from captioning.data.example import CaptionedImage
+from captioning.data.images import require_files
+from captioning.errors import InputError
+from captioning.json_files import Record, read_json, records
+
+_ARCHIVE = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
+# COCO's restval is the rest of val2014 beside the 5,000 + 5,000 of val and test; all train on it.
+_PARTS = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}
+
+
+def read_karpathy(
+    json_path: str | Path, images_root: str | Path, split: str, *, check_files: bool = True
+) -> list[CaptionedImage]:
+    """Read one split.
+
+    Args:
+        json_path: the file.
+        images_root: the folder of the images; for COCO the one that holds `train2014/` and `val2014/`.
+        split: "train" (restval included), "val" or "test".
+        check_files: check that each image of the split has its file.
+
+    Returns:
+        The images in the file's order. `image_id` is COCO's int, or the file name for Flickr; `captions` are
+        the raw sentences.
+
+    Raises:
+        InputError: the file is missing or not of this form, or the split has no images, or images without
+            captions or files; the message gives the place in the file.
+    """
+    json_path, images_root = Path(json_path), Path(images_root)
+    if split not in _PARTS:
+        raise InputError(f"split={split!r}: Karpathy's splits are train, val and test")
+    entries = _read_entries(json_path)
+    images = [
+        CaptionedImage(
+            _image_id(entry),
+            images_root / entry.get("filepath", "") / entry["filename"],
+            _captions(entry, f"{json_path}: images[{i}]"),
+        )
+        for i, entry in enumerate(entries)
+        if entry["split"] in _PARTS[split]
+    ]
+    if not images:
+        found = dict(Counter(entry["split"] for entry in entries))
+        raise InputError(f"{json_path}: no image of split {split}; images by split: {found}")
+    if check_files:
+        require_files([image.path for image in images], json_path)
+    return images
+
+
+def _read_entries(file: Path) -> list[Record]:
+    if not file.is_file():
+        raise InputError(
+            f"{file}: no such file, expected Karpathy's JSON; unpack {_ARCHIVE}, and name the file by "
+            "data.karpathy=FILE (Flickr30k: data.json=FILE)"
+        )
+    data = read_json(file, drop=("tokens", "sentids"))  # most of what a parsed file would hold
+    entries = records(data, "images", {"filename": str, "split": str, "sentences": list}, str(file))
+    for field, kind in (("cocoid", int), ("filepath", str)):
+        if any(field in entry for entry in entries):
+            records(data, "images", {field: kind}, str(file))
+    known = {part for parts in _PARTS.values() for part in parts}
+    unknown = {entry["split"] for entry in entries} - known
+    if unknown:
+        raise InputError(f"{file}: unknown splits {sorted(unknown)}; expected {', '.join(sorted(known))}")
+    doubled = [image_id for image_id, count in Counter(map(_image_id, entries)).items() if count > 1]
+    if doubled:
+        raise InputError(f"{file}: {len(doubled):,} images stand twice, the first is {doubled[0]}; keep one")
+    return entries
+
+
+def _image_id(entry: Record) -> int | str:
+    image_id: int | str = entry["cocoid"] if "cocoid" in entry else entry["filename"]
+    return image_id
+
+
+def _captions(entry: Record, where: str) -> tuple[str, ...]:
+    captions = tuple(sentence["raw"] for sentence in records(entry, "sentences", {"raw": str}, where))
+    if not captions or not all(caption.strip() for caption in captions):
+        raise InputError(
+            f"{where} ({entry['filename']}): {'an empty caption' if captions else 'no caption'}; "
+            "add it, or remove this from the file"
+        )
+    return captions

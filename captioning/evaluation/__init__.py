@@ -1,0 +1,1 @@
+"""A model and a split to a result: predictions, retrieval, CLIP, and what scores them."""

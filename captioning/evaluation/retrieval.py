@@ -1,0 +1,103 @@
+"""Retrieval by a captioner: how probable each sentence is for each image, and what is found by that.
+
+Source: Mao et al. 2015, "Deep Captioning with Multimodal Recurrent Neural Networks" (arXiv:1412.6632), section 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from captioning.data.batch import CaptionBatch
+from captioning.data.datasets import CaptionDataModule
+from captioning.decoders.decoder import Decoder, packed_rows
+from captioning.encoders.features import ImageFeatures
+from captioning.metrics.ranking import Retrieval, marginal, retrieve_images, retrieve_sentences
+from captioning.model.captioner import Captioner
+from captioning.objectives import token_losses
+
+
+def retrieve(captioner: Captioner, data: CaptionDataModule, *, captions_per_image: int) -> dict[str, Any]:
+    """Find the images of sentences, and the sentences of images, in the module's split.
+
+    Every sentence is weighed for every image, so that the time grows with the square of the split.
+
+    Args:
+        captioner: in evaluation mode.
+        data: connected to the captioner.
+        captions_per_image: the first of each image that are sentences.
+
+    Returns:
+        "text_to_image" and "image_to_text", each with R@1, R@5, R@10 and median_rank, "captions_per_image", and the
+        "marginal" by which image_to_text divides.
+
+    Raises:
+        InputError: an image has no caption.
+    """
+    images = data.images(data.split)
+    chosen = [(row, text) for row, image in enumerate(images) for text in image.captions[:captions_per_image]]
+    sentences = captioner.tokenizer.encode([text for _, text in chosen])
+    parts = []
+    for batch in track(data.evaluation_dataloader(data.split), "weighing every sentence for every image"):
+        with torch.inference_mode():
+            features = captioner.features(batch.to(captioner.device))
+            parts.append(sentence_log_probs(captioner.decoder, features, sentences))
+    log_probs, image_index = torch.cat(parts).cpu().numpy(), [row for row, _ in chosen]
+    return {
+        "text_to_image": _figures(retrieve_images(log_probs, image_index)),
+        "image_to_text": _figures(retrieve_sentences(log_probs, image_index, marginal(log_probs))),
+        "captions_per_image": captions_per_image,
+        "marginal": "over this split's images",
+    }
+
+
+def _figures(found: Retrieval) -> dict[str, float]:
+    return {**{f"R@{k}": share for k, share in found.recall.items()}, "median_rank": found.median_rank}
+
+
+@torch.no_grad()
+def sentence_log_probs(
+    decoder: Decoder[Any], features: ImageFeatures, sentences: Sequence[Sequence[int]], *, pairs: int = 1024
+) -> Tensor:
+    """Weigh every sentence for every image: log P(sentence | image), end word included, by teacher forcing.
+
+    Args:
+        decoder: in evaluation mode.
+        features: of I images.
+        sentences: S captions' ids, `<bos>` first and `<eos>` last.
+        pairs: of an image and a sentence that are computed at once.
+
+    Returns:
+        (I, S) float64, in nats.
+    """
+    num_images, device = len(features), features.pooled.device
+    found = torch.empty(len(sentences), num_images, dtype=torch.float64, device=device)
+    longest_first = sorted(range(len(sentences)), key=lambda s: -len(sentences[s]))
+    at_once = max(1, pairs // num_images)
+    for start in range(0, len(sentences), at_once):
+        chunk = longest_first[start : start + at_once]
+        batch = _every_pair([sentences[s] for s in chunk], num_images, device)
+        losses = token_losses(decoder, features, batch)
+        row = packed_rows(batch.targets())
+        sums = torch.zeros(len(batch.lengths), dtype=torch.float64, device=device).index_add_(0, row, losses.double())
+        found[chunk] = -sums.view(len(chunk), num_images)
+    return found.T
+
+
+def _every_pair(sentences: Sequence[Sequence[int]], num_images: int, device: torch.device) -> CaptionBatch:
+    """Each sentence with each image: sentence by sentence, which stay sorted from the longest."""
+    tokens = pad_sequence([torch.tensor(ids) for ids in sentences], batch_first=True).to(device)
+    lengths = torch.tensor([len(ids) - 1 for ids in sentences])
+    return CaptionBatch(
+        image_ids=(),
+        images=None,
+        features=None,
+        tokens=tokens.repeat_interleave(num_images, 0),
+        lengths=lengths.repeat_interleave(num_images),
+        image_index=torch.arange(num_images, device=device).repeat(len(sentences)),
+    )

@@ -1,0 +1,1 @@
+"""The original programs of the metrics, run as their authors packaged them."""

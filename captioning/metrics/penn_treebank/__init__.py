@@ -1,0 +1,1 @@
+"""The Penn Treebank tokenizer of COCO's evaluation, without Java."""

@@ -1,0 +1,264 @@
+"""A trained model as a folder.
+
+    config.json          format version, and encoder, decoder and search as plain values
+    model.safetensors    every weight
+    tokenizer.json       the tokenizers library's own format
+    transform.json       how an image, or a sentence, becomes the encoder's input
+    metrics.json         what it scored, and on what
+    README.md            the model card
+
+Reading one never unpickles, never imports a name from outside this package, torchvision and timm, and never
+touches the network.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+
+from captioning import __version__
+from captioning.decoders.decoder import Decoder
+from captioning.encoders.encoder import Encoder
+from captioning.encoders.standardise import Standardise
+from captioning.encoders.surgery import example
+from captioning.encoders.text import TextEncoder
+from captioning.encoders.text_transform import TextTransform
+from captioning.encoders.transform import ImageTransform
+from captioning.errors import InputError
+from captioning.model.captioner import Captioner
+from captioning.model.safe_build import build
+from captioning.search.hypotheses import Search
+from captioning.text.tokenizer import Tokenizer
+from captioning.training.checkpoints import read_checkpoint
+
+FORMAT_VERSION = 1
+FILES = ("config.json", "model.safetensors", "tokenizer.json", "transform.json")
+
+
+def save_bundle(captioner: Captioner, folder: str | Path, *, metrics: Mapping[str, Any] | None = None) -> Path:
+    """Write `captioner` as a bundle; the folder appears whole or not at all.
+
+    Args:
+        captioner: its `config` says how it was built.
+        folder: must not exist, or be empty.
+        metrics: what goes into `metrics.json` and the model card.
+
+    Raises:
+        InputError: the folder holds something already, or cannot be written.
+    """
+    if captioner.config is None:
+        raise ValueError("this captioner does not know the configuration it was built from")
+    config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **captioner.config}
+    config["encoder"] = _without_weights(config["encoder"])
+    return write_bundle(
+        Path(folder),
+        config=config,
+        weights=captioner.state_dict(),
+        tokenizer=captioner.tokenizer.to_json(),
+        transform=captioner.encoder.transform.to_dict(),
+        metrics=metrics or {},
+    )
+
+
+def _without_weights(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """Its configuration, which names no weights: they are in model.safetensors."""
+    return {key: None if key == "weights" else value for key, value in encoder.items()}
+
+
+def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
+    """Make a bundle of a run's checkpoint; its metrics.json says of which epoch and step, and holds no scores.
+
+    Raises:
+        InputError: the file is no checkpoint of this package, or the folder cannot be written.
+    """
+    saved = read_checkpoint(checkpoint)
+    ours = saved["captioning"]
+    config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **ours["config"]}
+    config["encoder"] = _without_weights(config["encoder"])
+    return write_bundle(
+        Path(folder),
+        config=config,
+        weights=saved["state_dict"],
+        tokenizer=ours["tokenizer"],
+        transform=ours["transform"],
+        metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}},
+    )
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    config: Mapping[str, Any],
+    weights: Mapping[str, torch.Tensor],
+    tokenizer: str,
+    transform: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+) -> Path:
+    """Write a bundle's files beside the folder, then move them there at once."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists already; name another folder for the bundle, or remove this one")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+            made = Path(name) / "bundle"
+            made.mkdir()
+            for file, content in (("config", config), ("transform", transform), ("metrics", metrics)):
+                (made / f"{file}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            (made / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+            (made / "README.md").write_text(model_card(config, metrics), encoding="utf-8")
+            # What an objective learns is of use in training only.
+            kept = {k: v.detach().cpu().contiguous() for k, v in weights.items() if not k.startswith("objective.")}
+            save_file(kept, made / "model.safetensors")
+            if folder.exists():
+                folder.rmdir()
+            made.replace(folder)
+    except (OSError, safetensors.SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"the bundle {folder} could not be written: {reason}") from error
+    return folder
+
+
+def load_bundle(folder: str | Path) -> Captioner:
+    """Rebuild the captioner of a bundle, in eval mode, on the CPU.
+
+    Raises:
+        InputError: the folder is no bundle, is of another format version, or a file is missing or damaged.
+    """
+    folder = Path(folder)
+    config, source = _read_config(folder), str(folder / "config.json")
+    encoder = build(config["encoder"], Encoder, source=source)  # type: ignore[type-abstract]
+    encoder.transform = _read_transform(folder / "transform.json", encoder)
+    decoder: Decoder[Any] = build(config["decoder"], Decoder, source=source)  # type: ignore[type-abstract]
+    tokenizer = Tokenizer.from_json(_read_text(folder / "tokenizer.json"), source=folder / "tokenizer.json")
+    if len(tokenizer) != decoder.vocab_size:
+        raise InputError(
+            f"{folder}: tokenizer.json has {len(tokenizer)} tokens and config.json's decoder {decoder.vocab_size}; "
+            "the files are of different models: copy the bundle again"
+        )
+    deviation = config.get("standardise")
+    captioner = Captioner(
+        encoder,
+        decoder,
+        tokenizer,
+        standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
+        search=build(config["search"], Search, source=source),  # type: ignore[type-abstract]
+        config={key: config[key] for key in ("encoder", "decoder", "search", "standardise") if key in config},
+    )
+    _load_weights(captioner, folder / "model.safetensors")
+    return captioner.eval()
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    expected = "a bundle is the folder `bundle/` of a run, or what `captioning bundle CHECKPOINT OUT` makes"
+    if not folder.is_dir():
+        raise InputError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {expected}")
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder} is no bundle: {', '.join(missing)} not found; {expected}")
+    config = _read_json(folder / "config.json")
+    version = config.get("format_version")
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"{folder} has bundle format {version!r} and captioning {__version__} reads format {FORMAT_VERSION}; "
+            f"install the version that wrote it ({config.get('captioning_version', 'unknown')}) or bundle it anew"
+        )
+    parts = [key for key in ("encoder", "decoder", "search") if not isinstance(config.get(key), dict)]
+    if parts:
+        raise InputError(f"{folder / 'config.json'} lacks {', '.join(parts)}")
+    return config
+
+
+def _read_transform(path: Path, encoder: Encoder) -> ImageTransform | TextTransform:
+    """The transform, whose images the encoder is seen to take: some take those of one size alone."""
+    values = _read_json(path)
+    if isinstance(encoder, TextEncoder):
+        return _read_text_transform(values, path, encoder)
+    transform = ImageTransform.from_dict(values)
+    if encoder.reads != "images":
+        return transform
+    try:
+        with torch.no_grad():
+            encoder.eval()(example(transform))
+    except (RuntimeError, AssertionError) as error:
+        height, width = transform.size
+        raise InputError(
+            f"{path} makes images of {height} x {width}, which config.json's encoder does not take ({error}); "
+            "the files are of different models: copy the bundle again"
+        ) from error
+    return transform
+
+
+def _read_text_transform(values: Mapping[str, Any], path: Path, encoder: TextEncoder) -> TextTransform:
+    transform = TextTransform.from_dict(values)
+    if len(transform.tokenizer) != encoder.vocab_size:
+        raise InputError(
+            f"{path} has {len(transform.tokenizer)} tokens and config.json's encoder {encoder.vocab_size}; the files "
+            "are of different models: copy the bundle again"
+        )
+    return transform
+
+
+def _load_weights(captioner: Captioner, path: Path) -> None:
+    try:
+        captioner.load_state_dict(load_file(path))
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
+    except RuntimeError as error:
+        raise InputError(f"{path} does not fit config.json: {error}") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    text = _read_text(path)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
+        raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged: expected a JSON object, found {type(content).__name__}")
+    return content
+
+
+def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """The bundle's README.md."""
+
+    def short(part: str) -> str:
+        return str(config[part]["_target_"]).rpartition(".")[2]
+
+    encoder = config["encoder"].get("model")
+    translates = short("encoder") == TextEncoder.__name__
+    kind, use = ("A translator", 'translate("A sentence.")') if translates else ("A captioner", 'caption("image.jpg")')
+    lines = [
+        f"# {short('decoder')} on {short('encoder')}" + (f" ({encoder})" if encoder else ""),
+        "",
+        f"{kind}, made with captioning {config['captioning_version']}.",
+        "",
+        "```python",
+        "from captioning import Captioner",
+        "",
+        'captioner = Captioner.from_pretrained("PATH/OF/THIS/FOLDER")',
+        f"print(captioner.{use}.text)",
+        "```",
+        "",
+        f"Decoded by {short('search')}. It says what is common in what it learned from: it can be wrong about what it "
+        "is given, and repeats the habits of its training captions in describing people.",
+    ]
+    if "metrics" in metrics:
+        signature = metrics.get("signature", {})
+        where = f"{signature.get('data', '?')} {signature.get('split', '?')}, {signature.get('num_images', '?')} images"
+        lines += ["", f"Scores on {where} (fractions):", "", "| metric | value |", "| --- | --- |"]
+        lines += [f"| {name} | {value:.4f} |" for name, value in metrics["metrics"].items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,48 @@
+"""What a run shows of its captions."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytorch_lightning as pl
+from pytorch_lightning.loggers import WandbLogger
+
+from captioning.model.captioner import Captioner
+from captioning.reports.page import images_to_show
+
+
+class CaptionTable(pl.Callback):
+    """After each validation, a table of images with captions and references in Weights & Biases.
+
+    Args:
+        num_images: the first of the split; without its image where that cannot be read.
+    """
+
+    def __init__(self, *, num_images: int = 16) -> None:
+        self.num_images = num_images
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Log the table to every WandbLogger of the run."""
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
+        if not loggers or not trainer.is_global_zero:
+            return
+        import wandb
+
+        data = cast(Any, trainer).datamodule
+        evaluation, monitor = cast(Captioner, module).evaluation, cast(Captioner, module).monitor
+        assert evaluation is not None
+        images = data.images(data.split)[: self.num_images]
+        rows = [
+            [
+                str(prediction.image_id),
+                None if picture is None else wandb.Image(picture),
+                prediction.caption,
+                evaluation.scores.per_image[prediction.image_id].get(monitor),
+                "\n".join(image.captions),
+            ]
+            for image, picture, prediction in zip(images, images_to_show(images), evaluation.predictions, strict=False)
+        ]
+        for logger in loggers:
+            logger.log_table(
+                "val/captions", columns=["image_id", "picture", "caption", monitor, "references"], data=rows
+            )

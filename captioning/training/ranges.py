@@ -1,0 +1,83 @@
+"""The numbers that a command takes, each with its range: what is outside is told before any work."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+
+from captioning.errors import InputError
+
+
+class Range(NamedTuple):
+    """What a setting may be: a number of this kind from `least` to `most`, or null where `null` says so."""
+
+    kind: type[int] | type[float]
+    least: float
+    most: float = math.inf
+    null: bool = False
+
+    def holds(self, value: object) -> bool:
+        """Whether `value` is in the range."""
+        if value is None:
+            return self.null
+        kinds = (int,) if self.kind is int else (int, float)
+        return isinstance(value, kinds) and not isinstance(value, bool) and self.least <= value <= self.most
+
+    def __str__(self) -> str:
+        what = "a whole number" if self.kind is int else "a number"
+        upper = "" if math.isinf(self.most) else f" to {self.most:,}"
+        return f"{what} from {self.least}{upper}{' or null' if self.null else ''}"
+
+
+RANGES = {
+    "seed": Range(int, 0, 2**32 - 1),
+    "batch_size": Range(int, 1),
+    "examples": Range(int, 0),
+    "retrieval": Range(int, 0),
+    "data.batch_size": Range(int, 1),
+    "data.eval_batch_size": Range(int, 1),
+    "data.captions_per_image": Range(int, 1, null=True),
+    "data.pool": Range(int, 1),
+    "data.max_length": Range(int, 1, null=True),
+    "data.num_workers": Range(int, 0),
+    "data.seed": Range(int, 0, 2**32 - 1),
+    "data.split_seed": Range(int, 0, null=True),
+    "text.min_count": Range(int, 1),
+    "text.vocab_size": Range(int, 5, 1_000_000),
+    "optimizer.lr": Range(float, 0),
+    "optimizer.weight_decay": Range(float, 0),
+    "finetuning.from_epoch": Range(int, 0),
+    "finetuning.num_stages": Range(int, 0, null=True),
+    "finetuning.learning_rate": Range(float, 0, null=True),
+    "search.beam_size": Range(int, 1, null=True),
+    "search.max_length": Range(int, 1, null=True),
+    "search.length_normalization": Range(float, 0, null=True),
+    "schedule.warmup_steps": Range(int, 0),
+    "trainer.max_epochs": Range(int, 1),
+    "trainer.check_val_every_n_epoch": Range(int, 1),
+    "trainer.gradient_clip_val": Range(float, 0, null=True),
+}
+
+
+def check_settings(config: DictConfig) -> None:
+    """Check every number of a composed configuration.
+
+    Raises:
+        InputError: one is not of its kind or outside its range, or validation would see a part of the split.
+    """
+    for key, allowed in RANGES.items():
+        parent, _, name = key.rpartition(".")
+        node = OmegaConf.select(config, parent) if parent else config
+        if isinstance(node, DictConfig) and name in node and not allowed.holds(node[name]):
+            raise InputError(f"{key}={node[name]}: expected {allowed}")
+    deviation = OmegaConf.select(config, "standardise")
+    if not isinstance(deviation, (bool, int, float, type(None))) or (deviation or 0) < 0:
+        raise InputError(f"standardise={deviation}: expected true, false, or the deviation of scaled features, above 0")
+    part = OmegaConf.select(config, "trainer.limit_val_batches")
+    if part is not None and (not isinstance(part, float) or part != 1):
+        raise InputError(
+            f"trainer.limit_val_batches={part}: every image of data.split is scored; leave it out, and give a data "
+            "set with fewer images for a quick trial"
+        )

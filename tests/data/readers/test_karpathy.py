@@ -1,0 +1,168 @@
+"""Karpathy's JSON of Flickr8k, Flickr30k and COCO is read, and what breaks its form is named by its place."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from captioning.data.images import load_image
+from captioning.data.readers.karpathy import read_karpathy
+from captioning.errors import InputError
+
+Entry = dict[str, Any]
+
+
+def entry(number: int, split: str, captions: list[str], folder: str | None = None) -> Entry:
+    """One image as Karpathy writes it; with a folder as in COCO's file."""
+    sentences = [
+        {"tokens": caption.lower().split(), "raw": caption, "imgid": number, "sentid": 5 * number + k}
+        for k, caption in enumerate(captions)
+    ]
+    flickr = {
+        "sentids": [sentence["sentid"] for sentence in sentences],
+        "imgid": number,
+        "sentences": sentences,
+        "split": split,
+        "filename": f"{number}.jpg",
+    }
+    return flickr if folder is None else {**flickr, "filepath": folder, "cocoid": 100 + number}
+
+
+FLICKR = [
+    entry(0, "train", ["A dog .", "Dogs"]),
+    entry(1, "val", ["A cat ."]),
+    entry(2, "test", ["A boat ."]),
+    entry(3, "train", ["Two  spaces\n"]),
+]
+COCO = [
+    entry(0, "val", ["A cat ."], "val2014"),
+    entry(1, "restval", ["A dog .", "Dogs"], "val2014"),
+    entry(2, "train", ["A boat ."], "train2014"),
+    entry(3, "test", ["A tree ."], "val2014"),
+]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[object], Path]:
+    def write(images: object) -> Path:
+        file = tmp_path / "dataset.json"
+        file.write_text(json.dumps({"images": images, "dataset": "any"}))
+        return file
+
+    return write
+
+
+def changed(number: int, **fields: object) -> list[Entry]:
+    return [{**image, **fields} if i == number else image for i, image in enumerate(FLICKR)]
+
+
+def without(field: str, images: list[Entry], number: int) -> list[Entry]:
+    return [
+        {key: value for key, value in image.items() if i != number or key != field} for i, image in enumerate(images)
+    ]
+
+
+def test_flickr_images_are_named_by_their_files(write: Callable[[object], Path], tmp_path: Path) -> None:
+    for image in FLICKR:
+        Image.new("RGB", (4, 3)).save(tmp_path / image["filename"])
+    images = read_karpathy(write(FLICKR), tmp_path, "train")
+    assert [image.image_id for image in images] == ["0.jpg", "3.jpg"]
+    assert [image.captions for image in images] == [("A dog .", "Dogs"), ("Two  spaces\n",)]
+    assert load_image(images[0].path).size == (4, 3)
+    assert images == read_karpathy(str(write(FLICKR)), str(tmp_path), "train")
+
+
+def test_coco_images_are_named_by_cocos_ids_and_lie_in_its_folders(
+    write: Callable[[object], Path], tmp_path: Path
+) -> None:
+    for image in COCO:
+        (tmp_path / image["filepath"]).mkdir(exist_ok=True)
+        Image.new("RGB", (4, 3)).save(tmp_path / image["filepath"] / image["filename"])
+    (image,) = read_karpathy(write(COCO), tmp_path, "test")
+    assert (image.image_id, image.path) == (103, tmp_path / "val2014" / "3.jpg")
+    assert load_image(image.path).size == (4, 3)
+
+
+def test_train_takes_restval_too_in_the_files_order(write: Callable[[object], Path], tmp_path: Path) -> None:
+    images = read_karpathy(write(COCO), tmp_path, "train", check_files=False)
+    assert [image.image_id for image in images] == [101, 102]
+
+
+def test_missing_images_are_told(write: Callable[[object], Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"dataset\.json names 2 images, of which 2 have no file: .*0\.jpg"):
+        read_karpathy(write(FLICKR), tmp_path, "train")
+
+
+@pytest.mark.parametrize("split", ["restval", "dev"])
+def test_unknown_split_is_told(write: Callable[[object], Path], tmp_path: Path, split: str) -> None:
+    with pytest.raises(InputError, match=f"split='{split}': Karpathy's splits are train, val and test"):
+        read_karpathy(write(COCO), tmp_path, split)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (FLICKR[:1], r"no image of split val; images by split: \{'train': 1\}"),
+        ([], r"no image of split val; images by split: \{\}"),
+        (changed(2, split="tset"), r"unknown splits \['tset'\]; expected restval, test, train, val"),
+        ([*FLICKR, FLICKR[2]], r"1 images stand twice, the first is 2\.jpg; keep one"),
+        (changed(1, sentences=[]), r"images\[1\] \(1\.jpg\): no caption"),
+        (changed(1, sentences=[{"raw": " \n"}]), r"images\[1\] \(1\.jpg\): an empty caption"),
+        (changed(1, sentences=[{"text": "A"}]), r"images\[1\]: sentences\[0\]: expected 'raw' of type str"),
+        (changed(1, sentences="A"), r"images\[1\]: expected 'sentences' of type list, found type str"),
+        (without("filename", FLICKR, 3), r"images\[3\]: expected 'filename' of type str, found none"),
+        (without("cocoid", COCO, 2), r"images\[2\]: expected 'cocoid' of type int, found none"),
+        (without("filepath", COCO, 2), r"images\[2\]: expected 'filepath' of type str, found none"),
+        ({"0": FLICKR[0]}, r"expected a list 'images', found type dict \(keys: images, dataset\)"),
+        ([*FLICKR, "x.jpg"], r"images\[4\]: expected an object, found a str"),
+    ],
+)  # fmt: skip
+def test_broken_file_is_told_with_the_place(
+    write: Callable[[object], Path], tmp_path: Path, images: object, message: str
+) -> None:
+    with pytest.raises(InputError, match=rf"dataset\.json: {message}"):
+        read_karpathy(write(images), tmp_path, "val", check_files=False)
+
+
+def test_uncaptioned_image_of_another_split_does_no_harm(write: Callable[[object], Path], tmp_path: Path) -> None:
+    assert len(read_karpathy(write(changed(1, sentences=[])), tmp_path, "test", check_files=False)) == 1
+
+
+READ_AND_MEASURE = """
+import resource, sys, time
+from captioning.data.readers.karpathy import read_karpathy
+start = time.perf_counter()
+images = read_karpathy(sys.argv[1], "nowhere", "train", check_files=False)
+seconds, kibibytes = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(len(images), sum(len(image.captions) for image in images), seconds, kibibytes)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux alone")
+def test_a_file_of_cocos_size_is_read_within_a_minute_and_two_gigabytes(tmp_path: Path) -> None:
+    caption = "A man riding a wave on top of a surfboard in the ocean ."
+    with (tmp_path / "dataset.json").open("w") as file:
+        for i in range(123_287):
+            file.write('{"images": [' if i == 0 else ",\n")
+            split = "val" if i < 5_000 else "train"
+            file.write(json.dumps(entry(i, split, [caption] * (6 if i < 332 else 5), "train2014")))
+        file.write("]}")
+    # In a process of its own, whose peak of memory is the reader's.
+    command = [sys.executable, "-c", READ_AND_MEASURE, str(tmp_path / "dataset.json")]
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    assert found[:2] == ["118287", "591435"]
+    assert float(found[2]) < 60
+    assert int(found[3]) < 2 * 2**20
+
+
+def test_a_file_that_is_missing_is_told_with_where_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"dataset_coco\.json: no such file, .*unpack https://.*data\.karpathy=FILE"):
+        read_karpathy(tmp_path / "dataset_coco.json", tmp_path, "val")

@@ -1,0 +1,131 @@
+"""The files of an evaluation."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from captioning.data.example import CaptionedImage
+from captioning.errors import InputError
+from captioning.evaluation.predictions import Evaluation, Prediction
+from captioning.metrics import Scores
+from captioning.metrics.diversity import summary
+from captioning.reports.result import describe, print_scores, write_evaluation
+from captioning.search import BeamSearch, Forbid, GreedySearch
+
+CAPTIONS = {7: 'a café, "open"', 3: "", 5: "two dogs"}
+
+
+@pytest.fixture
+def evaluated(tmp_path: Path) -> tuple[Any, Any]:
+    """What a captioner and its data bring to a report."""
+    predictions = tuple(
+        Prediction(image_id, caption, -0.5, image_id != 3, loss=2.0, num_tokens=4, num_unknown=int(image_id == 7))
+        for image_id, caption in CAPTIONS.items()
+    )
+    per_image = {image_id: {"BLEU-1": 0.5, "CIDEr": image_id / 10} for image_id in CAPTIONS}
+    scores = Scores({"BLEU-1": 0.4, "CIDEr": 0.94}, per_image)
+    evaluation = Evaluation(
+        predictions,
+        scores,
+        loss=0.0,
+        bits_per_character=0.5,
+        tokens_per_caption=4.0,
+        signature={"num_images": 3, "tokenizer": "x"},
+    )
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
+    images = [CaptionedImage(image_id, tmp_path / "image.png", ("a reference",)) for image_id in CAPTIONS]
+    data = SimpleNamespace(data_name="tiny", split="val", images=lambda split: images)
+    return SimpleNamespace(evaluation=evaluation, search=GreedySearch(max_length=9)), data
+
+
+def test_metrics_say_what_was_measured_on_what_and_how(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
+    metrics = write_evaluation(tmp_path / "out", *evaluated)
+    assert metrics == {
+        "metrics": {"BLEU-1": 0.4, "CIDEr": 0.94},
+        "intervals": {},
+        "language_model": {
+            "loss": 0.0,
+            "perplexity": 1.0,
+            "bits_per_character": 0.5,
+            "unknown_share": 1 / 12,
+            "tokens_per_caption": 4.0,
+        },
+        "captions": {"unfinished": 1, **summary([])},
+        "signature": {
+            "data": "tiny",
+            "split": "val",
+            "num_images": 3,
+            "tokenizer": "x",
+            "search": {"name": "GreedySearch", "max_length": 9, "allow_unknown": False, "processors": []},
+        },
+    }
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
+
+
+def test_what_a_training_cost_has_a_file_of_its_own(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
+    metrics = write_evaluation(tmp_path, *evaluated, training={"seconds": 1.5})
+    assert json.loads((tmp_path / "training.json").read_text()) == {"seconds": 1.5}
+    assert metrics == write_evaluation(tmp_path / "evaluation", *evaluated)
+    assert not (tmp_path / "evaluation" / "training.json").exists()
+
+
+def test_captions_and_figures_of_each_image_stand_in_the_split_s_order(
+    evaluated: tuple[Any, Any], tmp_path: Path
+) -> None:
+    write_evaluation(tmp_path, *evaluated)
+    captions = json.loads((tmp_path / "captions.json").read_text(encoding="utf-8"))
+    assert captions == [{"image_id": image_id, "caption": caption} for image_id, caption in CAPTIONS.items()]
+    with (tmp_path / "per_image.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["image_id", "caption", "log_probability", "finished", "BLEU-1", "CIDEr"]
+    assert rows[1] == ["7", CAPTIONS[7], "-0.5", "True", "0.5", "0.7"]
+    assert rows[2][3] == "False"
+
+
+@pytest.mark.parametrize(("examples", "shown"), [(0, None), (1, 1), (2, 2), (3, 3), (99, 3)])
+def test_the_page_shows_as_many_examples_as_asked(
+    evaluated: tuple[Any, Any], tmp_path: Path, examples: int, shown: int | None
+) -> None:
+    write_evaluation(tmp_path, *evaluated, examples=examples)
+    page = tmp_path / "page.html"
+    assert (page.read_text(encoding="utf-8").count("<article>") if page.exists() else None) == shown
+
+
+def test_a_search_s_description_is_plain_and_whole() -> None:
+    described = describe(BeamSearch(beam_size=3, processors=[Forbid([1])]))
+    assert json.loads(json.dumps(described)) == described
+    assert (described["name"], described["beam_size"], described["processors"]) == ("BeamSearch", 3, ["Forbid"])
+
+
+def test_a_folder_that_cannot_be_written_is_told(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"the evaluation could not be written to .*file"):
+        write_evaluation(tmp_path / "file" / "out", *evaluated)
+
+
+def test_a_printed_table_says_that_figures_are_fractions(
+    evaluated: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_scores(write_evaluation(tmp_path, *evaluated))
+    printed = capsys.readouterr().out
+    assert "tiny val, 3 images (fractions)" in printed
+    assert "0.9400" in printed
+    assert printed.splitlines()[-1] == "perplexity 1.00, 0.500 bits per character"
+
+
+def test_a_translation_s_figures_stand_above_sacrebleu_s_signature_in_one_line(
+    evaluated: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("captioning.reports.result.console", lambda: Console(width=40, markup=False))
+    signature = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"
+    evaluated[0].evaluation.signature["sacrebleu"] = signature
+    print_scores(write_evaluation(tmp_path, *evaluated))
+    assert capsys.readouterr().out.splitlines()[-1] == f"sacreBLEU|{signature}"

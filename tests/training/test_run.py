@@ -1,0 +1,257 @@
+"""Building a captioner from its configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+from safetensors.torch import save_file
+from torch import nn
+
+from captioning.commands import config_folder
+from captioning.data import CaptionDataModule, CocoDataModule, Flickr8kDataModule, ParallelTextDataModule
+from captioning.data.example import CaptionedImage
+from captioning.data.features.store import FeatureWriter
+from captioning.data.images import load_image
+from captioning.encoders import SmallCNN
+from captioning.errors import InputError
+from captioning.model.bundle import load_bundle, save_bundle
+from captioning.model.captioner import Captioner
+from captioning.text import train_words
+from captioning.text.word_vectors import WordVectors
+from captioning.training.run import build_captioner, count_parameters, fit_standardise
+
+
+class TrainAlone(CocoDataModule):
+    """A data set of which no split but train may be looked at."""
+
+    def read(self, split: str) -> list[CaptionedImage]:
+        assert split == "train"
+        return super().read(split)
+
+
+def compose(*overrides: str) -> DictConfig:
+    tiny = ("encoder.size=[8,8]", "encoder.channels=[8,8]", "decoder.hidden_size=5")
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        return hydra.compose("train", [*tiny, "decoder.embedding_size=7", "name=x", "output=x", *overrides])
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The overrides of an encoder that has its weights and keeps them."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "encoder.safetensors"
+    save_file(SmallCNN((8, 8), channels=(8, 8)).state_dict(), path)
+    return f"encoder.weights={path}", "finetuning=frozen"
+
+
+def built(data: CaptionDataModule, *overrides: str) -> Any:
+    torch.manual_seed(0)
+    return build_captioner(compose(*overrides), data)
+
+
+def test_vocabulary_and_statistics_come_from_the_training_split_alone(scenes: Path, frozen: tuple[str, str]) -> None:
+    data = TrainAlone(str(scenes))
+    captioner = built(data, *frozen, "standardise=true", "text.min_count=1")
+    assert captioner.tokenizer.to_json() == train_words(data.captions("train"), min_count=1).to_json()
+    assert not torch.equal(captioner.standardise.std, torch.ones(6))
+
+
+def test_statistics_are_the_same_from_cached_features_as_from_images(
+    scenes: Path, tmp_path: Path, frozen: tuple[str, str]
+) -> None:
+    plain = built(CocoDataModule(str(scenes)), *frozen, "standardise=true")
+    data = CocoDataModule(str(scenes))
+    data.connect(plain.encoder, plain.tokenizer)
+    ids = [image.image_id for image in data.images("train")]
+    with (
+        FeatureWriter(tmp_path / "train", plain.encoder.identity(), ids, dtype="float32") as writer,
+        torch.inference_mode(),
+    ):
+        for batch in data.evaluation_dataloader("train"):
+            writer.write(plain.encoder(batch.images))
+    cached = built(CocoDataModule(str(scenes), features=str(tmp_path)), *frozen, "standardise=true")
+    for name in ("mean", "std"):
+        torch.testing.assert_close(getattr(cached.standardise, name), getattr(plain.standardise, name))
+
+
+@pytest.mark.parametrize("eval_batch_size", [3, 5, 64])
+def test_statistics_are_of_as_many_images_whatever_the_batch(
+    scenes: Path, frozen: tuple[str, str], eval_batch_size: int
+) -> None:
+    data = CocoDataModule(str(scenes), eval_batch_size=eval_batch_size)
+    captioner = built(data, *frozen, "standardise=true")
+    fit_standardise(captioner, data, most=5)
+    pictures = [captioner.encoder.transform(load_image(image.path)) for image in data.images("train")[:5]]
+    with torch.inference_mode():
+        expected = captioner.encoder(torch.stack(pictures)).pooled.mean(0)
+    torch.testing.assert_close(captioner.standardise.mean, expected)
+
+
+def test_features_that_move_cannot_be_standardised(scenes: Path) -> None:
+    with pytest.raises(InputError, match=r"standardise=true needs a frozen encoder.* finetuning=frozen"):
+        built(CocoDataModule(str(scenes)), "standardise=true", "finetuning=whole")
+
+
+@pytest.mark.parametrize(
+    ("decoder", "objective", "message"),
+    [
+        ("mrnn", "doubly_stochastic", "MRNN looks at no places, which DoublyStochastic is about"),
+        ("mrnn", "reinforce", "MRNN looks at no places, which Reinforce is about"),
+        ("hard_attention", "cross_entropy", "have no gradient in CrossEntropy; set objective=reinforce"),
+        ("hard_attention", "doubly_stochastic", "have no gradient in DoublyStochastic; set objective=reinforce"),
+        ("soft_attention", "reinforce", "this ShowAttendAndTell draws none; set decoder=hard_attention"),
+        ("att2in", "reinforce", "this Att2in draws none; set decoder=hard_attention"),
+    ],
+)
+def test_an_objective_must_be_one_that_the_decoder_learns_from(
+    scenes: Path, decoder: str, objective: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        built(CocoDataModule(str(scenes)), "encoder.grid=true", f"decoder={decoder}", f"objective={objective}")
+
+
+@pytest.mark.parametrize("data", ["scenes", "flickr8k"])
+def test_an_encoder_with_random_weights_must_learn(scenes: Path, data: str) -> None:
+    settings = (f"data={data}", f"data.root={scenes}")
+    assert built(CocoDataModule(str(scenes)), *settings).finetuning is not None
+    with pytest.raises(InputError, match="random weights that does not learn sees nothing; set finetuning=whole"):
+        built(CocoDataModule(str(scenes)), *settings, "finetuning=frozen")
+
+
+@pytest.mark.parametrize("encoder", ["resnet50", "efficientnet_lite"])
+def test_an_encoder_with_published_weights_is_frozen_unless_it_is_asked_for(encoder: str) -> None:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        assert hydra.compose("train", [f"encoder={encoder}"]).finetuning is None
+        assert hydra.compose("train", [f"encoder={encoder}", "finetuning=whole"]).finetuning is not None
+        assert hydra.compose("train", ["finetuning=frozen"]).finetuning is None
+
+
+def test_a_captioner_knows_what_its_bundle_needs(scenes: Path) -> None:
+    captioner = built(CocoDataModule(str(scenes)))
+    assert set(captioner.config) == {"encoder", "decoder", "search", "standardise"}
+    assert captioner.config["decoder"]["vocab_size"] == len(captioner.tokenizer)
+    assert captioner.config["decoder"]["feature_size"] == 8 + 13
+
+
+def test_a_run_s_bundle_scales_features_as_the_run_did(scenes: Path, tmp_path: Path, frozen: tuple[str, str]) -> None:
+    data = CocoDataModule(str(scenes))
+    captioner = built(data, *frozen, "standardise=0.2").eval()
+    bundled = load_bundle(save_bundle(captioner, tmp_path / "bundle"))
+    pictures = [image.path for image in data.images("val")]
+    assert bundled.caption(pictures) == captioner.caption(pictures)
+
+
+def test_categories_of_objects_come_from_the_training_split_alone(scenes: Path) -> None:
+    data = TrainAlone(str(scenes), objects=True)
+    captioner = built(data, "decoder=obj2text")
+    assert list(captioner.decoder.categories) == data.categories("train")
+
+
+def test_a_captioner_s_random_numbers_start_from_the_run_s_seed(scenes: Path) -> None:
+    assert built(CocoDataModule(str(scenes)), "seed=5").seed == 5
+
+
+@pytest.mark.parametrize("frozen", ["true", "abc"])
+def test_there_must_be_something_to_freeze(scenes: Path, frozen: str) -> None:
+    with pytest.raises(
+        InputError, match=r"freeze_embeddings=\w+: expected false, or true beside embeddings=FILE or sou"
+    ):
+        built(CocoDataModule(str(scenes)), f"freeze_embeddings={frozen}")
+
+
+def test_only_an_encoder_of_sentences_has_source_embeddings(scenes: Path) -> None:
+    with pytest.raises(InputError, match=r"source_embeddings=v\.npz: the encoder \S+ reads images, expected sentences"):
+        built(CocoDataModule(str(scenes)), "source_embeddings=v.npz")
+
+
+@pytest.fixture(scope="module")
+def sentences(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two languages' files, and vectors of both, 7 wide."""
+    root = tmp_path_factory.mktemp("sentences")
+    for language, words in (("de", ["Ein", "Hund", "rennt"]), ("en", ["a", "dog", "runs"])):
+        (root / f"train.{language}").write_text(" ".join(words) + "\n")
+        lower = [word.lower() for word in words]
+        WordVectors(lower, np.eye(3, 7, dtype=np.float32)).write(root / f"{language}.npz")
+    return str(root)
+
+
+TRANSLATION = (
+    "experiment=multi30k/sutskever", "text=words", "text@source_text=words", "text.min_count=1",
+    "source_text.min_count=1", "encoder.hidden_size=5", "encoder.embedding_size=7", "decoder.hidden_size=5",
+    "decoder.embedding_size=7", "name=x", "output=x",
+)  # fmt: skip
+
+
+def translator(root: str, *overrides: str) -> tuple[DictConfig, Captioner]:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        config = hydra.compose("train", [*TRANSLATION, f"data.root={root}", *overrides])
+    return config, build_captioner(config, ParallelTextDataModule(root, source="de", target="en"))
+
+
+@pytest.mark.parametrize("given", [(), ("embeddings",), ("source_embeddings",), ("embeddings", "source_embeddings")])
+def test_both_languages_words_start_from_vectors_and_are_frozen_where_they_do(
+    sentences: str, given: tuple[str, ...]
+) -> None:
+    files = {"embeddings": "en.npz", "source_embeddings": "de.npz"}
+    settings = [f"{name}={sentences}/{files[name]}" for name in given]
+    _, captioner = translator(sentences, *settings, *(["freeze_embeddings=true"] if given else []))
+    for name, model in (("embeddings", captioner.decoder), ("source_embeddings", captioner.encoder)):
+        table = model.embedding.weight
+        assert isinstance(table, nn.Parameter) == (name not in given)
+        assert bool((table[-3:] == 0).any()) == (name in given)
+
+
+def test_an_encoder_s_parameters_are_counted_where_it_starts_from_nothing_too(
+    sentences: str, scenes: Path, frozen: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    config, captioner = translator(sentences)
+    lstm = 2 * (4 * 5 * (7 + 5 + 2)) - 4 * 5 * 2  # two layers of 5 cells, the second reads the first's 5
+    expected = {
+        "decoder_parameters": 7 * 7 + lstm + 7 * 5 + 7,
+        "encoder_parameters": 7 * 7 + lstm,
+    }
+    with caplog.at_level("INFO"):
+        assert count_parameters(config, captioner) == expected
+    assert f"encoder: {expected['encoder_parameters']} parameters" in caplog.text
+    data = CocoDataModule(str(scenes))
+    assert set(count_parameters(compose(), built(data))) == {"decoder_parameters", "encoder_parameters"}
+    assert set(count_parameters(compose(*frozen), built(data, *frozen))) == {"decoder_parameters"}
+
+
+def test_flickr8k_s_language_model_is_built_without_images(tmp_path: Path) -> None:
+    (tmp_path / "Flickr8k.token.txt").write_text("".join(f"a.jpg#{n}\tA dog runs .\n" for n in range(5)))
+    (tmp_path / "Flickr_8k.trainImages.txt").write_text("a.jpg\n")
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        experiment = ("experiment=flickr8k/language_model", f"data.root={tmp_path}", "name=x", "output=x")
+        config = hydra.compose("train", [*experiment, "decoder.hidden_size=5", "decoder.embedding_size=7"])
+    data = Flickr8kDataModule(str(tmp_path))
+    captioner = build_captioner(config, data)
+    (batch,) = data.train_dataloader()
+    assert captioner.features(batch).pooled.shape == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("metrics.names=[WER]", "expected metrics among BLEU, METEOR, .*found .'WER'"),
+        ("metrics.names=[BLEU]", "the epoch is chosen by CIDEr; add it"),
+        ("metrics.names=[CIDEr,SPICE]", "SPICE needs"),
+        ("metrics.backend=x", "expected one of the backends captioning, pycocoevalcap"),
+    ],
+)
+def test_metrics_that_validation_cannot_compute_are_told_before_training(
+    scenes: Path, override: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        built(CocoDataModule(str(scenes)), override)
