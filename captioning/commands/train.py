@@ -37,7 +37,8 @@ def main(arguments: Sequence[str]) -> int:
         print(HELP.format(experiments=_experiments(folder), groups=_listed("groups", groups)), end="")
         return 0
     from captioning.commands._hydra import run
-    from captioning.training.run import check_output, train
+    from captioning.training.checks import check_output
+    from captioning.training.run import train
 
     return run("train", train, arguments, check=check_output)
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 def _experiments(folder: Path) -> str:
     """Every experiment's name, once for all data sets that have it."""
     data_sets: dict[str, list[str]] = {}
-    for path in sorted(folder.glob("experiment/*/*.yaml")):
+    for path in sorted(folder.glob("experiment/*/[!_]*.yaml")):
         data_sets.setdefault(path.stem, []).append(path.parent.name)
     names: dict[str, list[str]] = {}
     for name, found in data_sets.items():
