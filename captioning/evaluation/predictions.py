@@ -1,4 +1,4 @@
-"""From a batch to predictions, from all predictions to figures: every image once, on any number of processes."""
+"""Predictions of batches, and their evaluation: each image is scored once, on any number of processes."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Prediction:
         image_id: the image.
         caption: the best hypothesis, decoded freely.
         score: its log-probability.
-        finished: whether it ended by itself before the longest length.
-        loss: the sum over its references' tokens of -log p, in nats, teacher-forced.
-        num_tokens: how many tokens that sum counts, end words included.
-        num_unknown: how many of them are `<unk>`: words that the vocabulary lacks.
+        finished: whether it ended with `<eos>` before the maximum length.
+        loss: the sum over its references' tokens of -log p, in nats, by teacher forcing.
+        num_tokens: how many tokens are in that sum, end words included.
+        num_unknown: how many of them are `<unk>`.
     """
 
     image_id: ImageId
@@ -47,18 +47,17 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures of a split.
+    """The result of a split.
 
     Attributes:
         predictions: one for each image, in the split's order.
-        scores: COCO's metrics, as fractions.
+        scores: the metrics, as fractions.
         loss: mean -log p of a reference's token, in nats.
-        bits_per_character: -log2 p of all references, divided by the characters of their text as published, each end
-            counted as one. It compares vocabularies of words, subwords and characters, but flatters one by what it
-            leaves out: a word that is `<unk>` costs no spelling, nor does case or punctuation that is dropped. So it
-            stands beside `unknown_share`.
-        tokens_per_caption: mean length of a reference as the vocabulary cuts it, the end word counted.
-        signature: what moves the scores, as `CocoScorer.signature` says.
+        bits_per_character: -log2 p of all references, divided by the characters of their text as published, with one
+            more for each end. It compares vocabularies of words, subwords and characters. Word models look better
+            than they are: `<unk>`, case and punctuation cost them nothing. See `unknown_share`.
+        tokens_per_caption: mean number of tokens of a reference, the end word counted.
+        signature: what the scores depend on, from `CocoScorer.signature`.
     """
 
     predictions: tuple[Prediction, ...]
@@ -70,7 +69,7 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """Exp of the loss: per token, end word counted, base e; inf where that is no float."""
+        """Exp of the loss: per token, end word counted, base e; inf if it overflows."""
         try:
             return math.exp(self.loss)
         except OverflowError:
@@ -78,12 +77,12 @@ class Evaluation:
 
     @property
     def num_unfinished(self) -> int:
-        """Captions that were cut at the longest length."""
+        """Captions that were truncated at the maximum length."""
         return sum(not p.finished for p in self.predictions)
 
     @property
     def unknown_share(self) -> float:
-        """Share of the references' tokens that the vocabulary lacks."""
+        """Share of `<unk>` among the references' tokens."""
         return sum(p.num_unknown for p in self.predictions) / max(1, sum(p.num_tokens for p in self.predictions))
 
 
@@ -94,7 +93,7 @@ def predict(
     features: ImageFeatures,
     batch: CaptionBatch,
 ) -> list[Prediction]:
-    """Caption the batch's images freely, and weigh their references by teacher forcing."""
+    """Decode captions of the batch's images, and compute the loss of their references by teacher forcing."""
     hypotheses = search(decoder, features, tokenizer.special)
     tokens, scores = hypotheses.tokens[:, 0].tolist(), hypotheses.scores[:, 0].tolist()
     finished = hypotheses.finished[:, 0].tolist()
@@ -122,7 +121,7 @@ def predict(
 
 
 def gather(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """The predictions of all processes."""
+    """Collect the predictions of all processes."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return list(predictions)
     parts: list[Any] = [None] * distributed.get_world_size()
@@ -136,12 +135,12 @@ def evaluate(
     """Score each image of `references` exactly once, in their order.
 
     Args:
-        predictions: of every image; where processes repeated one to fill up their last batch, the first counts.
-        references: the split.
-        scorer: made of the same references.
+        predictions: of every image. If processes repeated an image to fill their last batch, the first counts.
+        references: of the split, by image id.
+        scorer: built from the same references.
 
     Raises:
-        InputError: an image has no prediction, or a prediction no image.
+        InputError: An image has no prediction, or a prediction no image.
     """
     by_id: dict[ImageId, Prediction] = {}
     for prediction in predictions:

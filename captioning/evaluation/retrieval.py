@@ -1,4 +1,4 @@
-"""Retrieval by a captioner: how probable each sentence is for each image, and what is found by that.
+"""Retrieval by a captioner: images and sentences ranked by the probability of each sentence for each image.
 
 Source: Mao et al. 2015, "Deep Captioning with Multimodal Recurrent Neural Networks" (arXiv:1412.6632), section 5.
 """
@@ -23,40 +23,40 @@ from captioning.objectives import token_losses
 
 
 def retrieve(captioner: Captioner, data: CaptionDataModule, *, captions_per_image: int) -> dict[str, Any]:
-    """Find the images of sentences, and the sentences of images, in the module's split.
+    """Retrieve images by sentences and sentences by images, in the data module's split.
 
-    Every sentence is weighed for every image, so that the time grows with the square of the split.
+    Every sentence is scored for every image, so that time grows with the square of the split's size.
 
     Args:
         captioner: in evaluation mode.
         data: connected to the captioner.
-        captions_per_image: the first of each image that are sentences.
+        captions_per_image: how many of each image's captions, from the first, are the sentences.
 
     Returns:
         "text_to_image" and "image_to_text", each with R@1, R@5, R@10 and median_rank, "captions_per_image", and the
         "marginal" by which image_to_text divides.
 
     Raises:
-        InputError: an image has no caption.
+        InputError: An image has no caption.
     """
     images = data.splits.images(data.split)
     chosen = [(row, text) for row, image in enumerate(images) for text in image.captions[:captions_per_image]]
     sentences = captioner.tokenizer.encode([text for _, text in chosen])
     parts = []
-    for batch in track(data.evaluation_dataloader(data.split), "weighing every sentence for every image"):
+    for batch in track(data.evaluation_dataloader(data.split), "scoring every sentence for every image"):
         with torch.inference_mode():
             features = captioner.features(batch.to(captioner.device))
             parts.append(sentence_log_probs(captioner.decoder, features, sentences))
     log_probs, image_index = torch.cat(parts).cpu().numpy(), [row for row, _ in chosen]
     return {
-        "text_to_image": _figures(retrieve_images(log_probs, image_index)),
-        "image_to_text": _figures(retrieve_sentences(log_probs, image_index, marginal(log_probs))),
+        "text_to_image": _scores(retrieve_images(log_probs, image_index)),
+        "image_to_text": _scores(retrieve_sentences(log_probs, image_index, marginal(log_probs))),
         "captions_per_image": captions_per_image,
         "marginal": "over this split's images",
     }
 
 
-def _figures(found: Retrieval) -> dict[str, float]:
+def _scores(found: Retrieval) -> dict[str, float]:
     return {**{f"R@{k}": share for k, share in found.recall.items()}, "median_rank": found.median_rank}
 
 
@@ -64,13 +64,13 @@ def _figures(found: Retrieval) -> dict[str, float]:
 def sentence_log_probs(
     decoder: Decoder[Any], features: ImageFeatures, sentences: Sequence[Sequence[int]], *, pairs: int = 1024
 ) -> Tensor:
-    """Weigh every sentence for every image: log P(sentence | image), end word included, by teacher forcing.
+    """Compute log P(sentence | image) of every pair by teacher forcing, end word included.
 
     Args:
         decoder: in evaluation mode.
         features: of I images.
         sentences: S captions' ids, `<bos>` first and `<eos>` last.
-        pairs: of an image and a sentence that are computed at once.
+        pairs: pairs of an image and a sentence that are computed together.
 
     Returns:
         (I, S) float64, in nats.
@@ -90,7 +90,7 @@ def sentence_log_probs(
 
 
 def _every_pair(sentences: Sequence[Sequence[int]], num_images: int, device: torch.device) -> CaptionBatch:
-    """Each sentence with each image: sentence by sentence, which stay sorted from the longest."""
+    """Combine each sentence with each image, sentence by sentence, so that they stay sorted from the longest."""
     tokens = pad_sequence([torch.tensor(ids) for ids in sentences], batch_first=True).to(device)
     lengths = torch.tensor([len(ids) - 1 for ids in sentences])
     return CaptionBatch(

@@ -72,8 +72,11 @@ def test_features_are_refused_by_another_encoder(extract: Command, train: Comman
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["finetuning=whole"], "from which the encoder cannot learn; set finetuning=frozen"),
-        (["finetuning=frozen", "data.augment={hue: 0.1}"], "features of unchanged images; set data.augment=null"),
+        (["finetuning=whole"], "on which the encoder cannot be trained; set finetuning=frozen"),
+        (
+            ["finetuning=frozen", "data.augment={hue: 0.1}"],
+            "images without augmentation; set data.augment=null",
+        ),
     ],
 )
 def test_what_cached_features_cannot_give_is_refused(

@@ -180,19 +180,17 @@ def test_a_run_that_was_interrupted_is_not_begun_anew_in_its_folder(
     shutil.rmtree(run / "bundle")
     before = files_of(run)
     message = train(run, "seed=2").message
-    assert (
-        f"holds an interrupted run; resume it with checkpoint={run}/checkpoints/last.ckpt, or choose another" in message
-    )
+    assert f"holds an interrupted run; resume it with checkpoint={run}/checkpoints/last.ckpt, or choose" in message
     assert files_of(run) == before
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("decoder.hidden_size=13", "another model, by decoder.hidden_size=12 (here 13); go on with"),
+        ("decoder.hidden_size=13", "another model: decoder.hidden_size=12 (here 13); resume with"),
         ("encoder.channels=[8,8]", "encoder.channels=[8, 16] (here [8, 8])"),
         ("decoder=mrnn", "decoder._target_=captioning.decoders.ShowAndTell (here captioning.decoders.MRNN)"),
-        ("text.min_count=2", "another vocabulary; go on with"),
+        ("text.min_count=2", "another vocabulary; resume with"),
     ],
 )
 def test_a_run_does_not_go_on_from_another_model_s_checkpoint(
