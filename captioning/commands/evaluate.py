@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 HELP = """usage: captioning evaluate bundle=DIR data=NAME data.root=DIR [data.split=val] [KEY=VALUE ...]
 
-Caption every image of a split with a bundle and score the captions as COCO does (BLEU, METEOR, ROUGE-L, CIDEr), or
-translate every sentence and score by sacrebleu. Writes metrics.json, captions.json (COCO's results format),
-per_image.csv and page.html into `output`.
+Caption every image of a split with a bundle, and score the captions as COCO does (BLEU, METEOR, ROUGE-L, CIDEr).
+Translations are scored by sacrebleu. Writes metrics.json, captions.json (COCO's results format), per_image.csv and
+page.html into `output`.
 
 examples:
   captioning evaluate bundle=runs/best/bundle data=flickr8k data.root=PATH data.split=test output=scores
@@ -33,15 +33,15 @@ settings:
   bundle=DIR           the trained model (required)
   data=NAME            flickr8k, flickr30k, coco, coco2014, coco2017, scenes; multi30k, with data.source and data.target
   data.split=NAME      train, val or test; only this split's files are needed
-  data.features=DIR    cached features of `captioning extract`, instead of images
-  search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; the rest as the bundle says
-  search=NAME          greedy, beam or sampling, with nothing of the bundle's search
-  retrieval=N          also find images by their first N captions, and captions by images; slow
-  metrics.backend=NAME captioning or pycocoevalcap, of texts sacrebleu; metrics.names=[BLEU,METEOR,ROUGE-L,CIDEr,SPICE]
+  data.features=DIR    features that `captioning extract` cached, instead of images
+  search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; replaces the bundle's setting
+  search=NAME          greedy, beam or sampling; replaces the bundle's search
+  retrieval=N          also retrieve images by their first N captions, and captions by images; slow
+  metrics.backend=NAME captioning, pycocoevalcap or, for translations, sacrebleu; metrics.names=[BLEU,CIDEr]
   examples=N           images on the page
   output=DIR           where the files go
 
-Figures are fractions: CIDEr 0.94, not 94.
+Scores are fractions: CIDEr 0.94, not 94.
 """
 
 
@@ -98,21 +98,21 @@ def evaluate(config: DictConfig, output: Path) -> None:
 
 
 def check_languages(bundle: Path, reader: ParallelText, *, translates: bool) -> None:
-    """Refuse languages that a translator did not learn; log those of another model, and where a bundle cannot tell.
+    """Check that a translator was trained on the data set's languages; for a language model, only log a difference.
 
     Args:
-        bundle: the model's folder, in which `metrics.json` names what it was trained on.
+        bundle: the model's folder, whose metrics.json names the data set that it was trained on.
         reader: reads what it is scored on.
-        translates: whether the model reads sentences; one that does not is a language model, or needs images.
+        translates: whether the model reads sentences.
 
     Raises:
-        InputError: the data's languages are others than those that a translator was trained on.
+        InputError: A translator was trained on other languages.
     """
     path = bundle / "metrics.json"
     match read_json(path) if path.is_file() else {}:
         case {"signature": {"data": str(trained)}} if not translates:
             if not trained.endswith(f"-{reader.target}"):
-                log.warning("%s was trained on %s, and is scored on %s", bundle, trained, reader.name)
+                log.warning("%s was trained on %s and is scored on %s", bundle, trained, reader.name)
         case {"signature": {"data": str(trained)}}:
             if not trained.endswith(f"-{reader.source}-{reader.target}"):
                 languages = trained.split("-")[-2:]
@@ -121,11 +121,11 @@ def check_languages(bundle: Path, reader: ParallelText, *, translates: bool) -> 
                     f"data.source={languages[0]} data.target={languages[-1]}"
                 )
         case _:
-            log.warning("%s does not say which languages it learned; it is given %s", bundle, reader.name)
+            log.warning("%s does not name its training languages; it is scored on %s", bundle, reader.name)
 
 
 def chosen_metrics(config: DictConfig, *, texts: bool) -> DictConfig:
-    """The backend and the metrics that are named, or sacrebleu's where the data are texts and COCO's elsewhere."""
+    """Return the configured backend and metrics; by default sacrebleu's for translations, and COCO's otherwise."""
     from omegaconf import OmegaConf
 
     from captioning.metrics import COCO_METRICS
@@ -140,10 +140,10 @@ def chosen_metrics(config: DictConfig, *, texts: bool) -> DictConfig:
 
 
 def chosen_search(config: DictConfig, own: Search) -> Search:
-    """The search that is named, or the bundle's own with the settings that are given.
+    """Return the configured search, or the bundle's with the configured settings.
 
     Raises:
-        InputError: the bundle's search has no such setting.
+        InputError: The bundle's search has no such setting.
     """
     from hydra.utils import instantiate
 

@@ -1,4 +1,4 @@
-"""captioning train: one run, or with -m a sweep that ends in one table."""
+"""captioning train: one run, or with -m a sweep with one table of results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from captioning.commands import config_folder
 
 HELP = """usage: captioning train [experiment=NAME] [KEY=VALUE ...] [-m]
 
-Train a captioner. Every setting is a Hydra override; an experiment is a set of them.
+Train a captioner. Every setting is a Hydra override, and an experiment is a set of overrides.
 
 examples:
   captioning train experiment=scenes/show_and_tell
@@ -21,11 +21,11 @@ examples:
 {experiments}
 {groups}
 
-A run's folder holds the log, checkpoints/, metrics.json, captions.json and bundle/; `output=DIR` names it.
--m runs every combination of the comma-separated choices and ends with one table, also as sweep.csv; `output=DIR`
-then names the folder of the runs' folders.
+output=DIR names the run's folder. It holds the log, checkpoints/, metrics.json, captions.json and bundle/.
+-m runs every combination of the comma-separated choices and ends with one table, which is also written as sweep.csv.
+output=DIR then names the folder that holds the runs' folders.
 --cfg job prints the composed configuration and trains nothing.
-output=DIR checkpoint=DIR/checkpoints/last.ckpt goes on with a run that was interrupted.
+output=DIR checkpoint=DIR/checkpoints/last.ckpt resumes an interrupted run.
 """
 
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _experiments(folder: Path) -> str:
-    """Every experiment's name, once for all data sets that have it."""
+    """List every experiment's name once, with the data sets that have it."""
     data_sets: dict[str, list[str]] = {}
     for path in sorted(folder.glob("experiment/*/[!_]*.yaml")):
         data_sets.setdefault(path.stem, []).append(path.parent.name)

@@ -1,4 +1,4 @@
-"""What a run shows of its captions."""
+"""A table of captions in Weights & Biases."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from captioning.training.module import CaptioningModule
 
 
 class CaptionTable(pl.Callback):
-    """After each validation, a table of images with captions and references in Weights & Biases.
+    """Log images with their captions and references to Weights & Biases after each validation.
 
     Args:
-        num_images: the first of the split; without its image where that cannot be read.
+        num_images: how many, from the split's first. A cell is empty if its image cannot be read.
     """
 
     def __init__(self, *, num_images: int = 16) -> None:

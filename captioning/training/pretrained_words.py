@@ -1,4 +1,4 @@
-"""Words that start from vectors that were learned elsewhere: a decoder's, and those of an encoder of sentences."""
+"""Word embeddings of decoders and of encoders of sentences that start from pretrained word vectors."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ log = logging.getLogger(__name__)
 def start_embeddings(
     model: Decoder[Any] | Encoder, tokenizer: Tokenizer, path: str | Path, *, frozen: bool = False
 ) -> None:
-    """Copy the vectors of a file over the rows of the words that have one.
+    """Initialise word embeddings from a file of vectors. Words without a vector keep their random initialisation.
 
-    All are scaled by one factor, to the root mean square of the rows they replace: how large its inputs are is the
-    model's choice, and words with and without a vector stay alike. Those without keep their random start.
+    All vectors are scaled by one factor, to the root mean square of the rows that they replace: the scale of its
+    inputs is the model's choice, and words with and without a vector stay comparable.
 
     Args:
-        model: newly built; its `embedding` is, or holds, the table of words (V, E).
-        tokenizer: of its vocabulary.
-        path: a file that `WordVectors.read` reads, `captioning vectors`' or others'.
-        frozen: the table is no parameter any more and does not learn; a softmax that is tied to it neither.
+        model: newly built; its `embedding` is, or contains, the word embeddings (V, E).
+        tokenizer: the model's.
+        path: a file that `WordVectors.read` reads, from `captioning vectors` or elsewhere.
+        frozen: do not train the embeddings, nor a softmax that is tied to them.
 
     Raises:
-        InputError: the file is none of word vectors, has none of the words, or is of another width; or the model has no
-            table of words, or one of parts of words.
+        InputError: The file holds no word vectors, none of the words, or vectors of another width; or the model has no
+            word embeddings, or embeddings of subwords.
     """
     part, side = ("encoder", "source_") if isinstance(model, Encoder) else ("decoder", "")
     table = _table(model, f"{side}embeddings")
     if not tokenizer.of_words:
         text = "text@source_text" if side else "text"
         raise InputError(
-            f"{side}embeddings={path}: vectors are of words, and the {part}'s tokens are parts of words; set "
+            f"{side}embeddings={path}: vectors are of words, and the {part}'s tokens are subwords; set "
             f"{text}=words, or {side}embeddings=null"
         )
     special = vars(tokenizer.special).values()
@@ -64,25 +64,25 @@ def start_embeddings(
         f"{len(vectors):,}",
         f"{len(id_of):,}",
         path,
-        ", and stay so" if frozen else "",
+        ", frozen" if frozen else "",
         f"; not in it: {', '.join(missing[:10])}{', ...' if len(missing) > 10 else ''}" if missing else "",
     )
 
 
 def _table(model: nn.Module, setting: str) -> nn.Embedding:
-    """The words' table: the model's `embedding`, or the first of its layers, as m-RNN's."""
+    """Return the word embeddings: the model's `embedding`, or the one inside it, as in m-RNN."""
     embedding = getattr(model, "embedding", None)
     tables = [part for part in embedding.modules() if isinstance(part, nn.Embedding)] if embedding is not None else []
     if len(tables) != 1:
         raise InputError(
-            f"{setting}=FILE: {type(model).__name__} has no single table of words (its `embedding`) that vectors could "
-            f"start; set {setting}=null, or choose another model"
+            f"{setting}=FILE: {type(model).__name__} has no word embeddings (its `embedding`) to initialise; set "
+            f"{setting}=null, or choose another model"
         )
     return tables[0]
 
 
 def _freeze(table: nn.Embedding) -> None:
-    # A buffer, not a parameter without a gradient: an encoder that learns makes every parameter of it learn.
+    # A buffer, not a parameter without gradient: fine-tuning an encoder trains all of its parameters.
     weight = table.weight.detach()
     del table.weight
     table.register_buffer("weight", weight)

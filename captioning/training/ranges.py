@@ -1,4 +1,4 @@
-"""The numbers that a command takes, each with its range: what is outside is told before any work."""
+"""The range of each number in a configuration, checked before any work starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from captioning.errors import InputError
 
 
 class Range(NamedTuple):
-    """What a setting may be: a number of this kind from `least` to `most`, or null where `null` says so."""
+    """The values that a setting may have: numbers of a kind from `least` to `most`, and null if `null` is True."""
 
     kind: type[int] | type[float]
     least: float
@@ -19,7 +19,7 @@ class Range(NamedTuple):
     null: bool = False
 
     def holds(self, value: object) -> bool:
-        """Whether `value` is in the range."""
+        """Return whether `value` is in the range."""
         if value is None:
             return self.null
         kinds = (int,) if self.kind is int else (int, float)
@@ -65,7 +65,7 @@ def check_settings(config: DictConfig) -> None:
     """Check every number of a composed configuration.
 
     Raises:
-        InputError: one is not of its kind or outside its range, or validation would see a part of the split.
+        InputError: A number is not of its kind or outside its range, or validation would use a part of the split only.
     """
     for key, allowed in RANGES.items():
         parent, _, name = key.rpartition(".")
@@ -74,10 +74,10 @@ def check_settings(config: DictConfig) -> None:
             raise InputError(f"{key}={node[name]}: expected {allowed}")
     deviation = OmegaConf.select(config, "standardise")
     if not isinstance(deviation, (bool, int, float, type(None))) or (deviation or 0) < 0:
-        raise InputError(f"standardise={deviation}: expected true, false, or the deviation of scaled features, above 0")
+        raise InputError(f"standardise={deviation}: expected true, false, or a deviation above 0")
     part = OmegaConf.select(config, "trainer.limit_val_batches")
     if part is not None and (not isinstance(part, float) or part != 1):
         raise InputError(
-            f"trainer.limit_val_batches={part}: every image of data.split is scored; leave it out, and give a data "
-            "set with fewer images for a quick trial"
+            f"trainer.limit_val_batches={part}: every image of data.split is scored; leave it out, and use a smaller data "
+            "set for a quick trial"
         )

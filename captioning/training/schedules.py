@@ -9,15 +9,15 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 class WarmupCosine(LambdaLR):
-    """Up along a line for some steps, then down to zero along half a cosine; stepped after every batch.
+    """Raise the rate linearly for some steps, then lower it to zero along half a cosine; stepped after every batch.
 
     Warm-up: Goyal et al. 2017 (arXiv:1706.02677), section 2.2. Cosine: Loshchilov and Hutter 2017
     (arXiv:1608.03983), equation 5 without restarts.
 
     Args:
-        optimizer: whose rates, as they stand, are the highest.
-        num_steps: of the whole run.
-        warmup_steps: until the highest rate.
+        optimizer: its present rates are the highest.
+        num_steps: steps of the whole run.
+        warmup_steps: steps until the highest rate.
     """
 
     def __init__(self, optimizer: Optimizer, *, num_steps: int, warmup_steps: int = 100) -> None:

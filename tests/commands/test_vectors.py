@@ -156,7 +156,7 @@ def test_a_run_starts_from_vectors_keeps_them_and_its_bundle_does_not_need_them(
     assert command("vectors", captions, vectors, "--size", "10", "--epochs", "1").status == 0
     settings = ("finetuning=whole", f"embeddings={vectors}", "freeze_embeddings=true")
     assert train(run, *settings).status == 0
-    assert f"words start from {vectors}, and stay so" in (run / "train.log").read_text()
+    assert f"words start from {vectors}, frozen" in (run / "train.log").read_text()
     given, vocabulary = WordVectors.read(vectors), Captioner.from_pretrained(run / "bundle").tokenizer.vocabulary
     start = load_file(run / "bundle" / "model.safetensors")["decoder.embedding.weight"]
     rows = start[[vocabulary.index(word) for word in given.words]]

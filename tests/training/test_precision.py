@@ -28,7 +28,7 @@ def test_a_processor_without_bfloat16_trains_in_float32_and_says_so(processor, c
     processor()
     for accelerator in ("cpu", "auto"):
         assert precision_here(asked, accelerator) == "32-true"
-        assert f"trainer.precision={asked}: this processor multiplies no bfloat16; training in 32-true" in caplog.text
+        assert f"trainer.precision={asked}: this CPU has no bfloat16 products; training in 32-true" in caplog.text
         caplog.clear()
 
 

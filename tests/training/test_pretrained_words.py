@@ -143,7 +143,7 @@ def test_what_is_wrong_with_an_encoder_s_vectors_is_told_with_its_own_settings(
     parts = train_characters(["a dog"], min_count=1)
     with pytest.raises(InputError, match=r"source_embeddings=.*v\.npz: .* set text@source_text=words, or source_emb"):
         start_embeddings(text_encoder(parts), parts, tmp_path / "v.npz")
-    with pytest.raises(InputError, match=r"source_embeddings=FILE: Blind has no single table of words"):
+    with pytest.raises(InputError, match=r"source_embeddings=FILE: Blind has no word embeddings"):
         start_embeddings(Blind(), tokenizer, tmp_path / "v.npz")
 
 
@@ -163,7 +163,7 @@ def test_how_many_words_were_found_and_the_most_frequent_that_were_not_are_told(
     write(tmp_path / "v.npz", 5)
     with caplog.at_level(logging.INFO):
         start_embeddings(show_and_tell(tokenizer), tokenizer, tmp_path / "v.npz", frozen=True)
-    assert f"3 of the vocabulary's 7 words start from {tmp_path}/v.npz, and stay so; not in it: a, " in caplog.text
+    assert f"3 of the vocabulary's 7 words start from {tmp_path}/v.npz, frozen; not in it: a, " in caplog.text
     assert "<unk>" not in caplog.text
 
 
@@ -202,5 +202,5 @@ def test_a_decoder_without_one_table_of_words_is_told(
     decoder = show_and_tell(tokenizer)
     decoder.embedding = embedding  # type: ignore[assignment]
     write(tmp_path / "v.npz", 5)
-    with pytest.raises(InputError, match=r"ShowAndTell has no single table of words.*set embeddings=null"):
+    with pytest.raises(InputError, match=r"ShowAndTell has no word embeddings.*set embeddings=null"):
         start_embeddings(decoder, tokenizer, tmp_path / "v.npz")
