@@ -21,7 +21,9 @@ from captioning.model.safe_build import build
 from captioning.search.hypotheses import Search
 
 CONF = config_folder()
-EXPERIMENTS = sorted(str(p.relative_to(CONF / "experiment").with_suffix("")) for p in CONF.glob("experiment/**/*.yaml"))
+EXPERIMENTS = sorted(  # a leading underscore marks what experiments share
+    str(p.relative_to(CONF / "experiment").with_suffix("")) for p in CONF.glob("experiment/**/[!_]*.yaml")
+)
 OPTIONS = sorted(
     str(p.relative_to(CONF).with_suffix(""))
     for p in CONF.glob("*/*.yaml")

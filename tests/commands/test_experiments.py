@@ -19,7 +19,7 @@ from captioning.encoders import SmallCNN
 from captioning.model.bundle import load_bundle
 
 FOLDER = config_folder() / "experiment"
-EXPERIMENTS = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("**/*.yaml"))
+EXPERIMENTS = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("**/[!_]*.yaml"))
 
 
 @pytest.fixture(scope="session")
