@@ -32,8 +32,8 @@ SIZE = 5  # captions of each image
 
 def read(folder: Path, split: str) -> list[tuple[str, ...]]:
     """Read the first SIZE captions of each image of a split; images that have fewer are left out."""
-    captions, _, pictures = coco_files(folder, split)
-    images = read_coco(captions, pictures, check_files=False)
+    captions, _, images_folder = coco_files(folder, split)
+    images = read_coco(captions, images_folder, check_files=False)
     return [image.captions[:SIZE] for image in images if len(image.captions) >= SIZE]
 
 

@@ -97,8 +97,8 @@ class Tagger(nn.Module):
 
 def read(folder: Path, split: str) -> tuple[list[str], set[str]]:
     """Read a split's captions, and the categories of its annotated objects."""
-    captions, instances, pictures = coco_files(folder, split)
-    images = read_coco(captions, pictures, instances if instances.is_file() else None, check_files=False)
+    captions, instances, images_folder = coco_files(folder, split)
+    images = read_coco(captions, images_folder, instances if instances.is_file() else None, check_files=False)
     return [caption for image in images for caption in image.captions], {o.category for i in images for o in i.objects}
 
 
