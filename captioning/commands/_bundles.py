@@ -1,4 +1,4 @@
-"""What the commands that use a trained model share."""
+"""What commands that use a trained model have in common."""
 
 from __future__ import annotations
 
@@ -15,34 +15,38 @@ if TYPE_CHECKING:
 
 
 def add_batches(parser: argparse.ArgumentParser, things: str) -> None:
-    """Add how many `things` go through a model at once, and where."""
-    parser.add_argument("--batch-size", type=positive, default=32, help=f"{things} at once (default 32)")
+    """Add the options for how many `things` a model processes together, and on which device."""
+    parser.add_argument("--batch-size", type=positive, default=32, help=f"{things} processed together (default 32)")
     parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")
 
 
-def load(bundle: str, device: str, beam_size: int | None) -> Captioner:
-    """A bundle on a device, with another number of beams where one is given."""
+def load(bundle: str, device: str) -> Captioner:
+    """Load a bundle onto a device.
+
+    Raises:
+        InputError: There is no such device, or the folder is not a bundle.
+    """
     import torch
 
-    from captioning.model.bundle import load_bundle
+    from captioning.model.captioner import Captioner
 
-    captioner = load_bundle(bundle)
+    captioner = Captioner.from_pretrained(bundle)
     try:
         captioner.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device}: {str(error).splitlines()[0]}") from error
-    if beam_size is not None:
-        captioner.search = _with_beams(captioner.search, beam_size)
     return captioner
 
 
 def one_line(text: str) -> str:
-    """A caption in one line: a model of bytes or characters can say a line's end."""
+    """Replace line ends in a caption, which a model of bytes or characters can generate, by spaces."""
     return " ".join(text.splitlines())
 
 
-def _with_beams(search: Search, beam_size: int) -> Search:
-    """The bundle's search in all but its number of beams."""
+def with_beams(search: Search, beam_size: int | None) -> Search:
+    """Return a search that differs in its number of beams; None leaves it as it is."""
+    if beam_size is None:
+        return search
     from captioning.search import BeamSearch, GreedySearch
 
     settings = vars(search)

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("out", help="the bundle's folder; must not exist, or be empty")
     options = parser.parse_args(arguments)
 
-    from captioning.model.bundle import bundle_checkpoint
+    from captioning.training.checkpoints import bundle_checkpoint
 
     print(bundle_checkpoint(options.checkpoint, options.out))
     return 0

@@ -13,7 +13,7 @@ from captioning.json_files import read_json
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from captioning.data.datasets import ParallelTextDataModule
+    from captioning.data.readers import ParallelText
     from captioning.search.hypotheses import Search
 
 log = logging.getLogger(__name__)
@@ -60,36 +60,49 @@ def evaluate(config: DictConfig, output: Path) -> None:
     import pytorch_lightning as pl
     from hydra.utils import instantiate
 
-    from captioning.data.datasets import ParallelTextDataModule
+    from captioning.data.module import CaptionDataModule
+    from captioning.data.readers import ParallelText
     from captioning.evaluation.retrieval import retrieve
-    from captioning.model.bundle import load_bundle
+    from captioning.model.captioner import Captioner
     from captioning.reports.result import print_scores, write_evaluation
-    from captioning.training.run import quieten_lightning, scorer_of
+    from captioning.training.assemble import open_data, scorer_of
+    from captioning.training.module import CaptioningModule
+    from captioning.training.trainer import quieten_lightning
 
-    captioner = load_bundle(config.bundle)
-    data = instantiate(config.data)
-    texts = isinstance(data, ParallelTextDataModule)
-    if texts:
-        check_languages(Path(config.bundle), data, translates=captioner.encoder.reads == "texts")
-    captioner.scorer = scorer_of(chosen_metrics(config.metrics, texts=texts))
-    captioner.search = chosen_search(config.search, captioner.search)
-    data.connect(captioner.encoder, captioner.tokenizer, getattr(captioner.decoder, "categories", None))
+    captioner = Captioner.from_pretrained(config.bundle)
+    splits, loading = open_data(config.data, reads=captioner.encoder.reads)
+    texts = isinstance(splits.reader, ParallelText)
+    if isinstance(splits.reader, ParallelText):
+        check_languages(Path(config.bundle), splits.reader, translates=captioner.encoder.reads == "texts")
+    module = CaptioningModule(
+        captioner,
+        search=chosen_search(config.search, captioner.search),
+        scorer=scorer_of(chosen_metrics(config.metrics, texts=texts)),
+    )
+    data = CaptionDataModule(
+        splits,
+        loading,
+        encoder=captioner.encoder,
+        transform=captioner.transform,
+        tokenizer=captioner.tokenizer,
+        categories=getattr(captioner.decoder, "categories", None),
+    )
     quieten_lightning()
     trainer: pl.Trainer = instantiate(config.trainer)
-    trainer.validate(captioner, datamodule=data, verbose=False)
+    trainer.validate(module, datamodule=data, verbose=False)
     if trainer.is_global_zero:
         found = retrieve(captioner, data, captions_per_image=config.retrieval) if config.retrieval else None
-        metrics = write_evaluation(output, captioner, data, examples=config.examples, retrieval=found)
+        metrics = write_evaluation(output, module, data, examples=config.examples, retrieval=found)
         print_scores(metrics)
         print(f"written to {output}")
 
 
-def check_languages(bundle: Path, data: ParallelTextDataModule, *, translates: bool) -> None:
+def check_languages(bundle: Path, reader: ParallelText, *, translates: bool) -> None:
     """Refuse languages that a translator did not learn; log those of another model, and where a bundle cannot tell.
 
     Args:
         bundle: the model's folder, in which `metrics.json` names what it was trained on.
-        data: what it is to be scored on.
+        reader: reads what it is scored on.
         translates: whether the model reads sentences; one that does not is a language model, or needs images.
 
     Raises:
@@ -98,17 +111,17 @@ def check_languages(bundle: Path, data: ParallelTextDataModule, *, translates: b
     path = bundle / "metrics.json"
     match read_json(path) if path.is_file() else {}:
         case {"signature": {"data": str(trained)}} if not translates:
-            if not trained.endswith(f"-{data.target}"):
-                log.warning("%s was trained on %s, and is scored on %s", bundle, trained, data.data_name)
+            if not trained.endswith(f"-{reader.target}"):
+                log.warning("%s was trained on %s, and is scored on %s", bundle, trained, reader.name)
         case {"signature": {"data": str(trained)}}:
-            if not trained.endswith(f"-{data.source}-{data.target}"):
+            if not trained.endswith(f"-{reader.source}-{reader.target}"):
                 languages = trained.split("-")[-2:]
                 raise InputError(
-                    f"{bundle} was trained on {trained} and would translate {data.data_name}; set "
+                    f"{bundle} was trained on {trained} and would translate {reader.name}; set "
                     f"data.source={languages[0]} data.target={languages[-1]}"
                 )
         case _:
-            log.warning("%s does not say which languages it learned; it is given %s", bundle, data.data_name)
+            log.warning("%s does not say which languages it learned; it is given %s", bundle, reader.name)
 
 
 def chosen_metrics(config: DictConfig, *, texts: bool) -> DictConfig:

@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from captioning.errors import InputError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 HELP = """usage: captioning extract data=NAME data.root=DIR encoder=NAME features=DIR [KEY=VALUE ...]
 
@@ -34,6 +41,38 @@ def main(arguments: Sequence[str]) -> int:
         print(HELP, end="")
         return 0
     from captioning.commands._hydra import run
-    from captioning.data.features.extract import extract
 
     return run("extract", lambda config, _: extract(config), arguments)
+
+
+def extract(config: DictConfig) -> None:
+    """Write the features of `config.splits` that are not in their stores yet.
+
+    Raises:
+        InputError: A setting is not possible; see also `captioning.data.features.extract`.
+    """
+    from hydra.utils import instantiate
+
+    from captioning.data.features import extract as features
+    from captioning.data.splits import split_name
+    from captioning.encoders.encoder import Encoder
+    from captioning.encoders.regions import Regions
+    from captioning.training.assemble import open_data
+
+    encoder: Encoder = instantiate(config.encoder)
+    if isinstance(encoder, Regions) != (config.regions is not None):
+        raise InputError(
+            f"regions={config.regions} with {type(encoder).__name__}: regions=FILES and encoder=regions go together"
+        )
+    reads = "nothing" if config.regions is not None else encoder.reads  # with regions no image is opened
+    opened, loading = open_data(config.data, reads=reads)
+    splits = {split: opened.images(split) for split in map(split_name, config.splits)}
+    encoder.set_trainable(0)
+    identity = encoder.identity()
+    if isinstance(encoder, Regions):
+        features_of = features.from_files(config.regions, encoder, batch_size=config.batch_size)
+    else:
+        features_of = features.by_encoder(
+            encoder, device=config.device, batch_size=config.batch_size, num_workers=loading.num_workers
+        )
+    features.extract(splits, features_of, Path(config.features), identity=identity, dtype=config.dtype)

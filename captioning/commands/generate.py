@@ -34,9 +34,9 @@ def main(arguments: Sequence[str]) -> int:
 
     from captioning.decoders import LanguageModel
     from captioning.encoders.features import ImageFeatures
-    from captioning.model.bundle import load_bundle
+    from captioning.model.captioner import Captioner
 
-    captioner = load_bundle(options.bundle)
+    captioner = Captioner.from_pretrained(options.bundle)
     kind = type(captioner.decoder)
     if not issubclass(kind, LanguageModel):
         raise InputError(

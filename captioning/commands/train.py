@@ -37,7 +37,8 @@ def main(arguments: Sequence[str]) -> int:
         print(HELP.format(experiments=_experiments(folder), groups=_listed("groups", groups)), end="")
         return 0
     from captioning.commands._hydra import run
-    from captioning.training.run import check_output, train
+    from captioning.training.checks import check_output
+    from captioning.training.run import train
 
     return run("train", train, arguments, check=check_output)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captioning.commands import positive
-from captioning.commands._bundles import add_batches, load, one_line
+from captioning.commands._bundles import add_batches, load, one_line, with_beams
 from captioning.errors import InputError
 
 
@@ -36,24 +36,28 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
 
-    captioner = load(options.bundle, options.device, options.beam_size)
+    captioner = load(options.bundle, options.device)
+    search = with_beams(captioner.search, options.beam_size)
     sentences, num_cut = options.texts or _lines(), 0
     for start in range(0, len(sentences), options.batch_size):
         texts = sentences[start : start + options.batch_size]
-        translations = captioner.translate(texts, batch_size=options.batch_size)
+        translations = captioner.translate(texts, search=search, batch_size=options.batch_size)
         num_cut += sum(not found.finished for found in translations)
         for text, found in zip(texts, translations, strict=True):
             line = {"text": text, "translation": found.text, "score": found.score, "finished": found.finished}
             print(json.dumps(line, ensure_ascii=False) if options.json else one_line(found.text), flush=True)
         if options.alignments is not None:  # what is printed is not lost if an image cannot be drawn
-            from captioning.model.alignments import align, save
+            from captioning.model.attention_maps import alignments, draw_alignment, save_figure
 
-            alignments = align(captioner, texts, [found.text for found in translations])
-            for number, alignment in enumerate(alignments, start=start + 1):
-                save(alignment, options.alignments / f"{number}.png")
+            found_in = alignments(captioner, texts, [found.text for found in translations])
+            for number, alignment in enumerate(found_in, start=start + 1):
+                save_figure(draw_alignment(alignment), options.alignments / f"{number}.png", dpi=120)
     if num_cut:
-        longest = vars(captioner.search)["max_length"]
-        print(f"captioning translate: {num_cut} of {len(sentences)} were cut at {longest} tokens", file=sys.stderr)
+        print(
+            f"captioning translate: {num_cut} of {len(sentences)} translations were truncated at {search.max_length} "
+            "tokens",
+            file=sys.stderr,
+        )
     return 0
 
 

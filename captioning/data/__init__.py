@@ -1,29 +1,20 @@
-"""Files to batches: readers, data modules, the sampler and the feature store."""
+"""Files to batches: readers, splits, cached features, and the data module."""
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from captioning.data.datasets import (
-        CaptionDataModule,
-        CocoDataModule,
-        Flickr8kDataModule,
-        KarpathyDataModule,
-        ParallelTextDataModule,
-    )
+from captioning.data.loading import Loading
+from captioning.data.splits import Splits
 
-__all__ = [
-    "CaptionDataModule",
-    "CocoDataModule",
-    "Flickr8kDataModule",
-    "KarpathyDataModule",
-    "ParallelTextDataModule",
-]
+if TYPE_CHECKING:
+    from captioning.data.module import CaptionDataModule
+
+__all__ = ["CaptionDataModule", "Loading", "Splits"]
 
 
 def __getattr__(name: str) -> Any:
     # Lazy: a reader must not wait for Lightning.
-    if name in __all__:
-        from captioning.data import datasets
+    if name == "CaptionDataModule":
+        from captioning.data.module import CaptionDataModule
 
-        return getattr(datasets, name)
+        return CaptionDataModule
     raise AttributeError(f"module 'captioning.data' has no attribute {name!r}")

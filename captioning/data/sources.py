@@ -11,7 +11,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from captioning.data.example import CaptionedImage
-from captioning.data.images import load_image
+from captioning.data.pixels import channels_last, pixels
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.text_transform import TextTransform
 from captioning.errors import InputError
@@ -25,12 +25,12 @@ class Source(Protocol):
         ...
 
 
-class Pictures:
-    """Opens images.
+class Images:
+    """Reads images and makes tensors of them.
 
     Args:
-        transform: makes an image (C, H, W).
-        keep: keep every image in memory; of use where `transform` always makes the same of one.
+        transform: turns an RGB image into (C, H, W).
+        keep: keep every image in memory; useful where `transform` always gives the same.
     """
 
     def __init__(self, transform: Callable[[Image], Tensor], *, keep: bool = False) -> None:
@@ -38,15 +38,14 @@ class Pictures:
         self._kept: dict[Path, Tensor] | None = {} if keep else None
 
     def __call__(self, images: Sequence[CaptionedImage]) -> Tensor:
-        """(I, C, H, W)."""
-        pictures = torch.stack([self._picture(image.path) for image in images])
-        return pictures.contiguous(memory_format=torch.channels_last)  # convolutions are faster so
+        """Return (I, C, H, W)."""
+        return channels_last([self._pixels(image.path) for image in images])
 
-    def _picture(self, path: Path) -> Tensor:
+    def _pixels(self, path: Path) -> Tensor:
         if self._kept is None:
-            return self.transform(load_image(path))
+            return pixels(path, self.transform)
         if path not in self._kept:
-            self._kept[path] = self.transform(load_image(path))
+            self._kept[path] = pixels(path, self.transform)
         return self._kept[path]
 
 
@@ -74,28 +73,29 @@ class Nothing:
 
 
 def source_of(
-    encoder: Encoder, images: Sequence[CaptionedImage], *, augmented: Callable[[Image], Tensor] | None, keep: bool
+    encoder: Encoder,
+    transform: Callable[..., Tensor],
+    images: Sequence[CaptionedImage],
+    *,
+    keep: bool = False,
 ) -> Source:
-    """What `encoder` reads of `images`.
+    """Choose what `encoder` reads of `images`.
 
     Args:
         encoder: of the model.
+        transform: of the model, or its random variant for training.
         images: a split.
-        augmented: the random variant of the encoder's own transform, for training; None for that.
-        keep: see `Pictures`.
+        keep: see `Images`.
 
     Raises:
-        InputError: the encoder reads sentences and the split has images, or the other way round.
+        InputError: The encoder reads sentences and the split has images, or the reverse.
     """
     texts = any(image.text is not None for image in images)
     if encoder.reads == "nothing":
         return Nothing()
     if (encoder.reads == "texts") != texts:
         raise InputError(
-            f"the data's examples are {'sentences' if texts else 'images'}, and the encoder {encoder.model_name} "
-            f"reads {encoder.reads}; choose encoder={'text' if texts else 'a network for images'} (or encoder=none, "
-            "which reads nothing), or other data"
+            f"the data set has {'sentences' if texts else 'images'}, and the encoder {encoder.model_name} reads "
+            f"{encoder.reads}; choose encoder={'text' if texts else 'a network for images'} or other data"
         )
-    if isinstance(encoder.transform, TextTransform):
-        return Texts(encoder.transform)
-    return Pictures(augmented or encoder.transform, keep=keep)
+    return Texts(transform) if isinstance(transform, TextTransform) else Images(transform, keep=keep)

@@ -112,13 +112,17 @@ class Encoder(nn.Module, ABC):
             digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
-    def identity(self) -> dict[str, Any]:
-        """What features depend on, as JSON has it: two encoders with equal identities give equal features."""
+    def identity(self, transform: ImageTransform | TextTransform | None = None) -> dict[str, Any]:
+        """Describe what features depend on, as JSON values: encoders with equal identities give equal features.
+
+        Args:
+            transform: makes the encoder's input; None for the encoder's own.
+        """
         return {
             "class": type(self).__name__,
             "model": self.model_name,
             "grid": self.grid,
-            "transform": self.transform.to_dict(),
+            "transform": (transform or self.transform).to_dict(),
             "weights": self.digest(),
         }
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from captioning.data.batch import CaptionBatch
-from captioning.data.datasets import CaptionDataModule
+from captioning.data.module import CaptionDataModule
 from captioning.decoders.decoder import Decoder, packed_rows
 from captioning.encoders.features import ImageFeatures
 from captioning.metrics.ranking import Retrieval, marginal, retrieve_images, retrieve_sentences
@@ -39,7 +39,7 @@ def retrieve(captioner: Captioner, data: CaptionDataModule, *, captions_per_imag
     Raises:
         InputError: an image has no caption.
     """
-    images = data.images(data.split)
+    images = data.splits.images(data.split)
     chosen = [(row, text) for row, image in enumerate(images) for text in image.captions[:captions_per_image]]
     sentences = captioner.tokenizer.encode([text for _, text in chosen])
     parts = []

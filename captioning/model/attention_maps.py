@@ -1,4 +1,4 @@
-"""Where a model looks while it says a caption, and images of that."""
+"""What a model attends to while it writes each word: maps over images, and alignments of sentences."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from torch.nn.utils.rnn import unpack_sequence
 
 from captioning.data.batch import collate
 from captioning.decoders.decoder import AttentiveDecoder
-from captioning.encoders.text_transform import TextTransform
+from captioning.encoders.text import TextEncoder
+from captioning.encoders.text_transform import NO_TOKEN, TextTransform
 from captioning.errors import InputError
-from captioning.model.captioner import Captioner, ImageLike, open_images
+from captioning.model.captioner import Captioner, evaluating
 from captioning.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ COLUMNS = 5
 
 
 @dataclass(frozen=True)
-class Look:
-    """An image, the words of a caption, and how much each place weighed when a word was chosen.
+class AttentionMap:
+    """An image, the words of a caption, and the attention weights of each word.
 
     Attributes:
-        pixels: the image as the encoder saw it, (C, H, W) in 0..1.
-        words: the tokens of the caption, without `<bos>` and `<eos>`.
+        pixels: the image as the encoder reads it, (C, H, W) in 0..1.
+        words: the caption's tokens, without `<bos>` and `<eos>`.
         weights: (words, h, w), over the encoder's grid; each word's sum to 1.
     """
 
@@ -39,100 +40,135 @@ class Look:
     weights: Tensor
 
 
-@torch.inference_mode()
-def looks(captioner: Captioner, images: Sequence[ImageLike], captions: Sequence[str]) -> list[Look]:
-    """Follow the attention of `captioner` while it says `captions`, its own or any others.
+@dataclass(frozen=True)
+class Alignment:
+    """A sentence, its translation, and the attention weights of each target token.
 
-    The caption is fed word by word. That is what a search did when it found it, since teacher forcing and stepping
-    are equal; so no search has to carry weights for beams that it drops.
+    Attributes:
+        source: the source's tokens as the encoder reads them, `<eos>` last.
+        target: the translation's tokens, `<eos>` last.
+        weights: (target, source); each row sums to 1.
+    """
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+    weights: Tensor
+
+
+def attention_maps(captioner: Captioner, inputs: Tensor, captions: Sequence[str]) -> list[AttentionMap]:
+    """Compute the attention of a captioner over images while it writes captions.
 
     Args:
-        captioner: its decoder must attend.
-        images: PIL images or paths.
-        captions: one for each image.
+        captioner: with an attentive decoder.
+        inputs: (I, C, H, W), from `Captioner.pixels`.
+        captions: one for each image, its own or any others.
 
     Raises:
-        InputError: the decoder does not attend, or an image cannot be read.
+        InputError: The decoder has no attention, or the model translates sentences.
     """
-    transform = captioner.encoder.transform
+    transform = captioner.transform
     if isinstance(transform, TextTransform):
-        raise InputError("this model translates sentences; maps of attention are drawn over images")
-    pixels = torch.stack([transform(picture) for picture in open_images(images)])
+        raise InputError("this model translates sentences; attention maps are drawn over images")
     mean, std = (torch.tensor(x)[:, None, None] for x in (transform.mean, transform.std))
     return [
-        Look(
-            pixels=(picture * std + mean).clamp(0, 1),
+        AttentionMap(
+            pixels=(image * std + mean).clamp(0, 1),
             words=words[:-1],
             weights=_as_grid(weights[:-1], *transform.size),
         )
-        for picture, (words, weights) in zip(pixels, follow(captioner, pixels, captions), strict=True)
+        for image, (words, weights) in zip(inputs, attention_weights(captioner, inputs, captions), strict=True)
+    ]
+
+
+def alignments(captioner: Captioner, texts: Sequence[str], translations: Sequence[str]) -> list[Alignment]:
+    """Compute the attention of a translator over sentences while it writes translations.
+
+    Args:
+        captioner: a translator with an attentive decoder.
+        texts: the sentences.
+        translations: one for each, its own or any others.
+
+    Raises:
+        InputError: The model captions images, or its decoder has no attention.
+    """
+    encoder, transform = captioner.encoder, captioner.transform
+    if not isinstance(encoder, TextEncoder) or not isinstance(transform, TextTransform):
+        raise InputError("this model captions images; alignments are of sentences and their translations")
+    ids, tokenizer = transform(texts), transform.tokenizer
+    sources = [
+        tuple(readable(tokenizer, i) for i in own if i != NO_TOKEN) for own in encoder.in_reading_order(ids).tolist()
+    ]
+    return [
+        Alignment(source, target, weights[:, : len(source)])
+        for source, (target, weights) in zip(sources, attention_weights(captioner, ids, translations), strict=True)
     ]
 
 
 @torch.inference_mode()
-def follow(captioner: Captioner, inputs: Tensor, captions: Sequence[str]) -> list[tuple[tuple[str, ...], Tensor]]:
-    """Feed captions to a decoder and tell where it looked.
+def attention_weights(
+    captioner: Captioner, inputs: Tensor, captions: Sequence[str]
+) -> list[tuple[tuple[str, ...], Tensor]]:
+    """Compute the attention weights of each token of a caption by teacher forcing.
+
+    Teacher forcing equals stepping, so these are the weights that a search used when it found the caption, and no
+    search has to store weights of hypotheses that it drops.
 
     Args:
-        captioner: its decoder must attend.
-        inputs: what its encoder takes, of I images or sentences.
+        captioner: with an attentive decoder.
+        inputs: what its encoder reads, of I images or sentences.
         captions: one for each.
 
     Returns:
-        Of each, the tokens that were predicted, `<eos>` last, and the weights of all places at each, (T, R) float32.
+        For each, the predicted tokens, `<eos>` last, and their weights over all regions, (T, R) float32.
 
     Raises:
-        InputError: the decoder does not attend.
+        InputError: The decoder has no attention.
     """
-    decoder, tokenizer, training = captioner.decoder, captioner.tokenizer, captioner.training
+    decoder, tokenizer = captioner.decoder, captioner.tokenizer
     if not isinstance(decoder, AttentiveDecoder):
         raise InputError(
-            f"a {type(decoder).__name__} sees the whole at once and looks at no place of it; maps of attention need a "
-            "decoder that attends, such as decoder=soft_attention"
+            f"{type(decoder).__name__} reads one vector of the whole image and has no attention; attention maps need "
+            "an attentive decoder, such as decoder=soft_attention"
         )
     ids = tokenizer.encode(list(captions))
     batch = collate(range(len(ids)), [[own] for own in ids], pad=tokenizer.special.pad).to(captioner.device)
     packed = batch.inputs()
-    captioner.eval()  # nothing is dropped or drawn
-    try:
-        features = captioner.standardise(captioner.encoder(inputs.to(captioner.device)))
-        attention = decoder.attend(features, packed, batch.image_index).attention.float().cpu()
-    finally:
-        captioner.train(training)
-    by_caption = unpack_sequence(packed._replace(data=attention))
+    with evaluating(captioner):
+        attended = decoder.attend(captioner.encode(inputs), packed, batch.image_index)
+    by_caption = unpack_sequence(packed._replace(data=attended.attention.float().cpu()))
     weights = dict(zip(batch.image_index.tolist(), by_caption, strict=True))
-    return [(tuple(shown(tokenizer, i) for i in own[1:]), weights[row]) for row, own in enumerate(ids)]
+    return [(tuple(readable(tokenizer, i) for i in own[1:]), weights[row]) for row, own in enumerate(ids)]
 
 
-def shown(tokenizer: Tokenizer, i: int) -> str:
-    """A token as people read it: without the marks that say how pieces of words join; ␣ is a blank."""
+def readable(tokenizer: Tokenizer, i: int) -> str:
+    """Return a token without the marks of subwords; ␣ stands for a space."""
     special = vars(tokenizer.special).values()
     return tokenizer.token(i) if i in special else tokenizer.decode([i]).strip() or "␣"
 
 
 def _as_grid(weights: Tensor, height: int, width: int) -> Tensor:
-    """(T, R) as (T, h, w) with the image's proportions."""
-    num_places = weights.shape[1]
-    rows = round((num_places * height / width) ** 0.5)
-    if rows == 0 or num_places % rows:
-        raise InputError(f"{num_places} places are no grid of an image of {height} x {width} pixels")
-    return weights.reshape(len(weights), rows, num_places // rows)
+    """Reshape (T, R) to (T, h, w) with the image's aspect ratio."""
+    num_regions = weights.shape[1]
+    rows = round((num_regions * height / width) ** 0.5)
+    if rows == 0 or num_regions % rows:
+        raise InputError(f"{num_regions} regions are not a grid over an image of {height} x {width} pixels")
+    return weights.reshape(len(weights), rows, num_regions // rows)
 
 
-def draw(look: Look) -> Figure:
-    """The image, and beside it one copy a word, bright where the word was said from; one scale for all words."""
+def draw_attention_map(attention_map: AttentionMap) -> Figure:
+    """Draw the image, and one copy of it a word, bright where the attention is; all words share one scale."""
     from matplotlib.figure import Figure
 
-    picture = look.pixels.permute(1, 2, 0).numpy()
-    height, width = picture.shape[:2]
-    rows = -(-(len(look.words) + 1) // COLUMNS)
+    image = attention_map.pixels.permute(1, 2, 0).numpy()
+    height, width = image.shape[:2]
+    rows = -(-(len(attention_map.words) + 1) // COLUMNS)
     figure = Figure(figsize=(2.4 * COLUMNS, 2.7 * rows), layout="constrained")
     axes = figure.subplots(rows, COLUMNS, squeeze=False).flatten()
     for ax in axes:
         ax.axis("off")
-    axes[0].imshow(picture)
-    for ax, word, weights in zip(axes[1:], look.words, look.weights, strict=False):
-        ax.imshow(picture)
+    axes[0].imshow(image)
+    for ax, word, weights in zip(axes[1:], attention_map.words, attention_map.weights, strict=False):
+        ax.imshow(image)
         ax.imshow(
             weights.numpy(),
             cmap="inferno",
@@ -140,20 +176,34 @@ def draw(look: Look) -> Figure:
             extent=(0, width, height, 0),
             interpolation="bicubic",
             vmin=0,
-            vmax=float(look.weights.max()),
+            vmax=float(attention_map.weights.max()),
         )
         ax.set_title(f"{word}  {weights.max():.2f}")
     return figure
 
 
-def save(look: Look, path: Path) -> None:
-    """Write `draw`'s figure as a PNG.
+def draw_alignment(alignment: Alignment) -> Figure:
+    """Draw a matrix, dark where a target token (row) attends to a source token (column)."""
+    from matplotlib.figure import Figure
+
+    rows, columns = alignment.weights.shape
+    figure = Figure(figsize=(1.5 + 0.42 * columns, 1.5 + 0.36 * rows), layout="constrained")
+    ax = figure.subplots()
+    ax.imshow(alignment.weights.numpy(), cmap="Greys", vmin=0, vmax=1)
+    ax.set_xticks(range(columns), alignment.source, rotation=90)
+    ax.set_yticks(range(rows), alignment.target)
+    ax.xaxis.tick_top()
+    return figure
+
+
+def save_figure(figure: Figure, path: Path, *, dpi: int = 100) -> None:
+    """Write a figure as PNG; its folder is made if missing.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: The file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw(look).savefig(path, dpi=80)
+        figure.savefig(path, dpi=dpi)
     except OSError as error:
-        raise InputError(f"{path}: the map of attention could not be written: {error.strerror or error}") from error
+        raise InputError(f"{path}: the figure could not be written: {error.strerror or error}") from error

@@ -16,12 +16,14 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from captioning import __version__
 from captioning.decoders.decoder import Decoder
@@ -32,64 +34,35 @@ from captioning.encoders.text import TextEncoder
 from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
-from captioning.model.captioner import Captioner
 from captioning.model.safe_build import build
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
-from captioning.training.checkpoints import read_checkpoint
 
 FORMAT_VERSION = 1
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "transform.json")
 
 
-def save_bundle(captioner: Captioner, folder: str | Path, *, metrics: Mapping[str, Any] | None = None) -> Path:
-    """Write `captioner` as a bundle; the folder appears whole or not at all.
+@dataclass(frozen=True)
+class Parts:
+    """What a bundle holds beside its weights.
 
-    Args:
-        captioner: its `config` says how it was built.
-        folder: must not exist, or be empty.
-        metrics: what goes into `metrics.json` and the model card.
-
-    Raises:
-        InputError: the folder holds something already, or cannot be written.
+    Attributes:
+        encoder: with random weights.
+        decoder: with random weights.
+        tokenizer: of the captions.
+        transform: turns an image or a sentence into the encoder's input.
+        standardise: scales the features; None for no scaling.
+        search: how captions are decoded.
+        config: the plain values from which encoder, decoder and search were built.
     """
-    if captioner.config is None:
-        raise ValueError("this captioner does not know the configuration it was built from")
-    config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **captioner.config}
-    config["encoder"] = _without_weights(config["encoder"])
-    return write_bundle(
-        Path(folder),
-        config=config,
-        weights=captioner.state_dict(),
-        tokenizer=captioner.tokenizer.to_json(),
-        transform=captioner.encoder.transform.to_dict(),
-        metrics=metrics or {},
-    )
 
-
-def _without_weights(encoder: Mapping[str, Any]) -> dict[str, Any]:
-    """Its configuration, which names no weights: they are in model.safetensors."""
-    return {key: None if key == "weights" else value for key, value in encoder.items()}
-
-
-def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
-    """Make a bundle of a run's checkpoint; its metrics.json says of which epoch and step, and holds no scores.
-
-    Raises:
-        InputError: the file is no checkpoint of this package, or the folder cannot be written.
-    """
-    saved = read_checkpoint(checkpoint)
-    ours = saved["captioning"]
-    config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **ours["config"]}
-    config["encoder"] = _without_weights(config["encoder"])
-    return write_bundle(
-        Path(folder),
-        config=config,
-        weights=saved["state_dict"],
-        tokenizer=ours["tokenizer"],
-        transform=ours["transform"],
-        metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}},
-    )
+    encoder: Encoder
+    decoder: Decoder[Any]
+    tokenizer: Tokenizer
+    transform: ImageTransform | TextTransform
+    standardise: Standardise | None
+    search: Search
+    config: Mapping[str, Any]
 
 
 def write_bundle(
@@ -101,9 +74,23 @@ def write_bundle(
     transform: Mapping[str, Any],
     metrics: Mapping[str, Any],
 ) -> Path:
-    """Write a bundle's files beside the folder, then move them there at once."""
+    """Write a bundle beside its folder, then rename it, so that it appears whole or not at all.
+
+    Args:
+        folder: it must not exist, or be empty.
+        config: encoder, decoder and search as plain values.
+        weights: of encoder, decoder and standardise.
+        tokenizer: the tokenizers library's JSON.
+        transform: plain values.
+        metrics: content of metrics.json and of the model card.
+
+    Raises:
+        InputError: The folder is not empty or cannot be written.
+    """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already; name another folder for the bundle, or remove this one")
+    config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **config}
+    config["encoder"] = {key: None if key == "weights" else value for key, value in config["encoder"].items()}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
@@ -113,9 +100,8 @@ def write_bundle(
                 (made / f"{file}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
             (made / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
             (made / "README.md").write_text(model_card(config, metrics), encoding="utf-8")
-            # What an objective learns is of use in training only.
-            kept = {k: v.detach().cpu().contiguous() for k, v in weights.items() if not k.startswith("objective.")}
-            save_file(kept, made / "model.safetensors")
+            plain = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+            save_file(plain, made / "model.safetensors")
             if folder.exists():
                 folder.rmdir()
             made.replace(folder)
@@ -125,16 +111,15 @@ def write_bundle(
     return folder
 
 
-def load_bundle(folder: str | Path) -> Captioner:
-    """Rebuild the captioner of a bundle, in eval mode, on the CPU.
+def read_bundle(folder: Path) -> Parts:
+    """Build the parts of a bundle, without its weights.
 
     Raises:
-        InputError: the folder is no bundle, is of another format version, or a file is missing or damaged.
+        InputError: The folder is not a bundle, has another format version, or a file is missing or damaged.
     """
-    folder = Path(folder)
     config, source = _read_config(folder), str(folder / "config.json")
     encoder = build(config["encoder"], Encoder, source=source)  # type: ignore[type-abstract]
-    encoder.transform = _read_transform(folder / "transform.json", encoder)
+    transform = _read_transform(folder / "transform.json", encoder)
     decoder: Decoder[Any] = build(config["decoder"], Decoder, source=source)  # type: ignore[type-abstract]
     tokenizer = Tokenizer.from_json(_read_text(folder / "tokenizer.json"), source=folder / "tokenizer.json")
     if len(tokenizer) != decoder.vocab_size:
@@ -143,16 +128,30 @@ def load_bundle(folder: str | Path) -> Captioner:
             "the files are of different models: copy the bundle again"
         )
     deviation = config.get("standardise")
-    captioner = Captioner(
+    return Parts(
         encoder,
         decoder,
         tokenizer,
+        transform,
         standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
         search=build(config["search"], Search, source=source),  # type: ignore[type-abstract]
         config={key: config[key] for key in ("encoder", "decoder", "search", "standardise") if key in config},
     )
-    _load_weights(captioner, folder / "model.safetensors")
-    return captioner.eval()
+
+
+def load_weights(model: nn.Module, folder: Path) -> None:
+    """Load a bundle's weights into the model that was built from its parts.
+
+    Raises:
+        InputError: The file is damaged, or its weights are of another model.
+    """
+    path = folder / "model.safetensors"
+    try:
+        model.load_state_dict(load_file(path))
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
+    except RuntimeError as error:
+        raise InputError(f"{path} does not fit config.json: {error}") from error
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -176,12 +175,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_transform(path: Path, encoder: Encoder) -> ImageTransform | TextTransform:
-    """The transform, whose images the encoder is seen to take: some take those of one size alone."""
+    """Read the transform and check that the encoder takes its images: some encoders take one size only."""
     values = _read_json(path)
     if isinstance(encoder, TextEncoder):
         return _read_text_transform(values, path, encoder)
     transform = ImageTransform.from_dict(values)
-    if encoder.reads != "images":
+    if encoder.reads != "images" or transform == encoder.transform:
         return transform
     try:
         with torch.no_grad():
@@ -203,15 +202,6 @@ def _read_text_transform(values: Mapping[str, Any], path: Path, encoder: TextEnc
             "are of different models: copy the bundle again"
         )
     return transform
-
-
-def _load_weights(captioner: Captioner, path: Path) -> None:
-    try:
-        captioner.load_state_dict(load_file(path))
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
-    except RuntimeError as error:
-        raise InputError(f"{path} does not fit config.json: {error}") from error
 
 
 def _read_text(path: Path) -> str:

@@ -9,13 +9,12 @@ from typing import Any
 
 from rich.table import Table
 
-from captioning.data.datasets import CaptionDataModule
+from captioning.data.module import CaptionDataModule
 from captioning.errors import InputError
 from captioning.evaluation.predictions import Evaluation
 from captioning.metrics import intervals
 from captioning.metrics.diversity import summary
 from captioning.metrics.statistics_file import save_statistics
-from captioning.model.captioner import Captioner
 from captioning.reports.page import write_page
 from captioning.reports.tables import console, write_table
 from captioning.search.hypotheses import Search
@@ -25,7 +24,7 @@ BOOTSTRAP: dict[str, Any] = {"num_replicates": 1000, "seed": 0, "confidence": 0.
 
 def write_evaluation(
     output: Path,
-    captioner: Captioner,
+    module: Any,
     data: CaptionDataModule,
     *,
     examples: int = 0,
@@ -36,7 +35,7 @@ def write_evaluation(
 
     Args:
         output: the folder; made where it is missing.
-        captioner: has just validated on `data.split`.
+        module: has just validated on `data.split`.
         data: the data module it validated on.
         examples: images on the page, evenly spread over the split; 0 for no page.
         retrieval: what `captioning.evaluation.retrieval.retrieve` found, to be written too.
@@ -49,7 +48,7 @@ def write_evaluation(
     Raises:
         InputError: a file cannot be written.
     """
-    evaluation = captioner.evaluation
+    evaluation = module.evaluation
     assert evaluation is not None
     found = intervals(evaluation.scores, **BOOTSTRAP)
     metrics: dict[str, Any] = {
@@ -65,10 +64,10 @@ def write_evaluation(
         "captions": {"unfinished": evaluation.num_unfinished, **summary(list(evaluation.scores.tokenized.values()))},
         **({} if retrieval is None else {"retrieval": retrieval}),
         "signature": {
-            "data": data.data_name,
+            "data": data.splits.name,
             "split": data.split,
             **evaluation.signature,
-            "search": describe(captioner.search),
+            "search": describe(module.search),
             **({"bootstrap": BOOTSTRAP} if found else {}),
         },
     }
@@ -83,7 +82,7 @@ def write_evaluation(
         if training is not None:
             _write_json(output / "training.json", training)
         if examples:
-            write_page(output / "page.html", data.images(data.split), evaluation, metrics, examples=examples)
+            write_page(output / "page.html", data.splits.images(data.split), evaluation, metrics, examples=examples)
     except OSError as error:
         raise InputError(f"the evaluation could not be written to {output}: {error.strerror or error}") from error
     return metrics

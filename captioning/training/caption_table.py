@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 
-from captioning.model.captioner import Captioner
 from captioning.reports.page import images_to_show
+from captioning.training.module import CaptioningModule
 
 
 class CaptionTable(pl.Callback):
@@ -29,20 +29,18 @@ class CaptionTable(pl.Callback):
         import wandb
 
         data = cast(Any, trainer).datamodule
-        evaluation, monitor = cast(Captioner, module).evaluation, cast(Captioner, module).monitor
+        evaluation, monitor = cast(CaptioningModule, module).evaluation, cast(CaptioningModule, module).monitor
         assert evaluation is not None
-        images = data.images(data.split)[: self.num_images]
+        images = data.splits.images(data.split)[: self.num_images]
         rows = [
             [
                 str(prediction.image_id),
-                None if picture is None else wandb.Image(picture),
+                None if shown is None else wandb.Image(shown),
                 prediction.caption,
                 evaluation.scores.per_image[prediction.image_id].get(monitor),
                 "\n".join(image.captions),
             ]
-            for image, picture, prediction in zip(images, images_to_show(images), evaluation.predictions, strict=False)
+            for image, shown, prediction in zip(images, images_to_show(images), evaluation.predictions, strict=False)
         ]
         for logger in loggers:
-            logger.log_table(
-                "val/captions", columns=["image_id", "picture", "caption", monitor, "references"], data=rows
-            )
+            logger.log_table("val/captions", columns=["image_id", "image", "caption", monitor, "references"], data=rows)

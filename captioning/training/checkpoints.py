@@ -1,4 +1,4 @@
-"""A run's checkpoints: read without unpickling, and compared with the model that would go on from them."""
+"""A run's checkpoints: read without unpickling, compared with the model that resumes, and made into bundles."""
 
 from __future__ import annotations
 
@@ -7,19 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from captioning.errors import InputError
 from captioning.json_files import flat
+from captioning.model.bundle import write_bundle
 from captioning.text.tokenizer import Tokenizer
+
+PREFIX = "captioner."
+"""Before the keys of a captioner's weights in the state dict of its LightningModule."""
 
 _OF_DATA = ("encoder.weights", "encoder.vocab_size", "decoder.vocab_size", "transform.tokenizer")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a run's checkpoint, of tensors and plain values alone.
+    """Read a run's checkpoint, which may hold only tensors and plain values.
+
+    Returns:
+        The checkpoint, with the keys of this version in its state dict.
 
     Raises:
-        InputError: there is none, or it is not one that this package wrote.
+        InputError: There is no such file, or this package did not write it.
     """
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -29,7 +37,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"no checkpoint at {path}; a run keeps them in its checkpoints/") from error
     except OSError as error:
         raise InputError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from error
-    except Exception:  # noqa: BLE001 - torch raises anything, and advises to unpickle: its words are left out
+    except Exception:  # noqa: BLE001 - torch raises anything, with the advice to unpickle, which is left out
         whole = False
     if not whole:
         raise InputError(
@@ -37,39 +45,69 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             "that is damaged, of another kind, or holds more than tensors and plain values; choose another of the "
             "run's checkpoints/"
         )
-    return saved
+    return {**saved, "state_dict": with_new_keys(saved["state_dict"])}
+
+
+def with_new_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Map the state dict of a checkpoint of version 0.1, in which the captioner itself was the LightningModule."""
+    parts = ("encoder.", "decoder.", "standardise.")
+    return {f"{PREFIX}{key}" if key.startswith(parts) else key: value for key, value in weights.items()}
+
+
+def captioner_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the captioner's part of a checkpoint's weights; what an objective learned is used in training only."""
+    weights: Mapping[str, Tensor] = checkpoint["state_dict"]
+    return {key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)}
+
+
+def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
+    """Make a bundle from a run's checkpoint. Its metrics.json names the epoch and the step, and has no scores.
+
+    Raises:
+        InputError: The file is not a checkpoint of this package, or the folder cannot be written.
+    """
+    saved = read_checkpoint(checkpoint)
+    parts = saved["captioning"]
+    return write_bundle(
+        Path(folder),
+        config=parts["config"],
+        weights=captioner_weights(saved),
+        tokenizer=parts["tokenizer"],
+        transform=parts["transform"],
+        metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}},
+    )
 
 
 def check_same_model(saved: object, own: Mapping[str, Any]) -> None:
-    """Refuse to go on from another model's weights, or from weights for another vocabulary.
+    """Check that a checkpoint is of the same model and vocabulary as the run that resumes from it.
 
     Args:
-        saved: what the checkpoint says of its model; None of a checkpoint that does not.
-        own: the same of the model: "config", "tokenizer" and "transform", as plain values and text.
+        saved: the checkpoint's description of its model; None if it has none.
+        own: the run's: "config", "tokenizer" and "transform", as plain values and text.
 
     Raises:
-        InputError: they differ, or the checkpoint is none of captioning's.
+        InputError: The two differ, or captioning did not write the checkpoint.
     """
     if not isinstance(saved, dict) or saved.keys() != own.keys():
-        raise InputError("the checkpoint is none of captioning's; expected one of a run's checkpoints/")
+        raise InputError("captioning did not write this checkpoint; expected a file of a run's checkpoints/")
     there, here = _architecture(saved), _architecture(own)
     differences = [
         f"{key}={there.get(key)} (here {here.get(key)})" for key in {**there, **here} if there.get(key) != here.get(key)
     ]
     if differences:
         raise InputError(
-            f"the checkpoint is of another model, by {', '.join(differences)}; go on with that run's own settings, "
-            "or train anew without checkpoint="
+            f"the checkpoint is of another model: {', '.join(differences)}; resume with that run's own settings, or "
+            "start a new run without checkpoint="
         )
     if _vocabularies(saved) != _vocabularies(own):
         raise InputError(
-            "the checkpoint is of another vocabulary; go on with that run's own training captions (data.root) and "
-            "settings of text, or train anew without checkpoint="
+            "the checkpoint is of another vocabulary; resume with that run's own training captions (data.root) and "
+            "text settings, or start a new run without checkpoint="
         )
 
 
 def _architecture(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint says that its weights depend on; whence the encoder's came does not matter any more."""
+    """Return the settings that weights depend on. The origin of the encoder's weights no longer matters."""
     config = saved["config"] or {}
     parts = {key: config[key] for key in ("encoder", "decoder", "standardise") if key in config}
     return {
@@ -78,6 +116,6 @@ def _architecture(saved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _vocabularies(saved: Mapping[str, Any]) -> list[str]:
-    """The tokenizer, and that of the sentences that are translated, as this version writes them."""
+    """Return the tokenizer, and that of source sentences if there is one, as this version writes them."""
     texts = [saved["tokenizer"], *([saved["transform"]["tokenizer"]] if "tokenizer" in saved["transform"] else [])]
     return [Tokenizer.from_json(text).to_json() for text in texts]

@@ -87,7 +87,7 @@ def run_command(*arguments: str | Path, metrics: Sequence[str] = ("BLEU", "ROUGE
     """Run `captioning` with these arguments, scoring without METEOR, whose start takes seconds."""
     out, err = io.StringIO(), io.StringIO()
     with nothing_left() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr("captioning.training.run.scorer_of", partial(scorer_of, metrics))
+        patch.setattr("captioning.training.assemble.scorer_of", partial(scorer_of, metrics))
         try:
             status = main([str(argument) for argument in arguments])
         except SystemExit as stop:
@@ -96,7 +96,7 @@ def run_command(*arguments: str | Path, metrics: Sequence[str] = ("BLEU", "ROUGE
 
 
 def scorer_of(metrics: Sequence[str], config: Any) -> Callable[..., CocoScorer]:
-    """`captioning.training.run.scorer_of` with other metrics, but where they are those of translations."""
+    """`captioning.training.assemble.scorer_of` with other metrics, but where they are those of translations."""
     translates = config.backend == "sacrebleu"
     return partial(CocoScorer, metrics=config.names if translates else metrics, backend=config.backend)
 

@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 from captioning import Captioner
 from captioning.commands import main
 from captioning.commands._bundles import sampling
-from captioning.model.bundle import save_bundle
 from captioning.search import BeamSearch, GreedySearch, Sampling
 from captioning.search.hypotheses import Search
 from captioning.text import Tokenizer
@@ -213,7 +212,7 @@ def attentive_bundle(tmp_path: Path, tokenizer: Tokenizer) -> Path:
     }
     parts = {key: instantiate(part) for key, part in config.items()}
     captioner = Captioner(parts["encoder"], parts["decoder"], tokenizer, search=parts["search"], config=config)
-    return save_bundle(captioner, tmp_path / "attentive")
+    return captioner.save(tmp_path / "attentive")
 
 
 def test_attention_is_drawn_for_each_image_and_overwrites_nothing(

@@ -14,9 +14,10 @@ from omegaconf import OmegaConf
 
 from captioning import Captioner
 from captioning.commands.evaluate import check_languages, chosen_metrics, chosen_search
-from captioning.data import CocoDataModule, ParallelTextDataModule
+from captioning.data import Splits
 from captioning.data.features.store import FeatureWriter
 from captioning.data.images import load_image
+from captioning.data.readers import Coco, ParallelText
 from captioning.errors import InputError
 from captioning.metrics import CocoScorer
 from captioning.search import GreedySearch
@@ -55,7 +56,7 @@ def test_another_split_is_scored_as_by_hand_and_needs_no_other_files(
     shutil.copytree(scenes, root, ignore=shutil.ignore_patterns("*train*", "*val*"))
     ran = evaluate(tmp_path / "out", f"data.root={root}", "data.split=test", "examples=3")
     assert ran.status == 0
-    data, captioner = CocoDataModule(str(scenes)), Captioner.from_pretrained(bundle)
+    data, captioner = Splits(Coco(str(scenes))), Captioner.from_pretrained(bundle)
     captions = {i.image_id: c.text for i, c in zip(data.images("test"), caption_all(captioner, data), strict=True)}
     assert read(tmp_path / "out" / "captions.json") == [{"image_id": i, "caption": c} for i, c in captions.items()]
     scores = CocoScorer(data.references("test"), metrics=("BLEU", "ROUGE-L", "CIDEr")).score(captions)
@@ -79,7 +80,7 @@ def test_images_are_found_by_sentences_and_sentences_by_images(evaluate: Command
     assert found["text_to_image"]["R@10"] == 1
 
 
-def caption_all(captioner: Captioner, data: CocoDataModule) -> list[Any]:
+def caption_all(captioner: Captioner, data: Splits) -> list[Any]:
     return captioner.caption([image.path for image in data.images("test")])
 
 
@@ -133,15 +134,13 @@ def test_a_bundle_that_does_not_say_its_languages_is_reported(
 ) -> None:
     if metrics is not None:
         (tmp_path / "metrics.json").write_text(metrics)
-    check_languages(
-        tmp_path, ParallelTextDataModule("nowhere", source="en", target="cs", name="multi30k"), translates=True
-    )
+    check_languages(tmp_path, ParallelText("nowhere", source="en", target="cs", corpus="multi30k"), translates=True)
     assert "does not say which languages it learned; it is given multi30k-en-cs" in caplog.text
 
 
 def test_a_translator_is_scored_on_other_data_of_its_languages(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text('{"signature": {"data": "multi30k-en-cs"}}')
-    check_languages(tmp_path, ParallelTextDataModule("nowhere", source="en", target="cs", name="news"), translates=True)
+    check_languages(tmp_path, ParallelText("nowhere", source="en", target="cs", corpus="news"), translates=True)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,7 @@ def test_a_language_model_s_figures_on_another_language_than_its_own_come_with_a
     tmp_path: Path, caplog: pytest.LogCaptureFixture, trained: str, message: str
 ) -> None:
     (tmp_path / "metrics.json").write_text(json.dumps({"signature": {"data": trained}}))
-    check_languages(tmp_path, ParallelTextDataModule("nowhere", target="cs", name="news"), translates=False)
+    check_languages(tmp_path, ParallelText("nowhere", target="cs", corpus="news"), translates=False)
     assert message in caplog.text
     assert bool(caplog.text) == bool(message)
 
@@ -187,7 +186,7 @@ def test_cached_features_are_scored_without_images(
 ) -> None:
     root, features = tmp_path / "scenes", tmp_path / "features" / "val"
     shutil.copytree(scenes, root, ignore=shutil.ignore_patterns("*.jpg"))
-    data, encoder = CocoDataModule(str(scenes)), Captioner.from_pretrained(bundle).encoder
+    data, encoder = Splits(Coco(str(scenes))), Captioner.from_pretrained(bundle).encoder
     images = data.images("val")
     with FeatureWriter(features, encoder.identity(), [i.image_id for i in images], dtype="float32") as writer:
         pictures = torch.stack([encoder.transform(load_image(i.path)) for i in images])

@@ -14,9 +14,10 @@ import pytest
 from safetensors.torch import save_file
 
 from captioning.commands import config_folder
-from captioning.data import CocoDataModule
+from captioning.data import Splits
+from captioning.data.readers import Coco
 from captioning.encoders import SmallCNN
-from captioning.model.bundle import load_bundle
+from captioning.model.captioner import Captioner
 
 FOLDER = config_folder() / "experiment"
 EXPERIMENTS = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("**/[!_]*.yaml"))
@@ -25,7 +26,7 @@ EXPERIMENTS = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in F
 @pytest.fixture(scope="session")
 def roots(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """Overrides that point each kind of experiment at the same few images in its own data set's layout."""
-    read = {split: CocoDataModule(str(scenes)).images(split) for split in ("train", "val")}
+    read = {split: Splits(Coco(str(scenes))).images(split) for split in ("train", "val")}
     splits = {split: [(image.path.name, image.captions) for image in images] for split, images in read.items()}
 
     karpathy = {
@@ -88,7 +89,7 @@ def regions(
     """Overrides that put one to three small regions an image in the place of a detector's."""
     folder, random = tmp_path_factory.mktemp("regions"), np.random.default_rng(0)
     for split in ("train", "val"):
-        for n, image in enumerate(CocoDataModule(str(scenes)).images(split)):
+        for n, image in enumerate(Splits(Coco(str(scenes))).images(split)):
             values = random.normal(size=(1 + n % 3, 5)).astype(np.float32)
             np.savez(folder / f"{image.image_id}.npz", feat=values)
     sizes = ["encoder.feature_size=5", "encoder.num_regions=3"]
@@ -144,7 +145,7 @@ def test_runs(
     assert math.isfinite(found["metrics"].get("CIDEr", found["metrics"].get("sacreBLEU")))
     assert 1 < found["language_model"]["perplexity"] < math.inf
     assert len(json.loads((tmp_path / "run" / "captions.json").read_text())) == 8  # each image once
-    assert load_bundle(tmp_path / "run" / "bundle").decoder.vocab_size > 10
+    assert Captioner.from_pretrained(tmp_path / "run" / "bundle").decoder.vocab_size > 10
 
 
 @pytest.mark.shared

@@ -12,7 +12,6 @@ from hydra.utils import instantiate
 
 from captioning import Captioner
 from captioning.encoders.features import ImageFeatures
-from captioning.model.bundle import save_bundle
 from captioning.search import Sampling
 from captioning.text import Tokenizer
 
@@ -38,7 +37,7 @@ def language_model(tmp_path: Path, tokenizer: Tokenizer) -> Path:
     parts = {key: instantiate(part) for key, part in config.items()}
     captioner = Captioner(parts["encoder"], parts["decoder"], tokenizer, search=parts["search"], config=config)
     torch.nn.init.normal_(captioner.decoder.head.bias)  # words that are unlike
-    return save_bundle(captioner, tmp_path / "language_model")
+    return captioner.save(tmp_path / "language_model")
 
 
 def test_the_sentences_are_python_s(command: Command, language_model: Path) -> None:

@@ -20,7 +20,8 @@ from pycocotools.coco import COCO
 from safetensors.torch import load_file
 
 from captioning import Captioner
-from captioning.data import CocoDataModule
+from captioning.data import Splits
+from captioning.data.readers import Coco
 from captioning.evaluation.predictions import Evaluation, evaluate
 from captioning.metrics.diversity import summary
 from captioning.reports.sweeps import OF_THE_TEXT
@@ -117,7 +118,7 @@ def test_captions_may_be_of_other_tokens_than_words(train: Command, scenes: Path
     ran = train(tmp_path / "run", f"text={text}", *one_step)
     assert ran.status == 0, ran.err
     captioner = Captioner.from_pretrained(tmp_path / "run" / "bundle")
-    truth = CocoDataModule(str(scenes)).captions("train")
+    truth = Splits(Coco(str(scenes))).captions("train")
     assert [captioner.tokenizer.decode(ids) for ids in captioner.tokenizer.encode(truth)] == truth
     caption = captioner.caption(next((scenes / "val2017").iterdir()))
     assert caption.text or caption.finished
@@ -167,7 +168,7 @@ def files_of(folder: Path) -> dict[Path, bytes]:
 
 def test_a_run_that_has_ended_is_not_overwritten(train: Command, run_folder: Path) -> None:
     before = files_of(run_folder)
-    assert "holds a run that has ended; choose another folder" in train(run_folder, "seed=2").message
+    assert "holds a finished run; choose another folder" in train(run_folder, "seed=2").message
     assert files_of(run_folder) == before
 
 
@@ -179,7 +180,9 @@ def test_a_run_that_was_interrupted_is_not_begun_anew_in_its_folder(
     shutil.rmtree(run / "bundle")
     before = files_of(run)
     message = train(run, "seed=2").message
-    assert f"was interrupted; go on with it by checkpoint={run}/checkpoints/last.ckpt, or choose another" in message
+    assert (
+        f"holds an interrupted run; resume it with checkpoint={run}/checkpoints/last.ckpt, or choose another" in message
+    )
     assert files_of(run) == before
 
 
@@ -228,7 +231,7 @@ def test_the_epoch_of_the_highest_cider_is_evaluated_and_bundled_and_training_st
     assert same_weights(bundle, best["state_dict"])
     assert not same_weights(bundle, last["state_dict"])
     captions = [entry["caption"] for entry in read(run / "captions.json")]
-    truth = CocoDataModule(read_config(run)["data"]["root"])
+    truth = Splits(Coco(read_config(run)["data"]["root"]))
     bundled = Captioner.from_pretrained(run / "bundle")
     assert captions == [caption.text for caption in bundled.caption([image.path for image in truth.images("val")])]
 

@@ -14,7 +14,7 @@ from captioning.data.encoded import EncodedCaptions
 from captioning.data.example import CaptionedImage
 from captioning.data.features.store import FeatureStore, FeatureWriter
 from captioning.data.sampler import Rows
-from captioning.data.sources import Pictures
+from captioning.data.sources import Images
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.text import Tokenizer
@@ -50,7 +50,7 @@ def test_an_item_is_the_batch_of_the_rows_that_are_asked_for(
     images: list[CaptionedImage], tokenizer: Tokenizer
 ) -> None:
     dataset = CaptionDataset(
-        images, EncodedCaptions(images, tokenizer), pad=tokenizer.special.pad, source=Pictures(level)
+        images, EncodedCaptions(images, tokenizer), pad=tokenizer.special.pad, source=Images(level)
     )
     assert len(dataset) == 3
     batch = dataset[[2, 1]]
@@ -62,7 +62,7 @@ def test_an_item_is_the_batch_of_the_rows_that_are_asked_for(
 
 
 def test_what_is_random_depends_on_the_rows_seed_alone(images: list[CaptionedImage], tokenizer: Tokenizer) -> None:
-    dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=0, source=Pictures(noisy))
+    dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=0, source=Images(noisy))
     first = dataset[seeded([0, 1], 5)].images
     torch.rand(3)
     assert torch.equal(dataset[seeded([0, 1], 5)].images, first)
@@ -72,8 +72,8 @@ def test_what_is_random_depends_on_the_rows_seed_alone(images: list[CaptionedIma
 
 def test_images_that_are_kept_are_read_once(images: list[CaptionedImage], tokenizer: Tokenizer) -> None:
     captions = EncodedCaptions(images, tokenizer)
-    kept = CaptionDataset(images, captions, pad=0, source=Pictures(level, keep=True))
-    read_anew = CaptionDataset(images, captions, pad=0, source=Pictures(level))
+    kept = CaptionDataset(images, captions, pad=0, source=Images(level, keep=True))
+    read_anew = CaptionDataset(images, captions, pad=0, source=Images(level))
     before = kept[[0, 2]].images
     Image.new("RGB", (4, 3), (77, 0, 0)).save(images[2].path)
     assert torch.equal(kept[[0, 2]].images, before)
@@ -83,7 +83,7 @@ def test_images_that_are_kept_are_read_once(images: list[CaptionedImage], tokeni
 def test_making_a_batch_draws_nothing_from_the_random_numbers_of_training(
     images: list[CaptionedImage], tokenizer: Tokenizer
 ) -> None:
-    dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=0, source=Pictures(noisy))
+    dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=0, source=Images(noisy))
     before = torch.get_rng_state()
     dataset[seeded([0, 1, 2], 5)]
     assert torch.equal(torch.get_rng_state(), before)
@@ -104,7 +104,7 @@ def test_features_are_read_by_image_id_and_workers_get_the_same(
 
 
 def test_an_image_that_cannot_be_read_is_named(images: list[CaptionedImage], tokenizer: Tokenizer) -> None:
-    dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=0, source=Pictures(level))
+    dataset = CaptionDataset(images, EncodedCaptions(images, tokenizer), pad=0, source=Images(level))
     images[1].path.write_bytes(b"no image")
     with pytest.raises(InputError, match=r"1\.png"):
         dataset[[0, 1]]

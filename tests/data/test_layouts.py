@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from captioning.data import CocoDataModule
+from captioning.data import Splits
 from captioning.data.example import CaptionedImage, SceneObject
 from captioning.data.layouts import Layouts, categories
+from captioning.data.readers import Coco
 from captioning.errors import InputError
 
 BOX = (0.1, 0.2, 0.3, 0.4)
@@ -58,7 +59,7 @@ def test_categories_are_in_alphabetical_order_and_must_exist():
 
 @pytest.mark.shared
 def test_real_annotations_are_layouts(shared: Path):
-    data = CocoDataModule(str(shared / "data" / "coco_mini"), objects=True)
+    data = Splits(Coco(str(shared / "data" / "coco_mini"), objects=True))
     images = data.images("train")
     names = data.categories("train")
     objects = Layouts(images, names)[range(len(images))]

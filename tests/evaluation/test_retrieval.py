@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from captioning import Captioner
-from captioning.data import CocoDataModule
+from captioning.data import CaptionDataModule, Loading, Splits
 from captioning.data.batch import collate
-from captioning.data.images import load_image
+from captioning.data.readers import Coco
 from captioning.decoders import MRNN, ShowAndTell
 from captioning.decoders.decoder import Decoder
 from captioning.encoders import SmallCNN
@@ -46,14 +46,15 @@ def test_each_pair_has_the_log_probability_that_it_has_alone(kind: Callable[...,
 
 def test_a_captioner_s_figures_are_those_of_every_image_and_its_first_captions(scenes: Path) -> None:
     torch.manual_seed(0)
-    data = CocoDataModule(str(scenes), split="test", eval_batch_size=3)
-    tokenizer = train_words(data.captions("train"), min_count=1)
+    splits = Splits(Coco(str(scenes)))
+    tokenizer = train_words(splits.captions("train"), min_count=1)
     encoder = SmallCNN((16, 16), channels=(8, 8)).eval()
     decoder = MRNN(feature_size=encoder.feature_size, vocab_size=len(tokenizer)).eval()
     captioner = Captioner(encoder, decoder, tokenizer).eval()
-    data.connect(encoder, tokenizer)
-    images = data.images("test")
-    pictures = torch.stack([encoder.transform(load_image(image.path)) for image in images])
+    loading = Loading(split="test", eval_batch_size=3)
+    data = CaptionDataModule(splits, loading, encoder=encoder, transform=captioner.transform, tokenizer=tokenizer)
+    images = splits.images("test")
+    pictures = captioner.pixels([image.path for image in images])
     captions = [text for image in images for text in image.captions[:2]]
     with torch.no_grad():
         log_probs = sentence_log_probs(decoder, encoder(pictures), tokenizer.encode(captions)).numpy()

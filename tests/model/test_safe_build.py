@@ -68,7 +68,7 @@ def test_the_configuration_is_left_as_it_was():
         "torch.load",
         "torch.nn.Linear",
         "captioning.model.bundle.Path",
-        "captioning.model.bundle.load_bundle",
+        "captioning.model.bundle.read_bundle",
         "captioning.model.captioner.Captioner",
         "captioning.text.Tokenizer",
         "captioning.data.CocoDataModule",

@@ -40,7 +40,7 @@ def validated(images: list[CaptionedImage], *loggers: Any, num_images: int = 16,
     """End a validation of `images`."""
     predictions = tuple(Prediction(n, f"about {n}", -1.5, True, 2.0, 3, 0) for n in IDS)
     evaluation = Evaluation(predictions, Scores({"CIDEr": 0.5}, {n: {"CIDEr": n / 10} for n in IDS}), 0.5, 1.5, 4.0, {})
-    data = SimpleNamespace(split="val", images=lambda split: images)
+    data = SimpleNamespace(split="val", splits=SimpleNamespace(images=lambda split: images))
     trainer: Any = SimpleNamespace(loggers=loggers, datamodule=data, is_global_zero=rank == 0)
     module: Any = SimpleNamespace(evaluation=evaluation, monitor="CIDEr")
     CaptionTable(num_images=num_images).on_validation_end(trainer, module)
@@ -50,7 +50,7 @@ def test_the_first_images_stand_beside_their_captions_and_references(images: lis
     logger = Recorder()
     validated(images, object(), logger, num_images=2)
     ((key, columns, rows),) = logger.tables
-    assert (key, columns) == ("val/captions", ["image_id", "picture", "caption", "CIDEr", "references"])
+    assert (key, columns) == ("val/captions", ["image_id", "image", "caption", "CIDEr", "references"])
     assert [(row[0], *row[2:]) for row in rows] == [
         ("7", "about 7", 0.7, "7 balls\nballs: 7"),
         ("3", "about 3", 0.3, "3 balls\nballs: 3"),

@@ -35,17 +35,17 @@ def test_a_model_goes_on_from_its_own_weights_wherever_its_encoder_s_came_from()
 @pytest.mark.parametrize(
     ("saved", "message"),
     [
-        (with_decoder(hidden_size=13), r"another model, by decoder.hidden_size=13 \(here 12\); go on with"),
-        (with_decoder(recurrent={"num_layers": 2}), r"by decoder.recurrent.num_layers=2 \(here 1\)"),
-        (with_decoder(dropout=0.5), r"by decoder.dropout=0.5 \(here None\)"),
-        ({**OWN, "transform": {"size": [9, 8]}}, r"by transform.size=\[9, 8\] \(here \[8, 8\]\)"),
+        (with_decoder(hidden_size=13), r"another model: decoder.hidden_size=13 \(here 12\); resume with"),
+        (with_decoder(recurrent={"num_layers": 2}), r": decoder.recurrent.num_layers=2 \(here 1\)"),
+        (with_decoder(dropout=0.5), r": decoder.dropout=0.5 \(here None\)"),
+        ({**OWN, "transform": {"size": [9, 8]}}, r": transform.size=\[9, 8\] \(here \[8, 8\]\)"),
         (
             {**OWN, "tokenizer": train_words(["blue green"], min_count=1).to_json()},
-            "another vocabulary; go on with that run's own",
+            "another vocabulary; resume with that run's own",
         ),
-        (None, "none of captioning's"),
-        ({}, "none of captioning's"),
-        ({"config": None}, "none of captioning's"),
+        (None, "captioning did not write this checkpoint"),
+        ({}, "captioning did not write this checkpoint"),
+        ({"config": None}, "captioning did not write this checkpoint"),
     ],
 )
 def test_another_model_and_another_vocabulary_of_the_same_size_are_refused(saved: Any, message: str) -> None:

@@ -14,16 +14,16 @@ from torch import Tensor, nn
 
 from captioning.data.batch import CaptionBatch
 from captioning.decoders import LanguageModel, ShowAndTell
-from captioning.encoders import TextEncoder
+from captioning.encoders import TextEncoder, TextTransform
 from captioning.encoders.blind import Blind
 from captioning.encoders.features import ImageFeatures
-from captioning.encoders.text_transform import TextTransform
 from captioning.errors import InputError
-from captioning.model.captioner import Captioner, FineTuning
+from captioning.model.captioner import Captioner
 from captioning.objectives import CrossEntropy
 from captioning.recurrent import GRU
 from captioning.text import Tokenizer, train_bpe, train_byte_bpe, train_characters
 from captioning.text.word_vectors import WordVectors
+from captioning.training.module import CaptioningModule, FineTuning
 from captioning.training.pretrained_words import start_embeddings
 
 KNOWN = ["cat", "dog", "runs", "zebra"]  # one that no caption has
@@ -87,7 +87,9 @@ def test_a_frozen_table_does_not_learn_and_the_rest_does(
     decoder = builder(tokenizer)
     write(tmp_path / "v.vec", 5)
     start_embeddings(decoder, tokenizer, tmp_path / "v.vec", frozen=frozen)
-    captioner = Captioner(Blind(), decoder, tokenizer, optimizer=lambda groups: torch.optim.Adam(groups, lr=0.1))
+    captioner = CaptioningModule(
+        Captioner(Blind(), decoder, tokenizer), optimizer=lambda groups: torch.optim.Adam(groups, lr=0.1)
+    )
     before = {name: value.clone() for name, value in decoder.state_dict().items()}
     optimizer = captioner.configure_optimizers()
     for _ in range(2):
@@ -104,9 +106,7 @@ def test_a_frozen_table_does_not_learn_and_the_rest_does(
 
 def text_encoder(tokenizer: Tokenizer) -> TextEncoder:
     torch.manual_seed(0)
-    encoder = TextEncoder(vocab_size=len(tokenizer), recurrent=GRU, embedding_size=5, hidden_size=13)
-    encoder.transform = TextTransform(tokenizer)
-    return encoder
+    return TextEncoder(vocab_size=len(tokenizer), recurrent=GRU, embedding_size=5, hidden_size=13)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -119,10 +119,11 @@ def test_an_encoder_s_words_start_from_vectors_and_stay_so_where_frozen_though_t
     rows = [tokenizer.vocabulary.index(word) for word in KNOWN[:3]]
     ratio = encoder.embedding.weight.detach()[rows] / torch.from_numpy(vectors.vectors[:3])
     torch.testing.assert_close(ratio, ratio[0, 0].expand(3, 5))
-    captioner = Captioner(
-        encoder, show_and_tell(tokenizer), tokenizer, finetuning=FineTuning(),
+    captioner = CaptioningModule(
+        Captioner(encoder, show_and_tell(tokenizer), tokenizer, transform=TextTransform(tokenizer)),
+        finetuning=FineTuning(),
         optimizer=lambda groups: torch.optim.Adam(groups, lr=0.1, weight_decay=0.1),
-    )  # fmt: skip
+    )
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     optimizer = captioner.configure_optimizers()
     features = encoder(encoder.transform(["a dog runs", "a cat", "sleeps"]))

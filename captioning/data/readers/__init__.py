@@ -1,1 +1,20 @@
 """One file a file format: from a data set's files to captioned images."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from captioning.data.readers.coco import Coco
+    from captioning.data.readers.flickr8k import Flickr8k
+    from captioning.data.readers.karpathy import Karpathy
+    from captioning.data.readers.parallel import ParallelText
+
+_MODULES = {"Coco": "coco", "Flickr8k": "flickr8k", "Karpathy": "karpathy", "ParallelText": "parallel"}
+__all__ = ["Coco", "Flickr8k", "Karpathy", "ParallelText"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy: Flickr8k must not wait for pycocotools.
+    if name in _MODULES:
+        return getattr(import_module(f"captioning.data.readers.{_MODULES[name]}"), name)
+    raise AttributeError(f"module 'captioning.data.readers' has no attribute {name!r}")

@@ -14,7 +14,7 @@ import io
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +22,43 @@ from pycocotools.coco import COCO
 
 from captioning.data.example import CaptionedImage, SceneObject
 from captioning.data.images import require_files
+from captioning.data.readers.karpathy import read_karpathy
 from captioning.errors import InputError
 from captioning.json_files import Record, read_json, records
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Coco:
+    """A reader of COCO captions in the official layout, with the official splits or those of Karpathy's JSON.
+
+    Attributes:
+        root: the folder that holds `annotations/` and `{train,val,test}{year}/`.
+        year: 2014 or 2017.
+        karpathy: path of dataset_coco.json, if it is to define the splits (of the images of 2014).
+        objects: read the annotated objects too, from the instances files; with `karpathy`, those of 2014.
+        hint: what to do if `root` has no annotations; None for where COCO is downloaded.
+        name: the data set's name.
+    """
+
+    root: str
+    year: int = 2017
+    karpathy: str | None = None
+    objects: bool = False
+    hint: str | None = None
+    name: str = "coco"
+
+    def read(self, split: str, *, check_files: bool = True) -> list[CaptionedImage]:
+        """See `captioning.data.splits.Reader`."""
+        root = Path(self.root)
+        if self.karpathy is not None:
+            images = read_karpathy(self.karpathy, root, split, check_files=check_files)
+            return add_objects(images, root) if self.objects else images
+        if self.hint is not None and not (root / "annotations").is_dir():
+            raise InputError(f"no annotations/ in {root.absolute()}; {self.hint}")
+        captions, instances, images_root = coco_files(root, split, self.year)
+        return read_coco(captions, images_root, instances if self.objects else None, check_files=check_files)
 
 
 def coco_files(root: str | Path, split: str, year: int = 2017) -> tuple[Path, Path, Path]:

@@ -19,10 +19,13 @@ import hashlib
 import io
 import logging
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from captioning.data.example import CaptionedImage
 from captioning.data.images import missing_files, require_files
+from captioning.data.readers.karpathy import read_karpathy
 from captioning.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,28 @@ _TEXT_ARCHIVE = f"{_DOWNLOADS}/Flickr8k_text.zip"
 _HOW_TO_GET = f"unpack {_TEXT_ARCHIVE} and {_DOWNLOADS}/Flickr8k_Dataset.zip there"
 _PICTURE_FOLDERS = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset")  # the archive's own name is misspelt
 _TOKEN_LINE = re.compile(r"([^\t#]+)#([0-9]{1,9})\t(.*)")
+
+
+@dataclass(frozen=True)
+class Flickr8k:
+    """A reader of Flickr8k in its official layout, its common mirror's, or with the splits of Karpathy's JSON.
+
+    Attributes:
+        root: the data set's folder.
+        karpathy: path of dataset_flickr8k.json, if it is to define the splits.
+        split_seed: seed of splits that are made where there are no lists; see `read_flickr8k`.
+    """
+
+    root: str
+    karpathy: str | None = None
+    split_seed: int | None = None
+    name: ClassVar[str] = "flickr8k"
+
+    def read(self, split: str, *, check_files: bool = True) -> list[CaptionedImage]:
+        """See `captioning.data.splits.Reader`."""
+        if self.karpathy is not None:
+            return read_karpathy(self.karpathy, images_folder(Path(self.root)), split, check_files=check_files)
+        return read_flickr8k(self.root, split, split_seed=self.split_seed, check_files=check_files)
 
 
 def read_flickr8k(

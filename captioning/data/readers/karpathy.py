@@ -10,6 +10,7 @@ Source: Karpathy and Fei-Fei 2015, "Deep Visual-Semantic Alignments" (arXiv:1412
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from captioning.data.example import CaptionedImage
@@ -20,6 +21,28 @@ from captioning.json_files import Record, read_json, records
 _ARCHIVE = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
 # COCO's restval is the rest of val2014 beside the 5,000 + 5,000 of val and test; all train on it.
 _PARTS = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}
+
+
+@dataclass(frozen=True)
+class Karpathy:
+    """A reader of any data set that is described by a JSON file of Karpathy's form, such as Flickr30k.
+
+    Attributes:
+        json: the file.
+        root: the folder of the images.
+    """
+
+    json: str
+    root: str
+
+    @property
+    def name(self) -> str:
+        """The data set's name, from the file's: flickr30k of dataset_flickr30k.json."""
+        return Path(self.json).stem.removeprefix("dataset_")
+
+    def read(self, split: str, *, check_files: bool = True) -> list[CaptionedImage]:
+        """See `captioning.data.splits.Reader`."""
+        return read_karpathy(self.json, self.root, split, check_files=check_files)
 
 
 def read_karpathy(

@@ -8,11 +8,38 @@ So lies Multi30k (Elliott, Frank, Sima'an, Specia 2016, arXiv:1605.00459).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from captioning.data.example import CaptionedImage
 from captioning.errors import InputError
 from captioning.text.lines import read_lines
+
+
+@dataclass(frozen=True)
+class ParallelText:
+    """A reader of sentences and their translations in line-parallel files, or of one language alone.
+
+    Attributes:
+        root: the folder of the files.
+        target: the language that a model writes, as the files' names end.
+        source: the language that is translated; None for language models.
+        corpus: the data set's name without its languages.
+    """
+
+    root: str
+    target: str
+    source: str | None = None
+    corpus: str = "text"
+
+    @property
+    def name(self) -> str:
+        """The data set's name with its languages, such as multi30k-de-en."""
+        return "-".join(part for part in (self.corpus, self.source, self.target) if part is not None)
+
+    def read(self, split: str, *, check_files: bool = True) -> list[CaptionedImage]:
+        """See `captioning.data.splits.Reader`; the files are always read."""
+        return read_parallel(self.root, split, source=self.source, target=self.target)
 
 
 def read_parallel(root: str | Path, split: str, *, source: str | None, target: str) -> list[CaptionedImage]:

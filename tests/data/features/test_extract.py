@@ -9,12 +9,16 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from captioning.data import CocoDataModule
+from captioning.commands.extract import extract
+from captioning.data import Splits
+from captioning.data.features.extract import ImageBatches, encode, write_split
 from captioning.data.features.store import FeatureStore, FeatureWriter
 from captioning.data.images import load_image
+from captioning.data.readers import Coco
+from captioning.data.sampler import InOrderSampler
+from captioning.data.sources import Images
 from captioning.encoders import SmallCNN
 from captioning.errors import InputError
-from captioning.data.features.extract import ImageDataset, encode, extract, write_split
 
 
 @pytest.fixture
@@ -22,7 +26,7 @@ def config(scenes: Path, tmp_path: Path) -> DictConfig:
     torch.manual_seed(0)
     return OmegaConf.create(
         {
-            "data": {"_target_": "captioning.data.CocoDataModule", "root": str(scenes), "num_workers": 0},
+            "data": {"_target_": "captioning.data.readers.Coco", "root": str(scenes), "num_workers": 0},
             "encoder": {
                 "_target_": "captioning.encoders.SmallCNN",
                 "size": [8, 8],
@@ -44,7 +48,7 @@ def test_a_store_holds_what_the_encoder_makes_of_each_image(config: DictConfig, 
     extract(config)
     torch.manual_seed(5)
     encoder = SmallCNN((8, 8), channels=(8, 8), grid=True).eval()
-    store, images = FeatureStore(tmp_path / "features" / "val"), CocoDataModule(str(scenes)).images("val")
+    store, images = FeatureStore(tmp_path / "features" / "val"), Splits(Coco(str(scenes))).images("val")
     store.check(encoder.identity(), [image.image_id for image in images])
     assert list(store.image_ids) == [image.image_id for image in images]
     for image in images:
@@ -59,7 +63,7 @@ def test_a_store_holds_what_the_encoder_makes_of_each_image(config: DictConfig, 
 def test_what_is_done_is_not_done_again(config: DictConfig, scenes: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
     encoder = SmallCNN((8, 8), channels=(8, 8), grid=True).eval()
-    images = CocoDataModule(str(scenes)).images("val")
+    images = Splits(Coco(str(scenes))).images("val")
     ids = [image.image_id for image in images]
     marked = torch.full((4, encoder.feature_size), 42.0)
     with FeatureWriter(tmp_path / "features" / "val", encoder.identity(), ids, dtype="float32") as writer:
@@ -78,10 +82,13 @@ def test_what_is_done_is_not_done_again(config: DictConfig, scenes: Path, tmp_pa
 
 def test_workers_change_nothing(scenes: Path, tmp_path: Path) -> None:
     encoder = SmallCNN((8, 8), channels=(8, 8)).eval()
-    images = CocoDataModule(str(scenes)).images("val")
+    images = Splits(Coco(str(scenes))).images("val")
     stores = []
     for workers in (0, 2):
-        loader = torch.utils.data.DataLoader(ImageDataset(images, encoder.transform), 3, num_workers=workers)
+        batches = ImageBatches(images, Images(encoder.transform))
+        loader = torch.utils.data.DataLoader(
+            batches, batch_size=None, sampler=InOrderSampler(len(images), 3), num_workers=workers
+        )
         ids = [image.image_id for image in images]
         with FeatureWriter(tmp_path / str(workers), encoder.identity(), ids, dtype="float32") as writer:
             write_split("val", encode(encoder, loader, torch.device("cpu")), writer)
@@ -92,9 +99,9 @@ def test_workers_change_nothing(scenes: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("batch_size", 0, "batch_size=0, expected at least 1"),
+        ("batch_size", 0, "batch_size=0 must be at least 1"),
         ("device", "abacus", "device=abacus: "),
-        ("regions", "boxes.tsv", "regions=boxes.tsv with SmallCNN: regions=FILES goes with encoder=regions"),
+        ("regions", "boxes.tsv", "regions=boxes.tsv with SmallCNN: regions=FILES and encoder=regions go together"),
     ],
 )
 def test_an_impossible_setting_is_told(config: DictConfig, key: str, value: object, message: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from captioning.data import ParallelTextDataModule
-from captioning.data.readers.parallel import read_parallel
+from captioning.data import Splits
+from captioning.data.readers.parallel import ParallelText, read_parallel
 from captioning.errors import InputError
 
 GERMAN, ENGLISH = "Ein Hund.\n\nZwei Männer reden.\n", "A dog.\n\nTwo men talk.\n"
@@ -66,9 +66,9 @@ def test_files_that_do_not_fit_are_named(root: Path, name: str, content: bytes, 
         read_parallel(root, "train", source="fr", target="en")
 
 
-def test_the_data_module_says_its_languages(root: Path) -> None:
-    data = ParallelTextDataModule(str(root), source="de", target="en", name="multi30k")
-    assert data.data_name == "multi30k-de-en"
+def test_the_name_of_a_data_set_contains_its_languages(root: Path) -> None:
+    data = Splits(ParallelText(str(root), source="de", target="en", corpus="multi30k"))
+    assert data.name == "multi30k-de-en"
     assert data.texts("train") == ["Ein Hund.", "Zwei Männer reden."]
     assert data.references("train") == {1: ("A dog.",), 3: ("Two men talk.",)}
 

@@ -1,4 +1,4 @@
-"""Data modules: which files a split needs, and what an epoch brings."""
+"""Splits and the data module: which files a split needs, and what an epoch brings."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import pytest
 import torch
 from PIL import Image
 
-from captioning.data import CaptionDataModule, CocoDataModule, Flickr8kDataModule, KarpathyDataModule
-from captioning.data.datasets import in_parts
+from captioning.data import CaptionDataModule, Loading, Splits
 from captioning.data.features.store import FeatureWriter
-from captioning.encoders import Blind, SmallCNN
+from captioning.data.module import in_parts
+from captioning.data.readers import Coco, Flickr8k, Karpathy
+from captioning.data.splits import Reader
+from captioning.encoders import Blind, Encoder, SmallCNN
 from captioning.errors import InputError
 from captioning.text import train_words
 
@@ -63,10 +65,17 @@ def karpathy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def connected(data: CaptionDataModule) -> CaptionDataModule:
+def module(reader: Reader, *, encoder: Encoder | None = None, words: str = "", **loading: Any) -> CaptionDataModule:
     torch.manual_seed(0)
-    data.connect(SmallCNN((8, 8), channels=(8, 8)).eval(), train_words(data.captions("train"), min_count=1))
-    return data
+    encoder = encoder or SmallCNN((8, 8), channels=(8, 8)).eval()
+    splits = Splits(reader, check_files=encoder.reads != "nothing" and "features" not in loading)
+    return CaptionDataModule(
+        splits,
+        Loading(**loading),
+        encoder=encoder,
+        transform=encoder.transform,
+        tokenizer=train_words([words] if words else splits.captions("train"), min_count=1),
+    )
 
 
 def epoch(data: CaptionDataModule, number: int) -> list[Any]:
@@ -99,34 +108,33 @@ def keep_images(folder: Path, split: str) -> None:
 @pytest.mark.parametrize("split", SPLITS)
 def test_flickr8k_needs_only_the_files_of_the_split_that_is_asked(flickr8k: Path, split: str) -> None:
     keep_flickr8k(flickr8k, split)
-    data = Flickr8kDataModule(str(flickr8k))
+    data = Splits(Flickr8k(str(flickr8k)))
     assert data.references(split) == {f"{name}.jpg": captions_of(name) for name in SPLITS[split]}
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_karpathys_json_needs_only_the_images_of_the_split_that_is_asked(karpathy: Path, split: str) -> None:
     keep_images(karpathy, split)
-    data = KarpathyDataModule(str(karpathy / "dataset_tiny.json"), str(karpathy))
+    data = Splits(Karpathy(str(karpathy / "dataset_tiny.json"), str(karpathy)))
     assert data.references(split) == {f"{name}.jpg": captions_of(name) for name in SPLITS[split]}
-    assert data.data_name == "tiny"
+    assert data.name == "tiny"
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_coco_needs_only_the_files_of_the_split_that_is_asked(scenes: Path, tmp_path: Path, split: str) -> None:
-    whole = CocoDataModule(str(scenes)).references(split)
+    whole = Splits(Coco(str(scenes))).references(split)
     name = f"captions_{split}2017.json"
     (tmp_path / "annotations").mkdir()
     shutil.copy(scenes / "annotations" / name, tmp_path / "annotations")
     shutil.copytree(scenes / f"{split}2017", tmp_path / f"{split}2017")
-    data = CocoDataModule(str(tmp_path), split=split)
-    assert data.references(split) == whole
-    data.connect(SmallCNN((8, 8), channels=(8, 8)), train_words(["a red ball"], min_count=1))
+    data = module(Coco(str(tmp_path)), words="a red ball", split=split)
+    assert data.splits.references(split) == whole
     batches = list(data.val_dataloader())
     assert [image_id for batch in batches for image_id in batch.image_ids] == list(whole)
 
 
 def test_a_missing_data_set_says_how_it_is_made(tmp_path: Path) -> None:
-    data = CocoDataModule(str(tmp_path), hint="make it: captioning scenes data/scenes")
+    data = Splits(Coco(str(tmp_path), hint="make it: captioning scenes data/scenes"))
     with pytest.raises(InputError, match=r"no annotations/ in .*; make it: captioning scenes data/scenes"):
         data.images("train")
 
@@ -135,20 +143,20 @@ def test_flickr8k_may_be_split_by_karpathys_json(flickr8k: Path) -> None:
     sentences = [{"raw": "Another caption"}]
     images = [{"filename": "c.jpg", "split": "train", "sentences": sentences}]
     (flickr8k / "dataset_flickr8k.json").write_text(json.dumps({"images": images}))
-    data = Flickr8kDataModule(str(flickr8k), karpathy=str(flickr8k / "dataset_flickr8k.json"))
+    data = Splits(Flickr8k(str(flickr8k), karpathy=str(flickr8k / "dataset_flickr8k.json")))
     assert data.references("train") == {"c.jpg": ("Another caption",)}
 
 
 def test_objects_are_read_only_where_asked(scenes: Path) -> None:
-    assert all(image.objects for image in CocoDataModule(str(scenes), objects=True).images("val"))
-    assert not any(image.objects for image in CocoDataModule(str(scenes)).images("val"))
+    assert all(image.objects for image in Splits(Coco(str(scenes), objects=True)).images("val"))
+    assert not any(image.objects for image in Splits(Coco(str(scenes))).images("val"))
 
 
 def test_objects_of_karpathys_splits_are_those_of_the_official_files(scenes: Path, tmp_path: Path) -> None:
     official = {
         image.image_id: image
         for split in ("train", "val")
-        for image in CocoDataModule(str(scenes), split=split, objects=True).images(split)
+        for image in Splits(Coco(str(scenes), objects=True)).images(split)
     }
     entries = [
         {
@@ -162,11 +170,11 @@ def test_objects_of_karpathys_splits_are_those_of_the_official_files(scenes: Pat
     ]
     file = tmp_path / "dataset_coco.json"
     file.write_text(json.dumps({"images": entries}))
-    data = CocoDataModule(str(scenes), karpathy=str(file), objects=True)
+    data = Splits(Coco(str(scenes), karpathy=str(file), objects=True))
     images = [*data.images("train"), *data.images("val")]
     assert {image.path.parent.name for image in data.images("val")} == {"train2017", "val2017"}
     assert {image.image_id: image for image in images} == official
-    assert not any(image.objects for image in CocoDataModule(str(scenes), karpathy=str(file)).images("val"))
+    assert not any(image.objects for image in Splits(Coco(str(scenes), karpathy=str(file))).images("val"))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 7])
@@ -174,10 +182,10 @@ def test_objects_of_karpathys_splits_are_those_of_the_official_files(scenes: Pat
 def test_an_epoch_brings_every_caption_of_every_image_once(
     flickr8k: Path, batch_size: int, captions_per_image: int | None
 ) -> None:
-    data = connected(Flickr8kDataModule(str(flickr8k), batch_size=batch_size, captions_per_image=captions_per_image))
+    data = module(Flickr8k(str(flickr8k)), batch_size=batch_size, captions_per_image=captions_per_image)
     expected = Counter(
         (image.image_id, data.tokenizer.decode(data.tokenizer.encode([text])[0]))
-        for image in data.images("train")
+        for image in data.splits.images("train")
         for text in image.captions
     )
     for number in range(2):
@@ -192,7 +200,7 @@ def test_an_epoch_brings_every_caption_of_every_image_once(
 
 
 def test_an_image_stands_in_as_many_parts_as_its_captions_take(flickr8k: Path) -> None:
-    images = Flickr8kDataModule(str(flickr8k)).images("train")  # of 1, 2, 3, 1 and 2 captions
+    images = Splits(Flickr8k(str(flickr8k))).images("train")  # of 1, 2, 3, 1 and 2 captions
     parts = in_parts(images, 2)
     assert [(part.image_id[0], len(part.captions)) for part in parts] == [
         ("a", 1), ("b", 2), ("c", 2), ("c", 1), ("d", 1), ("e", 2)
@@ -201,7 +209,7 @@ def test_an_image_stands_in_as_many_parts_as_its_captions_take(flickr8k: Path) -
 
 def test_each_epoch_has_its_own_order_and_a_seed_repeats_it(flickr8k: Path) -> None:
     def orders(seed: int) -> list[list[Any]]:
-        data = connected(Flickr8kDataModule(str(flickr8k), batch_size=1, seed=seed))
+        data = module(Flickr8k(str(flickr8k)), batch_size=1, seed=seed)
         return [[batch.image_ids for batch in epoch(data, number)] for number in range(3)]
 
     assert orders(1) == orders(1)
@@ -211,7 +219,7 @@ def test_each_epoch_has_its_own_order_and_a_seed_repeats_it(flickr8k: Path) -> N
 
 @pytest.mark.parametrize("eval_batch_size", [1, 2, 3, 64])
 def test_evaluation_brings_every_image_once_in_the_split_s_order(flickr8k: Path, eval_batch_size: int) -> None:
-    data = connected(Flickr8kDataModule(str(flickr8k), split="test", eval_batch_size=eval_batch_size))
+    data = module(Flickr8k(str(flickr8k)), split="test", eval_batch_size=eval_batch_size)
     batches = list(data.val_dataloader())
     assert [image_id for batch in batches for image_id in batch.image_ids] == ["h.jpg", "i.jpg", "j.jpg"]
 
@@ -220,7 +228,7 @@ def test_evaluation_brings_every_image_once_in_the_split_s_order(flickr8k: Path,
 def test_processes_share_the_images_of_an_epoch_and_of_an_evaluation(flickr8k: Path, num_workers: int) -> None:
     trained, scored = [], []
     for rank in (0, 1):
-        data = connected(Flickr8kDataModule(str(flickr8k), batch_size=1, eval_batch_size=1, num_workers=num_workers))
+        data = module(Flickr8k(str(flickr8k)), batch_size=1, eval_batch_size=1, num_workers=num_workers)
         data.trainer = SimpleNamespace(global_rank=rank, world_size=2)  # type: ignore[assignment]
         trained.append([i for batch in epoch(data, 0) for i in batch.image_ids])
         scored.append([i for batch in data.evaluation_dataloader("test") for i in batch.image_ids])
@@ -232,7 +240,7 @@ def test_processes_share_the_images_of_an_epoch_and_of_an_evaluation(flickr8k: P
 def test_long_captions_are_cut_in_training_alone_and_counted(flickr8k: Path, caplog: pytest.LogCaptureFixture) -> None:
     with (flickr8k / "Flickr8k.token.txt").open("a") as file:
         file.write("b.jpg#2\tA very large and very green b .\n")
-    data = connected(Flickr8kDataModule(str(flickr8k), max_length=5))
+    data = module(Flickr8k(str(flickr8k)), max_length=5)
     with caplog.at_level(logging.INFO):
         cut = epoch(data, 0)
         whole = list(data.evaluation_dataloader("train"))
@@ -245,7 +253,7 @@ def test_long_captions_are_cut_in_training_alone_and_counted(flickr8k: Path, cap
 
 
 def test_an_unknown_word_of_an_evaluated_split_stays_unknown(flickr8k: Path) -> None:
-    data = connected(Flickr8kDataModule(str(flickr8k)))
+    data = module(Flickr8k(str(flickr8k)))
     (batch,) = data.val_dataloader()
     assert (batch.tokens == data.tokenizer.special.unk).sum() == sum(len(captions_of(n)) for n in "fg")  # f and g
 
@@ -256,21 +264,21 @@ def test_an_unknown_word_of_an_evaluated_split_stays_unknown(flickr8k: Path) -> 
 @pytest.fixture
 def cached(flickr8k: Path) -> Callable[[], CaptionDataModule]:
     """Flickr8k with features of its splits train and val, and no images."""
-    data = connected(Flickr8kDataModule(str(flickr8k)))
+    data = module(Flickr8k(str(flickr8k)))
     for split in ("train", "val"):
         pictures = [batch.images for batch in data.evaluation_dataloader(split)]
-        ids = [image.image_id for image in data.images(split)]
+        ids = [image.image_id for image in data.splits.images(split)]
         folder = flickr8k / "features" / split
         with FeatureWriter(folder, data.encoder.identity(), ids, dtype="float32") as writer, torch.inference_mode():
             writer.write(data.encoder(torch.cat(pictures)))
-    return lambda: connected(Flickr8kDataModule(str(flickr8k), features=str(flickr8k / "features"), batch_size=2))
+    return lambda: module(Flickr8k(str(flickr8k)), features=str(flickr8k / "features"), batch_size=2)
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_cached_features_are_what_the_encoder_makes_of_the_images(
     flickr8k: Path, cached: Callable[[], CaptionDataModule], split: str
 ) -> None:
-    data = connected(Flickr8kDataModule(str(flickr8k), batch_size=2))
+    data = module(Flickr8k(str(flickr8k)), batch_size=2)
     loaders = (
         (data.train_dataloader(), cached().train_dataloader())
         if split == "train"
@@ -289,7 +297,7 @@ def test_cached_features_need_no_images(flickr8k: Path, cached: Callable[[], Cap
     shutil.rmtree(flickr8k / "Images")
     assert sum(len(batch.image_ids) for batch in epoch(cached(), 0)) == 5
     with pytest.raises(InputError, match="5 have no file"):
-        Flickr8kDataModule(str(flickr8k)).images("train")
+        Splits(Flickr8k(str(flickr8k))).images("train")
 
 
 @pytest.mark.parametrize("karpathys", [False, True])
@@ -300,15 +308,18 @@ def test_an_encoder_that_reads_nothing_needs_neither_images_nor_features(flickr8
     (flickr8k / "dataset.json").write_text(json.dumps({"images": images}))
     source = {"karpathy": str(flickr8k / "dataset.json")} if karpathys else {}
     for features in (None, "nowhere"):
-        data = Flickr8kDataModule(str(flickr8k), features=features, **source)  # type: ignore[arg-type]
-        data.connect(Blind(), train_words(["a small a"], min_count=1))
+        loading = {} if features is None else {"features": features}
+        data = module(Flickr8k(str(flickr8k), **source), encoder=Blind(), words="a small a", **loading)
         assert sum(len(batch.image_ids) for batch in epoch(data, 0)) == 5
 
 
-def test_features_of_another_encoder_or_of_no_split_are_refused(cached: Callable[[], CaptionDataModule]) -> None:
-    data = cached()
+def test_features_of_another_encoder_or_of_no_split_are_refused(
+    flickr8k: Path, cached: Callable[[], CaptionDataModule]
+) -> None:
+    folder = cached().loading.features
+    torch.manual_seed(7)
     other = SmallCNN((8, 8), channels=(8, 8)).eval()
-    data.connect(other, data.tokenizer)
+    data = module(Flickr8k(str(flickr8k)), encoder=other, features=folder)
     with pytest.raises(InputError, match=r"features of another encoder: .*weights.*captioning extract"):
         data.train_dataloader()
     with pytest.raises(InputError, match="test"):
@@ -317,11 +328,10 @@ def test_features_of_another_encoder_or_of_no_split_are_refused(cached: Callable
 
 def test_dev_has_the_features_of_val(flickr8k: Path, cached: Callable[[], CaptionDataModule]) -> None:
     val = cached()
-    dev = Flickr8kDataModule(str(flickr8k), features=str(flickr8k / "features"), split="dev")
-    dev.connect(val.encoder, val.tokenizer)
+    dev = module(Flickr8k(str(flickr8k)), features=val.loading.features, split="dev")
     assert dev.split == "val"
     for loader in (dev.val_dataloader(), dev.evaluation_dataloader("dev")):
-        assert [i for batch in loader for i in batch.image_ids] == list(val.references("val"))
+        assert [i for batch in loader for i in batch.image_ids] == list(val.splits.references("val"))
 
 
 # ---- augmentation -----------------------------------------------------------------------------------------------
@@ -343,7 +353,7 @@ def same(one: dict[Any, Any], other: dict[Any, Any]) -> list[bool]:
 def test_augmented_images_depend_on_seed_and_epoch_and_not_on_workers(flickr8k: Path) -> None:
     def augmented(**loading: Any) -> CaptionDataModule:
         settings = {"batch_size": 2, "augment": {"brightness": 0.5}, "seed": 3, **loading}
-        return connected(Flickr8kDataModule(str(flickr8k), **settings))
+        return module(Flickr8k(str(flickr8k)), **settings)
 
     first = pixels(augmented(), 0)
     torch.manual_seed(99)  # what was drawn before does not matter
@@ -354,30 +364,30 @@ def test_augmented_images_depend_on_seed_and_epoch_and_not_on_workers(flickr8k: 
 
 
 def test_only_training_images_are_augmented(flickr8k: Path) -> None:
-    augmented = connected(Flickr8kDataModule(str(flickr8k), augment={"brightness": 0.5}))
-    plain = connected(Flickr8kDataModule(str(flickr8k)))
+    augmented = module(Flickr8k(str(flickr8k)), augment={"brightness": 0.5})
+    plain = module(Flickr8k(str(flickr8k)))
     for split in ("train", "val"):
         for one, other in zip(augmented.evaluation_dataloader(split), plain.evaluation_dataloader(split), strict=True):
             assert torch.equal(one.images, other.images)
 
 
-def test_augmented_images_cannot_be_kept(flickr8k: Path) -> None:
-    with pytest.raises(InputError, match="augmented images are others every time"):
-        Flickr8kDataModule(str(flickr8k), augment={"flip": 0.5}, keep_images=True)
+def test_augmented_images_cannot_be_kept() -> None:
+    with pytest.raises(InputError, match="an augmented image differs each time"):
+        Loading(augment={"flip": 0.5}, keep_images=True)
 
 
 def test_a_setting_of_augmentation_that_does_not_exist_is_told(flickr8k: Path) -> None:
-    data = connected(Flickr8kDataModule(str(flickr8k), augment={"scale": (2.0, 3.0)}))
+    data = module(Flickr8k(str(flickr8k)), augment={"scale": (2.0, 3.0)})
     with pytest.raises(InputError, match="augmentation: scale"):
         data.train_dataloader()
     augment: Any
     for augment in ({"flip": 0.5}, True):
-        data = connected(Flickr8kDataModule(str(flickr8k), augment=augment))
+        data = module(Flickr8k(str(flickr8k)), augment=augment)
         with pytest.raises(InputError, match=r"data\.augment=.*: expected values of some of scale, .*horizontal_flip"):
             data.train_dataloader()
 
 
 @pytest.mark.parametrize("pool", [1, 7])
 def test_batches_are_filled_from_the_pool_that_is_asked_for(flickr8k: Path, pool: int) -> None:
-    data = connected(Flickr8kDataModule(str(flickr8k), pool=pool))
+    data = module(Flickr8k(str(flickr8k)), pool=pool)
     assert data.train_dataloader().sampler.pool == pool

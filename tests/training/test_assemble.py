@@ -1,4 +1,4 @@
-"""Building a captioner from its configuration."""
+"""From a configuration to a model and its data."""
 
 from __future__ import annotations
 
@@ -15,25 +15,17 @@ from safetensors.torch import save_file
 from torch import nn
 
 from captioning.commands import config_folder
-from captioning.data import CaptionDataModule, CocoDataModule, Flickr8kDataModule, ParallelTextDataModule
-from captioning.data.example import CaptionedImage
+from captioning.data import CaptionDataModule
 from captioning.data.features.store import FeatureWriter
-from captioning.data.images import load_image
+from captioning.data.readers import Coco
 from captioning.encoders import SmallCNN
 from captioning.errors import InputError
-from captioning.model.bundle import load_bundle, save_bundle
 from captioning.model.captioner import Captioner
 from captioning.text import train_words
 from captioning.text.word_vectors import WordVectors
-from captioning.training.run import build_captioner, count_parameters, fit_standardise
-
-
-class TrainAlone(CocoDataModule):
-    """A data set of which no split but train may be looked at."""
-
-    def read(self, split: str) -> list[CaptionedImage]:
-        assert split == "train"
-        return super().read(split)
+from captioning.training.assemble import assemble, fit_standardise
+from captioning.training.module import CaptioningModule
+from captioning.training.run import count_parameters
 
 
 def compose(*overrides: str) -> DictConfig:
@@ -52,32 +44,44 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return f"encoder.weights={path}", "finetuning=frozen"
 
 
-def built(data: CaptionDataModule, *overrides: str) -> Any:
+def built(root: Path, *overrides: str) -> tuple[CaptioningModule, CaptionDataModule]:
     torch.manual_seed(0)
-    return build_captioner(compose(*overrides), data)
+    return assemble(compose(f"data.root={root}", *overrides))
 
 
+@pytest.fixture
+def train_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no split but train be read."""
+    read = Coco.read
+
+    def only_train(self: Coco, split: str, *, check_files: bool = True) -> Any:
+        assert split == "train"
+        return read(self, split, check_files=check_files)
+
+    monkeypatch.setattr(Coco, "read", only_train)
+
+
+@pytest.mark.usefixtures("train_alone")
 def test_vocabulary_and_statistics_come_from_the_training_split_alone(scenes: Path, frozen: tuple[str, str]) -> None:
-    data = TrainAlone(str(scenes))
-    captioner = built(data, *frozen, "standardise=true", "text.min_count=1")
-    assert captioner.tokenizer.to_json() == train_words(data.captions("train"), min_count=1).to_json()
+    module, data = built(scenes, *frozen, "standardise=true", "text.min_count=1")
+    captioner: Any = module.captioner
+    assert captioner.tokenizer.to_json() == train_words(data.splits.captions("train"), min_count=1).to_json()
     assert not torch.equal(captioner.standardise.std, torch.ones(6))
 
 
 def test_statistics_are_the_same_from_cached_features_as_from_images(
     scenes: Path, tmp_path: Path, frozen: tuple[str, str]
 ) -> None:
-    plain = built(CocoDataModule(str(scenes)), *frozen, "standardise=true")
-    data = CocoDataModule(str(scenes))
-    data.connect(plain.encoder, plain.tokenizer)
-    ids = [image.image_id for image in data.images("train")]
+    module, data = built(scenes, *frozen, "standardise=true")
+    plain: Any = module.captioner
+    ids = [image.image_id for image in data.splits.images("train")]
     with (
         FeatureWriter(tmp_path / "train", plain.encoder.identity(), ids, dtype="float32") as writer,
         torch.inference_mode(),
     ):
         for batch in data.evaluation_dataloader("train"):
             writer.write(plain.encoder(batch.images))
-    cached = built(CocoDataModule(str(scenes), features=str(tmp_path)), *frozen, "standardise=true")
+    cached: Any = built(scenes, f"data.features={tmp_path}", *frozen, "standardise=true")[0].captioner
     for name in ("mean", "std"):
         torch.testing.assert_close(getattr(cached.standardise, name), getattr(plain.standardise, name))
 
@@ -86,18 +90,18 @@ def test_statistics_are_the_same_from_cached_features_as_from_images(
 def test_statistics_are_of_as_many_images_whatever_the_batch(
     scenes: Path, frozen: tuple[str, str], eval_batch_size: int
 ) -> None:
-    data = CocoDataModule(str(scenes), eval_batch_size=eval_batch_size)
-    captioner = built(data, *frozen, "standardise=true")
+    module, data = built(scenes, *frozen, "standardise=true", f"data.eval_batch_size={eval_batch_size}")
+    captioner: Any = module.captioner
     fit_standardise(captioner, data, most=5)
-    pictures = [captioner.encoder.transform(load_image(image.path)) for image in data.images("train")[:5]]
+    images = captioner.pixels([image.path for image in data.splits.images("train")[:5]])
     with torch.inference_mode():
-        expected = captioner.encoder(torch.stack(pictures)).pooled.mean(0)
+        expected = captioner.encoder(images).pooled.mean(0)
     torch.testing.assert_close(captioner.standardise.mean, expected)
 
 
 def test_features_that_move_cannot_be_standardised(scenes: Path) -> None:
     with pytest.raises(InputError, match=r"standardise=true needs a frozen encoder.* finetuning=frozen"):
-        built(CocoDataModule(str(scenes)), "standardise=true", "finetuning=whole")
+        built(scenes, "standardise=true", "finetuning=whole")
 
 
 @pytest.mark.parametrize(
@@ -115,15 +119,14 @@ def test_an_objective_must_be_one_that_the_decoder_learns_from(
     scenes: Path, decoder: str, objective: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        built(CocoDataModule(str(scenes)), "encoder.grid=true", f"decoder={decoder}", f"objective={objective}")
+        built(scenes, "encoder.grid=true", f"decoder={decoder}", f"objective={objective}")
 
 
-@pytest.mark.parametrize("data", ["scenes", "flickr8k"])
-def test_an_encoder_with_random_weights_must_learn(scenes: Path, data: str) -> None:
-    settings = (f"data={data}", f"data.root={scenes}")
-    assert built(CocoDataModule(str(scenes)), *settings).finetuning is not None
-    with pytest.raises(InputError, match="random weights that does not learn sees nothing; set finetuning=whole"):
-        built(CocoDataModule(str(scenes)), *settings, "finetuning=frozen")
+def test_an_encoder_with_random_weights_must_be_trained(scenes: Path) -> None:
+    settings = ("data=scenes",)
+    assert built(scenes, *settings)[0].finetuning is not None
+    with pytest.raises(InputError, match="random weights say nothing; set finetuning=whole"):
+        built(scenes, *settings, "finetuning=frozen")
 
 
 @pytest.mark.parametrize("encoder", ["resnet50", "efficientnet_lite"])
@@ -136,28 +139,29 @@ def test_an_encoder_with_published_weights_is_frozen_unless_it_is_asked_for(enco
 
 
 def test_a_captioner_knows_what_its_bundle_needs(scenes: Path) -> None:
-    captioner = built(CocoDataModule(str(scenes)))
+    captioner: Any = built(scenes)[0].captioner
     assert set(captioner.config) == {"encoder", "decoder", "search", "standardise"}
     assert captioner.config["decoder"]["vocab_size"] == len(captioner.tokenizer)
     assert captioner.config["decoder"]["feature_size"] == 8 + 13
 
 
 def test_a_run_s_bundle_scales_features_as_the_run_did(scenes: Path, tmp_path: Path, frozen: tuple[str, str]) -> None:
-    data = CocoDataModule(str(scenes))
-    captioner = built(data, *frozen, "standardise=0.2").eval()
-    bundled = load_bundle(save_bundle(captioner, tmp_path / "bundle"))
-    pictures = [image.path for image in data.images("val")]
-    assert bundled.caption(pictures) == captioner.caption(pictures)
+    module, data = built(scenes, *frozen, "standardise=0.2")
+    captioner = module.captioner.eval()
+    bundled = Captioner.from_pretrained(captioner.save(tmp_path / "bundle"))
+    images = [image.path for image in data.splits.images("val")]
+    assert bundled.caption(images) == captioner.caption(images)
 
 
+@pytest.mark.usefixtures("train_alone")
 def test_categories_of_objects_come_from_the_training_split_alone(scenes: Path) -> None:
-    data = TrainAlone(str(scenes), objects=True)
-    captioner = built(data, "decoder=obj2text")
-    assert list(captioner.decoder.categories) == data.categories("train")
+    module, data = built(scenes, "decoder=obj2text", "data.objects=true")
+    decoder: Any = module.captioner.decoder
+    assert list(decoder.categories) == data.splits.categories("train")
 
 
 def test_a_captioner_s_random_numbers_start_from_the_run_s_seed(scenes: Path) -> None:
-    assert built(CocoDataModule(str(scenes)), "seed=5").seed == 5
+    assert built(scenes, "seed=5")[0].seed == 5
 
 
 @pytest.mark.parametrize("frozen", ["true", "abc"])
@@ -165,12 +169,12 @@ def test_there_must_be_something_to_freeze(scenes: Path, frozen: str) -> None:
     with pytest.raises(
         InputError, match=r"freeze_embeddings=\w+: expected false, or true beside embeddings=FILE or sou"
     ):
-        built(CocoDataModule(str(scenes)), f"freeze_embeddings={frozen}")
+        built(scenes, f"freeze_embeddings={frozen}")
 
 
 def test_only_an_encoder_of_sentences_has_source_embeddings(scenes: Path) -> None:
     with pytest.raises(InputError, match=r"source_embeddings=v\.npz: the encoder \S+ reads images, expected sentences"):
-        built(CocoDataModule(str(scenes)), "source_embeddings=v.npz")
+        built(scenes, "source_embeddings=v.npz")
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +199,7 @@ def translator(root: str, *overrides: str) -> tuple[DictConfig, Captioner]:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         config = hydra.compose("train", [*TRANSLATION, f"data.root={root}", *overrides])
-    return config, build_captioner(config, ParallelTextDataModule(root, source="de", target="en"))
+    return config, assemble(config)[0].captioner
 
 
 @pytest.mark.parametrize("given", [(), ("embeddings",), ("source_embeddings",), ("embeddings", "source_embeddings")])
@@ -223,9 +227,9 @@ def test_an_encoder_s_parameters_are_counted_where_it_starts_from_nothing_too(
     with caplog.at_level("INFO"):
         assert count_parameters(config, captioner) == expected
     assert f"encoder: {expected['encoder_parameters']} parameters" in caplog.text
-    data = CocoDataModule(str(scenes))
-    assert set(count_parameters(compose(), built(data))) == {"decoder_parameters", "encoder_parameters"}
-    assert set(count_parameters(compose(*frozen), built(data, *frozen))) == {"decoder_parameters"}
+    own, other = built(scenes)[0].captioner, built(scenes, *frozen)[0].captioner
+    assert set(count_parameters(compose(), own)) == {"decoder_parameters", "encoder_parameters"}
+    assert set(count_parameters(compose(*frozen), other)) == {"decoder_parameters"}
 
 
 def test_flickr8k_s_language_model_is_built_without_images(tmp_path: Path) -> None:
@@ -235,17 +239,16 @@ def test_flickr8k_s_language_model_is_built_without_images(tmp_path: Path) -> No
     with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
         experiment = ("experiment=flickr8k/language_model", f"data.root={tmp_path}", "name=x", "output=x")
         config = hydra.compose("train", [*experiment, "decoder.hidden_size=5", "decoder.embedding_size=7"])
-    data = Flickr8kDataModule(str(tmp_path))
-    captioner = build_captioner(config, data)
+    module, data = assemble(config)
     (batch,) = data.train_dataloader()
-    assert captioner.features(batch).pooled.shape == (1, 1)
+    assert module.captioner.features(batch).pooled.shape == (5, 1)
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("metrics.names=[WER]", "expected metrics among BLEU, METEOR, .*found .'WER'"),
-        ("metrics.names=[BLEU]", "the epoch is chosen by CIDEr; add it"),
+        ("metrics.names=[BLEU]", "metrics.monitor=CIDEr is not computed by .*; add it"),
         ("metrics.names=[CIDEr,SPICE]", "SPICE needs"),
         ("metrics.backend=x", "expected one of the backends captioning, pycocoevalcap"),
     ],
@@ -254,4 +257,4 @@ def test_metrics_that_validation_cannot_compute_are_told_before_training(
     scenes: Path, override: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        built(CocoDataModule(str(scenes)), override)
+        built(scenes, override)

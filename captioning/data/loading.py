@@ -1,0 +1,66 @@
+"""How a split's images become batches: the settings that all data sets share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from captioning.data.splits import split_name
+from captioning.errors import InputError
+
+
+@dataclass(frozen=True)
+class Loading:
+    """Settings of the loaders of a `CaptionDataModule`.
+
+    Attributes:
+        split: the split of validation and evaluation.
+        batch_size: images in a training batch of one process.
+        captions_per_image: captions that an image brings to a batch. The image is in as many batches of an epoch as it
+            takes to bring them all. None brings all captions together, so that each image is encoded once an epoch. 1
+            gives the most varied batches, which suits cached features.
+        pool: training batches that exchange images to have captions of similar length. More are faster and less
+            varied; 1 fills batches at random.
+        eval_batch_size: images in a batch of validation and evaluation.
+        num_workers: processes that load images. 0 loads in this process, which is fastest for cached features.
+        max_length: tokens of the longest training caption. Longer ones are truncated, counted and logged. None
+            truncates nothing. References are never truncated.
+        augment: arguments of `ImageTransform.augmented` for training images; None for no augmentation.
+        keep_images: keep the training images in memory, as the encoder takes them, once they are read. Each worker
+            keeps its own.
+        features: folder of cached features, one sub-folder a split, as `captioning extract` writes it. None reads
+            images.
+        seed: seed of the order of training batches.
+
+    Raises:
+        InputError: Images are to be both augmented and kept.
+    """
+
+    split: str = "val"
+    batch_size: int = 16
+    captions_per_image: int | None = None
+    pool: int = 50
+    eval_batch_size: int = 64
+    num_workers: int = 0
+    max_length: int | None = None
+    augment: Mapping[str, Any] | None = None
+    keep_images: bool = False
+    features: str | Path | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "split", split_name(self.split))
+        if self.keep_images and self.augment is not None:
+            raise InputError(
+                f"data.keep_images=true with data.augment={self.augment}: an augmented image differs each time; set "
+                "data.keep_images=false"
+            )
+
+
+def separated(settings: Mapping[str, Any]) -> tuple[dict[str, Any], Loading]:
+    """Separate a data set's settings into those of its reader and those of `Loading`."""
+    shared = {field.name for field in fields(Loading)}
+    reader = {key: value for key, value in settings.items() if key not in shared}
+    return reader, Loading(**{key: value for key, value in settings.items() if key in shared})

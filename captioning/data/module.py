@@ -1,0 +1,158 @@
+"""The data module: a data set's splits as batches for one model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytorch_lightning as pl
+from PIL.Image import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from captioning.data.batch import CaptionBatch
+from captioning.data.dataset import CaptionDataset
+from captioning.data.encoded import EncodedCaptions
+from captioning.data.example import CaptionedImage
+from captioning.data.features.store import FeatureStore
+from captioning.data.layouts import Layouts
+from captioning.data.loading import Loading
+from captioning.data.sampler import BucketSampler, InOrderSampler
+from captioning.data.sources import Source, source_of
+from captioning.data.splits import Splits, split_name
+from captioning.encoders.encoder import Encoder
+from captioning.encoders.text_transform import TextTransform
+from captioning.encoders.transform import ImageTransform
+from captioning.errors import InputError
+from captioning.text.tokenizer import Tokenizer
+
+
+class CaptionDataModule(pl.LightningDataModule):
+    """Batches of a data set's splits for one model. Splits are read when they are first needed.
+
+    Args:
+        splits: the data set.
+        loading: how batches are made.
+        encoder: of the model.
+        transform: of the model: how an image or a sentence becomes the encoder's input.
+        tokenizer: of the model.
+        categories: names of the objects that batches contain, in the order of the model's ids; None for no objects.
+    """
+
+    def __init__(
+        self,
+        splits: Splits,
+        loading: Loading,
+        *,
+        encoder: Encoder,
+        transform: ImageTransform | TextTransform,
+        tokenizer: Tokenizer,
+        categories: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.splits, self.loading = splits, loading
+        self.encoder, self.transform, self.tokenizer, self.categories = encoder, transform, tokenizer, categories
+        self._datasets: dict[str, CaptionDataset] = {}
+
+    @property
+    def split(self) -> str:
+        """The split of validation and evaluation."""
+        return self.loading.split
+
+    def store(self, split: str) -> FeatureStore | None:
+        """Open a split's cached features and check that they are the encoder's.
+
+        Returns:
+            The store; None where batches hold images, or the encoder reads nothing.
+
+        Raises:
+            InputError: The features were made by another encoder, or of other images.
+        """
+        if self.loading.features is None or self.encoder.reads == "nothing":
+            return None
+        store = FeatureStore(Path(self.loading.features) / split_name(split))
+        store.check(self.encoder.identity(self.transform), [image.image_id for image in self.splits.images(split)])
+        return store
+
+    def train_dataloader(self) -> DataLoader[CaptionBatch]:
+        """Batches of the training split, bucketed by length, in another order every epoch."""
+        dataset = self._dataset("train", training=True)
+        sampler = BucketSampler(
+            dataset.captions.lengths,
+            self.loading.batch_size,
+            pool=self.loading.pool,
+            seed=self.loading.seed,
+            **self._processes(),
+        )
+        return self._loader(dataset, sampler)
+
+    def val_dataloader(self) -> DataLoader[CaptionBatch]:
+        """Batches of `split` in its own order."""
+        return self.evaluation_dataloader(self.split)
+
+    def evaluation_dataloader(self, split: str) -> DataLoader[CaptionBatch]:
+        """Batches of any split, in its own order, untouched by training settings."""
+        dataset = self._dataset(split, training=False)
+        return self._loader(dataset, InOrderSampler(len(dataset), self.loading.eval_batch_size, **self._processes()))
+
+    def _dataset(self, split: str, *, training: bool) -> CaptionDataset:
+        key = f"{split} for training" if training else split
+        if key not in self._datasets:
+            images, max_length = self.splits.images(split), None
+            if training:
+                images, max_length = in_parts(images, self.loading.captions_per_image), self.loading.max_length
+            self._datasets[key] = CaptionDataset(
+                images,
+                EncodedCaptions(images, self.tokenizer, max_length=max_length),
+                pad=self.tokenizer.special.pad,
+                source=self.store(split) or self._source(images, training=training),
+                layouts=None if self.categories is None else Layouts(images, self.categories),
+            )
+        return self._datasets[key]
+
+    def _source(self, images: Sequence[CaptionedImage], *, training: bool) -> Source:
+        transform: ImageTransform | TextTransform | Callable[[Image], Tensor] = self.transform
+        if training and self.loading.augment is not None:
+            transform = augmented(self.transform, self.loading.augment)
+        return source_of(self.encoder, transform, images, keep=training and self.loading.keep_images)
+
+    def _loader(self, dataset: CaptionDataset, sampler: Sampler[list[int]]) -> DataLoader[CaptionBatch]:
+        return DataLoader(
+            dataset,
+            batch_size=None,  # the sampler yields whole batches
+            sampler=sampler,
+            num_workers=self.loading.num_workers,
+            persistent_workers=self.loading.num_workers > 0,
+        )
+
+    def _processes(self) -> dict[str, int]:
+        if self.trainer is None:
+            return {"rank": 0, "world_size": 1}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+
+def augmented(transform: ImageTransform | TextTransform, settings: Mapping[str, object]) -> Callable[[Image], Tensor]:
+    """Make the random variant of a transform that training images go through.
+
+    Raises:
+        InputError: The data are sentences, or a setting is not one of `ImageTransform.augmented`.
+    """
+    if not isinstance(transform, ImageTransform):
+        raise InputError(f"data.augment={settings}: sentences are not augmented; set data.augment=null")
+    known = inspect.signature(transform.augmented).parameters
+    if not isinstance(settings, Mapping) or settings.keys() - known.keys():
+        raise InputError(f"data.augment={settings}: expected values of some of {', '.join(known)}")
+    return transform.augmented(**settings)  # type: ignore[arg-type] # checked by the transform itself
+
+
+def in_parts(images: Sequence[CaptionedImage], size: int | None) -> list[CaptionedImage]:
+    """Repeat each image until it brings all its captions, `size` at a time; None brings all of them together."""
+    if size is None:
+        return list(images)
+    return [
+        replace(image, captions=image.captions[start : start + size])
+        for image in images
+        for start in range(0, len(image.captions), size)
+    ]

@@ -1,0 +1,196 @@
+"""From a configuration to a model and its data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from inspect import signature
+from typing import Any
+
+import torch
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from captioning.data.loading import Loading, separated
+from captioning.data.module import CaptionDataModule
+from captioning.data.splits import Splits
+from captioning.decoders.decoder import Decoder
+from captioning.encoders.encoder import Encoder
+from captioning.encoders.features import ImageFeatures
+from captioning.encoders.standardise import Standardise
+from captioning.encoders.text_transform import TextTransform
+from captioning.encoders.transform import ImageTransform
+from captioning.errors import InputError
+from captioning.metrics import CocoScorer
+from captioning.metrics.coco import check_metrics
+from captioning.metrics.spice import Spice
+from captioning.model.captioner import Captioner
+from captioning.text.tokenizer import Tokenizer
+from captioning.training.checks import check_encoder, check_monitor, check_objective
+from captioning.training.module import CaptioningModule
+from captioning.training.pretrained_words import start_embeddings
+
+log = logging.getLogger(__name__)
+
+
+def assemble(config: DictConfig) -> tuple[CaptioningModule, CaptionDataModule]:
+    """Build every part of a run; the vocabulary and the statistics come from the training split.
+
+    Raises:
+        InputError: A setting is not possible, or the training split cannot be read.
+    """
+    splits, loading = open_data(config.data, reads=get_class(config.encoder._target_).reads)
+    check_encoder(config, loading)
+    scorer = scorer_of(config.metrics)
+    check_monitor(config.metrics)
+    tokenizer: Tokenizer = instantiate(config.text)(splits.captions("train"))
+    encoder, transform, encoder_sizes = build_encoder(config, splits)
+    sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
+    readers = [part for part in ("decoder", "objective") if _reads_objects(config[part])]
+    objects = {"categories": splits.categories("train")} if readers else {}
+    given = {part: {**sizes, **(objects if part in readers else {})} for part in ("decoder", "objective")}
+    decoder: Decoder[Any] = instantiate(config.decoder, **given["decoder"])
+    start_words(config, (encoder, transform), (decoder, tokenizer))
+    objective = instantiate(config.objective)  # partial if it has parameters of its own
+    check_objective(decoder, objective)
+    data = CaptionDataModule(splits, loading, encoder=encoder, transform=transform, tokenizer=tokenizer, **objects)
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    deviation = config.standardise
+    captioner = Captioner(
+        encoder,
+        decoder,
+        tokenizer,
+        transform=transform,
+        standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
+        search=instantiate(config.search),
+        config={
+            "encoder": {**plain["encoder"], **encoder_sizes},
+            "decoder": {**plain["decoder"], **given["decoder"]},
+            "search": plain["search"],
+            "standardise": plain["standardise"],
+        },
+    )
+    module = CaptioningModule(
+        captioner,
+        objective=objective(**given["objective"]) if isinstance(objective, partial) else objective,
+        optimizer=instantiate(config.optimizer),
+        schedule=instantiate(config.schedule),
+        finetuning=instantiate(config.finetuning),
+        scorer=scorer,
+        monitor=config.metrics.monitor,
+        seed=config.seed,
+    )
+    if config.standardise:
+        fit_standardise(captioner, data)
+    return module, data
+
+
+def open_data(settings: DictConfig, *, reads: str) -> tuple[Splits, Loading]:
+    """Build the data set that a configuration's group `data` describes; no file is read yet.
+
+    Args:
+        settings: the group: a reader's class with its arguments, and the fields of `Loading`.
+        reads: what the encoder reads, `Encoder.reads`: files of images must exist only if they will be opened.
+    """
+    reader, loading = separated(OmegaConf.to_container(settings, resolve=True))  # type: ignore[arg-type]
+    return Splits(instantiate(reader), check_files=reads != "nothing" and loading.features is None), loading
+
+
+def build_encoder(config: DictConfig, splits: Splits) -> tuple[Encoder, ImageTransform | TextTransform, dict[str, int]]:
+    """Build the encoder; an encoder of sentences gets the vocabulary of the training split's source sentences.
+
+    Returns:
+        The encoder, the transform, and those of the encoder's arguments that depend on the data.
+
+    Raises:
+        InputError: It is an encoder of sentences, and the data set has none, or the configuration no source tokenizer.
+    """
+    if "vocab_size" not in signature(get_class(config.encoder._target_)).parameters:
+        encoder: Encoder = instantiate(config.encoder)
+        return encoder, encoder.transform, {}
+    if config.finetuning is None:
+        raise InputError("an encoder of sentences is trained from scratch; leave out finetuning=")
+    if config.get("source_text") is None:
+        raise InputError("an encoder of sentences needs a source tokenizer; choose text@source_text=words or bpe")
+    texts = splits.texts("train")
+    if not any(texts):
+        raise InputError(f"{splits.name} has no sentences to translate; choose data=multi30k with data.source=de")
+    tokenizer = instantiate(config.source_text)(texts)
+    sizes = {"vocab_size": len(tokenizer)}
+    return instantiate(config.encoder, **sizes), TextTransform(tokenizer), sizes
+
+
+def start_words(
+    config: DictConfig,
+    source: tuple[Encoder, ImageTransform | TextTransform],
+    target: tuple[Decoder[Any], Tokenizer],
+) -> None:
+    """Start the decoder's words from the file `embeddings`, and the source's words from `source_embeddings`.
+
+    Args:
+        config: names the files.
+        source: the encoder and its transform.
+        target: the decoder and its tokenizer.
+
+    Raises:
+        InputError: There is nothing to freeze, or the encoder reads no sentences; see also `start_embeddings`.
+    """
+    files, frozen = (config.embeddings, config.source_embeddings), config.freeze_embeddings
+    if not isinstance(frozen, bool) or (frozen and files == (None, None)):
+        raise InputError(
+            f"freeze_embeddings={frozen}: expected false, or true beside embeddings=FILE or source_embeddings=FILE of "
+            "word vectors"
+        )
+    if config.embeddings is not None:
+        start_embeddings(*target, config.embeddings, frozen=frozen)
+    if config.source_embeddings is not None:
+        encoder, transform = source
+        if not isinstance(transform, TextTransform):
+            raise InputError(
+                f"source_embeddings={config.source_embeddings}: the encoder {encoder.model_name} reads "
+                f"{encoder.reads}, expected sentences; set source_embeddings=null, or translate with encoder=text"
+            )
+        start_embeddings(encoder, transform.tokenizer, config.source_embeddings, frozen=frozen)
+
+
+def _reads_objects(part: DictConfig) -> bool:
+    """Return whether a class takes the categories of annotated objects."""
+    return "categories" in signature(get_class(part._target_)).parameters
+
+
+def scorer_of(config: DictConfig) -> Callable[[Mapping[int | str, Sequence[str]]], CocoScorer]:
+    """Return what builds the scorer of a split's references, for the configuration's metrics.
+
+    Raises:
+        InputError: There is no such metric, or what it needs is missing.
+    """
+    names = list(config.names)
+    check_metrics(names, config.backend)
+    if "SPICE" in names:
+        Spice([["a"]])
+    return partial(CocoScorer, metrics=names, backend=config.backend)
+
+
+def fit_standardise(captioner: Captioner, data: CaptionDataModule, *, most: int = 6000) -> None:
+    """Fit mean and deviation on the features of the training split's first `most` images."""
+    store, ids = data.store("train"), [image.image_id for image in data.splits.images("train")[:most]]
+    standardise = captioner.standardise
+    assert isinstance(standardise, Standardise)
+    if store is not None:
+        chunks = (ids[start : start + 512] for start in range(0, len(ids), 512))
+        standardise.fit(store.features(chunk) for chunk in chunks)
+        return
+    log.info("encoding %d training images to standardise their features", len(ids))
+    standardise.fit(_encode(captioner, data, len(ids)))
+
+
+def _encode(captioner: Captioner, data: CaptionDataModule, num_images: int) -> Iterator[ImageFeatures]:
+    left = num_images
+    for batch in data.evaluation_dataloader("train"):
+        assert batch.images is not None
+        with torch.inference_mode():
+            yield captioner.encoder(batch.images[:left])
+        left -= len(batch.images)
+        if left <= 0:
+            return

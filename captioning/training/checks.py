@@ -1,0 +1,98 @@
+"""Checks of a configuration, made before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from captioning.data.loading import Loading
+from captioning.decoders import Hard, ShowAttendAndTell
+from captioning.decoders.decoder import AttentiveDecoder, Decoder
+from captioning.errors import InputError
+from captioning.metrics import METRICS
+from captioning.objectives import DoublyStochastic, Reinforce
+
+
+def check_output(config: DictConfig, output: Path) -> None:
+    """Check that this run would not overwrite another.
+
+    Raises:
+        InputError: `output` holds a finished run, or an interrupted one that is not resumed.
+    """
+    another = "choose another folder for this one with output=DIR"
+    if (output / "bundle").exists():
+        raise InputError(f"{output} holds a finished run; {another}")
+    checkpoints = sorted((output / "checkpoints").glob("*.ckpt"))
+    if checkpoints and config.checkpoint is None:
+        raise InputError(
+            f"{output} holds an interrupted run; resume it with checkpoint={checkpoints[-1]}, or {another}"
+        )
+
+
+def check_encoder(config: DictConfig, loading: Loading) -> None:
+    """Check that the encoder's settings do not contradict each other.
+
+    Raises:
+        InputError: The encoder would be trained on features that are fixed, or would be of no use.
+    """
+    trained, cached = config.finetuning is not None, loading.features is not None
+    if trained and config.standardise:
+        raise InputError(
+            "standardise=true needs a frozen encoder, whose features are fixed; set finetuning=frozen or "
+            "standardise=false"
+        )
+    if trained and cached:
+        raise InputError(
+            f"data.features={loading.features} holds a frozen encoder's features, on which the encoder cannot be "
+            "trained; set finetuning=frozen, or data.features=null to train from images"
+        )
+    if cached and loading.augment is not None:
+        raise InputError(
+            f"data.features={loading.features} holds features of images without augmentation; set data.augment=null, "
+            "or data.features=null to train from augmented images"
+        )
+    if not trained and config.encoder.get("weights", "") is None:
+        raise InputError(
+            "encoder.weights=null without finetuning: the features of a frozen encoder with random weights say "
+            "nothing; set finetuning=whole, or encoder.weights to a file or to published weights"
+        )
+
+
+def check_objective(decoder: Decoder[Any], objective: object) -> None:
+    """Refuse an objective from which a decoder cannot learn, or would learn something else.
+
+    Raises:
+        InputError: the objective is of weights of places that the decoder lacks, or is not that of drawn places.
+    """
+    kind, name = type(decoder).__name__, type(objective).__name__
+    if isinstance(objective, DoublyStochastic | Reinforce) and not isinstance(decoder, AttentiveDecoder):
+        raise InputError(f"a {kind} looks at no places, which {name} is about; set objective=cross_entropy")
+    draws = isinstance(decoder, ShowAttendAndTell) and isinstance(decoder.phi, Hard)
+    if draws and not isinstance(objective, Reinforce):
+        raise InputError(f"places that are drawn have no gradient in {name}; set objective=reinforce")
+    if isinstance(objective, Reinforce) and not draws:
+        raise InputError(
+            f"Reinforce is for places that are drawn, and this {kind} draws none; set decoder=hard_attention"
+        )
+
+
+def check_monitor(config: DictConfig) -> None:
+    """Check that the monitored metric is computed and that `mode` matches its direction.
+
+    Raises:
+        InputError: The metric is not computed, or `mode` would select its worst value.
+    """
+    scores = [score for name in config.names for score in METRICS[name].names]
+    modes = {**dict.fromkeys(scores, "max"), "loss": "min", "perplexity": "min"}
+    if config.monitor not in modes:
+        raise InputError(
+            f"metrics.monitor={config.monitor} is not computed by metrics.names={config.names}; add it, or monitor one "
+            f"of {', '.join(modes)}"
+        )
+    if config.mode != modes[config.monitor]:
+        raise InputError(
+            f"metrics.mode={config.mode} would choose the worst {config.monitor}; set "
+            f"metrics.mode={modes[config.monitor]}"
+        )

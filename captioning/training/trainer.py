@@ -1,0 +1,36 @@
+"""Lightning's Trainer with the callbacks and loggers of a configuration."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from captioning.training.precision import precision_here
+
+
+def build_trainer(config: DictConfig, *callbacks: pl.Callback) -> pl.Trainer:
+    """Build the trainer with `callbacks` and with the configuration's callbacks and loggers."""
+    quieten_lightning()
+    trainer: pl.Trainer = instantiate(
+        config.trainer,
+        precision=precision_here(config.trainer.precision, config.trainer.accelerator),
+        callbacks=[*callbacks, *(instantiate(c) for c in config.callbacks.values() if c)],
+        logger=[instantiate(c) for c in config.logger.values() if c],
+    )
+    return trainer
+
+
+def quieten_lightning() -> None:
+    """Keep Lightning's warnings and errors, but not its advertisements and not warnings of what is intended here."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    for harmless in (
+        ".*treespec, LeafSpec.*",  # its own use of a deprecated part of torch
+        ".*in eval mode at the start of training.*",  # a frozen encoder is
+        ".*Checkpoint directory .* not empty.*",  # a run that resumes in its own folder
+        ".*does not have many workers.*",  # cached features are read fastest in this process
+    ):
+        warnings.filterwarnings("ignore", message=harmless)
