@@ -1,10 +1,10 @@
-"""Many to one: a whole sentence becomes one vector, the recurrent layer's last output.
+"""Score which sentences belong together: many to one, as the recurrent layer's last output is a sentence's vector.
 
     v(S) = RNN(S_1 .. S_T)_T;   s(S, S') = v(S) · v(S')
     L = -log softmax_j(s(S_i, S'_j))_i         S_i and S'_i: two sentences of set i; j: the sets of a batch
 
-A set is what is said of one thing: the captions of an image. Which of two sentences belongs to a set? The one that
-scores higher beside the set's other sentences.
+A set is the captions of one image. Which of two sentences belongs to a set? The one that scores higher with the set's
+other sentences.
 
     python examples/scoring.py            on generated scenes
     python examples/scoring.py FOLDER     on captions in COCO's layout
@@ -27,23 +27,23 @@ from captioning.encoders import TextEncoder, TextTransform
 from captioning.recurrent import GRU
 from captioning.text import train_words
 
-SIZE = 5  # captions of an image
+SIZE = 5  # captions of each image
 
 
 def read(folder: Path, split: str) -> list[tuple[str, ...]]:
-    """The first SIZE captions of each of a split's images; images that have fewer are left out."""
-    captions, _, pictures = coco_files(folder, split)
-    images = read_coco(captions, pictures, check_files=False)
+    """Read the first SIZE captions of each image of a split; images that have fewer are left out."""
+    captions, _, images_folder = coco_files(folder, split)
+    images = read_coco(captions, images_folder, check_files=False)
     return [image.captions[:SIZE] for image in images if len(image.captions) >= SIZE]
 
 
 def encode(encoder: TextEncoder, sets: Sequence[Sequence[str]]) -> Tensor:
-    """I sets of k sentences as ids, padded, (I, k, S)."""
+    """Tokenize I sets of k sentences into padded ids, (I, k, S)."""
     return encoder.transform([sentence for own in sets for sentence in own]).unflatten(0, (len(sets), -1))
 
 
 def train(sets: Sequence[Sequence[str]], *, steps: int) -> TextEncoder:
-    """An encoder that has learned from `steps` batches which sentences are of one set; sets are equally large."""
+    """Train an encoder on `steps` batches to score the sentences of one set highest; all sets have the same size."""
     torch.manual_seed(0)
     tokenizer = train_words((sentence for own in sets for sentence in own), min_count=2)
     encoder = TextEncoder(vocab_size=len(tokenizer), recurrent=GRU, embedding_size=32, hidden_size=64)
@@ -62,12 +62,12 @@ def train(sets: Sequence[Sequence[str]], *, steps: int) -> TextEncoder:
 
 @torch.inference_mode()
 def vectors(encoder: TextEncoder, sets: Sequence[Sequence[str]]) -> Tensor:
-    """The vector of each sentence of I sets of k, (I, k, F)."""
+    """Compute the vector of each sentence of I sets of k, (I, k, F)."""
     return encoder(encode(encoder, sets).flatten(0, 1)).pooled.unflatten(0, (len(sets), -1))
 
 
 def accuracy(v: Tensor) -> float:
-    """How often a set's own sentence scores higher than another set's, of all pairs; v is (I, k, F)."""
+    """Compute the share of pairs in which a set's own sentence scores higher than another set's; v is (I, k, F)."""
     right = []
     for k in range(v.shape[1]):
         others = torch.cat([v[:, :k], v[:, k + 1 :]], 1).mean(1)  # each set without its k-th sentence
@@ -77,9 +77,9 @@ def accuracy(v: Tensor) -> float:
 
 
 def main(folder: Path, *, steps: int = 100) -> float:
-    """Train on the training split; print and return the share of val's pairs that are told apart."""
+    """Train on the training split; print and return the share of pairs in val that are ranked correctly."""
     right = accuracy(vectors(train(read(folder, "train"), steps=steps), read(folder, "val")))
-    print(f"{right:.3f} of pairs; chance: 0.500")
+    print(f"{right:.3f} of pairs are ranked correctly; chance: 0.500")
     return right
 
 

@@ -1,14 +1,14 @@
-"""One to one: each word of a caption gets a tag from a recurrent layer's output at that word.
+"""Tag each word of a caption: one to one, from a recurrent layer's output at that word.
 
     x_t = W_e S_t;   h_t = RNN(x_t, ..);   p(tag of S_t) = softmax(W h_t + b)
 
-The tags are colour, number, thing and other, by lists of words, not by grammar: a word has one tag wherever it stands
-("orange" is a colour), and a thing is a noun of THINGS or of the annotated objects' categories, in singular or plural.
-A word's own tag could be looked up, so some words are hidden as `<unk>`, and those are learned from and scored: they
-must be told from what stands around them.
+The tags are colour, number, thing and other. They come from lists of words, not from grammar: a word always has one
+tag ("orange" is a colour), and a thing is a noun of THINGS or of the annotated objects' categories, singular or plural.
+A network could learn these lists, so some words are hidden as `<unk>`. Only those are trained on and scored: their tags
+must be inferred from the words around them.
 
     python examples/tagging.py            on generated scenes
-    python examples/tagging.py FOLDER     on captions in COCO's layout, with its categories where there are instances
+    python examples/tagging.py FOLDER     on captions in COCO's layout, with the categories of its instances
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BOTH_WAYS = partial(Bidirectional, layer=LSTM)
 
 
 def plural(noun: str) -> str:
-    """An English noun's plural, by rule and a few exceptions."""
+    """Form the plural of an English noun, by rules and a few exceptions."""
     if noun in IRREGULAR:
         return IRREGULAR[noun]
     if noun.endswith("man"):
@@ -59,10 +59,10 @@ def plural(noun: str) -> str:
 
 
 def lexicon(categories: Iterable[str] = ()) -> dict[str, str]:
-    """The tag of each word that is not "other".
+    """List the tag of each word that is not "other".
 
     Args:
-        categories: names of things beside THINGS; of several words the last is the noun, as in "teddy bear".
+        categories: names of more things; the last word of a name is the noun, as in "teddy bear".
     """
     nouns = {*THINGS.split(), *(name.split()[-1] for name in categories)}
     tags = {word: "thing" for noun in nouns for word in (noun, plural(noun))}
@@ -70,7 +70,7 @@ def lexicon(categories: Iterable[str] = ()) -> dict[str, str]:
 
 
 class Tagger(nn.Module):
-    """An encoder of sentences, and a layer that reads its output at each word."""
+    """A sentence encoder, and a layer that reads its output at each word."""
 
     def __init__(
         self, tokenizer: Tokenizer, tag_of: dict[str, str], recurrent: Callable[[int, int], SequenceLayer]
@@ -82,12 +82,12 @@ class Tagger(nn.Module):
         self.tags = torch.tensor([TAGS.index(tag_of.get(word, "other")) for word in tokenizer.vocabulary])
 
     def forward(self, texts: Tensor) -> Tensor:
-        """Scores of the tags, (N, S, tags), at each token of sentences (N, S)."""
+        """Compute the tags' scores, (N, S, tags), at each token of sentences (N, S)."""
         scores: Tensor = self.head(self.encoder(texts).grid)
         return scores
 
     def encode(self, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-        """Captions as ids, one in four words hidden; the tags of all their words; which are hidden. (N, S) each."""
+        """Tokenize captions and hide a quarter of the words; return ids, tags and which are hidden, (N, S) each."""
         transform, special = self.encoder.transform, self.encoder.transform.tokenizer.special
         texts = transform(captions)
         known = (texts >= 0) & (texts != special.eos) & (texts != special.unk)
@@ -96,9 +96,9 @@ class Tagger(nn.Module):
 
 
 def read(folder: Path, split: str) -> tuple[list[str], set[str]]:
-    """A split's captions, and the categories of its annotated objects."""
-    captions, instances, pictures = coco_files(folder, split)
-    images = read_coco(captions, pictures, instances if instances.is_file() else None, check_files=False)
+    """Read a split's captions, and the categories of its annotated objects."""
+    captions, instances, images_folder = coco_files(folder, split)
+    images = read_coco(captions, images_folder, instances if instances.is_file() else None, check_files=False)
     return [caption for image in images for caption in image.captions], {o.category for i in images for o in i.objects}
 
 
@@ -109,7 +109,7 @@ def train(
     recurrent: Callable[[int, int], SequenceLayer] = BOTH_WAYS,
     steps: int = 150,
 ) -> Tagger:
-    """A tagger that has learned from `steps` batches of captions, with the tags of a `lexicon`."""
+    """Train a tagger on `steps` batches of captions, with the tags of a `lexicon`."""
     torch.manual_seed(0)
     tagger = Tagger(train_words(captions, min_count=2), tag_of or lexicon(), recurrent)
     optimizer = torch.optim.Adam(tagger.parameters(), lr=5e-3)
@@ -123,8 +123,8 @@ def train(
 
 
 def accuracy(tagger: Tagger, captions: Sequence[str]) -> tuple[float, float]:
-    """The share of hidden words whose tag is right, and the share that has the most frequent tag."""
-    torch.manual_seed(0)  # the same words are hidden from every tagger
+    """Compute the share of hidden words that are tagged correctly, and the share that has the most frequent tag."""
+    torch.manual_seed(0)  # every tagger has the same words hidden
     texts, tags, hidden = tagger.encode(captions)
     with torch.inference_mode():
         right = (tagger(texts).argmax(2) == tags)[hidden]
@@ -134,11 +134,11 @@ def accuracy(tagger: Tagger, captions: Sequence[str]) -> tuple[float, float]:
 def main(
     folder: Path, *, recurrent: Callable[[int, int], SequenceLayer] = BOTH_WAYS, steps: int = 150
 ) -> tuple[float, float]:
-    """Train on the training split; print and return the accuracy on val, and that of the most frequent tag alone."""
+    """Train on the training split; print and return the accuracy on val, and that of always the most frequent tag."""
     captions, categories = read(folder, "train")
     tagger = train(captions, tag_of=lexicon(categories), recurrent=recurrent, steps=steps)
     right, chance = accuracy(tagger, read(folder, "val")[0])
-    print(f"{right:.3f} of hidden words are tagged right; the most frequent tag alone: {chance:.3f}")
+    print(f"{right:.3f} of hidden words are tagged correctly; always the most frequent tag: {chance:.3f}")
     return right, chance
 
 

@@ -78,6 +78,6 @@ def check_settings(config: DictConfig) -> None:
     part = OmegaConf.select(config, "trainer.limit_val_batches")
     if part is not None and (not isinstance(part, float) or part != 1):
         raise InputError(
-            f"trainer.limit_val_batches={part}: every image of data.split is scored; leave it out, and use a smaller data "
-            "set for a quick trial"
+            f"trainer.limit_val_batches={part}: every image of data.split is scored; leave it out, and use a smaller "
+            "data set for a quick trial"
         )

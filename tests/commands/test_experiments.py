@@ -20,7 +20,7 @@ from captioning.encoders import SmallCNN
 from captioning.model.captioner import Captioner
 
 FOLDER = config_folder() / "experiment"
-EXPERIMENTS = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("**/*.yaml"))
+EXPERIMENTS = sorted(str(path.relative_to(FOLDER).with_suffix("")) for path in FOLDER.glob("**/[!_]*.yaml"))
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,10 @@ def test_help_fits_a_screen_and_shows_an_example(command: Command, name: str | N
     assert f"captioning {name or 'scenes'} " in ran.out.partition("example" if name else "A first run")[2]
 
 
+def test_what_experiments_share_is_not_listed_as_one(command: Command) -> None:
+    assert "_base" not in command("train", "--help").out
+
+
 def test_no_arguments_are_a_call_for_help(command: Command) -> None:
     assert command() == command("-h")
     assert all(name in command().out for name in SUMMARIES)
