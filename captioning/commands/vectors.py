@@ -84,7 +84,7 @@ def _corpus(files: Sequence[Path], min_count: int) -> Corpus:
 
     sentences = [sentence for file in files for sentence in read_sentences(file)]
     try:
-        return Corpus.of(sentences, min_count=min_count)
+        return Corpus.from_sentences(sentences, min_count=min_count)
     except InputError as error:
         raise InputError(
             f"no word occurs {min_count} times in the {len(sentences):,} sentences of {', '.join(map(str, files))}; "
