@@ -132,7 +132,7 @@ def test_in_a_browser_captions_are_searched_and_sorted(
     options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/browser", "--dump-dom")
     assert BROWSER is not None
     ran = subprocess.run([BROWSER, *options, path.as_uri()], capture_output=True, text=True, timeout=60, check=True)
-    assert f'<span id="count">{count}</span>' in ran.stdout
+    assert f'<span id="count">{count} captions</span>' in ran.stdout
     body = ran.stdout.split("<tbody>")[-1].split("</tbody>")[0]
     assert re.findall(r"<tr><td>(\d+)</td>", body) == order  # a row that does not match is <tr hidden>
 
