@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUNS", help="folders of runs, of evaluations, or of sweeps"
     )
-    parser.add_argument("--format", choices=("markdown", "csv", "html"), default="markdown")
+    parser.add_argument("--format", choices=("markdown", "csv", "html"), default="markdown", help="default: markdown")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table to this file (default: print it)")
     parser.add_argument("--seed", type=natural, default=0, help="seed of the bootstrap (default: 0)")
     options = parser.parse_args(arguments)
