@@ -93,7 +93,7 @@ def compare_runs(folders: Sequence[Path], *, seed: int = 0) -> Comparison:
     """Compare runs, and test which setting is significantly best in each metric.
 
     Args:
-        folders: the folders of runs, or of sweeps, which stand for all their runs.
+        folders: the folders of runs or sweeps; a sweep adds all its runs.
         seed: the seed of the bootstrap.
 
     Raises:

@@ -125,7 +125,7 @@ def _read_scores(folder: Path) -> dict[str, float]:
     if not isinstance(content.get("metrics"), dict):
         raise InputError(f"{file}: expected the scores of an evaluation under 'metrics'; evaluate again")
     extra = content.get("language_model", {}) | (read_json(cost) if cost.is_file() else {})
-    return content["metrics"] | {name: extra[name] for name in EXTRA_SCORES if name in extra}
+    return {**content["metrics"], **{name: extra[name] for name in EXTRA_SCORES if name in extra}}
 
 
 def _natural(name: str) -> tuple[int, str]:

@@ -199,7 +199,7 @@ def _read_text(path: Path, only: Collection[str] | None) -> tuple[list[str], NDA
 def _word(fields: list[str], size: int, where: str) -> str:
     """Return all fields except the last `size` as one word.
 
-    A last part of the word that looks like a number is refused: the line could then be read in two ways.
+    If the last part of the word is a number, the line is refused, because it could be read in two ways.
     """
     parts = fields[:-size] if size else []
     if not any(parts) or (len(parts) > 1 and _is_number(parts[-1])):

@@ -1,7 +1,7 @@
 r"""The token rules of Stanford's Penn Treebank tokenizer: CoreNLP 3.4.1 with its default options.
 
 The rules give the same tokens as that version's PTBLexer (Grow, Manning, Finkel and others), a JFlex lexer. They also
-reproduce what look like mistakes; these are marked "as in PTBLexer". The longest match wins, and the first rule among
+reproduce apparent mistakes, which are marked "as in PTBLexer". The longest match wins, and the first rule among
 equally long matches. The text has one caption per line; a token may depend on the next line. See NOTICE for the origin
 of the rules.
 """
