@@ -1,13 +1,13 @@
-"""The error that a user can cause and mend."""
+"""The error for mistakes that a user can correct."""
 
 
 class InputError(ValueError):
-    """Something given from outside is not as expected.
+    """An input from the user is not as expected.
 
-    The message says what was expected, what was found, where, and what to do; commands print it
-    without a traceback and exit with 1.
+    The message says what was expected, what was found, where, and what to do. Commands print it without a traceback and
+    exit with status 1.
     """
 
     def __str__(self) -> str:
-        # What a worker process raises, torch raises again with the worker's traceback as the message.
+        # torch raises a worker's error again with the worker's traceback as its message.
         return super().__str__().rpartition(f"{__name__}.InputError: ")[2].rstrip("\n")

@@ -1,4 +1,4 @@
-"""JSON files that others made: read and checked, with errors that name the place."""
+"""Read and check user-provided JSON files. Errors name the file and the position in it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ Record = dict[str, Any]
 
 
 def read_json(path: Path, drop: Sequence[str] = ()) -> Record:
-    """Read a JSON file that holds one object.
+    """Read a JSON file that contains one object.
 
     Args:
         path: the file.
-        drop: keys not kept at any depth; their values are freed while the file is read.
+        drop: keys to remove at any depth; their values are freed while the file is read.
 
     Raises:
-        InputError: no such file, not JSON (the message gives line and column), a key stands twice in one object, or
-            not an object.
+        InputError: the file cannot be read, is not JSON (the message gives line and column), contains no object, or
+            repeats a key in one object.
     """
     data = read_any_json(path, drop)
     if not isinstance(data, dict):
@@ -31,13 +31,13 @@ def read_json(path: Path, drop: Sequence[str] = ()) -> Record:
 
 
 def read_any_json(path: Path, drop: Sequence[str] = ()) -> Any:
-    """Read a JSON file that holds an object or a list; else as `read_json`."""
+    """Read a JSON file of any content, such as a list. Arguments and errors are those of `read_json`."""
 
     def keep(pairs: list[tuple[str, Any]]) -> Record:
         record = dict(pairs)
         if len(record) != len(pairs):
-            doubled = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-            raise InputError(f"{path}: {len(doubled):,} keys stand twice in one object, the first is {doubled[0]!r}")
+            repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+            raise InputError(f"{path}: {len(repeated):,} keys are repeated in one object, the first is {repeated[0]!r}")
         for key in drop:
             record.pop(key, None)
         return record
@@ -49,25 +49,25 @@ def read_any_json(path: Path, drop: Sequence[str] = ()) -> Any:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a JSON file") from error
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{path}:{error.lineno}: broken JSON at column {error.colno} ({error.msg}); get the file anew"
+            f"{path}:{error.lineno}: broken JSON at column {error.colno} ({error.msg}); get the file again"
         ) from error
     except InputError:
         raise
-    except (ValueError, RecursionError) as error:  # not UTF-8, or a number of thousands of digits
-        raise InputError(f"{path}: not a JSON text ({error}); get the file anew") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, nested too deeply, or a number with thousands of digits
+        raise InputError(f"{path}: not a JSON text ({error}); get the file again") from error
 
 
 def records(data: Record, key: str, fields: Mapping[str, type], where: str) -> list[Record]:
-    """The list of objects under a key, each checked to have fields of the types of JSON given.
+    """Return the list of objects under a key, after checking the types of their fields.
 
     Args:
         data: a JSON object.
         key: the list's name in it.
-        fields: each required field's name and exact type.
-        where: the file, and the place in it if not the top, for messages.
+        fields: the name and exact type of each required field.
+        where: the file, and the position in it, for messages.
 
     Raises:
-        InputError: no such list, or an element lacks a field or has it of another type.
+        InputError: there is no such list, or an element has no such field or one of another type.
     """
     found = data.get(key)
     if type(found) is not list:
@@ -87,7 +87,7 @@ def records(data: Record, key: str, fields: Mapping[str, type], where: str) -> l
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values as one mapping with dots in its keys, to be compared."""
+    """Flatten nested mappings into one whose keys are joined by dots."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}

@@ -1,4 +1,4 @@
-"""Fixtures that every test may use.
+"""Fixtures that every test may use, and the settings of Hypothesis for all tests.
 
 The small ones have sizes that are different primes, so that no dimension passes for another: I = 3 images,
 N = 5 captions, T = 7 steps, V = 11 tokens, F = 13 features, R = 2 places.
@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from torch import nn
 
 from captioning.data.batch import CaptionBatch, collate
@@ -29,6 +30,10 @@ from captioning.recurrent import Bidirectional, GravesStack, Stacked
 from captioning.text import SpecialTokens, Tokenizer, train_words
 
 torch.set_num_threads(1)  # on small tensors a second thread only waits
+
+# The same examples in every run, and no limits on time: a slow or busy machine fails no test.
+settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 PRIMES = (17, 19, 23, 29, 31, 37, 41, 43)
 """Widths of a model under test; none is a size of the fixtures."""

@@ -71,7 +71,7 @@ def test_a_sweep_by_two_processes_a_run_is_one_sweep(scenes: Path, tmp_path: Pat
     said = captioning("train", "-m", *given, f"hydra.sweep.dir={tmp_path}/${{now:%H-%M-%S-%f}}")
     (folder,) = tmp_path.iterdir()
     assert {path.name for path in folder.iterdir()} == {"0", "1", "multirun.yaml", "sweep.csv"}
-    assert said.count("every run:") == 1
+    assert said.count("all runs:") == 1
     assert "failed" not in said
     for run in ("0", "1"):
         assert (folder / run / "bundle").is_dir()

@@ -1,1 +1,1 @@
-"""Measure speed beside what it could be, and metrics beside people's judgements."""
+"""Measure speed against a lower bound or a reference program, and the agreement of metrics with human judgements."""

@@ -1,8 +1,8 @@
-"""Do metrics agree with people? Kendall's τ between a caption's figure and its ratings.
+"""Measure how well metrics agree with people: Kendall's τ between the scores of captions and their human ratings.
 
-Source: Hessel et al. 2021, "CLIPScore" (arXiv:2104.08718), section 4.1: on Flickr8k each rating of an expert counts by
-itself and τ_c is told; of the crowd's judgements τ_b. A pair whose caption is one of the image's own references is left
-out.
+Source: Hessel et al. 2021, "CLIPScore" (arXiv:2104.08718), section 4.1. On Flickr8k, every expert rating counts
+separately. The paper reports τ_c for the experts and τ_b for the crowd. Pairs whose caption is a reference of their
+image are left out.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from captioning.metrics import COCO_METRICS, CocoScorer
 
 @dataclass(frozen=True)
 class Agreement:
-    """How one metric's figures and people's ratings are ordered alike, from -1 to 1.
+    """The rank correlation of one metric with human ratings.
 
     Attributes:
-        judges: whose ratings.
-        metric: its name.
-        tau_b: Kendall's τ_b, which corrects for ties; None where all figures are alike.
-        tau_c: Kendall's (Stuart's) τ_c, for scales of different lengths; None likewise.
-        num_pairs: pairs of an image and a caption.
-        num_ratings: of these pairs.
+        judges: the people who rated, "experts" or "crowd".
+        metric: the name of the metric.
+        tau_b: Kendall's τ_b in [-1, 1], which corrects for ties; None if all scores are equal.
+        tau_c: Kendall's (Stuart's) τ_c in [-1, 1], for scales of different lengths; None if all scores are equal.
+        num_pairs: the number of pairs of an image and a caption.
+        num_ratings: the number of ratings of these pairs.
     """
 
     judges: str
@@ -40,14 +40,14 @@ class Agreement:
 
 
 def agreements(root: Path, *, metrics: Sequence[str] = COCO_METRICS) -> list[Agreement]:
-    """Compare metrics with Flickr8k's experts and with its crowd.
+    """Compare metrics with the expert and the crowd judgements of Flickr8k.
 
     Args:
         root: the folder of Flickr8k, with its captions and the two files of judgements.
-        metrics: as `CocoScorer` takes them.
+        metrics: the metrics, as for `CocoScorer`.
 
     Raises:
-        InputError: a file is missing or broken.
+        InputError: a file is missing or damaged.
     """
     captions = read_all_captions(root)
     return [
@@ -60,22 +60,22 @@ def agreements(root: Path, *, metrics: Sequence[str] = COCO_METRICS) -> list[Agr
 def agreement(
     judges: str, judged: Sequence[Judged], captions: Mapping[str, Sequence[str]], *, metrics: Sequence[str]
 ) -> list[Agreement]:
-    """Score each judged caption against its image's captions, and compare with the ratings.
+    """Score each judged caption against the references of its image, and compare the scores with the ratings.
 
     Args:
-        judges: whose ratings, to be told.
-        judged: pairs and their ratings.
+        judges: the people who rated, for the result.
+        judged: pairs of an image and a caption, with their ratings.
         captions: the references of every image.
-        metrics: as `CocoScorer` takes them.
+        metrics: the metrics, as for `CocoScorer`.
 
     Raises:
-        InputError: no two ratings that differ are left, or SciPy is missing.
+        InputError: all remaining ratings are equal, or SciPy is not installed.
     """
     pairs = [pair for pair in judged if pair.caption not in captions[pair.image]]
     if len({rating for pair in pairs for rating in pair.ratings}) < 2:
         raise InputError(
-            f"expected judged captions that are not among their image's own references, with different ratings; found "
-            f"{len(pairs)} of {judges} that are all rated alike"
+            f"expected different ratings of captions that are not references of their image; found {len(pairs)} such "
+            f"captions rated by the {judges}, all rated alike; check the files of judgements"
         )
     with CocoScorer({n: captions[pair.image] for n, pair in enumerate(pairs)}, metrics=metrics) as scorer:
         scores = scorer.score({n: pair.caption for n, pair in enumerate(pairs)})
@@ -83,10 +83,10 @@ def agreement(
     kendalltau = _kendalltau()
     found = []
     for metric in scores.corpus:
-        figures = [scores.per_image[n][metric] for n, pair in enumerate(pairs) for _ in pair.ratings]
-        alike = len(set(figures)) < 2
+        per_rating = [scores.per_image[n][metric] for n, pair in enumerate(pairs) for _ in pair.ratings]
+        alike = len(set(per_rating)) < 2
         tau_b, tau_c = (
-            None if alike else float(kendalltau(figures, ratings, variant=variant).statistic) for variant in "bc"
+            None if alike else float(kendalltau(per_rating, ratings, variant=variant).statistic) for variant in "bc"
         )
         found.append(Agreement(judges, metric, tau_b, tau_c, len(pairs), len(ratings)))
     return found
@@ -96,5 +96,7 @@ def _kendalltau() -> Any:
     try:
         from scipy.stats import kendalltau
     except ImportError as error:
-        raise InputError("Kendall's tau needs SciPy, which is missing: pip install 'captioning[humans]'") from error
+        raise InputError(
+            "Kendall's tau needs SciPy, which is not installed; run pip install 'captioning[humans]'"
+        ) from error
     return kendalltau

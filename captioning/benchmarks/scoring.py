@@ -1,4 +1,4 @@
-"""Speed of scoring beside pycocoevalcap's own scorers, in the same run on the same captions."""
+"""Measure the speed of scoring against pycocoevalcap's scorers, in the same run on the same captions."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class ScoringRow:
     """One measurement.
 
     Attributes:
-        name: what was measured: "corpus", tokenization, BLEU, ROUGE-L and CIDEr of every image; or "cider-d", rewards
-            of sampled captions against references that were prepared before.
-        seconds: the best of several repetitions.
-        pycocoevalcap_seconds: the same by pycocoevalcap.
+        name: "corpus" (tokenization, BLEU, ROUGE-L and CIDEr of every image) or "cider-d" (rewards of sampled captions,
+            with references prepared beforehand).
+        seconds: the shortest time of several repetitions.
+        pycocoevalcap_seconds: the same for pycocoevalcap.
     """
 
     name: str
@@ -42,18 +42,20 @@ class ScoringRow:
 
     @property
     def ratio(self) -> float:
-        """How many times faster than pycocoevalcap."""
+        """How many times faster this package is than pycocoevalcap."""
         return self.pycocoevalcap_seconds / self.seconds
 
 
 def bench_scoring(captions: Mapping[ImageId, Sequence[str]]) -> list[ScoringRow]:
-    """Score each image's first caption against its others.
+    """Measure the scoring of the first caption of each image against the others.
 
     Raises:
         InputError: an image has fewer than two captions.
     """
     if few := sum(len(group) < 2 for group in captions.values()):
-        raise InputError(f"expected two captions of each image, one to be scored; {few} of {len(captions)} have fewer")
+        raise InputError(
+            f"expected two or more captions per image, the first one to score; {few} of {len(captions)} have fewer"
+        )
     references = {image_id: group[1:] for image_id, group in captions.items()}
     candidates = {image_id: group[0] for image_id, group in captions.items()}
 
@@ -81,7 +83,7 @@ def _bench_rewards(references: Mapping[ImageId, Sequence[str]], candidates: Mapp
 
 
 def best_of(work: Callable[[], T]) -> tuple[float, T]:
-    """The least seconds of several repetitions, and what the work gives."""
+    """Return the shortest time of several repetitions, in seconds, and the result."""
     times = []
     for _ in range(REPETITIONS):
         start = time.perf_counter()
@@ -91,11 +93,11 @@ def best_of(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def generated_captions(num_images: int = NUM_IMAGES) -> dict[ImageId, Sequence[str]]:
-    """Five captions of each of so many scenes, without their images."""
+    """Generate the five captions of each scene, without the images."""
     generator = np.random.default_rng(0)
     return {row: describe(sample_layout(generator), generator) for row in range(num_images)}
 
 
 def _check_equal(found: ArrayLike, expected: ArrayLike) -> None:
     if not np.allclose(found, expected, rtol=0, atol=1e-6):
-        raise AssertionError("the figures differ from pycocoevalcap's, so that their times mean nothing")
+        raise AssertionError("the scores differ from pycocoevalcap's, so their times cannot be compared")

@@ -1,6 +1,7 @@
-"""Speed of training steps and of beam search, beside the bare matrix products of the same shapes in the same run.
+"""Measure the speed of training steps and beam search against the bare matrix products of the same shapes.
 
-And of each recurrent cell, and of cells put together, beside torch's fused LSTM.
+Recurrent cells and combinations of cells are measured against torch's fused LSTM. Both sides of a ratio are measured in
+the same run.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ EMBEDDING, HIDDEN = 512, 512  # Show and Tell
 MRNN_SIZES = 128, 256, 512  # embedding, recurrent and multimodal layer
 
 Product = tuple[int, int, int]
-"""Rows, inputs and outputs of one matrix product."""
+"""The rows, inputs and outputs of one matrix product."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ class Row:
     """One measurement.
 
     Attributes:
-        name: what was measured.
-        seconds: the best of several repetitions.
-        products_seconds: the same for the bare products.
-        where: seconds of its parts.
+        name: the task and model that were measured.
+        seconds: the shortest time of several repetitions.
+        products_seconds: the same for the bare matrix products.
+        where: the shortest time of each part, in seconds.
     """
 
     name: str
@@ -63,18 +64,18 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times the bare products' time it took."""
+        """The time relative to the bare matrix products."""
         return self.seconds / self.products_seconds
 
 
 @dataclass(frozen=True)
 class CellRow:
-    """One cell's speed, or that of LSTMs put together.
+    """The speed of one recurrent cell, or of a combination of LSTMs.
 
     Attributes:
         cell: its name in conf/recurrent.
-        seconds: the median of several repetitions.
-        lstm_seconds: the same for torch's fused LSTM of as many layers and directions, in turns with the cell.
+        seconds: the median time of several repetitions.
+        lstm_seconds: the same for torch's fused LSTM with as many layers and directions, measured alternately.
     """
 
     cell: str
@@ -83,7 +84,7 @@ class CellRow:
 
     @property
     def ratio(self) -> float:
-        """How many times the LSTM's time it took."""
+        """The time relative to the LSTM."""
         return self.seconds / self.lstm_seconds
 
 
@@ -102,11 +103,11 @@ STACKS: dict[str, tuple[Callable[[int, int], SequenceLayer], Callable[[int, int]
     "bidirectional": (lambda e, d: Bidirectional(e, 2 * d, layer=LSTM), partial(nn.LSTM, bidirectional=True)),
     "graves_stack": (lambda e, d: GravesStack(e, 2 * d, layer=LSTM, num_layers=2), partial(nn.LSTM, num_layers=2)),
 }
-"""Two LSTMs of width D put together, beside torch's own two, which have no connections past a layer."""
+"""Combinations of two LSTMs of width D, and torch's LSTM of the same widths, which has no skip connections."""
 
 
 def decoders() -> dict[str, Decoder[Any]]:
-    """Every model that is measured, with its paper's sizes and random weights."""
+    """Build the decoders to measure, with the sizes of their papers and random weights."""
     models: dict[str, Decoder[Any]] = {
         f"show_and_tell {name}": ShowAndTell(
             feature_size=FEATURE_SIZE,
@@ -131,7 +132,7 @@ def decoders() -> dict[str, Decoder[Any]]:
 
 
 def bench_training(*, num_images: int = 16, repeat: int = 7, bf16: bool = False) -> list[Row]:
-    """A step of training: five captions an image, cross-entropy, backward, Adam."""
+    """Measure a training step of each decoder: five captions per image, cross-entropy, backward pass, Adam."""
     batch = _batch(num_images)
     return [_training(name, decoder, batch, repeat, bf16) for name, decoder in decoders().items()]
 
@@ -157,7 +158,7 @@ def _training(name: str, decoder: Decoder[Any], batch: CaptionBatch, repeat: int
 
 
 def bench_beam(*, num_images: int = 100, beam_size: int = 5, repeat: int = 3) -> list[Row]:
-    """Beam search over cached features until the longest length, 12 tokens."""
+    """Measure beam search of each decoder over cached features, up to 12 tokens."""
     features = ImageFeatures(torch.randn(num_images, FEATURE_SIZE))
     search = BeamSearch(beam_size=beam_size, max_length=12)
     return [_beam(name, decoder.eval(), search, features, repeat) for name, decoder in decoders().items()]
@@ -182,7 +183,10 @@ def _beam(name: str, decoder: Decoder[Any], search: BeamSearch, features: ImageF
 
 
 def bench_recurrent(*, batch_size: int = 128, length: int = 20, repeat: int = 7) -> list[CellRow]:
-    """Forward and backward of each cell and stack over rows of the same length, with the gradient of the inputs."""
+    """Measure the forward and backward pass of each cell and stack, including the gradient of the inputs.
+
+    All rows have the same length.
+    """
     inputs = pack_sequence([torch.randn(length, EMBEDDING) for _ in range(batch_size)])
     inputs.data.requires_grad_()
     pairs = {name: (cell, nn.LSTM) for name, cell in CELLS.items()} | STACKS
@@ -206,11 +210,11 @@ def _cell(
             own.append(time.perf_counter() - start)
             module.zero_grad()
             inputs.data.grad = None
-    return CellRow(name, *(statistics.median(own[1:]) for own in times.values()))  # without the first, to warm up
+    return CellRow(name, *(statistics.median(own[1:]) for own in times.values()))  # the first is a warm-up
 
 
 def training_products(decoder: Decoder[Any], batch: CaptionBatch) -> list[Product]:
-    """Every matrix product of a forward pass; those that act on all steps at once as one."""
+    """List the matrix products of a forward pass. A product over all time steps is listed once."""
     tokens, images = int(batch.lengths.sum()), len(batch.image_ids)
     running = batch.inputs().batch_sizes.tolist()
     if isinstance(decoder, ShowAndTell):
@@ -224,7 +228,7 @@ def training_products(decoder: Decoder[Any], batch: CaptionBatch) -> list[Produc
 
 
 def step_products(decoder: Decoder[Any], rows: int) -> list[Product]:
-    """Every matrix product of one decoding step."""
+    """List the matrix products of one decoding step."""
     if isinstance(decoder, ShowAndTell):
         gates = _gates(decoder)
         return [(rows, EMBEDDING, gates * HIDDEN), (rows, HIDDEN, gates * HIDDEN), (rows, HIDDEN, VOCAB_SIZE)]
@@ -249,7 +253,7 @@ def _forward(products: Sequence[Product]) -> Callable[[], None]:
 
 
 def _forward_backward(products: Sequence[Product], dtype: torch.dtype) -> Callable[[], None]:
-    """Y = xw, then the gradients of x and w: three products of the same size."""
+    """Build a function of y = xw and the gradients of x and w, three products of the same size."""
     shapes = {
         (b, i, o): (torch.randn(b, i).to(dtype), torch.randn(i, o).to(dtype), torch.randn(b, o).to(dtype))
         for b, i, o in set(products)
@@ -265,7 +269,7 @@ def _forward_backward(products: Sequence[Product], dtype: torch.dtype) -> Callab
 
 
 def _batch(num_images: int) -> CaptionBatch:
-    """Captions as long as Flickr8k's: 11 tokens on average, 4 to 25."""
+    """Make a batch of captions as long as Flickr8k's: 4 to 25 tokens, 11 on average."""
     random = torch.Generator().manual_seed(0)
     lengths = (11 + 4 * torch.randn(num_images, 5, generator=random)).round().clamp(4, 25).int().tolist()
     captions = [
@@ -286,7 +290,7 @@ def _best(run: Callable[[], object], repeat: int) -> float:
 
 
 class _timed:  # noqa: N801 - reads as a statement
-    """Keep the least seconds that a part has taken, under its name."""
+    """Time a part, and keep its shortest time under its name."""
 
     def __init__(self, spent: dict[str, float], name: str) -> None:
         self.spent, self.name = spent, name

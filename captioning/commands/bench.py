@@ -1,4 +1,4 @@
-"""captioning bench: measure speed beside what it could be, and metrics beside people."""
+"""captioning bench: measure speed, and the agreement of metrics with people."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="captioning bench",
-        description="Measure training steps and beam search beside the bare matrix products of the same shapes; "
-        "recurrent cells beside torch's fused LSTM; scoring beside pycocoevalcap; each in the same run: judge "
-        "the ratio, seconds belong to the machine. Or measure metrics beside people's judgements of "
-        "Flickr8k's captions (humans).",
+        description="Measure the speed of training steps (train) and beam search (beam) relative to the bare matrix "
+        "products of the same shapes, of recurrent cells (recurrent) relative to torch's fused LSTM, and of scoring "
+        "(score) relative to pycocoevalcap. Compare the ratios, because seconds depend on the machine. Or measure how "
+        "well metrics agree with human judgements of Flickr8k's captions (humans).",
         epilog="example: captioning bench recurrent --threads 1 --json bench.json",
     )
     parser.add_argument("what", nargs="*", default=["train", "beam"], help=f"{', '.join(KINDS)} (default: train, beam)")
     parser.add_argument(
-        "--data", type=Path, help="score: a COCO captions JSON (default: generated); humans: Flickr8k's folder"
+        "--data",
+        type=Path,
+        help="for score: a COCO captions JSON (default: generated captions); for humans: Flickr8k's folder",
     )
-    parser.add_argument("--threads", type=positive, help="processor threads (default: torch's choice)")
+    parser.add_argument("--threads", type=positive, help="number of CPU threads (default: torch's choice)")
     parser.add_argument("--bf16", action="store_true", help="train in bfloat16 mixed precision")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file too")
     options = parser.parse_args(arguments)
     if unknown := set(options.what) - set(KINDS):
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; choose from {', '.join(KINDS)}")
 
     from captioning.reports.tables import console
 
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _prepare_torch(threads: int | None) -> str:
-    """Set threads and seed; the title of what follows."""
+    """Set the number of threads and the seed, and return the title of the table."""
     import torch
 
     if threads:
@@ -63,7 +65,7 @@ def _prepare_torch(threads: int | None) -> str:
 
 
 def measure(kind: str, options: argparse.Namespace) -> Sequence[Any]:
-    """The rows of one benchmark."""
+    """Run one benchmark and return its rows."""
     from captioning.benchmarks import scoring, speed
     from captioning.metrics.files import read_references
 
@@ -85,7 +87,9 @@ def _humans(root: Path | None) -> Sequence[Any]:
     from captioning.benchmarks.agreement import agreements
 
     if root is None:
-        raise InputError("bench humans needs --data, Flickr8k's folder with ExpertAnnotations.txt and the like")
+        raise InputError(
+            "bench humans needs --data, Flickr8k's folder with ExpertAnnotations.txt and CrowdFlowerAnnotations.txt"
+        )
     return agreements(root)
 
 

@@ -1,4 +1,4 @@
-"""captioning report: one table over runs, as Markdown, CSV or HTML."""
+"""captioning report: compare runs in one table, as Markdown, CSV or HTML."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="captioning report",
-        description="Make one table over runs: mean and standard deviation over seeds, the best in bold where it is "
-        "significantly better than every other row.",
+        description="Compare runs in one table: mean and standard deviation over seeds. A score that is significantly "
+        "better than in every other row is bold.",
         epilog="example: captioning report sweeps/2026-11-25 runs/best --format html --output table.html",
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUNS", help="folders of runs, of evaluations, or of sweeps"
     )
-    parser.add_argument("--format", choices=("markdown", "csv", "html"), default="markdown")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write it (default: print it)")
-    parser.add_argument("--seed", type=natural, default=0, help="of the bootstrap (default: 0)")
+    parser.add_argument("--format", choices=("markdown", "csv", "html"), default="markdown", help="default: markdown")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table to this file (default: print it)")
+    parser.add_argument("--seed", type=natural, default=0, help="seed of the bootstrap (default: 0)")
     options = parser.parse_args(arguments)
 
-    from captioning.reports.comparison import report
+    from captioning.reports.comparison import compare_runs
 
-    text = getattr(report(options.runs, seed=options.seed), options.format)()
+    text = getattr(compare_runs(options.runs, seed=options.seed), options.format)()
     if options.output:
         options.output.write_text(text, encoding="utf-8")
     else:

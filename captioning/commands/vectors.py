@@ -1,4 +1,4 @@
-"""captioning vectors: learn word vectors from captions or any text."""
+"""captioning vectors: learn word vectors from captions or other text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from captioning.text.word_vectors import WordVectors
 
 DESCRIPTION = """Learn word vectors by CBOW, and print the nearest neighbours of ten words.
-`captioning train embeddings=OUT decoder.embedding_size=300 ...` starts a decoder from them.
+To initialize a decoder with them: captioning train embeddings=OUT decoder.embedding_size=300 ...
 
-CAPTIONS  a text file, one sentence a line (.gz too); Flickr8k's folder or Karpathy's JSON, of which the training
-          split alone is read; COCO's captions JSON, or {"42": ["a dog", "the dog"], ...}; several are joined
-OUT       the vectors' file: NAME.npz is NumPy's, NAME.vec or NAME.vec.gz word2vec's text"""
+CAPTIONS  one or more of:
+          - a text file with one sentence per line (also .gz)
+          - Flickr8k's folder or Karpathy's JSON; only the training split is read
+          - COCO's captions JSON, or a JSON such as {"42": ["a dog", "the dog"], ...}
+OUT       the file of the vectors: NAME.npz (NumPy), NAME.vec or NAME.vec.gz (word2vec's text format)"""
 EPILOG = "example: captioning vectors PATH/OF/flickr8k vectors.npz --neighbours dog,red,running"
 
 
@@ -37,13 +40,22 @@ def main(arguments: Sequence[str]) -> int:
     add = parser.add_argument
     add("captions", nargs="+", type=Path, help=argparse.SUPPRESS)
     add("out", type=Path, help=argparse.SUPPRESS)
-    add("--objective", choices=("negative", "softmax"), default="negative", help="negative sampling, or all words")
+    add(
+        "--objective",
+        choices=("negative", "softmax"),
+        default="negative",
+        help="loss: negative sampling or the full softmax (default: negative)",
+    )
     add("--size", type=positive, default=300, metavar="E", help="width of a vector (default: 300)")
-    add("--window", type=positive, default=4, metavar="N", help="neighbours to either side (default: 4)")
+    add("--window", type=positive, default=4, metavar="N", help="words of context on each side (default: 4)")
     add("--epochs", type=positive, default=5, metavar="N", help="passes over the text (default: 5)")
     add("--min-count", type=positive, default=5, metavar="N", help="rarer words get no vector (default: 5)")
-    add("--neighbours", metavar="WORDS", help="print those of these (default: ten frequent long words)")
-    add("--seed", type=natural, default=0, metavar="N", help="of everything random (default: 0)")
+    add(
+        "--neighbours",
+        metavar="WORDS",
+        help="print the neighbours of these words, separated by commas (default: ten frequent words)",
+    )
+    add("--seed", type=natural, default=0, metavar="N", help="random seed (default: 0)")
     learn(parser.parse_args(arguments))
     return 0
 
@@ -71,12 +83,10 @@ def learn(options: argparse.Namespace) -> None:
 
 
 def _check_out(out: Path) -> None:
-    if not out.name.endswith((".npz", ".vec", ".vec.gz")):  # and so never a file of captions that stands last
-        raise InputError(
-            f"{out}: expected a name for the vectors that ends in .npz, .vec or .vec.gz, after the captions"
-        )
+    if not out.name.endswith((".npz", ".vec", ".vec.gz")):  # so that a file of captions given last is not overwritten
+        raise InputError(f"{out}: expected the output file last, with a name that ends in .npz, .vec or .vec.gz")
     if not out.parent.is_dir():
-        raise InputError(f"{out.parent}: no such folder to write {out.name} to; make it, or name another")
+        raise InputError(f"{out.parent}: no such folder to write {out.name} to; create it or give another")
 
 
 def _corpus(files: Sequence[Path], min_count: int) -> Corpus:
@@ -84,19 +94,19 @@ def _corpus(files: Sequence[Path], min_count: int) -> Corpus:
 
     sentences = [sentence for file in files for sentence in read_sentences(file)]
     try:
-        return Corpus.of(sentences, min_count=min_count)
+        return Corpus.from_sentences(sentences, min_count=min_count)
     except InputError as error:
         raise InputError(
             f"no word occurs {min_count} times in the {len(sentences):,} sentences of {', '.join(map(str, files))}; "
-            "lower --min-count, or give more text"
+            "lower --min-count or give more text"
         ) from error
 
 
 def read_sentences(path: Path) -> Iterator[str]:
-    """Sentences of a text file or of captions; of what has splits, those of the training split alone.
+    """Read sentences from a text file or a data set; of a data set with splits, only the training split.
 
     Raises:
-        InputError: the file is missing, broken, or all splits of Flickr8k in one.
+        InputError: the file is missing or damaged, or is Flickr8k's file of all splits.
     """
     from captioning.data.readers.flickr8k import read_flickr8k
 
@@ -123,24 +133,23 @@ def _of_text(path: Path) -> Iterator[str]:
     for number, line in read_lines(path):
         if number == 1 and re.match(r"image,caption$|[^\t]+#\d+\t", line):
             raise InputError(
-                f"{path} holds the captions of every split of Flickr8k, found {line[:60]!r}; name its folder, "
-                f"{path.parent}, of which the training split is read"
+                f"{path}: this file has the captions of all splits of Flickr8k ({line[:60]!r}); give its folder "
+                f"{path.parent}, so that only the training split is read"
             )
         if line.strip():
             yield line
 
 
 def _shown(text: str | None, corpus: Corpus) -> list[str]:
-    """The words whose neighbours are printed."""
+    """Return the words whose neighbours are printed."""
     if text is None:
-        return [word for word in corpus.words if len(word) > 4][
-            :10
-        ]  # the shortest are mostly articles and prepositions
+        long = (word for word in corpus.words if len(word) > 4)  # short words are mostly articles and prepositions
+        return list(islice(long, 10))
     words = [word.strip() for word in text.split(",") if word.strip()]
     if missing := [word for word in words if word not in set(corpus.words)]:
         raise InputError(
-            f"--neighbours {','.join(missing)}: no such word among the {len(corpus.words):,} that are frequent enough; "
-            "words are in lower case, and --min-count says which are left out"
+            f"--neighbours {','.join(missing)}: not among the {len(corpus.words):,} frequent words; "
+            "use lower case, or lower --min-count"
         )
     return words
 
@@ -150,7 +159,7 @@ def _print(vectors: WordVectors, words: Sequence[str]) -> None:
 
     from captioning.reports.tables import console
 
-    table = Table("word", "nearest, with cosines", title="neighbours")
+    table = Table("word", "nearest words, with cosine similarity", title="neighbours")
     for word in words:
         table.add_row(word, ", ".join(f"{other} {cosine:.2f}" for other, cosine in vectors.neighbours(word, 8)))
     console().print(table)

@@ -1,1 +1,1 @@
-"""Results to what people read: pages and tables."""
+"""Reports for people: pages and tables of evaluation results."""

@@ -1,4 +1,4 @@
-"""One table over runs: mean and deviation over seeds, and the best where it is really better."""
+"""Compare runs in one table: mean and standard deviation over seeds, and significantly best scores."""
 
 from __future__ import annotations
 
@@ -15,164 +15,142 @@ from numpy.typing import NDArray
 from captioning.errors import InputError
 from captioning.metrics import METRICS
 from captioning.metrics.statistics_file import load_statistics
-from captioning.reports.page import environment
-from captioning.reports.sweeps import Run, Setting, by_setting, mean_and_deviation, read_run, read_runs, shown
+from captioning.reports.runs import Run, Setting, group_by_setting, is_run, read_run, read_runs, shown_score_names
+from captioning.reports.templates import render
 
-LEVEL = 0.05  # of significance
-REPLICATES = 1000
-NOTE = "Fractions: mean ± standard deviation over seeds. "
+SIGNIFICANCE_LEVEL = 0.05
+NUM_REPLICATES = 1000
+NOTE = "Metrics are fractions: mean ± standard deviation over seeds. "
 TESTED = (
-    "Bold: better than every other row, by a paired bootstrap over images with the seeds' mean, "
-    f"p < {LEVEL}; what stands beside the metrics is not tested."
+    "Bold: significantly better than every other row, by a paired bootstrap over images of the mean over seeds, "
+    f"p < {SIGNIFICANCE_LEVEL}. Columns after the metrics are not tested."
 )
 
 
 @dataclass(frozen=True)
-class Row:
-    """A setting's figures.
+class Comparison:
+    """A table of runs with one row per setting.
 
     Attributes:
-        setting: the values of the settings that differ between rows.
-        count: of its runs.
-        figures: of each of its runs, by name.
-        best: the names of the figures in which it is significantly better than every other row.
+        setting_names: the names of the settings that differ between rows.
+        score_names: the names of the scores.
+        settings: the rows.
+        best: for each score with a significantly best row, the index of that row.
+        note: what the scores are, and what bold means or why no row was tested.
     """
 
-    setting: tuple[str, ...]
-    count: str
-    figures: Mapping[str, Sequence[float]]
-    best: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Report:
-    """A table.
-
-    Attributes:
-        settings: the names of the settings that differ.
-        names: of the figures.
-        rows: one a setting.
-        note: what the figures are, and what bold says or why there is none.
-    """
-
-    settings: Sequence[str]
-    names: Sequence[str]
-    rows: Sequence[Row]
+    setting_names: Sequence[str]
+    score_names: Sequence[str]
+    settings: Sequence[Setting]
+    best: Mapping[str, int]
     note: str
 
     def markdown(self) -> str:
-        """As a Markdown table, with its note."""
-        head = [*self.settings, "runs", *self.names]
-        align = ["---"] * (len(self.settings) + 1) + ["---:"] * len(self.names)
+        """Format the table and its note as Markdown."""
+        head = [*self.setting_names, "runs", *self.score_names]
+        align = ["---"] * (len(self.setting_names) + 1) + ["---:"] * len(self.score_names)
         body = [
             [
-                *row.setting,
-                row.count,
-                *(f"**{text}**" if name in row.best else text for name, text in _texts(self, row)),
+                *setting.values,
+                setting.count,
+                *(
+                    f"**{setting.text(name)}**" if self.is_best(row, name) else setting.text(name)
+                    for name in self.score_names
+                ),
             ]
-            for row in self.rows
+            for row, setting in enumerate(self.settings)
         ]
         lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in (head, align, *body)]
         return "\n".join([*lines, "", self.note, ""])
 
     def csv(self) -> str:
-        """As CSV: mean, deviation and best of each figure in columns of their own."""
+        """Format the table as CSV with a column each for mean, standard deviation and best (0 or 1) of every score."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         parts = ("mean", "deviation", "best")
-        writer.writerow([*self.settings, "runs", *(f"{name} {part}" for name in self.names for part in parts)])
-        for row in self.rows:
-            cells: list[object] = [*row.setting, row.count]
-            for name in self.names:
-                values = row.figures[name]
+        writer.writerow(
+            [*self.setting_names, "runs", *(f"{name} {part}" for name in self.score_names for part in parts)]
+        )
+        for row, setting in enumerate(self.settings):
+            cells: list[object] = [*setting.values, setting.count]
+            for name in self.score_names:
+                values = setting.scores(name)
                 cells += [statistics.fmean(values) if values else ""]
-                cells += [statistics.stdev(values) if len(values) > 1 else "", int(name in row.best)]
+                cells += [statistics.stdev(values) if len(values) > 1 else "", int(self.is_best(row, name))]
             writer.writerow(cells)
         return file.getvalue()
 
     def html(self) -> str:
-        """As a page that needs nothing else."""
-        rows = [(row, _texts(self, row)) for row in self.rows]
-        return environment().get_template("comparison.html").render(report=self, rows=rows, note=self.note)
+        """Format the table as a self-contained HTML page."""
+        return render("comparison.html", comparison=self)
+
+    def is_best(self, row: int, name: str) -> bool:
+        """Say whether a row is significantly better than every other row in a score."""
+        return self.best.get(name) == row
 
 
-def _texts(report: Report, row: Row) -> list[tuple[str, str]]:
-    failed = not any(row.figures.values())
-    return [(name, "failed" if failed else mean_and_deviation(row.figures[name])) for name in report.names]
-
-
-def report(folders: Sequence[Path], *, seed: int = 0) -> Report:
-    """Make the table of runs.
+def compare_runs(folders: Sequence[Path], *, seed: int = 0) -> Comparison:
+    """Compare runs, and test which setting is significantly best in each metric.
 
     Args:
-        folders: of runs, or of sweeps, which stand for all their runs.
-        seed: of the bootstrap.
+        folders: the folders of runs or sweeps; a sweep adds all its runs.
+        seed: the seed of the bootstrap.
 
     Raises:
-        InputError: a folder is no run's and no sweep's.
+        InputError: a folder is neither a run's nor a sweep's, or a file of a run is damaged.
     """
     found = (run for folder in folders for run in _runs_of(folder))
     runs = list({run.path.resolve(): run for run in found}.values())
-    varied, settings = by_setting(runs)
-    names = shown(runs)
+    varied, settings = group_by_setting(runs)
     best, note = _best(settings, seed)
-    rows = [
-        Row(
-            setting.values,
-            setting.count,
-            {name: setting.figures(name) for name in names},
-            frozenset(name for name, values in best.items() if values == setting.values),
-        )
-        for setting in settings
-    ]
-    return Report(varied, names, rows, NOTE + note)
+    return Comparison(varied, shown_score_names(runs), settings, best, NOTE + note)
 
 
 def _runs_of(folder: Path) -> list[Run]:
-    if (folder / ".hydra" / "overrides.yaml").is_file():
+    if is_run(folder):
         return [read_run(folder)]
     if runs := read_runs(folder):
         return runs
-    raise InputError(f"{folder}: expected the folder of a run, of an evaluation, or of a sweep; it is none")
+    raise InputError(f"{folder}: expected the folder of a run, an evaluation or a sweep; give one of these")
 
 
-def _best(settings: Sequence[Setting], seed: int) -> tuple[dict[str, tuple[str, ...]], str]:
-    """For each figure the setting that is significantly better than every other, where there is one; and a note."""
-    ended = [setting for setting in settings if setting.ended]
-    if len(ended) < 2:
+def _best(settings: Sequence[Setting], seed: int) -> tuple[dict[str, int], str]:
+    """Find, for each score, the row that is significantly better than every other row; return a note as well."""
+    rows = [row for row, setting in enumerate(settings) if setting.finished]
+    if len(rows) < 2:
         return {}, "There is nothing to compare."
-    kept = []
-    for setting in ended:
-        files = [run.path / "statistics.safetensors" for run in setting.ended]
+    loaded = []
+    for row in rows:
+        files = [run.path / "statistics.safetensors" for run in settings[row].finished]
         if missing := [str(file.parent) for file in files if not file.is_file()]:
             return {}, f"No row is tested: {', '.join(missing)} without statistics.safetensors; evaluate again."
-        kept.append([load_statistics(file) for file in files])
-    first, *others = [run for runs in kept for run in runs]
+        loaded.append([load_statistics(file) for file in files])
+    first, *others = [run for runs in loaded for run in runs]
     if any((run.image_ids, run.references) != (first.image_ids, first.references) for run in others):
-        return {}, "No row is tested: the runs are of different images or references."
+        return {}, "No row is tested: the runs have different images or references."
     num_images = len(first.image_ids)
-    weights = np.random.default_rng(seed).multinomial(num_images, np.full(num_images, 1 / num_images), REPLICATES)
-    found: dict[str, tuple[str, ...]] = {}
+    weights = np.random.default_rng(seed).multinomial(num_images, np.full(num_images, 1 / num_images), NUM_REPLICATES)
+    best: dict[str, int] = {}
     for metric in set(first.tables).intersection(*(run.tables for run in others)):
-        figures = [np.mean([_figures(metric, run.tables[metric], weights) for run in runs], axis=0) for runs in kept]
-        better = _better(METRICS[metric].names, np.stack(figures))
-        found |= {name: ended[row].values for name, row in better.items()}
-    return found, TESTED
+        scores = [np.mean([_scores(metric, run.tables[metric], weights) for run in runs], axis=0) for runs in loaded]
+        found = _significantly_best(METRICS[metric].names, np.stack(scores))
+        best |= {name: rows[index] for name, index in found.items()}
+    return best, TESTED
 
 
-def _figures(metric: str, statistics_: NDArray[np.float64], weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Figures on all images, in the first row, and on those drawn: (1 + replicates, J)."""
+def _scores(metric: str, statistics_: NDArray[np.float64], weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Compute the scores of all images in row 0 and of each replicate in the rows after it: (1 + replicates, J)."""
     totals = np.concatenate([statistics_.sum(0, keepdims=True), weights @ statistics_])
     return METRICS[metric].figures(totals)
 
 
-def _better(names: Sequence[str], figures: NDArray[np.float64]) -> dict[str, int]:
-    """The row that is best and beats each other in all but a few of the replicates; figures are (rows, 1 + R, J)."""
+def _significantly_best(names: Sequence[str], scores: NDArray[np.float64]) -> dict[str, int]:
+    """Find the row that beats every other row in nearly all replicates; scores are (rows, 1 + replicates, J)."""
     found = {}
     for j, name in enumerate(names):
-        first = int(figures[:, 0, j].argmax())
-        gains = np.delete(figures[first, 1:, j] - figures[:, 1:, j], first, axis=0)
+        first = int(scores[:, 0, j].argmax())
+        gains = np.delete(scores[first, 1:, j] - scores[:, 1:, j], first, axis=0)
         p_values = 2 * ((gains <= 0).sum(1) + 1) / (gains.shape[1] + 1)
-        if (p_values < LEVEL).all():
+        if (p_values < SIGNIFICANCE_LEVEL).all():
             found[name] = first
     return found

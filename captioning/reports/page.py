@@ -1,4 +1,4 @@
-"""A self-contained HTML report of one evaluation: figures, images, captions and references."""
+"""Write a self-contained HTML page of one evaluation: scores, images, captions and references."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL.Image import Image
 
@@ -19,11 +18,12 @@ from captioning.data.example import CaptionedImage
 from captioning.data.images import load_image
 from captioning.errors import InputError
 from captioning.evaluation.predictions import Evaluation
+from captioning.reports.templates import render
 
 log = logging.getLogger(__name__)
 
-EXTREMES = 5  # images of the best captions, of the median ones, and of the worst
-BARS, BAR_WIDTH = 20, 0.05  # of the distribution of CIDEr; a bar is a multiple of that wide
+EXTREMES = 5  # images each with the best, median and worst captions
+BARS, BAR_WIDTH = 20, 0.05  # of the CIDEr histogram; bars have a multiple of this width
 
 
 def write_page(
@@ -34,62 +34,52 @@ def write_page(
     *,
     examples: int = 20,
 ) -> None:
-    """Write the report of one evaluation as a page that can be searched and sorted, and needs nothing else.
+    """Write one evaluation as a self-contained page that can be searched and sorted.
 
-    It has the split's figures, the distribution of CIDEr over its images, images that are spread evenly over the
-    split, those of the best, median and worst captions by CIDEr, and every caption in a table. In the place of a
-    image that cannot be read stands a grey field.
+    The page shows the scores of the split, a histogram of CIDEr, a sample of images at even distances, the images with
+    the best, median and worst captions by CIDEr, and a table of all captions. A grey box replaces an image that cannot
+    be read.
 
     Args:
-        path: the file.
-        images: of the whole split, in its order.
-        evaluation: of the same images.
-        metrics: what metrics.json holds.
-        examples: images that are spread over the split.
+        path: the file to write.
+        images: the images of the split, in its order.
+        evaluation: the evaluation of the same images.
+        metrics: the content of metrics.json.
+        examples: the number of images in the sample.
     """
     per_image = evaluation.scores.per_image
     ranked = sorted(images, key=lambda image: -per_image[image.image_id].get("CIDEr", 0.0))
     middle = max(0, (len(ranked) - EXTREMES) // 2)
-    chosen = {"Spread over the split": images[:: max(1, len(images) // examples)][:examples]}
+    chosen = {"Sample of the split": images[:: max(1, len(images) // examples)][:examples]}
     if "CIDEr" in evaluation.scores.corpus and len(images) > 3 * EXTREMES:
         chosen |= {
             "Best by CIDEr": ranked[:EXTREMES],
-            "Median": ranked[middle : middle + EXTREMES],
-            "Worst": ranked[: -EXTREMES - 1 : -1],
+            "Median by CIDEr": ranked[middle : middle + EXTREMES],
+            "Worst by CIDEr": ranked[: -EXTREMES - 1 : -1],
         }
-    page = (
-        environment()
-        .get_template("page.html")
-        .render(
-            metrics=metrics["metrics"],
-            intervals=metrics.get("intervals", {}),
-            confidence=metrics["signature"].get("bootstrap", {}).get("confidence"),
-            signature=metrics["signature"],
-            columns=[name for name in evaluation.scores.corpus if not name.startswith("BLEU")],
-            rows=list(_rows(images, evaluation)),
-            sections=_sections(chosen, evaluation),
-            **_histogram([figures["CIDEr"] for figures in per_image.values() if "CIDEr" in figures]),
-        )
+    page = render(
+        "page.html",
+        metrics=metrics["metrics"],
+        intervals=metrics.get("intervals", {}),
+        confidence=metrics["signature"].get("bootstrap", {}).get("confidence"),
+        signature=metrics["signature"],
+        columns=[name for name in evaluation.scores.corpus if not name.startswith("BLEU")],
+        rows=list(_rows(images, evaluation)),
+        sections=_sections(chosen, evaluation),
+        **_histogram([scores["CIDEr"] for scores in per_image.values() if "CIDEr" in scores]),
     )
     path.write_text(page, encoding="utf-8")
 
 
-def environment() -> jinja2.Environment:
-    """The package's pages: text is shown as text, and a name that is not given is an error."""
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("captioning.reports", ""), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-
-
 def _sections(chosen: Mapping[str, Sequence[CaptionedImage]], evaluation: Evaluation) -> list[dict[str, Any]]:
     images = list({image.image_id: image for group in chosen.values() for image in group}.values())
-    pictures = dict(zip((image.image_id for image in images), map(_jpeg, images_to_show(images)), strict=True))
+    jpegs = dict(zip((image.image_id for image in images), map(_jpeg, images_to_show(images)), strict=True))
     rows = {row["image_id"]: row for row in _rows(images, evaluation)}
     return [
         {
             "title": title,
             "id": title.split()[0].lower(),
-            "examples": [rows[image.image_id] | {"picture": pictures[image.image_id]} for image in group],
+            "examples": [rows[image.image_id] | {"jpeg": jpegs[image.image_id]} for image in group],
         }
         for title, group in chosen.items()
     ]
@@ -98,20 +88,20 @@ def _sections(chosen: Mapping[str, Sequence[CaptionedImage]], evaluation: Evalua
 def _rows(images: Sequence[CaptionedImage], evaluation: Evaluation) -> Iterator[dict[str, Any]]:
     predictions = {p.image_id: p for p in evaluation.predictions}
     for image in images:
-        prediction, figures = predictions[image.image_id], evaluation.scores.per_image[image.image_id]
+        prediction, scores = predictions[image.image_id], evaluation.scores.per_image[image.image_id]
         yield {
             "image_id": image.image_id,
             "caption": prediction.caption,
-            "score": prediction.score,
-            "cider": figures.get("CIDEr"),
-            "figures": [value for name, value in figures.items() if not name.startswith("BLEU")],
+            "log_probability": prediction.score,
+            "cider": scores.get("CIDEr"),
+            "scores": [value for name, value in scores.items() if not name.startswith("BLEU")],
             "text": image.text,
             "references": image.captions,
         }
 
 
 def _histogram(ciders: Sequence[float]) -> dict[str, Any]:
-    """The bars of the distribution, 100 high at most."""
+    """Compute the bars of the CIDEr histogram; the tallest has height 100."""
     if not ciders:
         return {"histogram": [], "tallest": 0}
     width = max(1, math.ceil(max(ciders) / BARS / BAR_WIDTH)) * BAR_WIDTH
@@ -124,32 +114,32 @@ def _histogram(ciders: Sequence[float]) -> dict[str, Any]:
 
 
 def images_to_show(images: Sequence[CaptionedImage]) -> list[Image | None]:
-    """The images' images of at most 480 pixels.
+    """Load the images, reduced to at most 480 pixels per side.
 
-    None stands for one that cannot be read, which is no reason to stop: with cached features nothing else needs it.
-    One warning counts these and says why the first is missing.
+    An image that cannot be read gives None, because with cached features nothing else needs the image. One warning
+    counts these images and gives the first error. An image that is a text also gives None.
     """
-    pictures: list[Image | None] = []
+    loaded: list[Image | None] = []
     errors = []
     for image in images:
         if image.text is not None:
-            pictures.append(None)
+            loaded.append(None)
             continue
         try:
-            picture = load_image(image.path)
-            picture.thumbnail((480, 480))
-            pictures.append(picture)
+            thumbnail = load_image(image.path)
+            thumbnail.thumbnail((480, 480))
+            loaded.append(thumbnail)
         except InputError as error:
             errors.append(error)
-            pictures.append(None)
+            loaded.append(None)
     if errors:
-        log.warning("%d of %d images are not shown; the first: %s", len(errors), len(pictures), errors[0])
-    return pictures
+        log.warning("%d of %d images are not shown; the first: %s", len(errors), len(loaded), errors[0])
+    return loaded
 
 
-def _jpeg(picture: Image | None) -> str | None:
-    if picture is None:
+def _jpeg(image: Image | None) -> str | None:
+    if image is None:
         return None
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=88)
+    image.save(buffer, "JPEG", quality=88)
     return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,4 +1,4 @@
-"""Tables for people and for programs."""
+"""Print tables for people and write tables for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 
 
 def console() -> Console:
-    """As wide as the terminal; 140 columns where there is none, so that a table in a log is whole."""
+    """Create a console as wide as the terminal, or at least 140 columns wide so that tables in a log are complete."""
     found = Console(markup=False)
     return found if found.is_terminal else Console(width=max(140, found.width), markup=False)
 

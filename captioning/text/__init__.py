@@ -1,4 +1,4 @@
-"""Strings to token ids and back."""
+"""Convert captions to token ids and back. Importing this package does not import torch."""
 
 from captioning.text.bpe import train_bpe
 from captioning.text.byte_bpe import train_byte_bpe

@@ -1,8 +1,8 @@
-"""Subwords of bytes: every text has a token for each of its parts, and comes back exactly.
+"""Subword tokens by byte pair encoding of UTF-8 bytes: any text can be encoded and decoded exactly.
 
 Alec Radford, Jeffrey Wu, Rewon Child, David Luan, Dario Amodei, Ilya Sutskever. Language Models are Unsupervised
-Multitask Learners. 2019. Section 2.2: byte pair encoding of UTF-8's bytes, which crosses no border between letters,
-digits, other signs and white space; a space belongs to the word behind it.
+Multitask Learners. 2019. Section 2.2: no merge crosses a boundary between letters, digits, other characters and white
+space. A space belongs to the word after it.
 """
 
 from __future__ import annotations
@@ -20,23 +20,25 @@ log = logging.getLogger(__name__)
 
 
 def train_byte_bpe(captions: Iterable[str], *, vocab_size: int = 4000, min_count: int = 2) -> Tokenizer:
-    """A vocabulary of the 256 bytes and of what they make in `captions`.
+    """Learn a vocabulary of the 256 bytes and of merges of them.
 
-    Every text comes back from its ids as it was, to the last blank, in any script; none holds an `<unk>`. Ids that a
-    model chose may spell bytes that are no UTF-8: they are decoded as U+FFFD.
+    Decoding the ids of a text gives exactly the same text back, in any script and with all white space. No text
+    contains `<unk>`. A model may generate ids whose bytes are not valid UTF-8; these are decoded as U+FFFD.
 
     Args:
-        captions: the training split's captions, as published.
-        vocab_size: V at most: the special tokens, the bytes, and merges.
-        min_count: a pair that occurs less often is not merged.
+        captions: the captions of the training split, unprocessed.
+        vocab_size: the largest V: special tokens, bytes, and merges.
+        min_count: pairs that occur less often are not merged.
 
     Raises:
-        InputError: there is no text, or `vocab_size` is too small for the bytes.
+        InputError: the captions hold no text, or `vocab_size` is too small for the bytes.
     """
     bytes_ = pre_tokenizers.ByteLevel.alphabet()
     least = len(SPECIALS) + len(bytes_)
     if vocab_size < least:
-        raise InputError(f"text.vocab_size={vocab_size}: the bytes and the special tokens alone are {least}; give more")
+        raise InputError(
+            f"text.vocab_size={vocab_size}: too small for the bytes and special tokens; give at least {least}"
+        )
     captions = list(captions)
     if not any(captions):
         raise InputError("the training captions hold no text; check data.root")

@@ -1,4 +1,4 @@
-"""CBOW: a word is predicted from the mean of its neighbours' vectors.
+"""Learn word vectors by CBOW: predict each word from the mean of its neighbours' vectors.
 
 Efficient Estimation of Word Representations in Vector Space. Mikolov, Chen, Corrado, Dean. 2013. arXiv:1301.3781,
 section 3.1.
@@ -9,14 +9,15 @@ NIPS 2013. arXiv:1310.4546, section 2.2.
     L = -log softmax(U v)_o                                               log-linear
     L = -log sigma(u_o . v) - sum_{i=1..k} log sigma(-u_{n_i} . v)        (4) of 1310.4546, n_i drawn from unigram^(3/4)
 
-    symbol    here                      shape
-    v         the bag of `vectors`      (P, E), P positions of a batch
+    symbol    code                      shape
+    v         mean of `vectors`         (P, E), P positions of a batch
     u_w       a row of `output`         (V, E)
     o         middle                    (P,)
     n_i       negatives                 (P, k)
 
-Differs: the whole softmax, which the paper's hierarchical one approximates; Adam in batches for SGD at each word, the
-rate falling to zero along a line as the paper's. A window ends with its sentence.
+Differs: the full softmax replaces the paper's hierarchical softmax.
+Differs: Adam in batches replaces SGD after each word. The learning rate decays linearly to zero, as in the paper.
+Differs: a window does not reach past its sentence.
 """
 
 from __future__ import annotations
@@ -34,24 +35,24 @@ from captioning.text import train_words
 from captioning.text.word_vectors import WordVectors
 
 Objective = Callable[[Tensor, int], nn.Module]
-"""Builds, of the words' counts (V,) and E, a module that maps v (P, E) and the middle words (P,) to the mean loss."""
+"""Build, from word counts (V,) and E, a module that maps v (P, E) and the middle words (P,) to the mean loss."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Sentences as words' numbers.
+    """Sentences as indices of words.
 
     Attributes:
-        words: the V words, in the order of their numbers: the most frequent first.
-        sentences: numbers of the words of each sentence; words that are too rare are left out.
+        words: the V words, most frequent first.
+        sentences: the indices of each sentence's words in `words`; rare words are left out.
     """
 
     words: list[str]
     sentences: list[list[int]]
 
     @classmethod
-    def of(cls, sentences: Iterable[str], *, min_count: int = 5) -> Corpus:
-        """Cut sentences into the words of a captioner's vocabulary.
+    def from_sentences(cls, sentences: Iterable[str], *, min_count: int = 5) -> Corpus:
+        """Tokenize sentences into words as `train_words` does.
 
         Raises:
             InputError: no word occurs `min_count` times.
@@ -60,27 +61,27 @@ class Corpus:
         tokenizer = train_words(sentences, min_count=min_count)
         special = set(vars(tokenizer.special).values())
         ids = [i for i in range(len(tokenizer)) if i not in special]
-        number_of = {i: number for number, i in enumerate(ids)}
+        index_of = {i: index for index, i in enumerate(ids)}
         encoded = tokenizer.encode(sentences)
-        return cls([tokenizer.token(i) for i in ids], [[number_of[i] for i in s if i in number_of] for s in encoded])
+        return cls([tokenizer.token(i) for i in ids], [[index_of[i] for i in s if i in index_of] for s in encoded])
 
     def counts(self) -> Tensor:
-        """How often each word occurs, (V,)."""
-        numbers = torch.tensor([word for sentence in self.sentences for word in sentence])
-        return torch.bincount(numbers, minlength=len(self.words))
+        """Count how often each word occurs, (V,)."""
+        indices = torch.tensor([word for sentence in self.sentences for word in sentence])
+        return torch.bincount(indices, minlength=len(self.words))
 
 
 class Windows:
-    """Every word of a corpus that has neighbours, and these.
+    """Every word of a corpus that has neighbours, together with its neighbours.
 
     Args:
-        sentences: numbers of the words.
-        size: c, how many words to either side.
-        pad: the number of no word.
+        sentences: the word indices of each sentence.
+        size: c, the number of words on either side.
+        pad: an index that no word has; it fills the positions outside a sentence.
     """
 
     def __init__(self, sentences: Sequence[Sequence[int]], size: int, *, pad: int) -> None:
-        gap = [pad] * size  # as wide as a window's reach: none sees two sentences
+        gap = [pad] * size  # of width c, so that no window covers two sentences
         flat = [*gap]
         for sentence in sentences:
             flat += [*sentence, *gap]
@@ -93,17 +94,17 @@ class Windows:
         return len(self.positions)
 
     def rows(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Neighbours (P, 2 c), padded, and middle words (P,), of the positions numbered by `index` (P,)."""
+        """Return the padded neighbours (P, 2 c) and the middle words (P,) of the windows `index` (P,)."""
         at = self.positions[index]
         return self.flat[at[:, None] + self.offsets], self.flat[at]
 
 
 class Softmax(nn.Module):
-    """-log softmax(U v)_o.
+    """The loss -log softmax(U v)_o.
 
     Args:
-        counts: of the words, (V,); only their number counts.
-        size: E.
+        counts: word counts (V,); only V is used.
+        size: embedding width E.
     """
 
     def __init__(self, counts: Tensor, size: int) -> None:
@@ -111,17 +112,17 @@ class Softmax(nn.Module):
         self.output = nn.Parameter(torch.zeros(len(counts), size))
 
     def forward(self, v: Tensor, middle: Tensor) -> Tensor:
-        """The mean loss of P positions, in nats."""
+        """Compute the mean loss of P positions, in nats."""
         return F.cross_entropy(v @ self.output.T, middle)
 
 
 class NegativeSampling(nn.Module):
-    """-log sigma(u_o . v) - sum_i log sigma(-u_{n_i} . v).
+    """The loss -log sigma(u_o . v) - sum_i log sigma(-u_{n_i} . v).
 
     Args:
-        counts: of the words, (V,); words are drawn in proportion to their counts' power 3/4.
-        size: E.
-        num_negatives: k; the paper's is 5 to 20 where data are few.
+        counts: word counts (V,); negatives are drawn in proportion to counts^(3/4).
+        size: embedding width E.
+        num_negatives: k; the paper uses 5 to 20 for small data sets.
     """
 
     def __init__(self, counts: Tensor, size: int, *, num_negatives: int = 5) -> None:
@@ -130,27 +131,27 @@ class NegativeSampling(nn.Module):
         self.output = nn.Parameter(torch.zeros(len(counts), size))
 
     def forward(self, v: Tensor, middle: Tensor) -> Tensor:
-        """The mean loss of P positions, in nats, with words drawn anew."""
+        """Compute the mean loss of P positions, in nats, with new random negatives."""
         drawn = torch.multinomial(self.noise, len(middle) * self.num_negatives, replacement=True)
         return self.loss(v, middle, drawn.view(len(middle), -1))
 
     def loss(self, v: Tensor, middle: Tensor, negatives: Tensor) -> Tensor:
-        """The mean loss of P positions with these negatives (P, k)."""
+        """Compute the mean loss of P positions with the given negatives (P, k)."""
         u = F.embedding(torch.cat([middle[:, None], negatives], dim=1), self.output)  # (P, 1 + k, E)
-        scores = (u * v[:, None]).sum(2)  # faster than P products of small matrices
+        scores = (u * v[:, None]).sum(2)  # faster than P small matrix products
         return -(F.logsigmoid(scores[:, 0]) + F.logsigmoid(-scores[:, 1:]).sum(1)).mean()
 
 
 class CBOW(nn.Module):
-    """The model.
+    """The continuous bag-of-words model.
 
     Args:
-        counts: of the words, (V,).
-        size: E.
-        objective: builds what predicts the middle word.
+        counts: word counts (V,).
+        size: embedding width E.
+        objective: builds the module that predicts the middle word.
 
     Attributes:
-        vectors: of the words, and one of padding that stays zero, (V + 1, E).
+        vectors: (V + 1, E), the word vectors and one padding vector that stays zero.
     """
 
     def __init__(self, counts: Tensor, size: int, objective: Objective) -> None:
@@ -161,7 +162,7 @@ class CBOW(nn.Module):
         self.objective = objective(counts, size)
 
     def forward(self, context: Tensor, middle: Tensor) -> Tensor:
-        """The mean loss of words `middle` (P,) among `context` (P, 2 c); padding counts in no mean."""
+        """Compute the mean loss of words `middle` (P,) given `context` (P, 2 c). Means leave out padding."""
         loss: Tensor = self.objective(self.vectors(context), middle)
         return loss
 
@@ -178,25 +179,27 @@ def train_cbow(
     seed: int = 0,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> WordVectors:
-    """Learn the vectors of a corpus's words; the same from the same seed on one machine.
+    """Learn the word vectors of a corpus. On one machine, the same seed gives the same vectors.
 
     Args:
         corpus: the sentences.
-        objective: `Softmax`, `NegativeSampling`, or one made likewise.
-        size: E.
-        window: c, words to either side.
+        objective: `Softmax`, `NegativeSampling`, or another `Objective`.
+        size: embedding width E.
+        window: c, the number of words on either side.
         epochs: passes over the corpus.
-        batch_size: positions in a step.
-        learning_rate: of the first step; it falls to zero along a line.
-        seed: of the first vectors, the order, and what is drawn.
-        on_epoch: told the epoch, from 1, and its mean loss.
+        batch_size: positions per step.
+        learning_rate: the initial rate; it decays linearly to zero.
+        seed: seeds the initial vectors, the order of positions, and the negatives.
+        on_epoch: called with the epoch, counted from 1, and its mean loss.
 
     Raises:
         InputError: no word has a neighbour.
     """
     windows = Windows(corpus.sentences, window, pad=len(corpus.words))
     if not len(windows):
-        raise InputError("no sentence has two words that are frequent enough: there is nothing to learn from")
+        raise InputError(
+            "no sentence has two frequent words, so there is nothing to learn; lower min_count or give more text"
+        )
     num_steps = epochs * -(-len(windows) // batch_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Characters: a token for each, and UTF-8's bytes for one that was seen fewer than `min_count` times."""
+"""Character tokens; a character seen fewer than `min_count` times is spelled by its UTF-8 bytes."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ log = logging.getLogger(__name__)
 
 
 def train_characters(captions: Iterable[str], *, min_count: int = 5) -> Tokenizer:
-    """A vocabulary of the characters (Unicode code points) that occur at least `min_count` times in `captions`.
+    """Build a vocabulary of the characters (Unicode code points) that occur at least `min_count` times, and 256 bytes.
 
-    Every text comes back from its ids as it was, to the last blank: a character seen fewer than `min_count` times is
-    written as the one to four bytes of its UTF-8, and none becomes `<unk>`. Bytes that a model chose and that are no
-    UTF-8 are decoded as U+FFFD.
+    A rarer character is encoded as the one to four bytes of its UTF-8, so no character becomes `<unk>`. Decoding the
+    ids of a text gives exactly the same text back, with all white space. A model may generate bytes that are not valid
+    UTF-8; these are decoded as U+FFFD.
 
     Args:
-        captions: the training split's captions, as published.
-        min_count: characters below it are written as bytes.
+        captions: the captions of the training split, unprocessed.
+        min_count: rarer characters are encoded as bytes.
 
     Raises:
-        InputError: no character is left.
+        InputError: no character occurs `min_count` times.
     """
     counts = Counter(chain.from_iterable(captions))
     kept = sorted((c for c in counts if counts[c] >= min_count), key=lambda c: (-counts[c], c))
@@ -37,7 +37,7 @@ def train_characters(captions: Iterable[str], *, min_count: int = 5) -> Tokenize
             f"no character occurs {min_count} times in the training captions; lower text.min_count, or check data.root"
         )
     tokens = [*SPECIALS, *(f"<0x{byte:02X}>" for byte in range(256)), *kept]
-    # A model of byte pairs that merges none: the one with bytes for what it lacks.
+    # BPE without merges: of the library's models, only BPE falls back to bytes.
     model = models.BPE({token: i for i, token in enumerate(tokens)}, [], unk_token=UNK, byte_fallback=True)
     backend = tokenizers.Tokenizer(model)
     backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])

@@ -1,4 +1,4 @@
-"""Lines of text files that others made, plain or gzipped."""
+"""Read lines of user-provided text files, plain or gzipped."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from captioning.errors import InputError
 
 
 def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Yield each line with its number from 1; a name that ends in `.gz` is of a gzipped file.
+    """Yield each line with its number, counted from 1. A file whose name ends in `.gz` is unzipped.
 
-    Lines end at line feeds alone, so that the rare separators of Unicode may stand inside a line.
+    Only line feeds end a line. Unicode's rare line separators may occur inside one.
 
     Raises:
-        InputError: the file cannot be read, or is not UTF-8; the message gives file and line.
+        InputError: the file cannot be read or is not UTF-8. The message names the file and line.
     """
     path, number = Path(path), 0
     try:
@@ -30,4 +30,4 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         where = f"{path}:{number}" if number else str(path)
-        raise InputError(f"{where}: cannot be read on ({reason}); expected a text file, plain or gzipped") from error
+        raise InputError(f"{where}: cannot be read ({reason}); expected a text file, plain or gzipped") from error

@@ -1,4 +1,4 @@
-"""The tokenizer that data, search and bundles share, whatever its units are."""
+"""The tokenizer class that data, search and bundles share, for words, subwords, bytes and characters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPECIALS = PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids of the four tokens that are no words: padding, begin, end, unknown."""
+    """Ids of the four special tokens: padding, begin, end and unknown."""
 
     pad: int
     bos: int
@@ -25,16 +25,16 @@ class SpecialTokens:
 
 
 class Tokenizer:
-    """Captions to ids and back, over a `tokenizers.Tokenizer`.
+    """Convert captions to ids and back with a `tokenizers.Tokenizer`.
 
     Args:
         backend: a trained tokenizer whose vocabulary holds `<pad>`, `<bos>`, `<eos>` and `<unk>`.
 
     Attributes:
-        special: the ids of the four special tokens, all different.
+        special: the four different ids of the special tokens.
 
     Raises:
-        InputError: a special token is missing, or two have one id.
+        InputError: a special token is missing, or two of them have the same id.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
@@ -42,33 +42,33 @@ class Tokenizer:
         found = [i for i in ids.values() if i is not None]
         if len(set(found)) < len(ids):
             raise InputError(
-                "the tokenizer's vocabulary must hold four special tokens with four different ids, found "
+                "the vocabulary must hold four special tokens with different ids, found "
                 + ", ".join(f"{token}: {'none' if i is None else i}" for token, i in ids.items())
-                + "; train it with captioning.text, which adds them"
+                + "; train the tokenizer with captioning.text"
             )
         if backend.decoder is None:
-            backend.decoder = word_decoder()  # of files that were written before tokenizers named theirs
+            backend.decoder = word_decoder()  # older tokenizer files name no decoder
         backend.encode_special_tokens = True  # a caption that spells "<eos>" does not end there
         self.backend = backend
         self.special = SpecialTokens(*found)
 
     def __len__(self) -> int:
-        """V, special tokens included."""
+        """Return V, special tokens included."""
         return self.backend.get_vocab_size()
 
     @property
-    def of_words(self) -> bool:
-        """Whether a token is a whole word, and never a part of one."""
+    def is_word_level(self) -> bool:
+        """Whether every token is a whole word."""
         return isinstance(self.backend.model, models.WordLevel)
 
     @property
     def vocabulary(self) -> list[str]:
-        """Every token, in the order of the ids."""
+        """All tokens in the order of their ids."""
         vocabulary = self.backend.get_vocab()
         return sorted(vocabulary, key=vocabulary.__getitem__)
 
     def encode(self, captions: Sequence[str]) -> list[list[int]]:
-        """Ids of each caption, with `<bos>` first and `<eos>` last."""
+        """Return the ids of each caption, with `<bos>` first and `<eos>` last."""
         bos, eos = self.special.bos, self.special.eos
         return [
             [bos, *encoding.ids, eos]
@@ -76,44 +76,51 @@ class Tokenizer:
         ]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The caption of `ids`: up to the first `<eos>`, without special tokens but `<unk>`."""
-        said: list[int] = []
+        """Return the caption up to the first `<eos>`. Of the special tokens, only `<unk>` is kept."""
+        kept: list[int] = []
         for i in ids:
             if i == self.special.eos:
                 break
             if i not in (self.special.pad, self.special.bos):
-                said.append(int(i))
-        text: str = self.backend.decode(said, skip_special_tokens=False)
+                kept.append(int(i))
+        text: str = self.backend.decode(kept, skip_special_tokens=False)
         return text
 
     def token(self, i: int) -> str:
-        """The token with id `i`."""
+        """Return the token with id `i`.
+
+        Raises:
+            InputError: the vocabulary has no such id.
+        """
         token: str | None = self.backend.id_to_token(i)
         if token is None:
             raise InputError(f"token id {i} is outside the vocabulary of {len(self)}")
         return token
 
     def to_json(self) -> str:
-        """The whole tokenizer as the `tokenizers` library's JSON."""
+        """Return the whole tokenizer as JSON of the `tokenizers` library."""
         text: str = self.backend.to_str(pretty=True)
         return text
 
     @classmethod
     def from_json(cls, text: str, *, source: str | Path = "tokenizer.json") -> Tokenizer:
-        """Rebuild a tokenizer from `to_json`'s text.
+        """Rebuild a tokenizer from the output of `to_json`.
 
         Raises:
-            InputError: the text is not a tokenizer's; `source` is named.
+            InputError: the text does not describe a tokenizer. The message names `source`.
         """
         try:
             backend = tokenizers.Tokenizer.from_str(text)
         except Exception as error:  # the library raises no narrower one
-            raise InputError(f"{source} is not a tokenizer file of the tokenizers library: {error}") from error
+            raise InputError(
+                f"{source}: expected a file of the tokenizers library ({error}); train the tokenizer again"
+            ) from error
         return cls(backend)
 
 
 def word_decoder() -> decoders.Decoder:
-    """Joins words by spaces, and clitics to the word before: `man 's`, `ca n't` to `man's`, `can't`."""
+    """Join words with spaces and clitics without: `man 's`, `ca n't` become `man's`, `can't`."""
     clitic = Regex(r" (?=(?:n't|'(?:s|re|ve|ll|d|m))(?![^\W_]))")
-    # WordPiece puts a space before each token but the first, and before none that has the prefix: no word has a space.
+    # WordPiece puts a space before each token except the first and those with the prefix. No word contains a space,
+    # so no word has this prefix.
     return decoders.Sequence([decoders.WordPiece(prefix=" ", cleanup=False), decoders.Replace(clitic, "")])

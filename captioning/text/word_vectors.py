@@ -1,10 +1,14 @@
-"""Word vectors and their files: word2vec's and GloVe's text, and NumPy's .npz.
+"""Word vectors and their file formats: the text formats of word2vec and GloVe, and NumPy's .npz.
 
-400000 300                   word2vec and fastText begin with how many words and how wide; GloVe does not
-the 0.04656 0.21318 ...      a word, and its numbers, with a space between any two
+Text format:
 
-words      (W,) of strings                     the two arrays of an .npz
-vectors    (W, E) float32
+    400000 300                   number of words and width; in word2vec and fastText, not in GloVe
+    the 0.04656 0.21318 ...      a word and its numbers, separated by spaces
+
+Arrays of an .npz file:
+
+    words      (W,) strings
+    vectors    (W, E) float32
 """
 
 from __future__ import annotations
@@ -31,14 +35,14 @@ _HEADER = re.compile("([0-9]{1,9}) ([0-9]{1,9}) ?")
 
 @dataclass(frozen=True, eq=False)
 class WordVectors:
-    """Words, each with a vector.
+    """Words and their vectors.
 
     Attributes:
-        words: W different ones.
+        words: W different words.
         vectors: (W, E) float32, finite.
 
     Raises:
-        InputError: the two do not fit, a word is empty or stands twice, or a number is not finite.
+        InputError: the numbers of words and vectors differ, a word is empty or occurs twice, or a number is not finite.
     """
 
     words: list[str]
@@ -48,34 +52,36 @@ class WordVectors:
         shape = self.vectors.shape
         if len(shape) != 2 or len(self.words) != shape[0] or 0 in shape or self.vectors.dtype != np.float32:
             raise InputError(
-                f"expected a row of float32 for each of {len(self.words)} words, found {self.vectors.dtype} {shape}"
+                f"expected a float32 vector for each of {len(self.words)} words, found {self.vectors.dtype} {shape}"
             )
         if "" in self.row_of or len(self.row_of) != len(self.words):
-            raise InputError(f"expected {len(self.words)} different words, found {len(self.row_of)} or an empty one")
+            raise InputError(f"expected {len(self.words)} different words that are not empty, found {len(self.row_of)}")
         if bad := np.flatnonzero(~np.isfinite(self.vectors).all(axis=1)).tolist():
-            raise InputError(f"{len(bad)} words have numbers that are not finite, the first is {self.words[bad[0]]!r}")
+            raise InputError(
+                f"{len(bad)} words have numbers that are not finite; the first word is {self.words[bad[0]]!r}"
+            )
 
     def __len__(self) -> int:
         return len(self.words)
 
     @property
     def size(self) -> int:
-        """E."""
+        """Embedding width E."""
         return int(self.vectors.shape[1])
 
     @cached_property
     def row_of(self) -> dict[str, int]:
-        """Each word's row."""
+        """The row of each word."""
         return {word: row for row, word in enumerate(self.words)}
 
     def neighbours(self, word: str, k: int = 10) -> list[tuple[str, float]]:
-        """The `k` words whose vectors are nearest to that of `word`, with the cosines, the nearest first.
+        """Return the `k` nearest words by cosine similarity, with their cosines, nearest first.
 
         Raises:
             InputError: `word` has no vector.
         """
         if word not in self.row_of:
-            raise InputError(f"no vector for {word!r}; the {len(self):,} words with one begin with {self._some()}")
+            raise InputError(f"no vector for {word!r}; choose one of the {len(self):,} words, such as {self._some()}")
         own = self.row_of[word]
         lengths = np.linalg.norm(self.vectors, axis=1)
         cosines = self.vectors @ self.vectors[own] / np.maximum(lengths * lengths[own], np.finfo(np.float32).tiny)
@@ -87,10 +93,10 @@ class WordVectors:
         return ", ".join(self.words[:5])
 
     def write(self, path: str | Path) -> None:
-        """Write NumPy's .npz where the name ends so, else word2vec's text, gzipped where the name ends in .gz.
+        """Write an .npz file if the name ends in `.npz`, else word2vec's text, gzipped if the name ends in `.gz`.
 
         Raises:
-            InputError: a word has a space or a line feed, which the text form cannot hold.
+            InputError: a word contains a space or a line feed, which the text format cannot hold.
         """
         path = Path(path)
         if path.suffix == ".npz":
@@ -99,22 +105,26 @@ class WordVectors:
             path.write_bytes(content.getvalue())
             return
         if broken := [word for word in self.words if " " in word or "\n" in word]:
-            raise InputError(f"{path}: {len(broken)} words hold spaces, the first is {broken[0]!r}; write an .npz")
+            raise InputError(
+                f"{path}: {len(broken)} words contain spaces, the first is {broken[0]!r}; write an .npz file"
+            )
         lines = (f"{word} {' '.join(row.astype(str))}\n" for word, row in zip(self.words, self.vectors, strict=True))
         text = f"{len(self)} {self.size}\n{''.join(lines)}".encode()
         path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
 
     @classmethod
     def read(cls, path: str | Path, *, only: Collection[str] | None = None) -> WordVectors:
-        """Read NumPy's .npz where the name ends so, else text of either form, plain or gzipped; nothing is unpickled.
+        """Read an .npz file if the name ends in `.npz`, else text of word2vec or GloVe, plain or gzipped.
+
+        Nothing is unpickled.
 
         Args:
             path: the file.
-            only: words to keep, of the file's millions; None for all.
+            only: the words to keep; None keeps all.
 
         Raises:
-            InputError: the file cannot be read, is damaged or of no such form, or has none of the words of `only`; the
-                message gives file and line.
+            InputError: the file cannot be read, is damaged, has another format, or has none of the words in `only`. The
+                message names the file and line.
         """
         path = Path(path)
         words, vectors = _read_npz(path) if path.suffix == ".npz" else _read_text(path, only)
@@ -123,7 +133,7 @@ class WordVectors:
             words, vectors = [words[row] for row in rows], vectors[rows]
             if not words:
                 raise InputError(
-                    f"{path}: no vector for any of {len(only):,} words; is it of another language or case?"
+                    f"{path}: no vector for any of {len(only):,} words; check the language and case of the file"
                 )
         try:
             return cls(words, vectors)
@@ -139,56 +149,63 @@ def _read_npz(path: Path) -> tuple[list[str], NDArray[np.float32]]:
         raise InputError(
             f"{path}: cannot be read ({error.strerror or error}); expected a file of word vectors"
         ) from error
-    except Exception as error:  # damaged bytes raise anything, and of a pickle NumPy says how to run it: left out
+    except (
+        Exception
+    ) as error:  # damaged bytes raise any error; NumPy's own message says how to load pickles, so it is left out
         raise InputError(
-            f"{path}: expected NumPy's .npz of two arrays, 'words' of strings and 'vectors' of numbers; it is damaged, "
-            "holds others, or is no .npz; get the file anew"
+            f"{path}: expected an .npz file with the arrays 'words' (strings) and 'vectors' (numbers); "
+            "the file is damaged or of another kind; get it again"
         ) from error
     if words.dtype.kind != "U" or words.ndim != 1 or vectors.dtype.kind != "f" or vectors.ndim != 2:
         raise InputError(
-            f"{path}: expected 'words' (W,) of strings and 'vectors' (W, E) of floats, found {words.dtype} "
+            f"{path}: expected strings 'words' (W,) and floats 'vectors' (W, E), found {words.dtype} "
             f"{words.shape} and {vectors.dtype} {vectors.shape}"
         )
     if len(words) != len(vectors):
         raise InputError(
             f"{path}: expected a vector for each word, found {len(words)} words and {len(vectors)} vectors"
         )
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is told
+    with np.errstate(over="ignore"):  # values too large for float32 become infinite; WordVectors reports them
         return words.tolist(), vectors.astype(np.float32)
 
 
 def _read_text(path: Path, only: Collection[str] | None) -> tuple[list[str], NDArray[np.float32]]:
     rows: dict[str, NDArray[np.float32]] = {}
-    told: int | None = None
-    size = num_vectors = num_doubled = 0
+    expected: int | None = None
+    size = num_vectors = num_repeated = 0
     for number, line in read_lines(path):
         fields = line.rstrip(" ").split(" ")  # word2vec ends its lines with a space
         if number == 1 and _HEADER.fullmatch(line):
-            told, size = int(fields[0]), int(fields[1])
+            expected, size = int(fields[0]), int(fields[1])
         elif fields != [""]:
-            size = size or len(fields) - 1  # without a header the first line's word is taken to have no space
+            size = size or len(fields) - 1  # without a header, the first line's word is assumed to have no space
             where, num_vectors = f"{path}:{number}", num_vectors + 1
             word = _word(fields, size, where)
             if only is not None and word not in only:
                 continue
-            num_doubled += word in rows
+            num_repeated += word in rows
             rows.setdefault(word, _numbers(fields[-size:], where))
-    if told not in (None, num_vectors):
-        raise InputError(f"{path}: expected {told} vectors, as its first line says, found {num_vectors}; get it anew")
+    if expected not in (None, num_vectors):
+        raise InputError(
+            f"{path}: the first line announces {expected} vectors, found {num_vectors}; get the file again"
+        )
     if not num_vectors:
-        raise InputError(f"{path}: expected word vectors, found none")
-    if num_doubled:
-        log.warning("%s: %d vectors of words that have one already are not used", path, num_doubled)
+        raise InputError(f"{path}: expected word vectors, found no vector")
+    if num_repeated:
+        log.warning("%s: %d vectors are ignored because their words already have one", path, num_repeated)
     return list(rows), np.array(list(rows.values()), dtype=np.float32).reshape(-1, size)
 
 
 def _word(fields: list[str], size: int, where: str) -> str:
-    """All but the last `size` fields, if there is one reading: a word's part that is a number may belong to either."""
+    """Return all fields except the last `size` as one word.
+
+    If the last part of the word is a number, the line is refused, because it could be read in two ways.
+    """
     parts = fields[:-size] if size else []
     if not any(parts) or (len(parts) > 1 and _is_number(parts[-1])):
         raise InputError(
             f"{where}: expected a word and {size or 'its'} numbers, found {len(fields)} fields: "
-            f"{' '.join(fields)[:60]!r}; the file is cut, ragged, or no word vectors (the binary form is not read)"
+            f"{' '.join(fields)[:60]!r}; the file is truncated or not word vectors in text format"
         )
     return " ".join(parts)
 
@@ -198,9 +215,11 @@ def _numbers(fields: list[str], where: str) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):
             row = np.array([float(field) for field in fields], dtype=np.float32)
     except ValueError as error:
-        raise InputError(f"{where}: expected {len(fields)} numbers after the word ({error}); mend this line") from error
+        raise InputError(
+            f"{where}: expected {len(fields)} numbers after the word ({error}); correct this line"
+        ) from error
     if not np.isfinite(row).all():
-        raise InputError(f"{where}: a number is not finite, or too large for float32; mend this line")
+        raise InputError(f"{where}: a number is not finite or too large for float32; correct this line")
     return row
 
 

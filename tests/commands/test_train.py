@@ -24,7 +24,7 @@ from captioning.data import Splits
 from captioning.data.readers import Coco
 from captioning.evaluation.predictions import Evaluation, evaluate
 from captioning.metrics.diversity import summary
-from captioning.reports.sweeps import OF_THE_TEXT
+from captioning.reports.runs import TEXT_STATISTICS
 
 Command = Callable[..., Any]
 NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
@@ -70,7 +70,7 @@ def test_metrics_are_fractions_with_what_moves_them(run_folder: Path) -> None:
     assert list(metrics) == ["metrics", "intervals", "language_model", "captions", "signature"]
     assert list(metrics["metrics"]) == NAMES
     assert all(0 <= value <= 1 for name, value in metrics["metrics"].items() if name != "CIDEr")
-    assert list(metrics["language_model"]) == ["loss", "perplexity", *OF_THE_TEXT]
+    assert list(metrics["language_model"]) == ["loss", "perplexity", *TEXT_STATISTICS]
     assert list(metrics["captions"]) == ["unfinished", *summary(["a"])]
     signature = metrics["signature"]
     assert (signature["data"], signature["split"]) == ("scenes", "val")

@@ -1,4 +1,4 @@
-"""captioning vectors: vectors learned from text and from training captions, and a training that starts from them."""
+"""captioning vectors learns from text and training captions, and training starts from its vectors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def text(tmp_path: Path) -> Path:
     return tmp_path / "text.txt"
 
 
-# ---- what is read -----------------------------------------------------------------------------------------------
+# ---- reading ------------------------------------------------------------------------------------------------------
 
 
 def write_flickr8k(root: Path) -> None:
@@ -49,11 +49,11 @@ def write_karpathy(path: Path) -> None:
     path.write_text(json.dumps({"images": images}))
 
 
-def test_of_a_data_set_with_splits_the_training_split_alone_is_read(tmp_path: Path) -> None:
+def test_only_the_training_split_of_a_data_set_is_read(tmp_path: Path) -> None:
     write_flickr8k(tmp_path)
     write_karpathy(tmp_path / "dataset.json")
-    for place in (tmp_path, tmp_path / "dataset.json"):
-        assert list(read_sentences(place)) == ["a dog", "the dog"]
+    for path in (tmp_path, tmp_path / "dataset.json"):
+        assert list(read_sentences(path)) == ["a dog", "the dog"]
 
 
 def test_coco_s_captions_and_plain_mappings_are_read(tmp_path: Path, scenes: Path) -> None:
@@ -71,9 +71,10 @@ def test_text_may_be_gzipped(tmp_path: Path, text: Path) -> None:
 # ---- the command ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("objective", "loss"), [("negative", 6 * math.log(2)), ("softmax", math.log(6))])
-@pytest.mark.parametrize("name", ["v.npz", "v.vec"])
-def test_vectors_are_learned_written_and_shown(
+@pytest.mark.parametrize(
+    ("objective", "loss", "name"), [("negative", 6 * math.log(2), "v.npz"), ("softmax", math.log(6), "v.vec")]
+)
+def test_vectors_are_learned_written_and_printed(
     command: Command, text: Path, tmp_path: Path, objective: str, loss: float, name: str
 ) -> None:
     options = (*FAST, "--objective", objective, "--neighbours", "dog, cat")
@@ -83,7 +84,7 @@ def test_vectors_are_learned_written_and_shown(
     assert found.words == ["a", "cat", "dog", "runs", "sleeps", "the"]
     assert found.vectors.shape == (6, 6)
     assert "6 words in 12 sentences" in ran.out
-    assert f"epoch 1 of 2: loss {loss:.3f}" in ran.out  # five negatives, or six words, of which none is known
+    assert f"epoch 1 of 2: loss {loss:.3f}" in ran.out  # untrained: a word and five negatives, or six words
     assert "epoch 2 of 2: loss" in ran.out
     nearest, cosine = found.neighbours("dog", 1)[0]
     assert f"{nearest} {cosine:.2f}, " in ran.out
@@ -102,21 +103,21 @@ def test_several_texts_are_joined(command: Command, text: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("text.txt", "nowhere.txt", "v.npz"), "nowhere.txt: cannot be read on (No such file"),
+        (("text.txt", "nowhere.txt", "v.npz"), "nowhere.txt: cannot be read (No such file"),
         (("nowhere.json", "v.npz"), "nowhere.json: cannot be read (No such file"),
         (("empty", "v.npz"), "no Flickr8k captions in this folder"),
         (("list.json", "v.npz"), "expected references"),
         (("latin.txt", "v.npz"), "latin.txt:1: byte 0xe9 is not UTF-8"),
-        (("Flickr8k.token.txt", "v.npz"), "every split of Flickr8k, found 'a.jpg#0\\ta dog'; name its folder"),
-        (("captions.txt", "v.npz"), "every split of Flickr8k, found 'image,caption'; name its folder"),
-        (("text.txt", "text.txt"), "ends in .npz, .vec or .vec.gz, after the captions"),
+        (("Flickr8k.token.txt", "v.npz"), "all splits of Flickr8k ('a.jpg#0\\ta dog'); give its folder"),
+        (("captions.txt", "v.npz"), "all splits of Flickr8k ('image,caption'); give its folder"),
+        (("text.txt", "text.txt"), "expected the output file last, with a name that ends in .npz, .vec or .vec.gz"),
         (("text.txt", "no/v.npz"), "no such folder to write v.npz to"),
         (("text.txt", "v.npz", "--min-count", "99"), "no word occurs 99 times in the 12 sentences of text.txt; lower"),
-        (("text.txt", "v.npz", "--neighbours", "dog,Cow"), "--neighbours Cow: no such word among the 6"),
-        (("words.txt", "v.npz", "--min-count", "1"), "no sentence has two words that are frequent enough"),
+        (("text.txt", "v.npz", "--neighbours", "dog,Cow"), "--neighbours Cow: not among the 6 frequent words"),
+        (("words.txt", "v.npz", "--min-count", "1"), "no sentence has two frequent words"),
     ],
 )
-def test_a_mistake_is_one_message_before_any_work(
+def test_a_mistake_gives_one_message_before_any_work(
     command: Command, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -133,10 +134,10 @@ def test_a_mistake_is_one_message_before_any_work(
 
 
 @pytest.mark.shared
-def test_neighbours_on_flickr8k_are_words_of_a_kind(command: Command, shared: Path, tmp_path: Path) -> None:
+def test_neighbours_on_flickr8k_are_similar_words(command: Command, shared: Path, tmp_path: Path) -> None:
     assert command("vectors", shared / "data" / "flickr8k", tmp_path / "v.npz", "--epochs", "3").status == 0
     vectors = WordVectors.read(tmp_path / "v.npz")
-    assert len(vectors) == 2538  # the words of a captioner's vocabulary, by its experiments' min_count
+    assert len(vectors) == 2538  # the vocabulary of a captioner with the default min_count
     for word, kind in {
         "two": {"three", "four", "five", "several"},
         "red": {"blue", "yellow", "purple", "green", "pink"},
@@ -145,10 +146,10 @@ def test_neighbours_on_flickr8k_are_words_of_a_kind(command: Command, shared: Pa
         assert {other for other, _ in vectors.neighbours(word, 3)} <= kind
 
 
-# ---- training from them -----------------------------------------------------------------------------------------
+# ---- training -------------------------------------------------------------------------------------------------
 
 
-def test_a_run_starts_from_vectors_keeps_them_and_its_bundle_does_not_need_them(
+def test_a_run_starts_from_vectors_and_its_bundle_does_not_need_them(
     command: Command, train: Command, scenes: Path, tmp_path: Path
 ) -> None:
     vectors, run = tmp_path / "the_vectors.npz", tmp_path / "run"
@@ -165,9 +166,9 @@ def test_a_run_starts_from_vectors_keeps_them_and_its_bundle_does_not_need_them(
     for file in (run / "bundle").iterdir():
         assert b"the_vectors" not in file.read_bytes()
 
-    shutil.rmtree(run / "bundle")  # as if it had been interrupted
-    went_on = train(run, *settings, "trainer.max_epochs=2", f"checkpoint={run}/checkpoints/last.ckpt")
-    assert went_on.status == 0, went_on.err
+    shutil.rmtree(run / "bundle")  # as after an interruption
+    resumed = train(run, *settings, "trainer.max_epochs=2", f"checkpoint={run}/checkpoints/last.ckpt")
+    assert resumed.status == 0, resumed.err
     assert torch.equal(load_file(run / "bundle" / "model.safetensors")["decoder.embedding.weight"], start)
 
 
@@ -175,13 +176,13 @@ def test_a_run_starts_from_vectors_keeps_them_and_its_bundle_does_not_need_them(
     ("overrides", "message"),
     [
         (["embeddings=nowhere.npz"], "nowhere.npz: cannot be read (No such file"),
-        (["embeddings=6"], "6: cannot be read on (No such file"),
+        (["embeddings=6"], "6: cannot be read (No such file"),
         (["embeddings=v.vec"], "v.vec: the vectors are 2 wide and the decoder's embeddings 10; set"),
         (["freeze_embeddings=true"], "freeze_embeddings=True: expected false, or true beside embeddings=FILE"),
         (["embeddings=v.vec", "freeze_embeddings=3"], "freeze_embeddings=3: expected false, or true"),
     ],
 )
-def test_vectors_that_cannot_serve_are_told_before_training(
+def test_unusable_vectors_are_reported_before_training(
     train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

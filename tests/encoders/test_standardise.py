@@ -19,7 +19,7 @@ def test_unfitted_is_the_identity():
     assert Standardise(3)(ImageFeatures(features.pooled)).grid is None
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(sizes=st.lists(st.integers(0, 4), min_size=1, max_size=6).filter(any), seed=st.integers(0, 99))
 def test_statistics_do_not_depend_on_the_batches(sizes, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -21,7 +21,7 @@ def picture(width: int, height: int) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     width=st.integers(1, 60),
     height=st.integers(1, 60),
@@ -43,7 +43,7 @@ def test_crop_equals_torchvision_bit_by_bit(width, height, crop, margin, weights
     assert torch.equal(ours(picture(width, height)), published(picture(width, height)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     width=st.integers(1, 60),
     height=st.integers(1, 60),

@@ -68,7 +68,7 @@ def test_references_are_read_in_each_form_in_the_file_s_order(
         ({"1": "a dog"}, None, r"a list of strings for each image id; not so for 1 \('1'\)"),
         ({"1": [2]}, None, r"not so for 1 \('1'\)"),
         ({"1": []}, None, r"images without a caption: 1 \(1\)"),
-        ('{"1": ["a"], "1": ["b"]}', None, "1 keys stand twice in one object, the first is '1'"),
+        ('{"1": ["a"], "1": ["b"]}', None, "1 keys are repeated in one object, the first is '1'"),
     ],
 )  # fmt: skip
 def test_references_of_no_such_form_are_told_with_the_place(

@@ -1,4 +1,4 @@
-"""One table over runs, the best marked where it is really better."""
+"""Runs are compared in one table, and significantly best scores are marked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 from captioning.errors import InputError
 from captioning.metrics import CocoScorer
 from captioning.metrics.statistics_file import save_statistics
-from captioning.reports.comparison import report
+from captioning.reports.comparison import Comparison, compare_runs
 
 IMAGES = range(60)
 REFERENCES = {n: [f"a {chr(97 + n % 26)} dog runs {n}", f"the dog {n} runs"] for n in IMAGES}
@@ -22,7 +22,7 @@ REFERENCES = {n: [f"a {chr(97 + n % 26)} dog runs {n}", f"the dog {n} runs"] for
 def make_run(
     folder: Path, decoder: str, seed: int, wrong_every: int, references: dict[int, list[str]] | None = None
 ) -> None:
-    """A run whose model takes every so many captions from another image."""
+    """Write a run in which one caption of every `wrong_every` is that of another image."""
     (folder / ".hydra").mkdir(parents=True)
     (folder / ".hydra" / "overrides.yaml").write_text(
         yaml.safe_dump([f"decoder={decoder}", f"seed={seed}", f"output={folder}"])
@@ -43,43 +43,45 @@ def sweep(tmp_path: Path) -> Path:
     return tmp_path / "sweep"
 
 
-def test_a_sweep_and_runs_by_themselves_are_one_table_and_the_better_is_marked(sweep: Path) -> None:
+def rows(comparison: Comparison) -> list[tuple[tuple[str, ...], str]]:
+    return [(setting.values, setting.count) for setting in comparison.settings]
+
+
+def test_a_sweep_and_its_single_runs_give_the_same_table_with_the_best_marked(sweep: Path) -> None:
     for folders in ([sweep], [sweep / str(n) for n in (1, 2, 3, 4)]):
-        found = report(folders)
-        assert (found.settings, found.names) == (["decoder"], ["ROUGE-L", "CIDEr", "perplexity"])
-        assert [(row.setting, row.count, row.best) for row in found.rows] == [
-            (("good",), "2", {"ROUGE-L", "CIDEr"}),
-            (("bad",), "2", frozenset()),
-        ]
+        found = compare_runs(folders)
+        assert (found.setting_names, found.score_names) == (["decoder"], ["ROUGE-L", "CIDEr", "perplexity"])
+        assert rows(found) == [(("good",), "2"), (("bad",), "2")]
+        assert found.best == {"ROUGE-L": 0, "CIDEr": 0}
 
 
-def test_what_differs_little_is_not_marked(tmp_path: Path) -> None:
+def test_an_insignificant_difference_is_not_marked(tmp_path: Path) -> None:
     make_run(tmp_path / "a", "one", 1, 10)
     make_run(tmp_path / "b", "other", 2, 10)
-    assert [row.best for row in report([tmp_path / "a", tmp_path / "b"]).rows] == [frozenset()] * 2
+    assert compare_runs([tmp_path / "a", tmp_path / "b"]).best == {}
 
 
-def test_runs_without_statistics_or_of_other_references_have_no_mark_and_it_is_said(
+def test_runs_without_statistics_or_with_other_references_are_not_tested_and_the_note_says_so(
     sweep: Path, tmp_path: Path
 ) -> None:
     other = {n: group[::-1] for n, group in REFERENCES.items()}
     make_run(tmp_path / "other", "best", 1, 99, other)
-    found = report([sweep, tmp_path / "other"])
-    assert [row.best for row in found.rows] == [frozenset()] * 3
-    assert "the runs are of different images or references" in found.note
+    found = compare_runs([sweep, tmp_path / "other"])
+    assert found.best == {}
+    assert "the runs have different images or references" in found.note
     (sweep / "2" / "statistics.safetensors").unlink()
-    found = report([sweep])
-    assert [row.best for row in found.rows] == [frozenset()] * 2
+    found = compare_runs([sweep])
+    assert found.best == {}
     assert f"{sweep / '2'} without statistics.safetensors" in found.note
 
 
-def test_a_failed_setting_and_a_run_named_twice_change_nothing_else(sweep: Path) -> None:
-    rows = report([sweep]).rows
+def test_failed_runs_and_repeated_folders_do_not_change_other_rows(sweep: Path) -> None:
+    before = compare_runs([sweep])
     (sweep / "9" / ".hydra").mkdir(parents=True)
     (sweep / "9" / ".hydra" / "overrides.yaml").write_text("[decoder=failed, seed=1]")
-    found = report([sweep, sweep / "1", sweep / ".." / "sweep"])
-    assert list(found.rows[:2]) == list(rows)
-    assert found.rows[2].count == "0 of 1"
+    found = compare_runs([sweep, sweep / "1", sweep / ".." / "sweep"])
+    assert rows(found) == [*rows(before), (("failed",), "0 of 1")]
+    assert found.best == before.best
     assert "| failed | 0 of 1 | failed |" in found.markdown()
 
 
@@ -87,39 +89,39 @@ def test_a_failed_setting_and_a_run_named_twice_change_nothing_else(sweep: Path)
     ("name", "content", "message"),
     [
         ("metrics.json", "{", "broken JSON"),
-        ("metrics.json", "{}", "expected the figures of an evaluation under 'metrics'"),
+        ("metrics.json", "{}", "expected the scores of an evaluation under 'metrics'"),
         (".hydra/overrides.yaml", "a: 1", "expected a list of overrides, found a dict"),
-        (".hydra/overrides.yaml", "[", "no list of overrides"),
+        (".hydra/overrides.yaml", "[", "expected a list of overrides"),
     ],
 )
-def test_a_damaged_run_is_named(sweep: Path, name: str, content: str, message: str) -> None:
+def test_a_damaged_file_of_a_run_is_reported(sweep: Path, name: str, content: str, message: str) -> None:
     (sweep / "1" / name).write_text(content)
     with pytest.raises(InputError, match=message):
-        report([sweep])
+        compare_runs([sweep])
 
 
 def test_markdown_has_means_deviations_and_bold(sweep: Path) -> None:
-    lines = report([sweep]).markdown().splitlines()
+    lines = compare_runs([sweep]).markdown().splitlines()
     assert lines[:2] == ["| decoder | runs | ROUGE-L | CIDEr | perplexity |", "| --- | --- | ---: | ---: | ---: |"]
     assert lines[2].startswith("| good | 2 | **0.9")
     assert lines[2].endswith("± 0.00 |") or lines[2].endswith("± 0.000 |")
     assert "**" not in lines[3]
 
 
-def test_csv_has_numbers(sweep: Path) -> None:
-    rows = list(csv.DictReader(io.StringIO(report([sweep]).csv())))
-    assert [row["decoder"] for row in rows] == ["good", "bad"]
-    assert float(rows[0]["CIDEr mean"]) > float(rows[1]["CIDEr mean"]) > 0
-    assert [row["CIDEr best"] for row in rows] == ["1", "0"]
+def test_csv_has_means_and_marks(sweep: Path) -> None:
+    good, bad = csv.DictReader(io.StringIO(compare_runs([sweep]).csv()))
+    assert (good["decoder"], bad["decoder"]) == ("good", "bad")
+    assert float(good["CIDEr mean"]) > float(bad["CIDEr mean"]) > 0
+    assert (good["CIDEr best"], bad["CIDEr best"]) == ("1", "0")
 
 
-def test_html_shows_text_as_text(sweep: Path) -> None:
+def test_html_is_escaped(sweep: Path) -> None:
     (sweep / "1" / ".hydra" / "overrides.yaml").write_text("['decoder=<b>', 'seed=1']")
-    page = report([sweep]).html()
+    page = compare_runs([sweep]).html()
     assert "&lt;b&gt;" in page
     assert page.count("<tr>") == 4
 
 
-def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_runs_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected the folder of a run"):
-        report([tmp_path])
+        compare_runs([tmp_path])

@@ -19,7 +19,7 @@ TRAP = {
 }
 # Best captions of TRAP: b$ .36, a$ .24, ab$ .6 .35 .9 = .189, aa$ .06, aab$ .047; a mean log-probability of
 # -.511, -.714, -.555, -.938 and -.764.
-MANY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+MANY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def captions(found, image: int = 0) -> list[tuple[tuple[int, ...], bool, float]]:

@@ -55,7 +55,7 @@ def test_processors_of_the_search_prune_the_tree(chain, special, spelled):
     assert len(search.processors) == 1  # the search is left as it was
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 10**6),
     num_words=st.integers(1, 7),

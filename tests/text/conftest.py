@@ -1,4 +1,4 @@
-"""Texts, and a tokenizer of each kind that learned them."""
+"""Sentences in four languages, and a tokenizer of each kind trained on them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SENTENCES = (
 
 @pytest.fixture(scope="session")
 def sentences() -> list[str]:
-    """English, German, French and Czech, with case and punctuation."""
+    """Sentences in English, German, French and Czech, with case and punctuation."""
     return list(SENTENCES)
 
 
 @pytest.fixture(scope="session", params=["words", "bpe", "byte_bpe", "characters"])
 def any_tokenizer(request: pytest.FixtureRequest, sentences: list[str]) -> Tokenizer:
-    """A tokenizer of each kind."""
+    """Train a tokenizer of each kind."""
     train = {
         "words": lambda: train_words(sentences, min_count=1),
         "bpe": lambda: train_bpe(sentences, vocab_size=300),

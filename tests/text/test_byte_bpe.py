@@ -1,4 +1,4 @@
-"""Byte-level byte pair encoding has a token for every text."""
+"""Byte-level byte pair encoding represents every text."""
 
 from __future__ import annotations
 
@@ -35,14 +35,7 @@ def check_round_trip(tokenizer: Tokenizer, text: str) -> None:
 @example("犬が海辺を走っている。")
 @example("<pad><bos><eos><unk> Ġ <0x41>")
 @example("\ufeff\ufffd\U0010ffff")
-def test_every_text_comes_back_exactly(byte_bpe, text):
-    check_round_trip(byte_bpe, text)
-
-
-@pytest.mark.slow
-@settings(max_examples=10_000)
-@given(st.text())
-def test_ten_thousand_texts_come_back_exactly(byte_bpe, text):
+def test_every_text_is_decoded_exactly(byte_bpe, text):
     check_round_trip(byte_bpe, text)
 
 
@@ -53,7 +46,7 @@ def test_the_vocabulary_begins_with_every_byte(byte_bpe):
     assert len(byte_bpe) == 300
 
 
-def test_merges_cross_no_border_of_words_digits_and_signs():
+def test_no_merge_crosses_a_boundary_of_words_digits_and_punctuation():
     tokenizer = train_byte_bpe(["dogs 12 dog.dog's dog12!? <eos>"] * 9, vocab_size=400)
     text = "dogs 12 dog.dog's dog12!? <eos>"
     assert tokens(tokenizer, text) == ["dogs", "Ġ12", "Ġdog", ".", "dog", "'s", "Ġdog", "12", "!?", "Ġ<", "eos", ">"]
@@ -70,14 +63,14 @@ def test_pairs_below_min_count_are_not_merged():
     assert train_byte_bpe(captions, min_count=2).vocabulary[260:] == ["xy", "vw"]
 
 
-def test_bytes_that_are_no_utf_8_are_replaced(byte_bpe):
+def test_invalid_utf_8_is_replaced(byte_bpe):
     ids = byte_bpe.encode(["a犬a"])[0][1:-1]
     assert len(ids) == 5
     assert byte_bpe.decode(ids[:2] + ids[4:]) == "a\ufffda"
 
 
 def test_a_vocabulary_too_small_for_the_bytes_is_refused():
-    with pytest.raises(InputError, match=r"text\.vocab_size=259: the bytes and the special tokens alone are 260"):
+    with pytest.raises(InputError, match=r"text\.vocab_size=259: too small .* give at least 260"):
         train_byte_bpe(["a"], vocab_size=259)
     assert len(train_byte_bpe(["aaa"] * 3, vocab_size=260)) == 260
 

@@ -1,9 +1,11 @@
-"""Captions to ids and back, for any tokenizer."""
+"""Every tokenizer converts captions to ids and back."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import tokenizers
@@ -18,26 +20,24 @@ def test_specials_are_four_different_ids(any_tokenizer):
     special = any_tokenizer.special
     ids = [special.pad, special.bos, special.eos, special.unk]
     assert len(set(ids)) == 4
-    assert any_tokenizer.backend.decode(ids) == ""  # other programs that read the file know them as special too
+    assert any_tokenizer.backend.decode(ids) == ""  # other programs that read the file treat them as special too
     assert [any_tokenizer.token(i) for i in ids] == [PAD, BOS, EOS, UNK] == ["<pad>", "<bos>", "<eos>", "<unk>"]
 
 
-def test_the_vocabulary_counts_the_specials_and_stands_in_the_order_of_ids(tokenizer, any_tokenizer):
+def test_the_vocabulary_includes_the_specials_and_is_in_the_order_of_ids(tokenizer, any_tokenizer):
     assert len(tokenizer) == 11
     for own in (tokenizer, any_tokenizer):
         assert [own.token(i) for i in range(len(own))] == own.vocabulary
 
 
-def test_a_tokenizer_of_words_is_told_from_those_of_their_parts(sentences):
-    def of_words(tokenizer):
-        return tokenizer.of_words, Tokenizer.from_json(tokenizer.to_json()).of_words
-
-    assert of_words(train_words(sentences, min_count=1)) == (True, True)
-    for parts in (train_bpe, train_byte_bpe, train_characters):
-        assert of_words(parts(sentences)) == (False, False)
+def test_only_the_word_tokenizer_is_word_level(sentences):
+    for train in (train_words, train_bpe, train_byte_bpe, train_characters):
+        tokenizer = train(sentences, min_count=1)
+        assert tokenizer.is_word_level == (train is train_words)
+        assert Tokenizer.from_json(tokenizer.to_json()).is_word_level == (train is train_words)
 
 
-def test_captions_begin_and_end(tokenizer):
+def test_captions_begin_with_bos_and_end_with_eos(tokenizer):
     special = tokenizer.special
     short, empty = tokenizer.encode(["A dog.", ""])
     assert [tokenizer.token(i) for i in short] == [BOS, "a", "dog", EOS]
@@ -45,13 +45,13 @@ def test_captions_begin_and_end(tokenizer):
     assert tokenizer.encode([]) == []
 
 
-def test_unknown_words_are_unknown(tokenizer):
+def test_unknown_words_become_unk(tokenizer):
     ids = tokenizer.encode(["a zebra runs"])[0]
     assert [tokenizer.token(i) for i in ids] == [BOS, "a", UNK, "runs", EOS]
     assert tokenizer.decode(ids) == "a <unk> runs"
 
 
-def test_decoding_stops_at_the_end_and_passes_over_padding(tokenizer):
+def test_decoding_stops_at_eos_and_skips_padding(tokenizer):
     special = tokenizer.special
     a, dog, runs = (tokenizer.vocabulary.index(word) for word in ("a", "dog", "runs"))
     assert tokenizer.decode([special.bos, a, dog, special.eos, runs, special.pad]) == "a dog"
@@ -59,7 +59,7 @@ def test_decoding_stops_at_the_end_and_passes_over_padding(tokenizer):
     assert tokenizer.decode([special.eos]) == tokenizer.decode([]) == ""
 
 
-def test_a_caption_that_spells_a_special_token_has_none(any_tokenizer):
+def test_a_special_token_spelled_in_a_caption_is_text(any_tokenizer):
     special = any_tokenizer.special
     for spelled in ("<eos>", "<bos>", "<pad>"):
         inner = any_tokenizer.encode([f"a {spelled} dog"])[0][1:-1]
@@ -78,15 +78,15 @@ def test_decoding_joins_clitics(caption):
 
 
 @given(st.lists(st.sampled_from(["a", "ca", "n't", "'s", "'ss", "'re", "'", "'m-", "o'clock", "<unk>"])))
-def test_decoding_joins_words_by_spaces_and_clitics_to_their_words(said: list[str]):
-    vocabulary = {token: i for i, token in enumerate(dict.fromkeys([PAD, BOS, EOS, UNK, *said]))}
+def test_decoding_joins_words_with_spaces_and_clitics_without(chosen: list[str]):
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys([PAD, BOS, EOS, UNK, *chosen]))}
     tokenizer = Tokenizer(tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=UNK)))
-    expected = re.sub(r" (n't|'(?:s|re|ve|ll|d|m))(?![^\W_])", r"\1", " ".join(said))
-    assert tokenizer.decode(vocabulary[word] for word in said) == expected
+    expected = re.sub(r" (n't|'(?:s|re|ve|ll|d|m))(?![^\W_])", r"\1", " ".join(chosen))
+    assert tokenizer.decode(vocabulary[word] for word in chosen) == expected
 
 
-def test_a_file_that_names_no_decoder_is_one_of_words():
-    """So were all files before there were subwords."""
+def test_a_file_without_a_decoder_is_read_as_words():
+    """Such files were written before subword tokenizers existed."""
     tokenizer = train_words(["a man's dog can't run"], min_count=1)
     content = json.loads(tokenizer.to_json())
     assert content["decoder"] is not None
@@ -97,7 +97,7 @@ def test_a_file_that_names_no_decoder_is_one_of_words():
 
 
 @pytest.mark.parametrize("train", [train_bpe, train_byte_bpe, train_characters])
-def test_clitics_of_subwords_stay_where_they_were(train):
+def test_subword_tokenizers_do_not_move_clitics(train):
     text = "a man 's dog ca n't run"
     tokenizer = train([text] * 5)
     for own in (tokenizer, Tokenizer.from_json(tokenizer.to_json())):
@@ -130,7 +130,7 @@ def test_any_text_is_encoded_within_the_vocabulary(any_tokenizer, captions: list
 
 
 @given(st.data())
-def test_any_ids_are_decoded_as_text(any_tokenizer, data):
+def test_any_ids_can_be_decoded(any_tokenizer, data):
     ids = data.draw(st.lists(st.integers(0, len(any_tokenizer) - 1)))
     any_tokenizer.decode(ids).encode()
     assert any_tokenizer.decode([any_tokenizer.special.eos, *ids]) == ""
@@ -138,7 +138,7 @@ def test_any_ids_are_decoded_as_text(any_tokenizer, data):
 
 @pytest.mark.parametrize("train", [train_words, train_bpe, train_byte_bpe, train_characters])
 def test_the_order_of_captions_does_not_change_the_vocabulary(train, sentences):
-    """And every process makes the same one: a run on several needs that, and one that goes on."""
+    """Distributed and resumed runs need the same vocabulary in every process."""
     given = sentences * 5
     assert len({train(captions).to_json() for captions in (given, given[::-1], iter(given))}) == 1
 
@@ -146,11 +146,11 @@ def test_the_order_of_captions_does_not_change_the_vocabulary(train, sentences):
 @pytest.mark.parametrize(
     ("vocabulary", "message"),
     [
-        ({PAD: 0, BOS: 1, UNK: 2, "a": 3}, "found <pad>: 0, <bos>: 1, <eos>: none, <unk>: 2; train it with"),
+        ({PAD: 0, BOS: 1, UNK: 2, "a": 3}, "found <pad>: 0, <bos>: 1, <eos>: none, <unk>: 2; train the tok"),
         ({UNK: 0}, "<pad>: none, <bos>: none, <eos>: none, <unk>: 0"),
         (
             {PAD: 0, BOS: 1, EOS: 0, UNK: 3},
-            "four different ids, found <pad>: 0, <bos>: 1, <eos>: 0, <unk>: 3",
+            "four special tokens with different ids, found <pad>: 0, <bos>: 1, <eos>: 0, <unk>: 3",
         ),
     ],
 )
@@ -160,17 +160,22 @@ def test_a_vocabulary_without_four_different_specials_is_refused(vocabulary, mes
         Tokenizer(backend)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", "not json", json.dumps({"model": {"type": "Unheard"}})])
-def test_what_is_no_tokenizer_file_is_refused_by_its_name(text):
-    with pytest.raises(InputError, match=r"mine/tokenizer\.json is not a tokenizer file of the tokenizers lib"):
+@pytest.mark.parametrize("text", ["", "[1]", json.dumps({"model": {"type": "Unheard"}})])
+def test_a_file_of_another_kind_is_refused_by_its_name(text):
+    with pytest.raises(InputError, match=r"mine/tokenizer\.json: expected a file of the tokenizers library"):
         Tokenizer.from_json(text, source="mine/tokenizer.json")
 
 
 def test_a_damaged_tokenizer_file_is_refused(tokenizer):
-    with pytest.raises(InputError, match=r"tokenizer\.json is not a tokenizer file"):
+    with pytest.raises(InputError, match=r"tokenizer\.json: expected a file of the tokenizers library"):
         Tokenizer.from_json(tokenizer.to_json()[:-40])
 
 
 def test_an_id_outside_the_vocabulary_is_refused(tokenizer):
     with pytest.raises(InputError, match="token id 11 is outside the vocabulary of 11"):
         tokenizer.token(11)
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, captioning.text; raise SystemExit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -191,7 +191,7 @@ def test_a_width_that_does_not_fit_is_told_with_the_setting(tokenizer: Tokenizer
 
 def test_a_file_of_other_words_is_told(tokenizer: Tokenizer, tmp_path: Path) -> None:
     write(tmp_path / "v.npz", 5, ["Hund", "Katze", "<unk>"])
-    with pytest.raises(InputError, match=r"v\.npz: no vector for any of 7 words; is it of another language"):
+    with pytest.raises(InputError, match=r"v\.npz: no vector for any of 7 words; check the language"):
         start_embeddings(show_and_tell(tokenizer), tokenizer, tmp_path / "v.npz")
 
 

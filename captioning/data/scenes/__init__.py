@@ -1,6 +1,6 @@
-"""Scenes: a generated data set of drawn images with five true captions each, in COCO's layout.
+"""Generate scenes: a data set of drawn images, each with five true captions, in COCO's layout.
 
-Small enough to train a captioner on a laptop in minutes, and made from a seed alone, without a network.
+A captioner trains on it in minutes on a laptop. It is generated from a seed, without downloads.
 """
 
 from captioning.data.scenes.layout import Thing

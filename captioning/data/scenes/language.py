@@ -1,4 +1,4 @@
-"""What people could write of a scene: five true captions about the same things, in different words."""
+"""Describe a scene in five true captions that use different words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from captioning.data.scenes.layout import Layout, Thing
 
-# In every list of choices a phrase that stands n times is n times as likely.
+# A phrase that is listed n times is n times as likely.
 _NOUNS = {
     "ball": ("ball", "ball", "ball", "sphere"),
     "box": ("box", "box", "box", "gift"),
@@ -49,8 +49,8 @@ _CONVERSE = {
 }
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
 
-# {first} {relation}: "a red ball" "to the left of a blue box"; {all}: the related things as a list;
-# {rest}: the others; {place}: the background; {number}: of all objects.
+# {first} {relation}: "a red ball" "to the left of a blue box"; {all}: the related objects as a list;
+# {rest}: the other objects; {place}: the background; {number}: the number of all objects.
 _PLAIN_FORMS = ("{first} is {relation} {place}",) * 2 + ("{place}, {first} is {relation}",)
 _RELATION_FORMS = (
     "{first} {relation} {place}",
@@ -72,9 +72,9 @@ _CONVERSE_FORMS = ("{second} is {converse} {place}", "there is {second} {convers
 
 
 def describe(layout: Layout, rng: np.random.Generator) -> tuple[str, ...]:
-    """Write five captions, no two alike: two of the relation, a list, one that counts, and one more.
+    """Write five different captions: two of the relation, a list, one with the number of objects, and one more.
 
-    All tell of the relation's objects, almost always in the layout's order.
+    Every caption mentions the objects of the relation, almost always in the order of the layout.
     """
     has_others = len(layout.things) > layout.num_related
     one, two = (_RELATION_FORMS[i] for i in rng.permutation(len(_RELATION_FORMS))[:2])

@@ -1,4 +1,4 @@
-"""What stands where in a scene: objects without ambiguity, in one relation that the image shows clearly."""
+"""Lay out a scene: different objects, two or three of them in a relation that the image shows clearly."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from captioning.data.scenes.shapes import COLOURS, SHAPES, Points
 BACKGROUNDS = ("grass", "sand", "snow", "sea", "night", "road", "wall")
 RELATIONS = ("left of", "right of", "above", "below", "in front of", "behind", "between")
 
-# The longer side as a fraction of the image. No two ranges touch, so that every size can be seen.
+# The longer side as a fraction of the image. The ranges do not touch, so that sizes can be recognized.
 SIZES = {"large": (0.40, 0.45), "medium": (0.26, 0.31), "small": (0.17, 0.20)}
 
-MARGIN = 0.02  # of the image: what is left free at its edges and around the objects that stand apart
-HIDDEN = (0.10, 0.35)  # share of an object that one in front of it may cover
+MARGIN = 0.02  # of the image: free space at its edges and around separate objects
+HIDDEN = (0.10, 0.35)  # fraction of an object that the one in front of it may cover
 
 _CATEGORIES = tuple(SHAPES)
-_RASTER = 256  # pixels a side of the map that measures what is hidden
-_TURN = 0.1  # radians an object may lean to either side
-_TRIES = 20  # places tried for each object before the whole scene is placed anew
+_RASTER = 256  # pixels per side of the raster that measures hidden parts
+_TURN = 0.1  # radians that an object may lean to either side
+_TRIES = 20  # positions tried per object before the whole scene is laid out again
 
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One object of a scene.
+    """An object of a scene.
 
     Attributes:
         category: a key of SHAPES.
         colour: a key of COLOURS.
         size: a key of SIZES.
-        scale: half its longer side before it leans, as a fraction of the image.
-        lean: radians, clockwise.
+        scale: half its longer side before leaning, as a fraction of the image.
+        lean: clockwise rotation in radians.
         mirrored: whether left and right are swapped.
         centre: x and y as fractions of the image.
-        box: left, top, width, height of what can be seen of it, as fractions of the image.
-        hidden: the share of it that another object covers.
+        box: left, top, width and height of its visible part, as fractions of the image.
+        hidden: the fraction of it that another object covers.
     """
 
     category: str
@@ -54,27 +54,27 @@ class Thing:
     hidden: float = 0.0
 
     def place(self, polygon: Points) -> Points:
-        """Take a polygon (P, 2) of the object's shape into the image, in fractions of it."""
+        """Transform a polygon (P, 2) of the object's shape to fractions of the image."""
         cos, sin = self.scale * np.cos(self.lean), self.scale * np.sin(self.lean)
         flip = -1.0 if self.mirrored else 1.0
         turn = np.array([(flip * cos, flip * sin), (-sin, cos)])
         return np.asarray(polygon @ turn + self.centre, dtype=np.float64)
 
     def silhouette(self) -> list[Points]:
-        """The polygons, in fractions of the image, whose union is the object."""
+        """Return polygons, in fractions of the image, whose union is the object."""
         return [self.place(rim) for rim in SHAPES[self.category].rims]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A scene before it is painted or told.
+    """A scene before it is painted and described.
 
     Attributes:
         background: one of BACKGROUNDS.
-        relation: one of RELATIONS: what the first object is to the second; "between" takes a third,
-            and then the second is left of the third, or above it.
-        things: the objects of the relation, then the others, all small and apart from everything. The
-            first is the largest, except in "between", whose three are alike in size.
+        relation: one of RELATIONS, the relation of the first object to the second. "between" has a third object, and
+            the second is then left of or above the third.
+        things: the objects of the relation, then the others. The others are small and separate. The first object is the
+            largest, except in "between", whose three objects are of equal size.
     """
 
     background: str
@@ -83,17 +83,17 @@ class Layout:
 
     @property
     def num_related(self) -> int:
-        """How many of the things stand in the relation."""
+        """The number of objects in the relation."""
         return 3 if self.relation == "between" else 2
 
     @property
     def back_to_front(self) -> tuple[Thing, ...]:
-        """The objects in the order to paint them in."""
+        """The objects in painting order."""
         return self.things if self.relation == "behind" else self.things[::-1]
 
 
 def sample_layout(rng: np.random.Generator) -> Layout:
-    """Draw a background, a relation, two to five objects of different colours, and places."""
+    """Sample a background, a relation, and two to five objects of different colours with their positions."""
     background = BACKGROUNDS[rng.integers(len(BACKGROUNDS))]
     relation = RELATIONS[rng.integers(len(RELATIONS))]
     related = 3 if relation == "between" else 2
@@ -101,10 +101,10 @@ def sample_layout(rng: np.random.Generator) -> Layout:
     if relation == "between":
         sizes = ["medium"] * 3
     else:
-        # A second small object would leave open which of them the relation is told of.
+        # A second small object would make it ambiguous which object the relation is about.
         sizes = ["large", "medium" if others or rng.random() < 0.5 else "small"]
     sizes += ["small"] * others
-    # Some objects cannot do it (a small star hides too little of a large house): then others are drawn.
+    # Some objects do not fit a relation (a small star hides too little of a large house). Then sample again.
     while True:
         colours = rng.permutation(list(COLOURS)).tolist()
         things = [_unplaced(rng, colour, size) for colour, size in zip(colours, sizes, strict=False)]
@@ -143,10 +143,10 @@ def _place_related(rng: np.random.Generator, relation: str, things: Sequence[Thi
 
 
 def _in_a_row(rng: np.random.Generator, things: Sequence[Thing], axis: int) -> list[Thing]:
-    """Place things one after the other along an axis (0: left to right, 1: top to bottom), nearly aligned.
+    """Place things one after another along an axis (0: left to right, 1: top to bottom), nearly aligned.
 
     Returns:
-        The things in that order; nothing if they are too long for the image.
+        the placed things in that order, or nothing if they do not fit in the image.
     """
     bounds = [_bounds(thing) for thing in things]
     lengths = [high[axis] - low[axis] for low, high in bounds]
@@ -169,10 +169,10 @@ def _in_a_row(rng: np.random.Generator, things: Sequence[Thing], axis: int) -> l
 
 
 def _overlapping(rng: np.random.Generator, back: Thing, front: Thing) -> list[Thing]:
-    """Place two things so that the front one covers a part of the other, which stands level or higher.
+    """Place two things so that the front one covers part of the other, which is level or higher.
 
     Returns:
-        The back and the front one; nothing if no place was found.
+        the back and the front thing, or nothing if no position was found.
     """
     for _ in range(_TRIES):
         back_centre = rng.uniform(0.15, 0.85, size=2)
@@ -189,7 +189,7 @@ def _overlapping(rng: np.random.Generator, back: Thing, front: Thing) -> list[Th
 
 
 def _place_apart(rng: np.random.Generator, thing: Thing, placed: list[Thing]) -> list[Thing]:
-    """Add a thing where it touches no other; nothing is returned if no place was found."""
+    """Add a thing where it touches no other. Return nothing if no position was found."""
     low, high = _bounds(thing)
     for corner in rng.uniform(MARGIN, 1 - MARGIN - (high - low), size=(_TRIES, 2)):
         candidate = _at(thing, low, corner)
@@ -199,7 +199,7 @@ def _place_apart(rng: np.random.Generator, thing: Thing, placed: list[Thing]) ->
 
 
 def _at(thing: Thing, low: Points, corner: Sequence[float] | Points) -> Thing:
-    """Place a thing whose bounds at the origin begin at `low` so that its box begins at `corner`."""
+    """Move a thing whose bounds at the origin start at `low` so that its box starts at `corner`."""
     thing = replace(thing, centre=(float(corner[0] - low[0]), float(corner[1] - low[1])))
     return replace(thing, box=_box(thing))
 
@@ -226,7 +226,7 @@ def _apart(first: Box, second: Box) -> bool:
 
 
 def _visible(back: Thing, front: Thing) -> tuple[Box, float]:
-    """Measure on a raster what is seen of a thing behind another: its box, and the share that is hidden."""
+    """Measure on a raster the visible box of a thing behind another, and its hidden fraction."""
     raster = Image.new("L", (_RASTER, _RASTER))
     draw = ImageDraw.Draw(raster)
     for polygon in back.silhouette():

@@ -1,4 +1,4 @@
-"""From a layout to an image, painted large and then reduced, so that edges are smooth."""
+"""Paint a layout as an image. It is painted larger and then reduced, so that edges are smooth."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from captioning.data.scenes.layout import Layout, Thing
 from captioning.data.scenes.shapes import COLOURS, SHAPES, Points, shade
 
 _SUPERSAMPLE = 4
-_SHADOW = np.array((0.018, 0.026))  # of the image, to the right and down
+_SHADOW = np.array((0.018, 0.026))  # offset to the right and down, as fractions of the image
 _COLOUR_NOISE = 7  # an object's colour varies by this many of 255 levels in each channel
 
 RGB = tuple[int, int, int]
 
 
 class _Canvas:
-    """An image in fractions of its side, painted at _SUPERSAMPLE times its size."""
+    """An image that is painted at _SUPERSAMPLE times its size, with coordinates in fractions of its side."""
 
     def __init__(self, size: int, rows: npt.NDArray[np.float64]) -> None:
-        """Begin with a colour for each row: (size * _SUPERSAMPLE, 3), 0 to 255."""
+        """Fill each row with its colour: (size * _SUPERSAMPLE, 3), 0 to 255."""
         self.side = size * _SUPERSAMPLE
         pixels = np.repeat(rows.round().astype(np.uint8)[:, None], self.side, axis=1)
         self.image = Image.fromarray(pixels)
         self._draw = ImageDraw.Draw(self.image, "RGBA")
 
     def polygon(self, points: Points, colour: RGB, alpha: int = 255) -> None:
-        """Fill (P, 2) corners."""
+        """Fill a polygon with corners (P, 2)."""
         self._draw.polygon((points * self.side).ravel().tolist(), fill=(*colour, alpha))
 
     def ellipse(self, x: float, y: float, width: float, height: float, colour: RGB, alpha: int = 255) -> None:
-        """Fill an ellipse with its centre at (x, y)."""
+        """Fill an ellipse with centre (x, y)."""
         box = np.array((x - width / 2, y - height / 2, x + width / 2, y + height / 2)) * self.side
         self._draw.ellipse(box.tolist(), fill=(*colour, alpha))
 
@@ -42,7 +42,7 @@ class _Canvas:
         self._draw.rectangle([value * self.side for value in (left, top, right, bottom)], fill=colour)
 
     def line(self, points: Points, width: float, colour: RGB) -> None:
-        """Draw a thin line through (P, 2) points."""
+        """Draw a thin line through points (P, 2)."""
         self._draw.line((points * self.side).ravel().tolist(), fill=colour, width=round(width * self.side))
 
 
@@ -50,12 +50,12 @@ def render(layout: Layout, rng: np.random.Generator, size: int) -> Image.Image:
     """Paint a layout.
 
     Args:
-        layout: what to paint.
-        rng: draws the details that no caption tells of, such as clouds; as many for every size.
-        size: pixels a side.
+        layout: the scene to paint.
+        rng: draws details that no caption mentions, such as clouds. The number of draws does not depend on the size.
+        size: pixels per side.
 
     Returns:
-        An RGB image.
+        an RGB image.
     """
     canvas = _paint_background(layout.background, rng, size)
     for thing in layout.back_to_front:
@@ -150,8 +150,8 @@ def _wall(canvas: _Canvas, rng: np.random.Generator, horizon: float) -> None:
 
 _Detail = Callable[[_Canvas, np.random.Generator, float], None]
 
-# The colours of the far part (top, bottom), of the near part (top, bottom), and what is painted on them.
-# All are pale or dull, or dark at night: no object's colour is among them.
+# The colours of the far part (top, bottom) and of the near part (top, bottom), and the details painted on them.
+# All colours are pale or dull, or dark at night. None is an object's colour.
 _BACKGROUNDS: dict[str, tuple[tuple[RGB, RGB], tuple[RGB, RGB], _Detail]] = {
     "grass": (((150, 205, 245), (220, 240, 252)), ((184, 220, 140), (158, 204, 112)), _grass),
     "sand": (((165, 215, 248), (222, 242, 252)), ((242, 226, 184), (228, 206, 156)), _sand),

@@ -1,4 +1,4 @@
-"""One scene, made from its seed, split and index alone."""
+"""Generate one scene from its seed, split and index."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from captioning.data.scenes.render import render
 from captioning.errors import InputError
 
 SPLITS = ("train", "val", "test")
-MAX_IMAGES = 1_000_000  # of a split, so that its image ids stay apart from the next one's
-MIN_SIZE, MAX_SIZE = 32, 1024  # pixels: smaller images show too little, larger ones take gigabytes
+MAX_IMAGES = 1_000_000  # per split, so that the image ids of two splits do not overlap
+MIN_SIZE, MAX_SIZE = 32, 1024  # pixels; smaller images show too little, larger ones take gigabytes
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """An image, what it shows, and five captions.
+    """An image, its content, and five captions.
 
     Attributes:
-        image_id: unique over all splits of a seed.
+        image_id: unique across the splits of a seed.
         image: RGB, square.
         background: such as "grass".
-        relation: what the first object is to the second, such as "left of"; "between" takes a third.
-        objects: the two or three objects of the relation, then the others; boxes are of what can be seen.
+        relation: the relation of the first object to the second, such as "left of"; "between" has a third object.
+        objects: the two or three objects of the relation, then the others; boxes enclose the visible parts.
         captions: five different English sentences, all true.
     """
 
@@ -39,19 +39,19 @@ class Scene:
 
 
 def generate_scene(seed: int, split: str, index: int, size: int = 96) -> Scene:
-    """Make one scene; the same arguments always give the same pixels and words.
+    """Generate one scene. The same arguments always give the same pixels and words.
 
     Args:
-        seed: of the data set, from 0.
+        seed: the seed of the data set, at least 0.
         split: "train", "val" or "test".
-        index: of the scene in its split, from 0.
-        size: pixels a side. Objects and captions do not depend on it.
+        index: the index of the scene in its split, from 0.
+        size: pixels per side. Objects and captions do not depend on it.
 
     Raises:
         InputError: an argument is out of its range.
     """
     if split not in SPLITS:
-        raise InputError(f"scenes have the splits {', '.join(SPLITS)}, not {split!r}; choose one of these")
+        raise InputError(f"expected one of the splits {', '.join(SPLITS)}, found {split!r}; choose one of these")
     check_range("seed", seed, 0)
     check_range("index", index, 0, MAX_IMAGES - 1)
     check_range("size", size, MIN_SIZE, MAX_SIZE)
@@ -70,7 +70,11 @@ def generate_scene(seed: int, split: str, index: int, size: int = 96) -> Scene:
 
 
 def check_range(name: str, value: int, low: int, high: int | None = None) -> None:
-    """Raise InputError unless `low` <= `value` <= `high`, both included."""
+    """Check that `value` is in the closed range from `low` to `high`.
+
+    Raises:
+        InputError: the value is outside the range.
+    """
     if value < low or (high is not None and value > high):
         expected = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise InputError(f"scenes: {name} must be {expected}, but is {value}; choose another {name}")
+        raise InputError(f"scenes: {name} must be {expected}, found {value}")

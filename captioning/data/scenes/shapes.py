@@ -1,4 +1,4 @@
-"""What a scene's objects look like: polygons around the origin, and the colours that fill them."""
+"""The shapes and colours of objects: polygons around the origin and the colours that fill them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Points = npt.NDArray[np.float64]
 
-RIM = 0.11  # width of the dark rim in the unit of a body that spans about [-1, 1]
+RIM = 0.11  # width of the dark rim, for a shape that spans about [-1, 1]
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (222, 36, 42),
@@ -26,12 +26,12 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 
 @dataclass(frozen=True)
 class Shape:
-    """One kind of object, centred on the origin with its longer side 2 long; y points down.
+    """The shape of a kind of object, centred on the origin. Its longer side has length 2; y points down.
 
     Attributes:
-        rims: polygons (P, 2) whose union is the whole silhouette: the solid parts, each with its rim.
-        parts: polygons (P, 2) in painting order, each with a shade: 0 the object's own colour, up to 1
-            towards white, down to -1 towards black.
+        rims: polygons (P, 2) whose union is the silhouette: the solid parts, each with its rim.
+        parts: polygons (P, 2) in painting order, each with a shade from -1 (black) to 1 (white); 0 is the object's own
+            colour.
     """
 
     rims: tuple[Points, ...]
@@ -65,13 +65,13 @@ def _heart() -> Points:
 
 
 def _ring(outer: float, inner: float) -> Points:
-    # One path: round the outside, then the hole the other way round, joined by a seam of no width.
+    # One path: around the outside, then around the hole in the opposite direction, joined by a seam of zero width.
     circle = np.concatenate((_circle(0, 0, 1), [(1.0, 0.0)]))
     return np.concatenate((outer * circle, inner * circle[::-1]))
 
 
 def _grown(polygon: Points, width: float) -> Points:
-    """Move every edge outwards by `width`; corners keep their form, very sharp ones are cut short."""
+    """Move every edge outwards by `width`. Corners keep their form, but very sharp ones are truncated."""
     edges = np.roll(polygon, -1, axis=0) - polygon
     length = np.linalg.norm(edges, axis=1, keepdims=True)
     normals = np.stack((edges[:, 1], -edges[:, 0]), axis=1) / np.where(length, length, 1)
@@ -177,7 +177,7 @@ SHAPES: dict[str, Shape] = {
 
 
 def shade(colour: tuple[int, int, int], amount: float) -> tuple[int, int, int]:
-    """Mix an RGB colour with white (`amount` > 0) or black (< 0); 1 and -1 give these themselves."""
+    """Mix an RGB colour with white (`amount` > 0) or black (`amount` < 0). 1 gives white, -1 gives black."""
     target = 255 if amount > 0 else 0
     red, green, blue = (round(value + (target - value) * abs(amount)) for value in colour)
     return red, green, blue

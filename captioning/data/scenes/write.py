@@ -1,4 +1,4 @@
-"""Scenes on disk, in the layout of COCO 2017, so that every reader of COCO reads them."""
+"""Write scenes in the layout of COCO 2017, which every COCO reader can read."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from captioning.data.scenes.scene import (
 from captioning.data.scenes.shapes import SHAPES
 from captioning.errors import InputError
 
-FORMAT = 1  # to be raised when the same settings begin to give other scenes
+FORMAT = 1  # increase it when the same settings give other scenes than before
 SETTINGS_FILE = "scenes.json"
 
 _CATEGORY_IDS = {name: number for number, name in enumerate(SHAPES, start=1)}
-_PART = 100  # scenes that a process draws at a time
+_PART = 100  # scenes that a process draws per task
 _Drawn = tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]
-_MAX_OBJECTS = 10  # more than a scene has: keeps the annotations' ids of two images apart
+_MAX_OBJECTS = 10  # more than any scene has, so that annotation ids of two images do not overlap
 
 
 def write_scenes(
@@ -46,26 +46,26 @@ def write_scenes(
     size: int = 96,
     workers: int = 1,
 ) -> None:
-    """Write a data set of scenes, or return at once where the same is already written.
+    """Write a data set of scenes. If `root` already holds the same scenes, nothing is done.
 
-    `root` then holds `{train,val,test}2017/%012d.jpg`, `annotations/captions_*2017.json`,
-    `annotations/instances_*2017.json` (boxes in pixels, no outlines; `area` is the box's) and
-    `scenes.json`, the settings. It appears in one move when everything is written: an interrupted run
-    leaves no `root`, a killed one only a hidden `.*.partial` beside it, which may be deleted. Scene i of a
-    split is the same whatever the numbers of scenes.
+    `root` holds the images `{train,val,test}2017/%012d.jpg`, `annotations/captions_*2017.json`,
+    `annotations/instances_*2017.json` (boxes in pixels without segmentation; `area` is the area of the box) and the
+    settings `scenes.json`. The folder is renamed to `root` after everything is written. An interrupted run leaves
+    nothing. A killed run leaves a hidden folder `.*.partial` beside `root`, which may be deleted.
+
+    Scene i of a split does not depend on the numbers of scenes.
 
     Args:
-        root: a folder that does not exist, is empty, or holds these very scenes.
-        seed: decides everything.
-        num_train: images of the training split.
-        num_val: images of the validation split.
-        num_test: images of the test split.
-        size: pixels a side.
-        workers: processes that draw; with more than 1, a script that calls this needs Python's usual
-            `if __name__ == "__main__":`.
+        root: a folder that does not exist, is empty, or holds the same scenes.
+        seed: the seed of the data set.
+        num_train: images in the training split.
+        num_val: images in the validation split.
+        num_test: images in the test split.
+        size: pixels per side.
+        workers: number of processes. If it is more than 1, a calling script needs `if __name__ == "__main__":`.
 
     Raises:
-        InputError: an argument is out of its range, `root` holds something else, or it cannot be written.
+        InputError: an argument is out of its range, `root` holds other files, or `root` cannot be written.
     """
     settings = {"seed": seed, "num_train": num_train, "num_val": num_val, "num_test": num_test, "size": size}
     check_range("seed", seed, 0)
@@ -82,31 +82,35 @@ def write_scenes(
         with TemporaryDirectory(prefix=f".{root.name}.", suffix=".partial", dir=root.parent) as partial:
             folder = Path(partial) / root.name
             _write_all(folder, settings, workers)
-            # Asked again: another process may have written the same scenes meanwhile.
+            # Check again: another process may have written the same scenes meanwhile.
             if not _is_written(root, settings):
                 _move(folder, root)
     except OSError as error:
         raise InputError(
-            f"{root}: the scenes cannot be written here: {error.strerror or error}. "
-            "Free some space, or give a folder that you may write to"
+            f"{root}: the scenes cannot be written ({error.strerror or error}); "
+            "free some space or give a folder that you may write to"
         ) from error
 
 
 def _is_written(root: Path, settings: dict[str, int]) -> bool:
-    """Say whether `root` holds these scenes; refuse one that holds anything else."""
+    """Say whether `root` holds these scenes.
+
+    Raises:
+        InputError: `root` holds anything else.
+    """
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
         found = json.loads((root / SETTINGS_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise InputError(
-            f"{root}: expected a folder that is new, empty or written by this function, but it has no "
-            f"readable {SETTINGS_FILE}, so its files are not scenes; give another folder"
+            f"{root}: expected a new or empty folder, or one with scenes, found other files and no readable "
+            f"{SETTINGS_FILE}; give another folder"
         ) from None
     if found != settings:
         raise InputError(
-            f"{root}: holds scenes with the settings {json.dumps(found)}, but {json.dumps(settings)} were "
-            "asked for; give another folder, or delete this one"
+            f"{root}: expected scenes with the settings {json.dumps(settings)}, found {json.dumps(found)}; "
+            "give another folder or delete this one"
         )
     return True
 
@@ -117,11 +121,11 @@ def _write_all(folder: Path, settings: dict[str, int], workers: int) -> None:
     with Progress(console=Console(stderr=True)) as progress, _processes(workers) as map_:
         task = progress.add_task("Drawing scenes", total=sum(counts.values()))
         for split, count in counts.items():
-            pictures = folder / f"{split}2017"
-            pictures.mkdir()
+            images = folder / f"{split}2017"
+            images.mkdir()
             parts = [range(start, min(start + _PART, count)) for start in range(0, count, _PART)]
             drawn = []
-            for part in map_(partial(_draw, pictures, split, settings["seed"], settings["size"]), parts):
+            for part in map_(partial(_draw, images, split, settings["seed"], settings["size"]), parts):
                 progress.advance(task, len(part))
                 drawn += part
             _write_annotations(folder / "annotations", split, drawn, settings)
@@ -130,7 +134,7 @@ def _write_all(folder: Path, settings: dict[str, int], workers: int) -> None:
 
 @contextmanager
 def _processes(workers: int) -> Iterator[Callable[..., Iterable[list[_Drawn]]]]:
-    """A `map` over this many processes, or in this one."""
+    """Provide `map` over this number of processes; one worker means this process."""
     if workers == 1:
         yield map
         return
@@ -138,17 +142,17 @@ def _processes(workers: int) -> Iterator[Callable[..., Iterable[list[_Drawn]]]]:
     try:
         yield executor.map
     finally:
-        executor.shutdown(cancel_futures=True)  # at an error too: what has not begun is not waited for
+        executor.shutdown(cancel_futures=True)  # also after an error; tasks that have not started are dropped
 
 
-def _draw(pictures: Path, split: str, seed: int, size: int, indices: range) -> list[_Drawn]:
-    """Write the images of some scenes; return each one's entries in the annotation files."""
+def _draw(folder: Path, split: str, seed: int, size: int, indices: range) -> list[_Drawn]:
+    """Write the images of some scenes and return their entries in the annotation files."""
     drawn = []
     for index in indices:
         scene = generate_scene(seed, split, index, size)
         name = f"{scene.image_id:012d}.jpg"
-        # Without subsampling: small objects keep their colours.
-        scene.image.save(pictures / name, quality=92, subsampling=0)
+        # No chroma subsampling, so that small objects keep their colours.
+        scene.image.save(folder / name, quality=92, subsampling=0)
         image = {"id": scene.image_id, "file_name": name, "width": size, "height": size}
         drawn.append((image, _caption_annotations(scene), _instance_annotations(scene, size)))
     return drawn

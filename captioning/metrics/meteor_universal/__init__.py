@@ -1,4 +1,4 @@
-"""METEOR 1.5 (Meteor Universal) for English, without Java: a module for each step, `universal` joins them."""
+"""METEOR 1.5 (Meteor Universal) for English, without Java. Each step has a module; `universal` combines them."""
 
 from captioning.metrics.meteor_universal.universal import MeteorUniversal
 

@@ -1,11 +1,11 @@
-"""The best alignment of two sentences: a beam search over their matches, as METEOR 1.5 does it.
+"""Find the best alignment of two sentences by beam search over their matches, as METEOR 1.5 does.
 
-Source: Denkowski and Lavie 2014, "Meteor Universal", section 2: each word in at most one match; then most words
-covered, fewest chunks, smallest sum of distances between the starts of what is matched, in this order.
+Source: Denkowski and Lavie 2014, "Meteor Universal", section 2. Each word is in at most one match. The best alignment
+has the most words covered, then the fewest chunks, then the smallest sum of distances between the starts of matches.
 
-Differs from the paper, as the jar does:
-- an inexact match covers half its words, rounded down on each side: single words cover nothing;
-- the distance of a match is added to the alternatives after it and not to its own.
+Differs: as in the jar, an inexact match covers half its words, rounded down on each side. Inexact matches of single
+words cover nothing.
+Differs: as in the jar, the distance of a match is added to the alternatives tried after it, not to its own path.
 """
 
 from __future__ import annotations
@@ -18,33 +18,34 @@ from captioning.metrics.meteor_universal.matching import EXACT, Match
 
 BEAM_SIZE = 40
 
-# A path through the reference. The first three say its rank: minus the words covered, complete chunks, distance. Then:
-# where it goes on in the reference; where its open chunk ends in the candidate, -1 if none is open; the candidate's
-# words in use, as bits; its matches, last first, as (match, (match before it, ...)).
+# A path through the reference. Its rank: minus the words covered, complete chunks, distance. Then: the next position in
+# the reference; the end of its open chunk in the candidate, or -1; the candidate's used words as bits; its matches,
+# last first, as (match, (match before it, ...)).
 _Chain = tuple[Match, "_Chain"] | None
 _Path = tuple[int, int, int, int, int, int, _Chain]
 _rank = itemgetter(0, 1, 2)
 
 
 def align(matches: Sequence[Sequence[Match]]) -> tuple[list[Match], int]:
-    """Choose matches that can stand together.
+    """Choose the best set of matches that share no word.
 
     Args:
-        matches: for each word of the reference those that start there, in the order in which they are tried.
+        matches: for each word of the reference, the matches that start there, in the order in which to try them.
 
     Returns:
-        the chosen ones, last first, and the number of chunks: runs of matches that follow each other in both.
+        the chosen matches, last first, and the number of chunks. A chunk is a run of matches that are adjacent in both
+        sentences.
     """
     certain = _certain(matches)
     paths: list[_Path] = [(0, 0, 0, 0, -1, 0, None)]
-    for place, choices in enumerate(matches):
+    for position, choices in enumerate(matches):
         extended: list[_Path] = []
-        for path in sorted(paths, key=_rank)[:BEAM_SIZE]:  # stable: the first found of equals stays first
+        for path in sorted(paths, key=_rank)[:BEAM_SIZE]:  # stable: among equals, the first found stays first
             _, _, distance, following, _, used, _ = path
-            if place < following:
+            if position < following:
                 extended.append(path)
-            elif place in certain:
-                extended.append(_take(path, certain[place], distance))  # its own is the same on all paths
+            elif position in certain:
+                extended.append(_take(path, certain[position], distance))  # its distance is the same on all paths
             else:
                 for match in choices:
                     if not used & _bits(match):
@@ -62,14 +63,14 @@ def align(matches: Sequence[Sequence[Match]]) -> tuple[list[Match], int]:
 
 
 def _certain(matches: Sequence[Sequence[Match]]) -> dict[int, Match]:
-    """Give, by their start, the matches that share no word with another."""
+    """Return, by start, the matches that share no word with another match."""
     everything = [match for choices in matches for match in choices]
     uses = Counter(word for match in everything for word in _words(match))
     return {match.start: match for match in everything if all(uses[word] == 1 for word in _words(match))}
 
 
 def _words(match: Match) -> list[int]:
-    """Give the words that a match covers: those of the candidate from 0 up, those of the reference from -1 down."""
+    """Return the words of a match: candidate words counted from 0 up, reference words from -1 down."""
     reference = range(match.start, match.start + match.length)
     return [
         *range(match.candidate_start, match.candidate_start + match.candidate_length),
@@ -86,7 +87,7 @@ def _take(path: _Path, match: Match, distance: int) -> _Path:
 
 
 def _skip(path: _Path, distance: int) -> _Path:
-    """Leave a word of the reference without a match, or end: either completes a chunk."""
+    """Leave a reference word unmatched, or end the path. Both complete an open chunk."""
     covered, chunks, _, following, open_end, used, chain = path
     return covered, chunks + (open_end != -1), distance, following + 1, -1, used, chain
 

@@ -1,4 +1,4 @@
-"""What METEOR 1.5 knows of an English word: its stem, its synonym sets, whether it is a function word."""
+"""What METEOR 1.5 knows about an English word: its stem, its synonym sets, and whether it is a function word."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from snowballstemmer import EnglishStemmer  # type: ignore[import-untyped]
 
 from captioning.metrics.meteor_universal import resources
 
-# WordNet's rules of detachment: an ending and what replaces it, tried in this order. Left out are those that give
-# the form of another one ("boxes" less "xes" plus "x").
+# WordNet's rules of detachment: an ending and its replacement, tried in this order. Rules that give the same form as
+# another rule are left out ("xes" to "x").
 _DETACHMENTS = (
     *(("s", ""), ("men", "man"), ("ies", "y"), ("es", "")),
     *(("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", "")),
@@ -18,10 +18,10 @@ _DETACHMENTS = (
 
 
 class Lexicon:
-    """Stems, synonym sets and function words; every word is worked out once.
+    """Look up stems, synonym sets and function words; each word is computed once.
 
-    Sources: the stemmer is Snowball's English one (Porter 2001), of the time of the jar: snowballstemmer before 3;
-    synonyms are those of WordNet 3.0 (Miller 1995), found as its Morphy finds a word's base form.
+    Sources: the stemmer is Snowball's English stemmer (Porter 2001). Use a snowballstemmer below 3, which stems as the
+    jar does. Synonyms are those of WordNet 3.0 (Miller 1995), with base forms found as by its Morphy.
 
     Raises:
         InputError: pycocoevalcap's jar is missing or damaged.
@@ -41,17 +41,17 @@ class Lexicon:
         self._synsets: dict[str, frozenset[str]] = {}
 
     def is_function_word(self, word: str) -> bool:
-        """Say whether the word is one of the frequent ones that METEOR lists."""
+        """Say whether the word is in METEOR's list of function words."""
         return word in self._function_words
 
     def stem(self, word: str) -> str:
-        """Give the word's stem."""
+        """Return the stem of the word."""
         if word not in self._stems:
             self._stems[word] = self._stemmer.stemWord(word)
         return self._stems[word]
 
     def synsets(self, word: str) -> frozenset[str]:
-        """Give the ids of the synonym sets of the word and of its base forms."""
+        """Return the ids of the synonym sets of the word and its base forms."""
         if word not in self._synsets:
             bases = self._bases.get(word) or [self._detach(word)]
             self._synsets[word] = frozenset(
@@ -60,7 +60,7 @@ class Lexicon:
         return self._synsets[word]
 
     def _detach(self, word: str) -> str:
-        """Give the first form without an ending that WordNet lists; the word itself where there is none."""
+        """Return the first form without an ending that WordNet lists, or the word itself."""
         if len(word) > 2 and not word.endswith("ss"):
             for ending, replacement in _DETACHMENTS:
                 form = word.removesuffix(ending) + replacement

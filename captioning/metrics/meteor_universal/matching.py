@@ -1,4 +1,4 @@
-"""Every match that METEOR 1.5 sees between two sentences: exact, stem, synonym, paraphrase.
+"""Find all matches between two sentences with METEOR 1.5's matchers: exact, stem, synonym and paraphrase.
 
 Source: Denkowski and Lavie 2014, "Meteor Universal", section 2.
 """
@@ -16,11 +16,11 @@ from captioning.metrics.meteor_universal.lexicon import Lexicon
 EXACT, STEM, SYNONYM, PARAPHRASE = range(4)
 
 MAX_PHRASE_WORDS = 7
-"""The longest phrase in pycocoevalcap's table of paraphrases."""
+"""The number of words of the longest phrase in pycocoevalcap's paraphrase table."""
 
 
 class Match(NamedTuple):
-    """A phrase of the reference that can stand for one of the candidate; one word each but for paraphrases."""
+    """A phrase of the reference that matches a phrase of the candidate. Only paraphrases have more than one word."""
 
     matcher: int
     start: int  # in the reference
@@ -31,25 +31,25 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """The words of a caption, with what the matchers compare."""
+    """The words of a caption and the properties that the matchers compare."""
 
     words: tuple[str, ...]
     stems: tuple[str, ...]
     synsets: tuple[frozenset[str], ...]
     is_function: tuple[bool, ...]
-    phrases: tuple[tuple[bytes, int, int], ...]  # text as in the table, start, length; by start, then by length
-    starts: Mapping[bytes, tuple[int, ...]]  # of each phrase
+    phrases: tuple[tuple[bytes, int, int], ...]  # (text as in the table, start, length), sorted by start, then length
+    starts: Mapping[bytes, tuple[int, ...]]  # the starts of each phrase
 
 
 def phrase_texts(words: Sequence[str]) -> list[bytes]:
-    """Give all phrases that the table may hold, by start, then by length."""
+    """Return all phrases of up to MAX_PHRASE_WORDS words, sorted by start, then length."""
     encoded = [word.encode() for word in words]
     return [b" ".join(encoded[start : start + length]) for start, length in _spans(len(words))]
 
 
 @cache
 def _spans(num_words: int) -> list[tuple[int, int]]:
-    """Give (start, length) of the same phrases."""
+    """Return (start, length) of the same phrases."""
     return [
         (start, length)
         for start in range(num_words)
@@ -58,12 +58,12 @@ def _spans(num_words: int) -> list[tuple[int, int]]:
 
 
 def annotate(words: Sequence[str], lexicon: Lexicon, paraphrased: Collection[bytes]) -> Sentence:
-    """Look up what the matchers compare.
+    """Prepare a sentence for the matchers.
 
     Args:
-        words: of the sentence, normalised.
-        lexicon: what is known of single words.
-        paraphrased: the phrases worth keeping.
+        words: the normalized words of the sentence.
+        lexicon: stems, synonym sets and function words.
+        paraphrased: the phrases to keep.
     """
     spans = zip(phrase_texts(words), _spans(len(words)), strict=True)
     phrases = tuple((text, *span) for text, span in spans if text in paraphrased)
@@ -83,20 +83,20 @@ def annotate(words: Sequence[str], lexicon: Lexicon, paraphrased: Collection[byt
 def find_matches(
     candidate: Sentence, reference: Sentence, paraphrases: Mapping[bytes, Sequence[bytes]]
 ) -> list[list[Match]]:
-    """Find all matches, whether or not they can stand together.
+    """Find all matches, including matches that share words.
 
-    Their order counts: of alignments that are equally good, the first found wins. Two phrases that the table has
-    in both directions match twice. Equal sentences match exactly and in no other way.
+    Their order matters: among equally good alignments, the first found wins. Two phrases that the table has in both
+    directions match twice. Equal sentences get only exact matches.
 
-    Differs: the jar compares 32-bit hashes, which two long words may share.
+    Differs: the jar compares 32-bit hashes, so it may match two different words with the same hash.
 
     Args:
         candidate: the caption to score.
         reference: one of its references.
-        paraphrases: of each phrase, in the table's order.
+        paraphrases: the paraphrases of each phrase, in the order of the table.
 
     Returns:
-        for each word of the reference the matches that start there.
+        for each word of the reference, the matches that start there.
     """
     matches = [
         [Match(EXACT, start, 1, other, 1) for other, other_word in enumerate(candidate.words) if other_word == word]

@@ -1,7 +1,7 @@
-"""METEOR's own tokenization of English (-norm): punctuation apart, contractions split, lower case.
+"""Tokenize English as METEOR's option -norm does: separate punctuation, split contractions, lower-case.
 
-Source: the jar's normalizer, which extends the tokenizer of Moses (Koehn et al. 2007): it unifies quotes and
-dashes, splits words at hyphens and drops the dots of "U.S.".
+Source: the jar's normalizer, which extends the tokenizer of Moses (Koehn et al. 2007). It also unifies quotes and
+dashes, splits words at hyphens and drops the periods of "U.S.".
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from captioning.metrics.meteor_universal import resources
 _LETTER = "A-Za-zŠŽšžŸÀ-ÖØ-öø-žЀ-ӿԀ-ԧꙀ-ꙮ꙾-ꚗᴀ-ᵿ"  # Latin and Cyrillic
 _SPACES = re.compile("[ \u2000-\u200a\u202f\u205f\u3000\u00a0]+")
 _WORD = re.compile("[^ \t\n\r\f]+")
-_CONTROLS = "".join(map(chr, range(33)))  # what Java trims
+_CONTROLS = "".join(map(chr, range(33)))  # the characters that Java's trim() removes
 
-# In this order; each consumes its neighbours, so that of two in a row ("a,,b") the second may stay.
+# Applied in this order. A match consumes its neighbours, so the second of two marks ("a,,b") may stay unsplit.
 _REWRITES = [
     (re.compile(pattern, re.ASCII), replacement)
     for pattern, replacement in (
@@ -41,8 +41,8 @@ _REWRITES = [
 class Normalizer:
     """Split text into METEOR's words.
 
-    Differs: the jar marks several dots in a row by the letters DOTMULTI, and takes these for dots where a caption
-    itself has them, in upper case; here they stay.
+    Differs: the jar marks consecutive periods by the letters DOTMULTI. If a caption itself contains these letters in
+    upper case, the jar converts them to periods; here they stay.
 
     Raises:
         InputError: pycocoevalcap's jar is missing or damaged.
@@ -55,7 +55,7 @@ class Normalizer:
         self._before_any = {prefix for prefix, *_ in entries} - self._before_number
 
     def __call__(self, text: str) -> list[str]:
-        """Give the words of one line of text."""
+        """Return the words of one line of text."""
         text = f" {text.strip(_CONTROLS)} "
         for pattern, replacement in _REWRITES:
             text = pattern.sub(replacement, text)
@@ -64,7 +64,7 @@ class Normalizer:
         return _WORD.findall(_SPACES.sub(" ", text).strip(_CONTROLS).lower())
 
     def _split_dot(self, word: str, following: str) -> str:
-        """Set apart the dot that ends a sentence, and leave that of an abbreviation."""
+        """Separate the period that ends a sentence, but not the period of an abbreviation."""
         stem = word[:-1]
         if not word.endswith(".") or not stem.strip("."):
             return word

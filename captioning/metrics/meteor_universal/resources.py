@@ -1,4 +1,4 @@
-"""What METEOR 1.5 reads at its start: the word lists inside pycocoevalcap's jar, and the table of paraphrases."""
+"""Read METEOR 1.5's data from pycocoevalcap: the word lists inside its jar and the paraphrase table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from captioning.errors import InputError
 from captioning.metrics.originals import java
 
 _REINSTALL = "install pycocoevalcap again: pip install --force-reinstall pycocoevalcap"
-_CHUNK = 1 << 22  # bytes of text at a time: the whole is 272 MB
+_CHUNK = 1 << 22  # bytes of text per read; the whole table is 272 MB
 
 
 def word_list(name: str) -> list[str]:
@@ -33,11 +33,11 @@ def word_list(name: str) -> list[str]:
 
 
 def paraphrase_table() -> dict[bytes, bytes]:
-    """Read the table of paraphrases, 0.2 GB in memory.
+    """Read the paraphrase table, which takes 0.2 GB of memory.
 
     Returns:
-        for each phrase its paraphrases in the table's order, each ended by a line feed, all in UTF-8. A phrase is
-        words joined by spaces.
+        for each phrase, its paraphrases in the order of the table, each ended by a line feed. A phrase is words joined
+        by spaces. All text is UTF-8.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -49,7 +49,7 @@ def paraphrase_table() -> dict[bytes, bytes]:
 
 
 def _paraphrases() -> Iterator[tuple[bytes, bytes]]:
-    """Yield (phrase, paraphrase): the second and the third line of three, the first is a probability."""
+    """Yield (phrase, paraphrase). The file has groups of three lines: probability, phrase, paraphrase."""
     path = java.file_beside(reference, "data/paraphrase-en.gz")
     rest = b""
     try:
@@ -60,6 +60,6 @@ def _paraphrases() -> Iterator[tuple[bytes, bytes]]:
                 yield from zip(lines[1:whole:3], lines[2:whole:3], strict=True)
                 rest = b"\n".join(lines[whole:])
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(f"METEOR's paraphrases at {path} are damaged ({error}); {_REINSTALL}") from error
+        raise InputError(f"{path}: METEOR's paraphrase table is damaged ({error}); {_REINSTALL}") from error
     if rest:
-        raise InputError(f"expected lines in threes in METEOR's paraphrases, found {rest[-80:]!r} at the end of {path}")
+        raise InputError(f"{path}: expected groups of three lines, found {rest[-80:]!r} at the end; {_REINSTALL}")

@@ -1,4 +1,4 @@
-"""METEOR 1.5 of tokenized captions, without Java."""
+"""Score tokenized captions by METEOR 1.5, without Java."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from captioning.metrics.originals import java
 
 
 class MeteorUniversal:
-    """METEOR as pycocoevalcap's jar counts it with its settings for captions (-l en -norm).
+    """METEOR with the settings of pycocoevalcap's jar for captions (-l en -norm).
 
     Source: Denkowski and Lavie 2014, "Meteor Universal: Language Specific Translation Evaluation for Any Target
-    Language", WMT; and the jar of version 1.5, whose word lists and paraphrases are read from pycocoevalcap.
+    Language", WMT; and the jar of version 1.5. Word lists and paraphrases are read from pycocoevalcap.
 
-    The constructor reads five million paraphrases: some seconds, and 0.2 GB as long as the object lives. One thread
-    at a time.
+    The constructor reads five million paraphrases, which takes some seconds and 0.2 GB of memory. The object is not
+    thread-safe.
 
     Raises:
         InputError: pycocoevalcap's jar or paraphrases are missing or damaged.
@@ -37,17 +37,17 @@ class MeteorUniversal:
         self._paraphrases = resources.paraphrase_table()
 
     def statistics(self, candidates: Sequence[str], references: Sequence[Sequence[str]]) -> NDArray[np.float64]:
-        """Count each candidate's matches with its best reference.
+        """Count the matches of each candidate with its best reference.
 
         Args:
-            candidates: one tokenized caption an image; may be empty strings.
+            candidates: one tokenized caption per image; it may be empty.
             references: the tokenized references of each image, at least one.
 
         Returns:
-            statistics (I, S), float64, that add up over images: `score` gives the METEOR of their sum, as of each.
+            statistics (I, S), float64. `score` gives the METEOR of one row, or of a sum of rows.
 
         Raises:
-            InputError: the two lengths differ or are 0, or an image has no reference.
+            InputError: there are no candidates, the two lengths differ, or an image has no reference.
         """
         if not candidates or len(candidates) != len(references):
             raise InputError(
@@ -56,7 +56,8 @@ class MeteorUniversal:
             )
         if without := sum(not group for group in references):
             raise InputError(f"expected at least one reference for each candidate; {without} have none")
-        # As pycocoevalcap does, to candidates alone; one space less, and of two commas the second may not be split.
+        # As in pycocoevalcap, for candidates only. It matters: with one space less, the second of two commas may not be
+        # split off.
         candidates = [candidate.replace("|||", "").replace("  ", " ") for candidate in candidates]
         sentences, paraphrases = self._annotate({*candidates, *chain.from_iterable(references)})
         return np.stack(
@@ -67,9 +68,9 @@ class MeteorUniversal:
         )
 
     def _annotate(self, texts: Iterable[str]) -> tuple[dict[str, Sentence], dict[bytes, list[bytes]]]:
-        """Prepare the sentences of all texts, and those paraphrases that occur in them together with their phrase.
+        """Prepare all sentences, and select the paraphrases that occur in them together with their phrase.
 
-        What separates texts in the jar's protocol is cut out, as there.
+        The separator of the jar's protocol is removed from texts, as in pycocoevalcap.
         """
         words = {text: self._normalize(java.one_line(text.replace("|||", ""))) for text in texts}
         phrases = set(chain.from_iterable(map(phrase_texts, words.values())))
@@ -85,7 +86,7 @@ class MeteorUniversal:
 def _count_best(
     candidate: Sentence, references: Sequence[Sentence], paraphrases: Mapping[bytes, Sequence[bytes]]
 ) -> NDArray[np.float64]:
-    """Count the statistics (S) of the reference that scores best, the first of equals."""
+    """Return the statistics (S) of the best-scoring reference (the first of equals)."""
     counts = [_count(candidate, reference, find_matches(candidate, reference, paraphrases)) for reference in references]
     statistics = additive(np.array(counts, dtype=np.float64))  # (references, S)
     best: NDArray[np.float64] = statistics[score(statistics).argmax()]
@@ -93,7 +94,7 @@ def _count_best(
 
 
 def _count(candidate: Sentence, reference: Sentence, matches: Sequence[Sequence[Match]]) -> list[int]:
-    """Count the statistics (S) of one pair, in the columns of score.py."""
+    """Return the statistics (S) of one pair, in the column order of score.py."""
     chosen, num_chunks = align(matches)
     matched = [0] * (4 * len(MATCHER_WEIGHTS))  # matcher x (content, function) x (candidate, reference)
     for matcher, start, length, candidate_start, candidate_length in chosen:

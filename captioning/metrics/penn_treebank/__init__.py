@@ -1,1 +1,1 @@
-"""The Penn Treebank tokenizer of COCO's evaluation, without Java."""
+"""The Penn Treebank tokenizer of COCO's evaluation, in Python instead of Java."""

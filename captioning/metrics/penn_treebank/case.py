@@ -1,10 +1,11 @@
-"""Lower case as Java's `String.toLowerCase(Locale.ENGLISH)` makes it: Python's, but for one letter.
+"""Convert text to lower case as Java's `String.toLowerCase(Locale.ENGLISH)` does.
 
-The Greek capital sigma becomes ς at the end of a word and σ elsewhere. Python tells the end by the letters around it
-(The Unicode Standard, section 3.13, Final_Sigma), Java by what its `java.text.BreakIterator` takes for a word:
-"ΑΣ-ΠΣ" is two words to Python and one to Java, "α:Σ" one to Python and two to Java.
+Java and Python differ only in the Greek capital sigma, which becomes ς at the end of a word and σ elsewhere. Python
+finds the end of a word from the surrounding letters (The Unicode Standard, section 3.13, Final_Sigma). Java uses the
+words of its `java.text.BreakIterator`. "ΑΣ-ΠΣ" is two words in Python and one in Java; "α:Σ" is one word in Python and
+two in Java.
 
-Differs: letters newer than the Unicode of Java or Python, as each knows the cases of its own version only.
+Differs: Java and Python each know the case only of the letters in their own version of Unicode.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Each character counts as w, part of a word; n, of a number; j, k or b, a joint of words, of numbers, of both; m, a
-# mark; f, a control of format; x, none of these, which ideographs and kana are too.
+# The kind of each character: w, part of a word; n, part of a number; j, k and b, joiner of words, of numbers, of both;
+# m, mark; f, format control; x, anything else, including ideographs and kana.
 _KINDS = {**dict.fromkeys("\u00ad\u2027", "j"), **dict.fromkeys(",\u066b", "k"), **dict.fromkeys("\"'.", "b")}
 _KINDS_OF_CATEGORIES = {"L": "w", "Mc": "w", "N": "n", "Pd": "j", "Pc": "j", "Mn": "m", "Me": "m", "Cf": "f"}
 _IDEOGRAPH_OR_KANA = re.compile("[\u3005\u3041-\u309e\u30a1-\u30fe\u4e00-\u9fa5\uf900-\ufa2d]")
@@ -22,12 +23,12 @@ _WORD = "(?:w[mf]*)+ (?:[jb]f* (?:w[mf]*)+)*"
 _NUMBER = "(?:n[mf]*)+ (?:[kb]f* (?:n[mf]*)+)*"
 _WORDS_AND_NUMBERS = re.compile(f"(?=[wn]) (?:{_WORD})? (?:{_NUMBER} {_WORD})* (?:{_NUMBER})? | .", re.VERBOSE)
 
-# What has a case to Java without being a letter of upper, lower or title case.
+# Characters that Java counts as cased although their category is not upper, lower or title case.
 _CASED = re.compile("[\u02b0-\u02b8\u02c0\u02c1\u02e0-\u02e4\u0345\u037a\u1d2c-\u1d61\u2160-\u217f\u24b6-\u24e9]")
 
 
 def lower(text: str) -> str:
-    """The text in lower case."""
+    """Return the text in lower case."""
     if "Σ" not in text:
         return text.lower()
     words = _WORDS_AND_NUMBERS.finditer("".join(map(_kind, text)))

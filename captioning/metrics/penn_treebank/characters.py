@@ -1,4 +1,4 @@
-"""The sets of characters that Stanford's Penn Treebank tokenizer knows: Unicode 6.2's, in the first 65,536."""
+"""The character sets of Stanford's Penn Treebank tokenizer: Unicode 6.2, code points below 65,536."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import unicodedata
 
 
 def _category(prefix: str) -> frozenset[str]:
-    """The characters of a general category in Unicode 3.2, which every Python keeps."""
+    """Return the characters of a general category in Unicode 3.2, which every Python version includes."""
     characters = map(chr, range(0x10000))
     return frozenset(c for c in characters if unicodedata.ucd_3_2_0.category(c).startswith(prefix))
 
 
 def _characters(ranges: str) -> frozenset[str]:
-    """The characters of ranges of codes."""
+    """Return the characters in ranges of hexadecimal code points."""
     bounds = (text.partition("-") for text in ranges.split())
     pairs = [(int(first, 16), int(last or first, 16)) for first, _, last in bounds]
     return frozenset(chr(code) for first, last in pairs for code in range(first, last + 1))
@@ -37,10 +37,10 @@ LETTERS = _category("L") | _characters(
     FA2E-FA2F FA6B-FA6D FA70-FAD9
     """
 )
-"""The letters: those of Unicode 3.2 and those that came until 6.2."""
+"""Letters: those of Unicode 3.2 and those added up to 6.2."""
 
 CAPITALS = frozenset(filter(str.isupper, LETTERS | _characters("2160-216F 24B6-24CF"))) - _characters("13A0-13F4")
-"""Upper-case letters, Roman numerals and letters in circles. Cherokee had but one case in Unicode 6.2."""
+"""Upper-case letters, Roman numerals and circled letters. Cherokee had only one case in Unicode 6.2."""
 
 MARKS = _characters(
     """
@@ -51,7 +51,7 @@ MARKS = _characters(
     0C3E-0C56 0D3E-0D44 0D46-0D48 0E31 0E34-0E3A 0E47-0E4E 0EB1 0EB4-0EBC 0EC8-0ECD
     """
 )
-"""Accents, vowel signs and what else counts as a part of a word."""
+"""Accents, vowel signs and other marks that count as part of a word."""
 
 DIGITS = (_category("Nd") - _characters("1369-1371")) | _characters(
     """
@@ -69,4 +69,4 @@ SYMBOLS = _characters(
     FF01-FF0F FF1A-FF20 FF3B-FF40 FF5B-FF65
     """
 )
-"""What is a token by itself: marks of punctuation, of mathematics, arrows, boxes and the like."""
+"""Characters that are tokens by themselves, such as punctuation, mathematical symbols, arrows and boxes."""

@@ -1,18 +1,19 @@
-r"""A lexer by rules as lex and JFlex have them: at each place the longest match wins, among equals the first rule.
+r"""A lexer with the rules of lex and JFlex: the longest match wins, and the first rule among equally long matches.
 
-Python's `re` takes the first alternative that matches, which is another language. So the rules become one
-deterministic automaton here, straight from the positions of their characters and which may follow which: Aho, Sethi
-and Ullman, "Compilers: Principles, Techniques, and Tools" (1986), section 3.9. A state is made when a text needs it.
+Python's `re` cannot do this, because it takes the first alternative that matches. Here, the rules are compiled to one
+deterministic automaton directly from the positions of their characters and which position may follow which: Aho, Sethi
+and Ullman, "Compilers: Principles, Techniques, and Tools" (1986), section 3.9. States are built when a text first
+reaches them.
 
-Patterns are those of JFlex with `%caseless`, less what nothing here uses:
+Patterns use this part of JFlex's syntax with `%caseless`:
 
-    a              the character; a letter of ASCII in both cases and with what Unicode folds to it
-    \.  \u2019     the character behind the backslash, or of this code; \t, \n, \r, \v and \f as everywhere
-    [a-z]  [^a-z]  one of these characters, one of all others; here case counts, and so does a space
-    {NAME}         the characters or the pattern of that name
-    (r)  r s  r|s  a group, one after the other (white space is for the eye), one or the other
-    r*  r+  r?     any number, at least one, at most one
-    r{2}  r{2,4}   two, two to four
+    a              the character; an ASCII letter matches both cases and the characters that Unicode folds to it
+    \.  \u2019     an escaped character, a code point; \t, \n, \r, \v and \f as usual
+    [a-z]  [^a-z]  one of these characters, one of all others; case and spaces are significant here
+    {NAME}         the characters or the pattern with that name
+    (r)  r s  r|s  group, sequence (white space is ignored), alternatives
+    r*  r+  r?     zero or more, one or more, zero or one
+    r{2}  r{2,4}   exactly two, two to four
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import NamedTuple
 
-# What a letter matches beside its two cases; the Turkish i's are folded too.
+# What a letter matches besides its two cases. The Turkish i's are folded too.
 _FOLDED = {"i": "\u0130\u0131", "k": "\u212a", "s": "\u017f"}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule of a lexer.
+    """A lexer rule.
 
     Args:
-        pattern: what its tokens look like.
-        form: makes of the matched text what is written as the token; None where nothing is written.
-        before: a pattern that must follow the token; it counts for which match is the longest.
-        reread: how many characters at the token's end are read again, as the start of the next.
+        pattern: the pattern of a token.
+        form: maps the matched text to the token, or to None for no token.
+        before: a pattern that must follow the token; it counts towards the length of the match.
+        reread: how many characters at the end of the match are read again as the start of the next token.
     """
 
     pattern: str
@@ -44,11 +45,11 @@ class Rule:
 
 
 class Lexer:
-    """Cuts a text into tokens.
+    """Split a text into tokens.
 
     Args:
-        rules: the rules, the one that wins among equally long matches first; some rule must match any character.
-        names: sets of characters and patterns that the rules, and the names after them, use by name.
+        rules: the rules in order of priority; together they must match every character.
+        names: named character sets and patterns, which rules and later names may refer to.
     """
 
     def __init__(self, rules: Sequence[Rule], names: Mapping[str, str | frozenset[str]]) -> None:
@@ -63,41 +64,41 @@ class Lexer:
         }
 
     def tokens(self, text: str) -> Iterator[tuple[Rule, str]]:
-        """The rule and the text of each token in turn."""
+        """Yield the rule and the matched text of each token."""
         at = 0
         while at < len(text):
             rule, token, at = self.token(text, at)
             yield rule, token
 
     def token(self, text: str, at: int) -> tuple[Rule, str, int]:
-        """The rule and the text of the token that begins at a place, and where the next one begins."""
+        """Return the rule and matched text of the token that starts at `at`, and the start of the next one."""
         number, end = self.automaton.longest(text, at)
         rule, token = self.rules[number], text[at:end]
         if rule.before:
-            token = self._without_what_follows(number, token)
+            token = self._without_context(number, token)
         return rule, token, at + len(token) - rule.reread
 
-    def _without_what_follows(self, number: int, text: str) -> str:
-        """The token in a match of it and of what must follow: the longest that leaves a match of the latter."""
+    def _without_context(self, number: int, text: str) -> str:
+        """Return the longest token whose rest of the match still matches `before`."""
         token, before = self.parts[number]
         lengths = reversed(token.lengths(text))
         return next(text[:length] for length in lengths if len(text) - length in before.lengths(text[length:]))
 
 
 class Automaton:
-    """A deterministic automaton of several patterns.
+    """A deterministic automaton for several patterns.
 
-    A position is a character of a pattern, or the end of one; a state is the set of positions that may come next.
+    A position is a character of a pattern or the end of a pattern. A state is the set of positions that may come next.
 
     Attributes:
-        characters: what each position matches.
+        characters: the characters that each position matches.
         start: the state before the first character.
-        dead: the state from which no pattern matches any more.
+        dead: the state from which no pattern can match.
     """
 
     def __init__(self, patterns: Sequence[_Node]) -> None:
         self.characters: list[Characters] = []
-        self._follow: list[set[int]] = []  # the positions that may come after each
+        self._follow: list[set[int]] = []  # the positions that may follow each position
         self._ended: dict[int, int] = {}  # the end of each pattern -> its number
         self._states: dict[frozenset[int], State] = {}
         start: set[int] = set()
@@ -112,7 +113,7 @@ class Automaton:
         self.dead = self.state(set())
 
     def longest(self, text: str, start: int) -> tuple[int, int]:
-        """The longest match from `start` on: the number of its pattern, the first of several, and its end."""
+        """Find the longest match from `start`: the number of its pattern (the first of several) and its end."""
         state = self.start
         number, end = -1, start
         for position in range(start, len(text)):
@@ -124,7 +125,7 @@ class Automaton:
         return number, end
 
     def lengths(self, text: str) -> list[int]:
-        """The lengths of all matches from the start of the text on, the shortest first."""
+        """Return the lengths of all matches from the start of the text, shortest first."""
         state = self.start
         lengths = []
         for length, character in enumerate(text, 1):
@@ -134,7 +135,7 @@ class Automaton:
         return lengths
 
     def state(self, positions: Set[int]) -> State:
-        """The state in which these positions may come next."""
+        """Return the state in which these positions may come next."""
         key = frozenset(positions)
         if key not in self._states:
             ended = min((self._ended[position] for position in key if position in self._ended), default=None)
@@ -150,7 +151,11 @@ class Automaton:
         return len(self._follow) - 1
 
     def _place(self, node: _Node) -> tuple[bool, set[int], set[int]]:
-        """Give a pattern its positions; returns whether it matches the empty text, its first and its last ones."""
+        """Create the positions of a pattern.
+
+        Returns:
+            whether the pattern matches the empty text, its first positions, and its last positions.
+        """
         match node:
             case Characters():
                 position = self._new_position(node)
@@ -179,10 +184,10 @@ class Automaton:
 
 
 class State(dict[str, "State"]):
-    """A state of an automaton: a character -> the next state, found out when first asked for.
+    """A state of an automaton: maps a character to the next state, computed on first use.
 
     Attributes:
-        ended: the number of the pattern that may end here, the first of several, or None.
+        ended: the number of the pattern that may end here (the first of several), or None.
     """
 
     __slots__ = ("_automaton", "_moves", "ended")
@@ -208,7 +213,7 @@ class State(dict[str, "State"]):
 
 
 class Characters(NamedTuple):
-    """One of some characters, or one of all others."""
+    """Match one of some characters or, negated, one of all others."""
 
     members: frozenset[str]
     negated: bool = False
@@ -226,7 +231,7 @@ class _Choice:
 
 @dataclass(frozen=True)
 class _Repeated:
-    """Once or more often."""
+    """One or more times."""
 
     part: _Node
 
@@ -248,7 +253,7 @@ _CONTROLS = {r"\t": "\t", r"\n": "\n", r"\r": "\r", r"\v": "\v", r"\f": "\f"}
 
 
 class _Parser:
-    """Reads patterns, by recursive descent."""
+    """Parse patterns by recursive descent."""
 
     def __init__(self, names: Mapping[str, str | frozenset[str]]) -> None:
         self._names: dict[str, _Node] = {}

@@ -1,8 +1,9 @@
-r"""What a token is to Stanford's Penn Treebank tokenizer, and how it is written: CoreNLP 3.4.1, its usual options.
+r"""The token rules of Stanford's Penn Treebank tokenizer: CoreNLP 3.4.1 with its default options.
 
-The rules find the tokens of that version's PTBLexer (Grow, Manning, Finkel and others), a lexer made by JFlex, down to
-what look like slips: these are marked "as there". Where two rules match the same text the first one counts, otherwise
-the longer match. The text has a caption a line; what a token is may depend on the next line.
+The rules give the same tokens as that version's PTBLexer (Grow, Manning, Finkel and others), a JFlex lexer. They also
+reproduce apparent mistakes, which are marked "as in PTBLexer". The longest match wins, and the first rule among
+equally long matches. The text has one caption per line; a token may depend on the next line. See NOTICE for the origin
+of the rules.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from captioning.metrics.penn_treebank.characters import CAPITALS, DIGITS, LETTER
 from captioning.metrics.penn_treebank.lexer import Rule
 
 LINE_END = "\n"
-"""How the end of a line is written."""
+"""The token for the end of a line."""
 
 _NOT_IN_URL = r' \t\n\f\r"<>|'
 
@@ -47,7 +48,7 @@ NAMES: dict[str, str | frozenset[str]] = {
         | cont'd\.? | nor'easter | c'mon | e'er | s'mores | ev'ry | li'l | nat'l | O {INNER_APOSTROPHE} o
         | [A-HJ-XZn] {INNER_APOSTROPHE} {LETTER} {LETTER}+
         | {LETTER}+ [aeiouyAEIOUY] {INNER_APOSTROPHE} [aeiouA-Z] {LETTER}*""",
-    # Tags. A value between quotes may go on over lines, as there.
+    # Tags. A quoted value may span lines, as in PTBLexer.
     "TAG_NAME": "[A-Za-z] [A-Za-z0-9_:.-]*",
     "ATTRIBUTE": """{TAG_NAME} ([ ]* = [ ]* ('[^']*' | "[^"]*"))?""",
     "TAG": r"< ([!?] [A-Za-z-] [^>\r\n]* | {TAG_NAME} ([ ]+ {ATTRIBUTE})* [ ]* /? | / {TAG_NAME}) [ ]* >",
@@ -91,7 +92,7 @@ NAMES: dict[str, str | frozenset[str]] = {
     "WITH_AMPERSAND": "[A-Z]+ (([+&] | &amp;) [A-Z]+)+",
     "FIXED": r"""- (RRB | LRB | RCB | LCB | RSB | LSB) - | C\.D\.s | pro- | anti- | S (& | &amp;) (P-500 | Ls)
         | Cap {APOSTROPHE} n | c {APOSTROPHE} est""",
-    # The web's. In a domain `,-_` is a range, as there: no digit, no capital.
+    # Web addresses. In a domain, `,-_` is a range, as in PTBLexer, so digits and capitals are excluded.
     "URL": rf"https?:// [^{_NOT_IN_URL}(){{}}]+ [^{_NOT_IN_URL}.!?(){{}},-]",
     "PATH": rf"/ [^{_NOT_IN_URL}()]+ [^{_NOT_IN_URL}.!?(){{}},-]",
     "DOMAIN": rf"""www\. ([^{_NOT_IN_URL}.!?(){{}},]+ \.)+ [a-zA-Z]{{2,4}}
@@ -103,7 +104,8 @@ NAMES: dict[str, str | frozenset[str]] = {
         | h | htm | html | jar | java | jpeg | jpg | mov | mp3 | pdf | php | pl | png | ppt | ps | py | sql | tar | txt
         | wav | x | xml | zip)""",
     "SMILEY": r"[<>]? [:;=] [-o*']? [()DPdpO\\{@|\[\]]",
-    # The first alternative is meant to be as the others, but is a bracket and whatever follows to "<>]", as there.
+    # The first alternative was probably meant to be like the others. As in PTBLexer, it matches everything from a
+    # bracket to "<>]".
     "EASTERN_SMILEY": r"""[\^x=~<>] \. \[\^x= [^<]* <>\] | [-\^x=~<>'] _ [-\^x=~<>']
         | \( ([-\^x=~<>'] [_.]? [-\^x=~<>'] | [\^x=~<>'] - [\^x=~<>'`]) \)""",
     # Punctuation.
@@ -112,7 +114,7 @@ NAMES: dict[str, str | frozenset[str]] = {
     "DOUBLE_QUOTE": '" | &quot;',
     "ELLIPSIS": r"\.{3,5} | (\. [ \u00a0]){2,4} \. | [\u0085\u2026]",
 }
-"""The sets of characters and the patterns that the rules call by name."""
+"""The named character sets and patterns that the rules refer to."""
 
 
 def _as(token: str) -> Callable[[str], str]:
@@ -176,12 +178,12 @@ def _hyphens(text: str) -> str:
 
 
 def _initials(text: str) -> str:
-    """A single letter gives its full stop to the end of the sentence; what has more of them keeps one too."""
+    """Drop the period of a single letter; longer initials keep theirs. The period is then read again."""
     return text[:1] if len(text) == 2 else text
 
 
 UNKNOWN = Rule(r"[^\n\r\v\f\u0085\u2028\u2029]", _nothing)
-"""The rule for what no other knows."""
+"""The rule for characters that no other rule matches."""
 
 RULES = (
     # Words.
@@ -208,7 +210,7 @@ RULES = (
     Rule("{FIXED}", _ampersand),
     Rule(r"{SLASHED} | [A-Z]* \$ | #"),
     Rule(r"[\u0080\u00a2-\u00a5\u060b\u0e3f\u20a0\u20a4\u20ac\uffe0\uffe1\uffe5\uffe6]", _currency),
-    # Abbreviations. At the end of a sentence the full stop is read twice.
+    # Abbreviations. At the end of a sentence the period is read twice.
     Rule(r"{INITIALS} \.", _initials, before="{BLANK}+ ({FIRST_WORD} | {TAG}) {BLANK}", reread=1),
     Rule("{BEFORE_NUMBER}", before="{BLANK}? {DIGIT}"),
     Rule(r"(pt [eyEY] | co) \.", before="{SPACE} (ltd | lim)"),
@@ -246,7 +248,7 @@ RULES = (
     Rule("{COMPOUND}"),
     Rule(r"{WITH_AMPERSAND} \.", _ampersand, before="{PAUSE}"),
     Rule("{WITH_AMPERSAND}", _ampersand),
-    # What is left.
+    # Everything else.
     Rule("'", _opening_quotes, before=r"[A-Za-z] [^ \t\n\r\u00a0]"),
     Rule("{CLITIC} | {NEGATION} | {QUOTES}", _closing_quotes),
     Rule("<< | >> | {SYMBOL}"),
@@ -254,4 +256,4 @@ RULES = (
     Rule("{NEWLINE}", _as(LINE_END)),
     UNKNOWN,
 )
-"""The rules, the first of equals first."""
+"""The rules in order of priority."""

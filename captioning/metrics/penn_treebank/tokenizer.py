@@ -1,9 +1,9 @@
-"""The tokenizer of COCO caption evaluation without Java: the Penn Treebank rules of Stanford's PTBTokenizer.
+"""Tokenize captions by the Penn Treebank rules of Stanford's PTBTokenizer, as COCO's evaluation does, without Java.
 
-The tokens are those of the Java program, at some two million captions a minute.
+The tokens equal those of the Java program. The speed is about two million captions per minute.
 
-Differs: where Java and Python have different versions of Unicode, in the lower case of letters that only one of them
-has. No letter newer than Unicode 6.2 is part of a word; such a letter is kept only in an address, tag or smiley.
+Differs: Java and Python may have different versions of Unicode. Letters that only one version has may differ in lower
+case. As in the Java program, letters newer than Unicode 6.2 are kept only in addresses, tags and smileys.
 """
 
 from __future__ import annotations
@@ -30,27 +30,28 @@ NAME = "Penn Treebank rules of Stanford CoreNLP 3.4.1 in Python, lower case, pun
 PUNCTUATION = frozenset(
     ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
 )
-"""What pycocoevalcap removes from the tokens, which are in lower case by then."""
+"""The tokens that pycocoevalcap removes after converting all tokens to lower case."""
 
-# Words of ASCII letters, a space after each and then a letter. No rule goes on from a letter over a space, nor from a
-# space to a letter, so that such words are cut each by itself.
+# Words of ASCII letters, each followed by a space and a letter. No rule matches across a space between two letters, so
+# these words can be tokenized one by one.
 _PLAIN = re.compile("(?:[A-Za-z]+ )+(?=[A-Za-z])")
 _MORE_THAN_16_BITS = re.compile("[\U00010000-\U0010ffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def tokenize(captions: Mapping[K, Sequence[str]]) -> dict[K, list[str]]:
-    """Tokenize captions as `originals.ptb.tokenize` does by Java: the same tokens, the same order of captions.
+    """Tokenize captions; the result equals that of the Java program in `originals.ptb.tokenize`.
 
-    All captions are one text with a caption a line. As there, the last token of a caption can depend on the one that
-    follows ("plan a." is two tokens before some), so results are compared in one order of the captions.
+    As in the Java program, all captions form one text with one caption per line. The last token of a caption can
+    therefore depend on the next caption: "plan a." is two tokens before some captions and three before others. Compare
+    results only between runs with the same order of captions.
 
     Args:
         captions: the captions of each key, such as the references of an image.
 
     Returns:
-        for each key the tokens of its captions, joined by spaces; "" where no token is left. Brackets stay,
-        as "-lrb-" and so on: pycocoevalcap's list of punctuation has them in upper case.
+        for each key the tokens of its captions, joined by spaces; "" if no token is left. Brackets remain as "-lrb-"
+        and so on, because pycocoevalcap's list of punctuation has them in upper case.
 
     Raises:
         InputError: a caption is not valid Unicode.
@@ -75,7 +76,7 @@ def _tokenize_lines(lines: list[str]) -> list[str]:
         if token == LINE_END:
             found.append([])
         elif token is not None:
-            first, *others = lower(_in_full(token)).split("\n")  # a tag can run over captions
+            first, *others = lower(_in_full(token)).split("\n")  # a tag can span captions
             found[-1].append(first)
             found.extend([other] for other in others)
         elif rule is UNKNOWN:
@@ -83,7 +84,7 @@ def _tokenize_lines(lines: list[str]) -> list[str]:
     if unknown:
         deleted = _in_full("".join(unknown))
         logger.warning(
-            "the Penn Treebank tokenizer deleted %d characters that it does not know, first %r",
+            "the Penn Treebank tokenizer deleted %d unknown characters, the first is %r",
             len(deleted),
             deleted[0],
         )
@@ -91,13 +92,13 @@ def _tokenize_lines(lines: list[str]) -> list[str]:
 
 
 def _without_punctuation(tokens: list[str]) -> str:
-    # Cut at spaces once more, as pycocoevalcap does: a smiley may hold some.
+    # Split at spaces again, as pycocoevalcap does: a smiley may contain spaces.
     return " ".join(token for token in " ".join(tokens).rstrip().split(" ") if token not in PUNCTUATION)
 
 
 @cache
 def _word(word: str) -> list[str]:
-    """The tokens of a word of ASCII letters between spaces: most of a caption is such words, and few different ones."""
+    """Tokenize a word of ASCII letters between spaces. Captions consist mostly of a few such words, hence the cache."""
     return [lower(token) for rule, text in _lexer().tokens(word + " ") if (token := rule.form(text)) is not None]
 
 
@@ -107,13 +108,13 @@ def _lexer() -> Lexer:
 
 
 def _in_16_bits(lines: list[str]) -> str:
-    """The lines as Java has them: a character of more than 16 bits is a pair of surrogates."""
+    """Join lines as Java stores them: a character above 16 bits becomes a surrogate pair."""
     text = "\n".join(lines)
     if half := _SURROGATE.search(text):
         wrong = next(line for line in lines if half[0] in line)
         raise InputError(
-            f"expected captions of valid Unicode, found half of a surrogate pair ({half[0]!r}) "
-            f"in the caption {wrong!r}; remove or repair it"
+            f"expected valid Unicode, found half of a surrogate pair ({half[0]!r}) "
+            f"in the caption {wrong[:60]!r}; correct or remove it"
         )
     return _MORE_THAN_16_BITS.sub(lambda match: _pair(ord(match[0]) - 0x10000), text)
 

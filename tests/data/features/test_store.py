@@ -74,7 +74,7 @@ def test_no_images_is_no_rows(tmp_path):
     assert FeatureStore(write(tmp_path)).features([]).grid.shape == (0, 2, 3)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(
     runs=st.lists(st.lists(st.integers(1, 5), max_size=3), max_size=3),  # batch sizes until it is killed
     flush_every=st.integers(1, 9),

@@ -1,9 +1,11 @@
+"""Scenes are laid out as their relations say."""
+
 from collections import Counter
 from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from captioning.data.scenes.layout import BACKGROUNDS, HIDDEN, RELATIONS, SIZES, Layout, Thing, sample_layout
@@ -21,9 +23,8 @@ def touch(first: Thing, second: Thing) -> bool:
     return all(a[i] < b[i] + b[i + 2] + 0.005 and b[i] < a[i] + a[i + 2] + 0.005 for i in (0, 1))
 
 
-@settings(deadline=None)
 @given(seeds)
-def test_two_to_five_objects_of_different_colours_lie_wholly_in_the_image(seed: int) -> None:
+def test_two_to_five_objects_of_different_colours_lie_inside_the_image(seed: int) -> None:
     things = layout_of(seed).things
     assert 2 <= len(things) <= 5
     assert len({thing.colour for thing in things}) == len(things)
@@ -32,7 +33,6 @@ def test_two_to_five_objects_of_different_colours_lie_wholly_in_the_image(seed: 
         assert left > 0 and top > 0 and left + width < 1 and top + height < 1
 
 
-@settings(deadline=None)
 @given(seeds)
 def test_only_the_related_pair_touches_and_only_in_front_of_or_behind(seed: int) -> None:
     layout = layout_of(seed)
@@ -41,9 +41,8 @@ def test_only_the_related_pair_touches_and_only_in_front_of_or_behind(seed: int)
         assert touch(first, second) == (related and layout.relation in ("in front of", "behind"))
 
 
-@settings(deadline=None)
 @given(seeds)
-def test_one_object_is_hidden_in_part_where_one_is_behind_and_else_none(seed: int) -> None:
+def test_only_the_object_behind_another_is_partly_hidden(seed: int) -> None:
     layout = layout_of(seed)
     behind = {"behind": 0, "in front of": 1}.get(layout.relation)
     for index, thing in enumerate(layout.things):
@@ -53,9 +52,8 @@ def test_one_object_is_hidden_in_part_where_one_is_behind_and_else_none(seed: in
             assert thing.hidden == 0
 
 
-@settings(deadline=None)
 @given(seeds)
-def test_what_is_in_front_is_painted_last_and_not_higher(seed: int) -> None:
+def test_the_front_object_is_painted_last_and_not_higher(seed: int) -> None:
     layout = layout_of(seed)
     order = layout.back_to_front
     assert set(order) == set(layout.things)
@@ -65,15 +63,14 @@ def test_what_is_in_front_is_painted_last_and_not_higher(seed: int) -> None:
         assert front.centre[1] > back.centre[1] - 0.1
 
 
-@settings(deadline=None)
 @given(seeds)
-def test_sizes_can_be_told_from_the_image(seed: int) -> None:
+def test_sizes_can_be_recognized_in_the_image(seed: int) -> None:
     layout = layout_of(seed)
     for thing in layout.things:
         low, high = SIZES[thing.size]
         assert low <= 2 * thing.scale <= high
         if not thing.hidden:
-            assert max(thing.box[2:]) == pytest.approx(2 * thing.scale, rel=0.12)  # leaning changes a little
+            assert max(thing.box[2:]) == pytest.approx(2 * thing.scale, rel=0.12)  # leaning changes it a little
     related, others = layout.things[: layout.num_related], layout.things[layout.num_related :]
     assert {thing.size for thing in others} <= {"small"}
     if layout.relation == "between":
@@ -88,7 +85,7 @@ def test_the_ranges_of_sizes_do_not_touch() -> None:
     assert all(smaller[1] * 1.25 < larger[0] for smaller, larger in pairwise(ranges))
 
 
-def test_everything_occurs_about_equally_often() -> None:
+def test_all_choices_occur_about_equally_often() -> None:
     layouts = [layout_of(seed) for seed in range(1000)]
     things = [thing for layout in layouts for thing in layout.things]
     for found, expected in (

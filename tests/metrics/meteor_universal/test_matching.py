@@ -1,3 +1,5 @@
+"""All four matchers find their matches, in the jar's order."""
+
 from __future__ import annotations
 
 import pytest
@@ -37,11 +39,11 @@ def matches(lexicon: Lexicon, candidate: str, reference: str) -> list[list[Match
 
 def test_phrases_of_a_sentence():
     assert phrase_texts(["a", "b", "c"]) == [b"a", b"a b", b"a b c", b"b", b"b c", b"c"]
-    assert len(phrase_texts(["a"] * 8)) == 8 * 9 // 2 - 1  # the table has none of eight words
+    assert len(phrase_texts(["a"] * 8)) == 8 * 9 // 2 - 1  # no phrase of the table has eight words
     assert phrase_texts([]) == []
 
 
-def test_word_matches_each_place_where_it_stands(lexicon: Lexicon):
+def test_a_word_matches_each_of_its_occurrences(lexicon: Lexicon):
     assert matches(lexicon, "a qq a", "qq a") == [
         [Match(EXACT, 0, 1, 1, 1)],
         [Match(EXACT, 1, 1, 0, 1), Match(EXACT, 1, 1, 2, 1)],
@@ -55,7 +57,7 @@ def test_stem_matches_other_words(lexicon: Lexicon):
     ]
 
 
-def test_words_that_are_both_match_twice(lexicon: Lexicon):
+def test_words_with_the_same_stem_and_synonym_set_match_twice(lexicon: Lexicon):
     assert matches(lexicon, "x dogs", "dog") == [[Match(STEM, 0, 1, 1, 1), Match(SYNONYM, 0, 1, 1, 1)]]
 
 
@@ -77,7 +79,7 @@ def test_paraphrases_of_the_reference_come_first_and_in_the_tables_order(lexicon
     assert found == [Match(PARAPHRASE, 0, 1, 2, 2), Match(PARAPHRASE, 0, 1, 0, 1), Match(PARAPHRASE, 0, 1, 2, 2)]
 
 
-def test_equal_sentences_match_exactly_alone(lexicon: Lexicon):
+def test_equal_sentences_have_only_exact_matches(lexicon: Lexicon):
     found = matches(lexicon, "dog dogs near next to", "dog dogs near next to")
     assert {match.matcher for group in found for match in group} == {EXACT}
 

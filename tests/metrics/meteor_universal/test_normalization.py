@@ -1,3 +1,5 @@
+"""Texts are split into the same words as by the jar."""
+
 from __future__ import annotations
 
 import random

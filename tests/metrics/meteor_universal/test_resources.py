@@ -1,3 +1,5 @@
+"""METEOR's data is read from pycocoevalcap, and damage is reported."""
+
 from __future__ import annotations
 
 import gzip
@@ -18,13 +20,13 @@ def write_table(folder: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(reference_meteor, "__file__", str(folder / "meteor.py"))
 
 
-def test_table_keeps_the_files_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_table_keeps_the_order_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     text = "0.1\nb\nz\n0.2\nb\na a\n0.3\na\nb\n0.4\nb\nm\n"
     write_table(tmp_path, gzip.compress(text.encode()), monkeypatch)
     assert resources.paraphrase_table() == {b"b": b"z\na a\nm\n", b"a": b"b\n"}
 
 
-def test_table_is_read_in_any_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_table_is_read_in_chunks_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_table(tmp_path, gzip.compress("0.1\nü b\nz\n0.2\nü b\na é\n0.3\na\nb\n".encode()), monkeypatch)
     whole = resources.paraphrase_table()
     for size in range(1, 40):
@@ -37,23 +39,23 @@ def test_table_is_read_in_any_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     [
         (
             gzip.compress(b"0.5\nlarge dog\nbig hound\n" * 99, mtime=0)[:-12],
-            "are damaged .*install pycocoevalcap again",
+            "table is damaged .*install pycocoevalcap again",
         ),
-        (b"0.5\nlarge dog\nbig hound\n", "are damaged .*Not a gzipped file"),
+        (b"0.5\nlarge dog\nbig hound\n", "table is damaged .*Not a gzipped file"),
         (
             gzip.compress(b"0.5\nlarge dog\nbig hound\n0.1\nlarge", mtime=0),
-            "lines in threes.*found b'0.1.*large' at the end",
+            "expected groups of three lines, found b'0.1.*large' at the end",
         ),
     ],
-    ids=["cut", "not packed", "not in threes"],
+    ids=["truncated", "not gzipped", "not in threes"],
 )
-def test_damaged_table_is_told(content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_damaged_table_is_reported(content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_table(tmp_path, content, monkeypatch)
     with pytest.raises(InputError, match=message):
         resources.paraphrase_table()
 
 
-def test_damaged_jar_is_told(copy_meteor: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch):
+def test_a_damaged_jar_is_reported(copy_meteor: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch):
     folder = copy_meteor("no jar")
     monkeypatch.setattr(reference_meteor, "__file__", str(folder / "meteor.py"))
     with pytest.raises(InputError, match=r"expected METEOR's function/klingon.words inside"):
@@ -64,7 +66,7 @@ def test_damaged_jar_is_told(copy_meteor: Callable[[str], Path], monkeypatch: py
 
 
 @pytest.mark.slow
-def test_no_phrase_of_the_table_is_too_long_to_be_found():
+def test_no_phrase_of_the_table_is_longer_than_max_phrase_words():
     table = resources.paraphrase_table()
     assert len(table) == 430_639
     assert sum(paraphrases.count(b"\n") for paraphrases in table.values()) == 5_274_084

@@ -1,3 +1,5 @@
+"""METEOR is computed from statistics as in the jar and the paper."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -24,7 +26,7 @@ REFERENCES = [
 
 
 def statistics(**counts: int) -> np.ndarray:
-    """Statistics of one image; exact content matches alone unless said."""
+    """Build the statistics of one image; counts that are not given are 0."""
     row = np.zeros(NUM_STATISTICS)
     for name, column in {"words": 0, "reference_words": 1, "function": 2, "reference_function": 3}.items():
         row[column] = counts.get(name, 0)
@@ -37,7 +39,7 @@ def statistics(**counts: int) -> np.ndarray:
     return row
 
 
-def test_figures_equal_the_jars(jar: Callable[..., Any]):
+def test_scores_equal_the_jars(jar: Callable[..., Any]):
     rows, scores, corpus = jar(CANDIDATES, REFERENCES)
     assert rows.shape == (len(CANDIDATES), NUM_STATISTICS)
     np.testing.assert_allclose(score(rows), scores, rtol=0, atol=1e-12)
@@ -57,11 +59,11 @@ def test_score_is_the_papers_formula():
     precision = (0.75 * (2 + 0.6 + 0.8 + 0.6) + 0.25) / (0.75 * 5 + 0.25 * 2)
     recall = (0.75 * (2 + 0.6 + 0.8 + 2 * 0.6) + 0.25) / (0.75 * 8 + 0.25 * 3)
     f_mean = precision * recall / (0.85 * precision + 0.15 * recall)
-    penalty = 0.6 * (3 / 6.5) ** 0.2  # 6 words of the one and 7 of the other match
+    penalty = 0.6 * (3 / 6.5) ** 0.2  # 6 words of one sentence and 7 of the other match
     assert score(row) == pytest.approx((1 - penalty) * f_mean, abs=1e-12)
 
 
-def test_perfect_match_counts_no_chunk():
+def test_a_perfect_match_counts_no_chunk():
     perfect = additive(statistics(words=3, reference_words=3, exact=3, chunks=1))
     assert perfect[-1] == 0
     assert score(perfect) == 1
@@ -78,15 +80,15 @@ def test_nothing_matched_scores_0():
 
 
 @given(st.lists(st.lists(st.integers(0, 9), min_size=18, max_size=18), min_size=1, max_size=5))
-def test_rows_are_scored_one_by_one(matched: list[list[int]]):
+def test_each_row_is_scored_by_itself(matched: list[list[int]]):
     rows = np.array([[40, 44, 20, 22, *counts[:16], counts[16] % 3 + 1] for counts in matched], dtype=np.float64)
     found = score(rows)
     assert found.shape == (len(rows),)
     np.testing.assert_array_equal(score(rows[None, :]), found[None, :])
-    for row, figure in zip(rows, found, strict=True):
-        assert score(row) == figure
+    for row, expected in zip(rows, found, strict=True):
+        assert score(row) == expected
 
 
-def test_wrong_shape_is_told():
+def test_a_wrong_shape_is_reported():
     with pytest.raises(InputError, match=r"shape \(\.\.\., 21\), found \(3, 23\)"):
         score(np.zeros((3, 23)))

@@ -43,7 +43,7 @@ def test_empty_captions_and_groups_stay():
 
 
 # Without shrinking, which would start Java hundreds of times.
-@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+@settings(max_examples=3, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(st.lists(st.text(max_size=20), min_size=50, max_size=200))
 def test_any_text_gives_one_line_a_caption(texts: list[str]):
     captions = {index: [text, "mark"] for index, text in enumerate(texts)}

@@ -1,3 +1,5 @@
+"""The tokenizer gives the same tokens as Stanford's Java program."""
+
 from __future__ import annotations
 
 import gzip
@@ -60,7 +62,7 @@ café cafe\u0301 naïve Ñandú Æsir ß ẞ ǅ ﬁ ſtreet K É ÀÉÎ
 . ? ! , : - -- ... ; ' '' ` `` ?! !? !!! ??? ¿que? ¡hola! dog.cat dog!cat dog?cat dog,cat dog;cat dog:cat
 """.strip("\n").split("\n")
 
-# What the rules look for: joined at random, they meet each other in ways that no list foresees.
+# What the rules match. Joined at random, these pieces meet in ways that no hand-written list covers.
 TRICKY = """
 n't 's 'll ' '' ` `` " cannot gonna 'tis 'twas o'clock y' d' U.S. U.S Mr. etc. No. no. Jan. fig. Inc. Ph.D. a.m. a.k.a
 co. pty. ltd. The In He 1 12 555 1234 1/2 1,000 3.14 10:30 - -- --- . .. ... , ; : ? ! ( ) [ ] { } < > / \\ | * _ ^ = ~
@@ -84,11 +86,10 @@ def assert_equal_to_java(captions: list[str]) -> None:
     assert not different, f"{len(different)} captions, first {different[:3]}"
 
 
-# Java starts once for each list; without shrinking, which would start it hundreds of times.
+# Java is started once per list. Shrinking would start it hundreds of times.
 def java_settings(examples: int) -> settings:
     return settings(
         max_examples=examples,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.explicit, Phase.generate],
     )
@@ -100,7 +101,7 @@ def texts_of(pieces: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
 
 
 @pytest.mark.parametrize("gap", [[], ["A dog runs."]], ids=["next", "capital"])
-def test_hard_captions_have_javas_tokens_whatever_follows_them(gap: list[str]):
+def test_hard_captions_have_javas_tokens_before_any_next_caption(gap: list[str]):
     assert_equal_to_java([caption for line in HARD for caption in (line, *gap)])
 
 
@@ -144,7 +145,7 @@ def test_any_text_has_javas_tokens(pieces: list[str], characters: list[str], let
 
 
 def test_every_text_has_the_longest_match_that_the_jar_finds(matches: dict[str, tuple[int, int]]):
-    """And all that one action of the jar's treats is treated in one way here."""
+    """Matches with one action in the jar also have one treatment here."""
     assert [text for text, found in matches.items() if (found[0] < 0) != (found[1] < 0)] == []
     treatments: dict[int, set[Any]] = {}
     for action, number in matches.values():
@@ -160,17 +161,17 @@ def test_a_text_for_each_state_of_the_lexer_has_javas_tokens(matches: dict[str, 
 
 @pytest.fixture(scope="module")
 def matches() -> dict[str, tuple[int, int]]:
-    """A text for each pair of states that the jar's automaton and ours are in after the same text.
+    """Find a text for each pair of states that the jar's automaton and ours reach with the same text.
 
     Returns:
-        text -> the jar's action for it and the number of our rule; -1 where nothing matches.
+        for each text, the jar's action and the number of our rule; -1 if nothing matches.
     """
     classes, actions, rows, successors, attributes = jar_tables().values()
     automaton = Lexer(RULES, NAMES).automaton
     sets = {part.members for part in automaton.characters}
     alphabet = {(classes[ord(c)], *(c in members for members in sets)): c for c in map(chr, range(0x10000))}
     found = {}
-    seen = {(2, id(automaton.start))}  # 2 is where the jar starts with its usual options
+    seen = {(2, id(automaton.start))}  # 2 is the jar's start state with its default options
     queue = deque([("", 2, automaton.start)])
     while queue:
         before, row, state = queue.popleft()
@@ -187,7 +188,7 @@ def matches() -> dict[str, tuple[int, int]]:
 
 
 def jar_tables() -> dict[str, list[int]]:
-    """The tables of the automaton that JFlex wrote into CoreNLP's PTBLexer."""
+    """Read the tables of the automaton that JFlex generated for CoreNLP's PTBLexer."""
     jar = Path(ptbtokenizer.__file__).with_name(ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR)
     with zipfile.ZipFile(jar) as file:
         constants = string_constants(file.read("edu/stanford/nlp/process/PTBLexer.class"))
@@ -204,8 +205,19 @@ def jar_tables() -> dict[str, list[int]]:
 
 
 def string_constants(code: bytes) -> dict[str, str]:
-    """The constant strings of a Java class by name: The Java Virtual Machine Specification, chapter 4."""
-    sizes = {3: 4, 4: 4, 5: 8, 6: 8, 7: 2, 8: 2, 9: 4, 10: 4, 11: 4, 12: 4}  # of the pool's entries, but of text
+    """Read the string constants of a Java class: The Java Virtual Machine Specification, chapter 4."""
+    sizes = {
+        3: 4,
+        4: 4,
+        5: 8,
+        6: 8,
+        7: 2,
+        8: 2,
+        9: 4,
+        10: 4,
+        11: 4,
+        12: 4,
+    }  # of the constant pool's entries, except text
     at = 8
 
     def read(format: str) -> tuple[int, ...]:
@@ -223,7 +235,7 @@ def string_constants(code: bytes) -> dict[str, str]:
             pool[index] = code[at : at + size].replace(b"\xc0\x80", b"\0").decode("utf-8", "surrogatepass")
             at += size
         else:
-            pool[index] = struct.unpack_from(">H", code, at)[0] if tag == 8 else 0  # a string says where its text is
+            pool[index] = struct.unpack_from(">H", code, at)[0] if tag == 8 else 0  # a string refers to its text
             at += sizes[tag]
         index += 2 if tag in (5, 6) else 1
     read("3H")
@@ -244,7 +256,7 @@ def test_tokens_are_lower_case_without_punctuation():
     assert tokenize({"a": ['A dog\'s "Frisbee", (red).']}) == {"a": ["a dog 's frisbee -lrb- red -rrb-"]}
 
 
-def test_last_token_depends_on_the_caption_that_follows():
+def test_the_last_token_depends_on_the_next_caption():
     assert tokenize({1: ["a dog etc."], 2: ["The cat"]}) == {1: ["a dog etc."], 2: ["the cat"]}
     assert tokenize({1: ["this is plan a."], 2: ["The cat"]}) == {1: ["this is plan a"], 2: ["the cat"]}
     assert tokenize({1: ["this is plan a."], 2: ["the cat"]}) == {1: ["this is plan a."], 2: ["the cat"]}
@@ -269,10 +281,10 @@ def test_long_caption_is_tokenized():
 def test_deleted_characters_are_reported(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING):
         assert tokenize({1: ["a 😀 dog \x01"]}) == {1: ["a dog"]}
-    assert "deleted 2 characters that it does not know, first '😀'" in caplog.text
+    assert "deleted 2 unknown characters, the first is '😀'" in caplog.text
 
 
-def test_half_a_surrogate_pair_is_told():
+def test_half_a_surrogate_pair_is_reported():
     with pytest.raises(InputError, match=r"half of a surrogate pair \('\\ud83d'\) in the caption 'a \\ud83d dog'"):
         tokenize({1: ["a cat"], 2: ["a \ud83d dog"]})
 
@@ -287,36 +299,36 @@ def test_no_java_is_needed(monkeypatch: pytest.MonkeyPatch):
     assert tokenize({1: ["A dog."]}) == {1: ["a dog"]}
 
 
-def cut(text: str, rules: list[Rule], **names: str) -> list[tuple[int, str]]:
+def split(text: str, rules: list[Rule], **names: str) -> list[tuple[int, str]]:
     return [(rules.index(rule), token) for rule, token in Lexer(rules, names).tokens(text)]
 
 
 def test_longest_match_wins_and_among_equals_the_first_rule():
     rules = [Rule("a | ab"), Rule("[a-z]+"), Rule("abc"), Rule("{DIGIT}{2,3}"), Rule(r"[^\]]")]
-    assert cut("ab", rules, DIGIT="[0-9]") == [(0, "ab")]
-    assert cut("abc", rules, DIGIT="[0-9]") == [(1, "abc")]
-    assert cut("AB]", [*rules, Rule(r"\]")], DIGIT="[0-9]") == [(0, "AB"), (5, "]")]
-    assert cut("12345671", rules, DIGIT="[0-9]") == [(3, "123"), (3, "456"), (3, "71")]
+    assert split("ab", rules, DIGIT="[0-9]") == [(0, "ab")]
+    assert split("abc", rules, DIGIT="[0-9]") == [(1, "abc")]
+    assert split("AB]", [*rules, Rule(r"\]")], DIGIT="[0-9]") == [(0, "AB"), (5, "]")]
+    assert split("12345671", rules, DIGIT="[0-9]") == [(3, "123"), (3, "456"), (3, "71")]
 
 
-def test_what_must_follow_counts_for_the_length_and_is_left():
+def test_required_context_counts_for_the_length_and_is_not_consumed():
     rules = [Rule("a+", before="x+"), Rule("[a-z]+")]
-    assert cut("aaxx", rules) == [(0, "aa"), (1, "xx")]
-    assert cut("aaxxb", rules) == [(1, "aaxxb")]
+    assert split("aaxx", rules) == [(0, "aa"), (1, "xx")]
+    assert split("aaxxb", rules) == [(1, "aaxxb")]
 
 
-def test_token_is_as_long_as_what_must_follow_allows():
-    assert cut("aaax", [Rule("a+", before="a*x"), Rule("[a-z]")]) == [(0, "aaa"), (1, "x")]
-    assert cut("aaax", [Rule("a+", before="aa*x"), Rule("[a-z]")]) == [(0, "aa"), (1, "a"), (1, "x")]
+def test_a_token_is_as_long_as_its_required_context_allows():
+    assert split("aaax", [Rule("a+", before="a*x"), Rule("[a-z]")]) == [(0, "aaa"), (1, "x")]
+    assert split("aaax", [Rule("a+", before="aa*x"), Rule("[a-z]")]) == [(0, "aa"), (1, "a"), (1, "x")]
 
 
-def test_end_of_a_token_can_be_read_again():
+def test_the_end_of_a_token_can_be_read_again():
     rules = [Rule("a-", str.upper, reread=1), Rule("[^a]")]
-    assert cut("a-b", rules) == [(0, "a-"), (1, "-"), (1, "b")]
+    assert split("a-b", rules) == [(0, "a-"), (1, "-"), (1, "b")]
 
 
 def real_captions(shared: Path) -> dict[str, list[str]]:
-    """The captions of Flickr8k, of COCO's validation split and of Multi30k."""
+    """Read the captions of Flickr8k, COCO's validation split and Multi30k."""
     data = shared / "data"
     flickr8k = (data / "flickr8k" / "Flickr8k.token.txt").read_text(encoding="utf-8").splitlines()
     coco = json.loads((data / "coco_captions" / "captions_val2017.json").read_text(encoding="utf-8"))
@@ -342,11 +354,11 @@ def test_real_captions_have_javas_tokens(shared: Path):
         assert_equal_to_java(texts)
 
 
-def test_no_rule_goes_on_from_letters_over_a_space_nor_from_a_space_to_a_letter():
+def test_no_rule_matches_across_a_space_between_letters():
     automaton = penn_treebank._lexer().automaton
     assert all(automaton.start[" "][letter].is_last for letter in string.ascii_letters)
     reached, found = {id(automaton.start)}, [automaton.start]
-    for state in found:  # every state that letters lead to
+    for state in found:  # every state that letters reach
         following = [state[letter] for letter in string.ascii_letters]
         found += {id(new): new for new in following if id(new) not in reached}.values()
         reached |= set(map(id, following))
@@ -354,7 +366,7 @@ def test_no_rule_goes_on_from_letters_over_a_space_nor_from_a_space_to_a_letter(
     assert all(state[" "].is_last for state in found[1:])
 
 
-def test_words_between_spaces_have_the_tokens_that_they_have_in_a_text():
+def test_words_between_spaces_have_the_same_tokens_as_in_a_text():
     lexer = penn_treebank._lexer()
     words = ["a", "cannot", "gonna", "Mr", "No", "art", "U", "May", "cm", "Oklahoma", "ol", "don", "x" * 50]
     for word, other in itertools.product(words, words):

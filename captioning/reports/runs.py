@@ -1,0 +1,164 @@
+"""Read the results of runs, and group the runs that differ only in their seed."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from captioning.errors import InputError
+from captioning.json_files import read_json
+
+TEXT_STATISTICS = ("bits_per_character", "unknown_share", "tokens_per_caption")
+"""Scores of the language model that depend on the tokenizer."""
+
+EXTRA_SCORES = ("perplexity", *TEXT_STATISTICS, "seconds")
+"""Scores that tables show after the metrics: those of the language model, and the wall-clock time of training."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The results of one run.
+
+    Attributes:
+        name: the name of its folder.
+        overrides: its settings that differ from the defaults, by name.
+        scores: its metrics and extra scores by name; empty if the run failed.
+        path: its folder.
+    """
+
+    name: str
+    overrides: Mapping[str, str]
+    scores: Mapping[str, float]
+    path: Path = field(default=Path(), compare=False)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The runs that differ only in their seed.
+
+    Attributes:
+        values: the values of the settings that vary between all runs, in the order of their names.
+        runs: the runs with these values, including failed ones.
+    """
+
+    values: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def finished(self) -> list[Run]:
+        """The runs that have scores."""
+        return [run for run in self.runs if run.scores]
+
+    @property
+    def count(self) -> str:
+        """The number of finished runs, such as "3", or "2 of 3" if some failed."""
+        finished, total = len(self.finished), len(self.runs)
+        return str(finished) if finished == total else f"{finished} of {total}"
+
+    def scores(self, name: str) -> list[float]:
+        """Return a score of each run that has it."""
+        return [run.scores[name] for run in self.runs if name in run.scores]
+
+    def text(self, name: str) -> str:
+        """Format a score for a table: mean ± standard deviation (n - 1) over runs, such as "0.460 ± 0.046".
+
+        One run gives the mean alone. If every run failed, the text is "failed"; if none has the score, it is empty.
+        """
+        if not self.finished:
+            return "failed"
+        values = self.scores(name)
+        if not values:
+            return ""
+        mean = statistics.fmean(values)
+        digits = 2 if mean >= 10 else 3
+        deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+        return f"{mean:.{digits}f}{deviation}"
+
+
+def is_run(folder: Path) -> bool:
+    """Say whether a folder is a run's."""
+    return _overrides_file(folder).is_file()
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """Read the runs of a sweep's folder, sorted by name; numbers are sorted by value."""
+    return [read_run(run) for run in sorted(filter(is_run, folder.glob("*")), key=lambda run: _natural(run.name))]
+
+
+def read_run(folder: Path) -> Run:
+    """Read the settings and scores of a run.
+
+    Raises:
+        InputError: a file of the run is damaged.
+    """
+    return Run(folder.name, _read_overrides(_overrides_file(folder)), _read_scores(folder), folder)
+
+
+def _overrides_file(folder: Path) -> Path:
+    return folder / ".hydra" / "overrides.yaml"
+
+
+def _read_overrides(file: Path) -> dict[str, str]:
+    try:
+        overrides = yaml.safe_load(file.read_text(encoding="utf-8")) or []
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: expected a list of overrides ({error}); check that the folder is a run's") from error
+    if not isinstance(overrides, list):
+        raise InputError(f"{file}: expected a list of overrides, found a {type(overrides).__name__}")
+    return dict(map(_parse_override, map(str, overrides)))
+
+
+def _parse_override(override: str) -> tuple[str, str]:
+    key, _, value = override.partition("=")
+    return (key[1:], "null") if key.startswith("~") else (key, value)
+
+
+def _read_scores(folder: Path) -> dict[str, float]:
+    file, cost = folder / "metrics.json", folder / "training.json"
+    if not file.is_file():
+        return {}
+    content = read_json(file)
+    if not isinstance(content.get("metrics"), dict):
+        raise InputError(f"{file}: expected the scores of an evaluation under 'metrics'; evaluate again")
+    extra = content.get("language_model", {}) | (read_json(cost) if cost.is_file() else {})
+    return {**content["metrics"], **{name: extra[name] for name in EXTRA_SCORES if name in extra}}
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return (int(name), "") if name.isdecimal() else (1 << 62, name)
+
+
+def setting_names(runs: Sequence[Run]) -> list[str]:
+    """Return the names of all settings, in the order of their first occurrence."""
+    return list(dict.fromkeys(name for run in runs for name in run.overrides))
+
+
+def score_names(runs: Sequence[Run]) -> list[str]:
+    """Return the names of all scores, in the order of their first occurrence."""
+    return list(dict.fromkeys(name for run in runs for name in run.scores))
+
+
+def shown_score_names(runs: Sequence[Run]) -> list[str]:
+    """Return the names of the scores that a table for people shows.
+
+    Scores that depend on the tokenizer are shown only if the runs differ in tokens per caption.
+    """
+    lengths = {run.scores["tokens_per_caption"] for run in runs if "tokens_per_caption" in run.scores}
+    return [name for name in score_names(runs) if len(lengths) > 1 or name not in TEXT_STATISTICS]
+
+
+def group_by_setting(runs: Sequence[Run]) -> tuple[list[str], list[Setting]]:
+    """Return the names of the settings in which runs differ, and the runs with equal values of these.
+
+    The seed and the paths `output` and `checkpoint` do not count as differences.
+    """
+    names = [name for name in setting_names(runs) if name not in ("seed", "output", "checkpoint")]
+    varied = [name for name in names if len({run.overrides.get(name) for run in runs}) > 1]
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run.overrides.get(name, "") for name in varied), []).append(run)
+    return varied, [Setting(values, tuple(members)) for values, members in groups.items()]
