@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
         if options.attention is not None:  # captions that are printed are not lost if a map cannot be written
             _draw(captioner, read, [caption.text for caption in captions], options.attention)
     if num_cut:
-        longest = vars(captioner.search)["max_length"]
+        longest = captioner.search.max_length
         print(f"captioning caption: {num_cut} of {num_said} were cut at {longest} tokens", file=sys.stderr)
     return int(num_bad > 0)
 

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
             for number, alignment in enumerate(alignments, start=start + 1):
                 save(alignment, options.alignments / f"{number}.png")
     if num_cut:
-        longest = vars(captioner.search)["max_length"]
+        longest = captioner.search.max_length
         print(f"captioning translate: {num_cut} of {len(sentences)} were cut at {longest} tokens", file=sys.stderr)
     return 0
 
