@@ -13,14 +13,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_class, get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Timer
 from torch import nn
 
 from captioning.data.datasets import CaptionDataModule
-from captioning.decoders import Hard, ShowAttendAndTell
-from captioning.decoders.decoder import AttentiveDecoder, Decoder
+from captioning.decoders.decoder import Capability, Decoder
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.standardise import Standardise
@@ -31,7 +30,7 @@ from captioning.metrics.coco import check_metrics
 from captioning.metrics.spice import Spice
 from captioning.model.bundle import save_bundle
 from captioning.model.captioner import Captioner
-from captioning.objectives import DoublyStochastic, Reinforce
+from captioning.objectives import check_objective, needs
 from captioning.reports.result import print_scores, write_evaluation
 from captioning.text.tokenizer import Tokenizer
 from captioning.training.checkpoints import read_checkpoint
@@ -140,7 +139,9 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     tokenizer = instantiate(config.text)(data.captions("train"))
     encoder, encoder_sizes = build_encoder(config, data)
     sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
-    readers = [part for part in ("decoder", "objective") if _reads_objects(config[part])]
+    readers = [
+        part for part in ("decoder", "objective") if Capability.OBJECTS in needs(get_object(config[part]._target_))
+    ]
     objects = {"categories": data.categories("train")} if readers else {}
     given = {part: {**sizes, **(objects if part in readers else {})} for part in ("decoder", "objective")}
     decoder = instantiate(config.decoder, **given["decoder"])
@@ -173,24 +174,6 @@ def build_captioner(config: DictConfig, data: CaptionDataModule) -> Captioner:
     if config.standardise:
         fit_standardise(captioner, data)
     return captioner
-
-
-def check_objective(decoder: Decoder[Any], objective: object) -> None:
-    """Refuse an objective from which a decoder cannot learn, or would learn something else.
-
-    Raises:
-        InputError: the objective is of weights of places that the decoder lacks, or is not that of drawn places.
-    """
-    kind, name = type(decoder).__name__, type(objective).__name__
-    if isinstance(objective, DoublyStochastic | Reinforce) and not isinstance(decoder, AttentiveDecoder):
-        raise InputError(f"a {kind} looks at no places, which {name} is about; set objective=cross_entropy")
-    draws = isinstance(decoder, ShowAttendAndTell) and isinstance(decoder.phi, Hard)
-    if draws and not isinstance(objective, Reinforce):
-        raise InputError(f"places that are drawn have no gradient in {name}; set objective=reinforce")
-    if isinstance(objective, Reinforce) and not draws:
-        raise InputError(
-            f"Reinforce is for places that are drawn, and this {kind} draws none; set decoder=hard_attention"
-        )
 
 
 def check_monitor(config: DictConfig) -> None:
@@ -256,11 +239,6 @@ def start_words(config: DictConfig, encoder: Encoder, decoder: Decoder[Any], tok
                 f"{encoder.reads}, expected sentences; set source_embeddings=null, or translate with encoder=text"
             )
         start_embeddings(encoder, encoder.transform.tokenizer, config.source_embeddings, frozen=frozen)
-
-
-def _reads_objects(part: DictConfig) -> bool:
-    """Whether a class asks for the categories of annotated objects."""
-    return "categories" in signature(get_class(part._target_)).parameters
 
 
 def build_trainer(config: DictConfig, *callbacks: pl.Callback) -> pl.Trainer:

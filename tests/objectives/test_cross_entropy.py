@@ -1,4 +1,4 @@
-"""The loss is the mean over real tokens, whatever stands around them."""
+"""The loss is the mean over real tokens, whatever the batch and the padding."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def one_by_one(batch):
         yield image[None], collate(("x",), [[ids]], pad=0)
 
 
-def test_is_the_mean_of_minus_log_p_of_each_real_target(one_decoder, features, batch):
+def test_the_loss_is_the_mean_of_minus_log_p_over_real_targets(one_decoder, features, batch):
     losses = []
     state = one_decoder.start(features).rows(batch.image_index)
     for t in range(7):
         logits, state = one_decoder.step(batch.tokens[:, t], state)
         probabilities = logits.double().softmax(1)
         losses += [-probabilities[row, batch.tokens[row, t + 1]].log() for row in range(5) if t < batch.lengths[row]]
-    expected = torch.stack(losses)  # time by time, as packed
+    expected = torch.stack(losses)  # step by step, as packed
     assert_close(token_losses(one_decoder, features, batch).double(), expected, **EXACT)
     assert_close(CrossEntropy()(one_decoder, features, batch).double(), expected.mean(), **EXACT)
 
@@ -57,7 +57,7 @@ def test_captions_one_by_one_give_the_same_loss_and_gradients(one_decoder, featu
     assert_close((loss.detach(), [w.grad for w in one_decoder.parameters()]), expected, **EXACT)
 
 
-def test_images_once_equal_a_row_for_each_caption(one_decoder, features, batch):
+def test_shared_images_equal_one_row_per_caption(one_decoder, features, batch):
     expected = loss_and_gradients(one_decoder, features, batch)
     repeated = features.rows(batch.image_index)
     got = loss_and_gradients(one_decoder, repeated, replace(batch, image_index=torch.arange(5)))
@@ -66,7 +66,7 @@ def test_images_once_equal_a_row_for_each_caption(one_decoder, features, batch):
 
 def test_the_order_of_images_is_invisible(one_decoder, features, batch):
     expected = loss_and_gradients(one_decoder, features, batch)
-    turned = features.rows(torch.tensor([2, 0, 1]))  # image i stands at (i + 1) % 3
+    turned = features.rows(torch.tensor([2, 0, 1]))  # image i is at (i + 1) % 3
     got = loss_and_gradients(one_decoder, turned, replace(batch, image_index=(batch.image_index + 1) % 3))
     assert_close(got, expected, **EXACT)
 

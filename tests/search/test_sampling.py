@@ -147,9 +147,7 @@ def test_a_caption_that_never_ends_is_truncated_and_comes_after_those_that_ended
     num_finished = int(found.finished.sum())
     assert found.finished[0, :num_finished].all()
     assert found.scores[0, :num_finished].diff().le(0).all()
-    assert found.scores[0, num_finished].exp().item() == pytest.approx(
-        0.9**3
-    )  # above all finished ones
+    assert found.scores[0, num_finished].exp().item() == pytest.approx(0.9**3)  # above all finished ones
 
 
 def test_captions_that_have_ended_leave_the_batch(chain, special):
