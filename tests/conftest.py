@@ -23,7 +23,7 @@ from torch import nn
 
 from captioning.data.batch import CaptionBatch, collate
 from captioning.data.scenes import write_scenes
-from captioning.decoders import Decoder, Hard, ShowAndTell, Soft
+from captioning.decoders import Decoder, Hard, Soft
 from captioning.encoders.features import ImageFeatures, Objects
 from captioning.errors import InputError
 from captioning.recurrent import Bidirectional, GravesStack, Stacked
@@ -72,12 +72,12 @@ def every_recurrent() -> dict[str, Callable[[int, int], Any]]:
     return builders
 
 
-def parts(cls: type, argument: str) -> dict[str, Any]:
-    """What may be handed to a decoder's argument; every recurrent layer to one of them, two unlike ones to others."""
+def parts(argument: str) -> dict[str, Any]:
+    """Values of a decoder's argument `phi` or `recurrent`: two of each that differ as much as possible."""
     if argument == "phi":
         return {"Soft": Soft(), "Hard": Hard(expected_share=1.0)}  # nothing is drawn: rules hold exactly
     layers = every_recurrent()
-    return layers if cls is ShowAndTell else {name: layers[name] for name in ("GRU", "MaxoutLSTM-2")}
+    return {name: layers[name] for name in ("GRU", "MaxoutLSTM-2")}
 
 
 def every_sequence_layer() -> dict[str, Callable[[int, int], Any]]:
@@ -89,10 +89,10 @@ def every_sequence_layer() -> dict[str, Callable[[int, int], Any]]:
 
 
 def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
-    """Builders of each class in `captioning.decoders`, with its `parts`, with its flags both ways.
+    """Builders of each class in `captioning.decoders`, with each of its `parts`, and with its flags both ways.
 
-    A decoder's file needs no entry anywhere: its widths are the arguments that end in `_size`, its flags
-    those with a default of True or False.
+    A decoder's file needs no entry anywhere: its widths are the arguments that end in `_size`, its flags those with a
+    default of True or False. Parts and flags are paired, not multiplied.
     """
     builders: dict[str, Callable[[], Decoder[Any]]] = {}
     for name, cls in classes("captioning.decoders").items():
@@ -105,10 +105,11 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
             sizes["categories"] = ["cat", "dog", "sofa"]
         flipped = {key: not a.default for key, a in arguments.items() if isinstance(a.default, bool)}
         argument = next((key for key in ("recurrent", "phi") if key in arguments), None)
-        for layer, choice in (parts(cls, argument) if argument else {"": None}).items():
-            part = {argument: choice} if argument else {}
-            for label, flags in (("", {}), ("flipped", flipped)) if flipped else (("", {}),):
-                builders["-".join(filter(None, (name, layer, label)))] = partial(primes, cls, sizes, **part, **flags)
+        choices = [(part, {argument: choice}) for part, choice in parts(argument).items()] if argument else [("", {})]
+        settings = [("", {}), ("flipped", flipped)] if flipped else [("", {})]
+        for i in range(max(len(choices), len(settings))):
+            (part, chosen), (label, flags) = choices[i % len(choices)], settings[i % len(settings)]
+            builders["-".join(filter(None, (name, part, label)))] = partial(primes, cls, sizes, **chosen, **flags)
     return builders
 
 
@@ -152,13 +153,19 @@ def recurrent(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(params=every_decoder().values(), ids=every_decoder())
 def decoder(request: pytest.FixtureRequest) -> Any:
-    """Each decoder of the package in turn."""
+    """Each builder of `every_decoder` in turn."""
+    return build_loud(request.param)
+
+
+@pytest.fixture(params=one_of_each_decoder().values(), ids=one_of_each_decoder())
+def one_decoder(request: pytest.FixtureRequest) -> Any:
+    """One decoder of each class in turn."""
     return build_loud(request.param)
 
 
 @pytest.fixture(params=one_of_each_decoder().values(), ids=one_of_each_decoder())
 def decoder_to_train(request: pytest.FixtureRequest) -> Any:
-    """One decoder of each class in turn, with its own start."""
+    """One decoder of each class in turn, with its own initial weights."""
     torch.manual_seed(0)
     return request.param()
 
@@ -211,7 +218,7 @@ def features(request: pytest.FixtureRequest) -> ImageFeatures:
         ),
         final=(torch.randn(3, 2, 7, generator=random),),
     )
-    for name in {"decoder", "decoder_to_train"} & set(request.fixturenames):
+    for name in {"decoder", "one_decoder", "decoder_to_train"} & set(request.fixturenames):
         if layer := getattr(request.getfixturevalue(name), "recurrent", None):
             shapes = [s.transpose(0, 1).shape for s in layer.initial(3, like=features.pooled)]
             features = replace(features, final=tuple(torch.randn(shape, generator=random) for shape in shapes))

@@ -49,18 +49,21 @@ def with_beams(search: Search, beam_size: int | None) -> Search:
         return search
     from captioning.search import BeamSearch, GreedySearch
 
-    settings = vars(search)
-    kept = {name: settings[name] for name in ("max_length", "allow_unknown", "processors")}
+    kept = shared_settings(search)
     if beam_size == 1:
         return GreedySearch(**kept)
-    length_normalization = settings.get("length_normalization", 0.0)
+    length_normalization = search.length_normalization if isinstance(search, BeamSearch) else 0.0
     return BeamSearch(beam_size=beam_size, length_normalization=length_normalization, **kept)
 
 
 def sampling(search: Search, **settings: Any) -> Sampling:
-    """Sampling by `settings`, and for the rest as the bundle's search, of any kind, says."""
+    """Sampling by `settings`, otherwise with the settings of the bundle's search."""
     from captioning.search import Sampling
 
-    own = vars(search)
-    shared = ("top_k", "top_p", "max_length", "allow_unknown", "processors")
-    return Sampling(**{name: own[name] for name in shared if name in own} | settings)
+    own = {"top_k": search.top_k, "top_p": search.top_p} if isinstance(search, Sampling) else {}
+    return Sampling(**{**own, **shared_settings(search), **settings})
+
+
+def shared_settings(search: Search) -> dict[str, Any]:
+    """Return the settings that every search has."""
+    return {"max_length": search.max_length, "allow_unknown": search.allow_unknown, "processors": search.processors}

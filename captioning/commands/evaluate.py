@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,10 +152,10 @@ def chosen_search(config: DictConfig, own: Search) -> Search:
     if "_target_" in given:
         search: Search = instantiate(given)
         return search
-    settings = vars(own)
+    settings = own.settings()
     if unknown := given.keys() - settings.keys():
         raise InputError(
             f"search.{min(unknown)}: the bundle decodes by {type(own).__name__}, which has "
             f"{', '.join(settings)}; choose another with search=NAME"
         )
-    return type(own)(**{**settings, **given})
+    return replace(own, **given)

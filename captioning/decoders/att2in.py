@@ -1,4 +1,4 @@
-"""Att2in: attention that enters the cell's candidate alone.
+"""Att2in: the attended image enters the candidate of the LSTM's cell, and no gate.
 
 Self-critical Sequence Training for Image Captioning. Rennie, Marcheret, Mroueh, Ross, Goel. CVPR 2017.
 arXiv:1612.00563, section 2.
@@ -19,8 +19,8 @@ arXiv:1612.00563, section 2.
     W⊗_zI                from_context       (2 D, F)
     W_s                  head               (V, D)
 
-Differs: the biases that the paper prints are one set, in `from_word`; b_α cancels in the softmax and is left
-out. Weights start as torch's layers do, E so from N(0, 1).
+Differs: the biases that the paper prints are one set, in `from_word`; b_α is left out, because it cancels in the
+softmax. Weights have torch's default initialisation; for E that is N(0, 1).
 Published on COCO, Karpathy's test split, cross-entropy and beam search (Table 4): CIDEr 1.013, BLEU-4 0.313,
 ROUGE-L 0.543, METEOR 0.260.
 """
@@ -33,15 +33,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from captioning.decoders.attention import AdditiveAttention, Memory, places
+from captioning.decoders.attention import AdditiveAttention, AttentionStep, Memory, regions, unrolled
 from captioning.decoders.decoder import Attended, AttentiveDecoder, State
 from captioning.encoders.features import ImageFeatures
-from captioning.recurrent.layer import Hidden, unroll
 
 
 @dataclass(frozen=True)
 class Att2inState(State):
-    """h and c, (B, D) each, and the image's places."""
+    """h and c, (B, D) each, and the image's regions."""
 
     hidden: Tensor
     cell: Tensor
@@ -49,7 +48,7 @@ class Att2inState(State):
 
 
 class Att2in(AttentiveDecoder[Att2inState]):
-    """A max-out LSTM whose candidate reads the attended places.
+    """A max-out LSTM whose candidate reads the attended regions.
 
     Args:
         feature_size: F.
@@ -57,11 +56,11 @@ class Att2in(AttentiveDecoder[Att2inState]):
         embedding_size: E; the paper's is 512.
         hidden_size: D; the paper's is 512.
         attention_size: A; the paper's is 512.
-        dropout: on the words and on h_t before W_s, in training.
-        head_bias: a bias of W_s, which the paper does not print.
+        dropout: on the words and on h_t before W_s.
+        head_bias: whether W_s has a bias; the paper prints none.
 
     Raises:
-        InputError: at use, where features have no places.
+        InputError: features without regions are decoded.
     """
 
     def __init__(
@@ -86,34 +85,31 @@ class Att2in(AttentiveDecoder[Att2inState]):
         self.head = nn.Linear(hidden_size, vocab_size, bias=head_bias)
 
     def start(self, features: ImageFeatures) -> Att2inState:
-        """h_0 = c_0 = 0, and the attention's keys."""
+        """Set h_0 = c_0 = 0, and compute the attention's keys."""
         zeros = features.pooled.new_zeros(len(features), self.recurrence.in_features)
-        return Att2inState(zeros, zeros, self.attention.memory(places(features), features.mask))
+        return Att2inState(zeros, zeros, self.attention.memory(regions(features), features.mask))
 
     def step(self, tokens: Tensor, state: Att2inState) -> tuple[Tensor, Att2inState]:
-        """One word."""
-        hidden, cell, _ = self._cell(self.from_word(self.dropout(self.embedding(tokens))), state)
-        return self.head(self.dropout(hidden)), replace(state, hidden=hidden, cell=cell)
+        """See `Decoder.step`."""
+        outputs, state = self._cell(self._read(tokens), state)
+        return self.head(self.dropout(outputs.hidden)), state
 
     def attend(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Attended:
-        """All words; those that do not depend on time at once."""
+        """See `AttentiveDecoder.attend`."""
         state = self.start(features).rows(image_index)
+        outputs = unrolled(self._cell, inputs._replace(data=self._read(inputs.data)), state)
+        return Attended(self.dropout(outputs.hidden), outputs.attention)
 
-        def step(x: Tensor, now: Hidden) -> tuple[Tensor, Hidden]:
-            h, c, image = now
-            h, c, alpha = self._cell(x, Att2inState(h, c, replace(state.memory, image=image)))
-            return torch.cat([h, alpha], 1), (h, c, image)
+    def _read(self, tokens: Tensor) -> Tensor:
+        """Compute what a word adds to the gates and pieces: W_.x x_t + b."""
+        word: Tensor = self.from_word(self.dropout(self.embedding(tokens)))
+        return word
 
-        words = inputs._replace(data=self.from_word(self.dropout(self.embedding(inputs.data))))
-        outputs, _ = unroll(step, words, (state.hidden, state.cell, state.memory.image))
-        h, alpha = torch.split(outputs.data, [state.hidden.shape[1], state.memory.keys.shape[1]], 1)
-        return Attended(self.dropout(h), alpha, torch.zeros_like(alpha[:, 0]))
-
-    def _cell(self, word: Tensor, state: Att2inState) -> tuple[Tensor, Tensor, Tensor]:
-        """h_t, c_t and α_t."""
+    def _cell(self, word: Tensor, state: Att2inState) -> tuple[AttentionStep, Att2inState]:
         alpha = self.attention(state.hidden, state.memory)
         gates, pieces = (word + self.recurrence(state.hidden)).tensor_split([3 * state.hidden.shape[1]], 1)
         i, f, o = gates.sigmoid().chunk(3, 1)
         first, second = (pieces + self.from_context(state.memory.mix(alpha))).chunk(2, 1)
         c = i * torch.maximum(first, second) + f * state.cell
-        return o * c.tanh(), c, alpha
+        h = o * c.tanh()
+        return AttentionStep(h, alpha), replace(state, hidden=h, cell=c)

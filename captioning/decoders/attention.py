@@ -1,20 +1,23 @@
-"""Additive attention over an image's places, which stand in memory once however many rows look at them.
+"""Additive attention over an image's regions, and the loop over time of attentive decoders.
 
     e_i = w · tanh(W_v a_i + W_h h + b)        α = softmax(e)        z = Σ_i α_i a_i
 
-Source: Bahdanau, Cho, Bengio 2015 (arXiv:1409.0473), A.1.2; over an image's places Xu et al. 2015
+Source: Bahdanau, Cho, Bengio 2015 (arXiv:1409.0473), A.1.2; over the regions of an image Xu et al. 2015
 (arXiv:1502.03044), equations 1 and 8.
-Differs: a place that is not real has weight 0, since a batch's images may differ in their number of regions.
+Differs: padding among the regions has weight 0, since the images of a batch may differ in their number of regions.
 A scalar bias on e, which some papers print, is left out: it cancels in the softmax.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
 
 from captioning.decoders.decoder import State
 from captioning.encoders.features import ImageFeatures
@@ -23,14 +26,14 @@ from captioning.errors import InputError
 
 @dataclass(frozen=True)
 class Memory(State):
-    """What B rows attend to: the places of I images, and which image each row looks at.
+    """The regions of I images, and the image that each of B rows attends to.
 
-    Picking rows picks indices. The places stay where they are, and a beam costs no copy of them.
+    Picking rows picks indices of images. The regions are never copied, so a beam costs no memory for them.
 
     Attributes:
         values: a_i, (I, R, F).
         keys: W_v a_i + b, (I, R, A).
-        mask: (I, R) bool, True where a place is real; None when all are.
+        mask: (I, R) bool, True where a region is real; None if all are.
         image: (B,) int64, each row's image.
     """
 
@@ -39,31 +42,31 @@ class Memory(State):
     mask: Tensor | None
     image: Tensor
 
-    def rows(self, index: Tensor) -> Memory:
-        """Pick (and repeat) rows by `index`, an int64 tensor of any length."""
-        return replace(self, image=self.image.index_select(0, index))
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Change the rows' images alone."""
+        return replace(self, image=change(self.image))
 
     def mean(self) -> Tensor:
-        """The mean of each image's real places, (I, F)."""
+        """Average each image's real regions, (I, F)."""
         if self.mask is None:
             return self.values.mean(1)
         real = self.mask.to(self.values.dtype)[:, :, None]
         return (self.values * real).sum(1) / real.sum(1)
 
     def mix(self, weights: Tensor) -> Tensor:
-        """Σ_i α_i a_i of each row's image, (B, F), for weights (B, R)."""
-        num_places = self.values.shape[1]
-        cells = self.image[:, None] * num_places + torch.arange(num_places, device=weights.device)
+        """Compute Σ_i α_i a_i over the regions of each row's image, (B, F), for weights (B, R)."""
+        num_regions = self.values.shape[1]
+        regions = self.image[:, None] * num_regions + torch.arange(num_regions, device=weights.device)
         values = self.values.flatten(0, 1)
-        return F.embedding_bag(cells, values, per_sample_weights=weights.to(values.dtype), mode="sum")
+        return F.embedding_bag(regions, values, per_sample_weights=weights.to(values.dtype), mode="sum")
 
 
 class AdditiveAttention(nn.Module):
-    """Weigh an image's places by their fit with the decoder's state.
+    """Weights an image's regions by how well they match the decoder's state.
 
     Args:
-        key: maps places (.., F) to (.., A); W_v and b, or deeper.
-        query_size: D, of the state.
+        key: maps regions (.., F) to (.., A): W_v and b, or a deeper network.
+        query_size: D, the width of the state.
         attention_size: A.
     """
 
@@ -74,37 +77,77 @@ class AdditiveAttention(nn.Module):
         self.score = nn.Linear(attention_size, 1, bias=False)  # w
 
     def memory(self, values: Tensor, mask: Tensor | None) -> Memory:
-        """What depends on the images alone, computed once: a row an image.
+        """Compute what depends on the images alone; one row per image.
 
         Args:
             values: a_i, (I, R, F).
-            mask: (I, R) bool, at least one True in each row; or None.
+            mask: (I, R) bool, with at least one True in each row; or None.
         """
         image = torch.arange(len(values), device=values.device)
         return Memory(values, self.key(values), mask, image)
 
-    def forward(self, query: Tensor, memory: Memory) -> Tensor:
-        """α, (B, R): non-negative, rows sum to 1, 0 where a place is not real; for queries (B, D)."""
+    def energies(self, query: Tensor, memory: Memory) -> Tensor:
+        """Compute e, (B, R), for queries (B, D); -inf where a region is not real."""
         keys = memory.keys.index_select(0, memory.image)
         e: Tensor = self.score(torch.tanh(keys + self.from_query(query)[:, None])).squeeze(2)
         if memory.mask is not None:
             e = e.masked_fill(~memory.mask.index_select(0, memory.image), -torch.inf)
-        return in_float(e).softmax(1)
+        return e
+
+    def forward(self, query: Tensor, memory: Memory) -> Tensor:
+        """Compute α, (B, R), for queries (B, D): rows sum to 1, and a region that is not real has weight 0."""
+        return normalise(self.energies(query, memory))
+
+
+def normalise(energies: Tensor) -> Tensor:
+    """Turn energies (B, R) into weights: softmax, in float32 at least."""
+    return in_float(energies).softmax(1)
 
 
 def in_float(x: Tensor) -> Tensor:
-    """`x` in float32 at least: of sums over many steps or places autocast's bfloat16 keeps too little."""
+    """Convert `x` to float32 at least: autocast's bfloat16 is too coarse for sums over many steps or regions."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-def places(features: ImageFeatures) -> Tensor:
-    """The grid or regions (I, R, F) that attention needs.
+def regions(features: ImageFeatures) -> Tensor:
+    """Return the grid cells or regions, (I, R, F), that attention needs.
 
     Raises:
-        InputError: the features have none.
+        InputError: the features have no regions.
     """
     if features.grid is None:
-        raise InputError(
-            "this decoder attends to places of the image, but the features have none; use encoder.grid=true"
-        )
+        raise InputError("this decoder attends to regions, but the features have none; use encoder.grid=true")
     return features.grid
+
+
+class AttentionStep(NamedTuple):
+    """What a cell returns for each row: the output that the head reads, (B, D), and α, (B, R)."""
+
+    hidden: Tensor
+    attention: Tensor
+
+
+S = TypeVar("S", bound=State)
+Outputs = TypeVar("Outputs", bound=NamedTuple)
+
+
+def unrolled(cell: Callable[[Tensor, S], tuple[Outputs, S]], inputs: PackedSequence, state: S) -> Outputs:
+    """Call `cell` for each time step of packed sequences.
+
+    Args:
+        cell: maps the inputs of the rows that have not ended, (b, ..), and their state to its outputs, a named tuple
+            of (b, ..) tensors, and the next state. The same function serves `Decoder.step`.
+        inputs: packed, sorted by decreasing length, so that the rows that have not ended are always the first.
+        state: the state before the first step; B rows.
+
+    Returns:
+        The outputs of all steps, packed as the inputs: (sum of lengths, ..) each.
+    """
+    steps = list[Tensor]()
+    for x in torch.split(inputs.data, inputs.batch_sizes.tolist()):
+        if steps and len(x) < len(steps[-1]):
+            state = state.first(len(x))
+        outputs, state = cell(x, state)
+        steps.append(torch.cat(outputs, 1))
+    widths = [output.shape[1] for output in outputs]
+    return outputs._make(torch.split(torch.cat(steps), widths, 1))

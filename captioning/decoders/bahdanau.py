@@ -1,7 +1,7 @@
-"""Bahdanau et al.: before each word, look at the words of the source.
+"""Bahdanau et al.: before each word, the decoder attends to the words of the source sentence.
 
 Neural Machine Translation by Jointly Learning to Align and Translate. Bahdanau, Cho, Bengio. ICLR 2015.
-arXiv:1409.0473, appendix A; its equations have no numbers. Released code: GroundHog. The paper's RNNsearch.
+arXiv:1409.0473, appendix A; its equations have no numbers. Official code: GroundHog. The paper's RNNsearch.
 
     h_j = [→h_j; ←h_j];   s_0 = tanh(W_s ←h_1)
     e_ij = v_a · tanh(W_a s_{i-1} + U_a h_j);   α_i = softmax(e_i);   c_i = Σ_j α_ij h_j
@@ -11,8 +11,8 @@ arXiv:1409.0473, appendix A; its equations have no numbers. Released code: Groun
     t̃_i = U_o s_{i-1} + V_o E y_{i-1} + C_o c_i;   t_i,k = max(t̃_i,2k-1, t̃_i,2k)
     p(y_i | ..) ∝ exp(y_i^T W_o t_i)
 
-The new state comes in with z, where in Cho et al. z keeps the old one. t̃ is printed with s_{i-1}, though p is
-conditioned on s_i, and the release reads s_{i-1} too: s_i serves the next word.
+Here z weights the new state; in Cho et al. it weights the old one. The paper prints t̃ with s_{i-1}, although p is
+conditioned on s_i. The official code reads s_{i-1} too, so s_i serves the next word.
 
     paper          here                shape
     h_j            features.grid       (I, R, F), F = 2n
@@ -26,27 +26,26 @@ conditioned on s_i, and the release reads s_{i-1} too: s_i serves the next word.
     U_o, V_o, C_o  output_hidden, output_word, output_context    rows t̃
     W_o            head                (V, l)
 
-Every sum has a bias, which the paper has and leaves unprinted "to increase readability". As in appendix B.1, each U
-starts orthogonal, W_a and U_a from N(0, 0.001²), v_a and biases at zero, all else from N(0, 0.01²).
-Differs: the paper does not say what y_0 is; here it is `<bos>`, whose embedding learns. A place that is not real has
-weight 0.
-Published on WMT'14 English to French, after sentences of up to 50 words (Table 1): BLEU 26.75, trained longer 28.45;
-where no word is unknown 34.16 and 36.15.
+Every sum has a bias, which the paper omits in print "to increase readability". Initialisation as in appendix B.1: each
+U is orthogonal, W_a and U_a are from N(0, 0.001²), v_a and the biases are zero, all else is from N(0, 0.01²).
+Differs: the paper does not say what y_0 is; here it is `<bos>`, whose embedding is learned. Padding has weight 0.
+Published on WMT'14 English to French, trained on sentences of up to 50 words (Table 1): BLEU 26.75, trained longer
+28.45; on sentences without unknown words 34.16 and 36.15.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from captioning.decoders.attention import AdditiveAttention, Memory, places
+from captioning.decoders.attention import AdditiveAttention, Memory, regions, unrolled
 from captioning.decoders.decoder import Attended, AttentiveDecoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
-from captioning.recurrent.layer import Hidden, unroll
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,16 @@ class BahdanauState(State):
     memory: Memory
 
 
+class BahdanauStep(NamedTuple):
+    """s_{i-1}, (B, D), c_i, (B, F), and α_i, (B, R)."""
+
+    before: Tensor
+    context: Tensor
+    attention: Tensor
+
+
 class Bahdanau(AttentiveDecoder[BahdanauState]):
-    """A gated recurrence that attends to the source before each word, with a max-out output.
+    """A gated recurrence with attention to the source and a max-out output.
 
     Args:
         feature_size: F; the paper's is 2000.
@@ -66,13 +73,14 @@ class Bahdanau(AttentiveDecoder[BahdanauState]):
         embedding_size: E; the paper's is 620.
         hidden_size: D; the paper's is 1000.
         attention_size: A; the paper's is 1000.
-        maxout_size: l, units of t, each the larger of two; the paper's is 500.
-        bidirectional: the encoder reads sentences both ways, so that the second half of `pooled` is ←h_1, which W_s
-            reads; False for any other encoder, of images too, where it reads all of `pooled`.
-        dropout: on E y_{i-1} and on t_i, in training; the paper has none.
+        maxout_size: l, the number of units of t, each the larger of two; the paper's is 500.
+        bidirectional: whether the encoder of sentences is bidirectional. If True, W_s reads ←h_1, the second half of
+            `pooled`. If False, as for an encoder of images, W_s reads all of `pooled`.
+        dropout: on E y_{i-1} and on t_i; the paper has none.
 
     Raises:
-        InputError: at use, where features have no places, or `bidirectional` and they are of no such encoder.
+        InputError: features without regions are decoded, or `bidirectional` is True and the features are not those of
+            a bidirectional encoder.
     """
 
     def __init__(
@@ -112,50 +120,40 @@ class Bahdanau(AttentiveDecoder[BahdanauState]):
             nn.init.orthogonal_(u)
 
     def start(self, features: ImageFeatures) -> BahdanauState:
-        """s_0, and U_a h_j of all places."""
-        # An encoder that reads both ways ends in states of half its outputs' width.
+        """Compute s_0, and U_a h_j of all positions."""
+        # The final states of a bidirectional encoder have half the width of its outputs.
         if self.read_from and (features.final is None or features.final[0].shape[2] != self.init.in_features):
             raise InputError(
-                "bidirectional=true: this decoder starts from ←h_1, where a sentence that is read both ways ends, but "
-                "the features are of another encoder; set decoder.bidirectional=false, which starts from all of its "
-                "vector, or recurrent@encoder.recurrent=bidirectional"
+                "decoder.bidirectional=true needs features of a bidirectional encoder of sentences; use "
+                "recurrent@encoder.recurrent=bidirectional, or set decoder.bidirectional=false"
             )
-        memory = self.attention.memory(places(features), features.mask)
+        memory = self.attention.memory(regions(features), features.mask)
         return BahdanauState(torch.tanh(self.init(features.pooled[:, self.read_from :])), memory)
 
     def step(self, tokens: Tensor, state: BahdanauState) -> tuple[Tensor, BahdanauState]:
-        """One word."""
+        """See `Decoder.step`."""
         y = self.dropout(self.embedding(tokens))
-        s, c, _ = self._cell(self.from_word(y), state)
-        return self.head(self._output(state.hidden, y, c)), replace(state, hidden=s)
+        outputs, state = self._cell(self.from_word(y), state)
+        return self.head(self._output(outputs, y)), state
 
     def attend(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Attended:
-        """α and s along time, then t of all steps at once."""
+        """See `AttentiveDecoder.attend`; t_i of all steps is one product."""
         state = self.start(features).rows(image_index)
         y = self.dropout(self.embedding(inputs.data))
+        outputs = unrolled(self._cell, inputs._replace(data=self.from_word(y)), state)
+        return Attended(self._output(outputs, y), outputs.attention)
 
-        def step(word: Tensor, now: Hidden) -> tuple[Tensor, Hidden]:
-            before, image = now
-            s, c, alpha = self._cell(word, BahdanauState(before, replace(state.memory, image=image)))
-            return torch.cat([before, c, alpha], 1), (s, image)
-
-        words = inputs._replace(data=self.from_word(y))
-        outputs, _ = unroll(step, words, (state.hidden, state.memory.image))
-        sizes = [state.hidden.shape[1], state.memory.values.shape[2], state.memory.values.shape[1]]
-        before, c, alpha = torch.split(outputs.data, sizes, 1)
-        return Attended(self._output(before, y, c), alpha, torch.zeros_like(alpha[:, 0]))
-
-    def _cell(self, word: Tensor, state: BahdanauState) -> tuple[Tensor, Tensor, Tensor]:
-        """s_i, c_i and α_i."""
+    def _cell(self, word: Tensor, state: BahdanauState) -> tuple[BahdanauStep, BahdanauState]:
         alpha = self.attention(state.hidden, state.memory)
         c = state.memory.mix(alpha)
         gates, candidate = (word + self.from_context(c)).tensor_split([2 * state.hidden.shape[1]], 1)
         z, r = (gates + self.recurrence(state.hidden)).sigmoid().chunk(2, 1)
         candidate = torch.tanh(candidate + self.reset_recurrence(r * state.hidden))
-        return (1 - z) * state.hidden + z * candidate, c, alpha
+        s = (1 - z) * state.hidden + z * candidate
+        return BahdanauStep(state.hidden, c, alpha), replace(state, hidden=s)
 
-    def _output(self, before: Tensor, y: Tensor, c: Tensor) -> Tensor:
-        """t_i of s_{i-1}."""
-        pairs = self.output_hidden(before) + self.output_word(y) + self.output_context(c)  # t̃_i
+    def _output(self, outputs: BahdanauStep, y: Tensor) -> Tensor:
+        """Compute t_i."""
+        pairs = self.output_hidden(outputs.before) + self.output_word(y) + self.output_context(outputs.context)  # t̃_i
         dropped: Tensor = self.dropout(torch.maximum(pairs[:, 0::2], pairs[:, 1::2]))
         return dropped

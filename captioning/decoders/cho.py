@@ -1,8 +1,8 @@
-"""Cho et al.: one vector for the whole sentence, which every step of the decoder reads.
+"""Cho et al.: every step of the decoder reads one vector of the whole sentence.
 
 Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine Translation. Cho, van Merriënboer,
 Gulcehre, Bahdanau, Bougares, Schwenk, Bengio. EMNLP 2014. arXiv:1406.1078, appendix A; its equations have no
-numbers. Released code: GroundHog.
+numbers. Official code: GroundHog.
 
     c = tanh(V h_N);   h'_0 = tanh(V' c)
     z' = σ(W'_z e(y_{t-1}) + U'_z h'_{t-1} + C_z c);   r' = σ(W'_r e(y_{t-1}) + U'_r h'_{t-1} + C_r c)
@@ -11,7 +11,7 @@ numbers. Released code: GroundHog.
     s'_t = O_h h'_t + O_y y_{t-1} + O_c c;   s_i = max(s'_{2i-1}, s'_{2i})
     p(y_t | ..) = softmax(G s_t),   G = G_l G_r
 
-The reset gate acts after U' and on C c too: this is not `ChoGRU`, which is the encoder's unit of the same paper.
+The reset gate acts after U', and on C c too. So this is not `ChoGRU`, the unit of the same paper's encoder.
 
     paper          here              shape
     h_N            features.pooled   (I, F)
@@ -24,12 +24,13 @@ The reset gate acts after U' and on C c too: this is not `ChoGRU`, which is the 
     O_h, O_y, O_c  output_hidden, output_word, output_code    rows s'
     G_r, G_l       reduce, head
 
-The paper contradicts itself on sizes. Section 4.1: words of 100, 500 max-out units, matrices of rank 100. Appendix A:
-words of 500, G_r of 500 x 1000, which reads 1000 max-out units. The defaults are the appendix's.
-Weights start from N(0, 0.01²), each U' orthogonal (section 4.1).
-Differs: e(y_0) is zero in the paper; here it is the embedding of `<bos>`, which learns. O_y is printed with y_{t-1}
-itself, 1 of V; here it reads e(y_{t-1}), as the release does. No bias is printed; `bias` gives one to every sum.
-Published on WMT'14 English to French, as a feature of a phrase-based system: BLEU 33.87 for 33.30 (Table 1).
+The paper contradicts itself on sizes. Section 4.1 has embeddings of 100, 500 max-out units and matrices of rank 100.
+Appendix A has embeddings of 500 and a G_r of 500 x 1000, which reads 1000 max-out units. The defaults are the
+appendix's. Weights are initialised from N(0, 0.01²), each U' orthogonal (section 4.1).
+Differs: e(y_0) is zero in the paper; here it is the embedding of `<bos>`, which is learned. The paper prints O_y with
+the one-hot y_{t-1}; here O_y reads e(y_{t-1}), as in the official code. The paper prints no bias; `bias` adds one to
+every sum.
+Published on WMT'14 English to French, as a feature of a phrase-based system: BLEU 33.87, without it 33.30 (Table 1).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from captioning.recurrent.layer import Hidden, unroll
 
 @dataclass(frozen=True)
 class ChoState(State):
-    """h'_{t-1}, (B, D); and what c adds at every step: C c to the gates, (B, 3 D), and O_c c to s', (B, 2 S)."""
+    """h'_{t-1}, (B, D), and what c adds at every step: C c to the gates, (B, 3 D), and O_c c to s', (B, 2 S)."""
 
     hidden: Tensor
     to_gates: Tensor
@@ -55,17 +56,17 @@ class ChoState(State):
 
 
 class Cho(Decoder[ChoState]):
-    """A gated recurrence that reads the source's code at every step, with a max-out output.
+    """A gated recurrence that reads the source's vector c at every step, with a max-out output.
 
     Args:
         feature_size: F.
         vocab_size: V.
         embedding_size: E.
-        hidden_size: D, of c too; the paper's is 1000.
-        maxout_size: S, units of s, each the larger of two.
-        rank_size: the rank of G, between G_r and G_l.
-        bias: one for every sum (it stands with V, V', W', O_h and G_l), which the paper does not print.
-        dropout: on e(y_{t-1}) and on s, in training; the paper has none.
+        hidden_size: D, also of c; the paper's is 1000.
+        maxout_size: S, the number of units of s, each the larger of two.
+        rank_size: the rank of G.
+        bias: whether every sum has a bias (in V, V', W', O_h and G_l); the paper prints none.
+        dropout: on e(y_{t-1}) and on s; the paper has none.
     """
 
     def __init__(
@@ -100,18 +101,18 @@ class Cho(Decoder[ChoState]):
             nn.init.orthogonal_(u)
 
     def start(self, features: ImageFeatures) -> ChoState:
-        """c, and all that depends on it alone."""
+        """Compute h'_0 and all that depends on c alone."""
         c = torch.tanh(self.code(features.pooled))
         return ChoState(torch.tanh(self.init(c)), self.from_code(c), self.output_code(c))
 
     def step(self, tokens: Tensor, state: ChoState) -> tuple[Tensor, ChoState]:
-        """One word."""
+        """See `Decoder.step`."""
         y = self.dropout(self.embedding(tokens))
         h, _ = self._recur(self.from_word(y), (state.hidden, state.to_gates))
         return self.head(self._output(h, y, state.to_output)), replace(state, hidden=h)
 
     def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
-        """G_r s_t of every step at once, (sum of lengths, rank); only h'_t runs along time."""
+        """Compute G_r s_t, (sum of lengths, rank); only h'_t needs a loop over time."""
         state = self.start(features).rows(image_index)
         y = self.dropout(self.embedding(inputs.data))
         words = inputs._replace(data=self.from_word(y))
@@ -128,7 +129,7 @@ class Cho(Decoder[ChoState]):
         return h, (h, code)
 
     def _output(self, h: Tensor, y: Tensor, code: Tensor) -> Tensor:
-        """G_r s_t."""
+        """Compute G_r s_t."""
         pairs = self.output_hidden(h) + self.output_word(y) + code  # s'_t
         s = torch.maximum(pairs[:, 0::2], pairs[:, 1::2])
         reduced: Tensor = self.reduce(self.dropout(s))

@@ -1,14 +1,14 @@
-"""Init-inject: the image is the state before the first word.
+"""Init-inject: the image is the initial state of the recurrent layer.
 
 Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Natural Language Engineering
-2018. arXiv:1703.09137. What all four places share, with the table of symbols, is in `where_to_put`.
+2018. arXiv:1703.09137. `where_to_put` has the table of symbols and what the four decoders of this paper share.
 
     h_0 = i = W_I I / |I| + b_I                so P = D
     h_t = GRU(e_t, h_{t-1})                    e_t = W_e S_{t-1}
     p_t = softmax(W_o h_t + b_o)
 
-The settings that "Where" found best: E = D = 512; weights Xavier's, cut at ±0.01; dropout of 0.5 on e_t and h_t.
-With an LSTM c_0 is zero, and with several layers each one's h_0 is the image; the paper has one layer.
+The settings that "Where" found best: E = D = 512; Xavier's weights, clipped to ±0.01; dropout of 0.5 on e_t and h_t.
+With an LSTM, c_0 is zero. With several layers, the h_0 of each is the image; the paper has one layer.
 Published on Flickr8k (VGG, mean of 3): BLEU-1..4 of 61.1/42.4/28.5/19.1, METEOR 19.4, ROUGE-L 44.5, CIDEr 48.1.
 """
 
@@ -16,30 +16,28 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
-from captioning.decoders.decoder import Decoder
-from captioning.decoders.recurrence import RecurrentState, rows_first, run, step
+from captioning.decoders.recurrence import RecurrentDecoder, RecurrentState, rows_first
 from captioning.decoders.where_to_put import ImageVector, start_weights
 from captioning.encoders.features import ImageFeatures
 from captioning.recurrent.layer import RecurrentFactory
 
 
-class InitInject(Decoder[RecurrentState]):
-    """A recurrent layer over words that starts from the image.
+class InitInject(RecurrentDecoder):
+    """A recurrent layer over words whose initial state is the image.
 
     Args:
         feature_size: F.
         vocab_size: V.
         recurrent: builds the recurrent layer; the paper's is `ChoGRU` with biases.
         embedding_size: E.
-        hidden_size: D, of the image's vector too.
-        normalise: the feature to length 1 first.
-        image_dropout: on the feature, in training.
-        embedding_dropout: on e_t, in training.
-        dropout: on h_t before the head, in training.
-        init_std: weights start normal with it; None for Xavier's.
-        init_clip: the weights are cut at ± this at the start; None for no cut.
+        hidden_size: D, also the width of the image's vector.
+        normalise: whether the feature is scaled to length 1 first.
+        image_dropout: on the feature.
+        embedding_dropout: on e_t.
+        dropout: on h_t before the head.
+        init_std: the standard deviation of the initial weights; None for Xavier's.
+        init_clip: the initial weights are clipped to ± this; None for no clipping.
     """
 
     def __init__(
@@ -68,20 +66,12 @@ class InitInject(Decoder[RecurrentState]):
         start_weights(self, std=init_std, clip=init_clip)
 
     def start(self, features: ImageFeatures) -> RecurrentState:
-        """h_0 = i, in every layer."""
+        """Set h_0 = i in every layer."""
         i = self.image(features.pooled)
         h, *others = rows_first(self.recurrent.initial(len(i), like=i))
         return RecurrentState((i[:, None] + torch.zeros_like(h), *others))
 
-    def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        """e_t, h_t and the softmax's logits."""
-        e = self.embedding_dropout(self.embedding(tokens))
-        h, recurrent = step(self.recurrent, e, state.recurrent)
-        return self.head(self.dropout(h)), RecurrentState(recurrent)
-
-    def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
-        """h_t of every step, (sum of lengths, D)."""
-        state = self.start(features).rows(image_index)
-        e = inputs._replace(data=self.embedding_dropout(self.embedding(inputs.data)))
-        dropped: Tensor = self.dropout(run(self.recurrent, e, state.recurrent))
-        return dropped
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Compute e_t = W_e S_{t-1}, with its own dropout."""
+        x: Tensor = self.embedding_dropout(self.embedding(tokens))
+        return x

@@ -1,13 +1,13 @@
-"""Merge: the recurrent layer never sees the image; the softmax reads both.
+"""Merge: the recurrent layer reads words alone; the softmax reads its output and the image.
 
 Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Natural Language Engineering
-2018. arXiv:1703.09137. What all four places share, with the table of symbols, is in `where_to_put`.
+2018. arXiv:1703.09137. `where_to_put` has the table of symbols and what the four decoders of this paper share.
 
-    h_0 = a weight                             i = W_I I / |I| + b_I
+    h_0 is learned                             i = W_I I / |I| + b_I
     h_t = GRU(e_t, h_{t-1})                    e_t = W_e S_{t-1}
     p_t = softmax(W_o [i ; h_t] + b_o)
 
-The settings that "Where" found best: E = D = P = 128; weights from N(0, 1), cut at ±0.1; dropout of 0.5 on h_t
+The settings that "Where" found best: E = D = P = 128; weights from N(0, 1), clipped to ±0.1; dropout of 0.5 on h_t
 alone. "Role" has an LSTM, h_0 = 0, Xavier's weights and no dropout.
 Published on Flickr8k (VGG, mean of 3): BLEU-1..4 of 60.0/41.3/27.3/17.8, METEOR 19.3, ROUGE-L 44.3, CIDEr 46.9;
 in "Role", s = 128: 60.0/41.0/27.2/17.9, 19.2, 44.5, 46.0.
@@ -30,13 +30,13 @@ from captioning.recurrent.layer import RecurrentFactory
 
 @dataclass(frozen=True)
 class MergeState(RecurrentState):
-    """The recurrent layer's state, which knows no image, and i, (B, P)."""
+    """The recurrent layer's state, and i, (B, P)."""
 
     image: Tensor
 
 
 class Merge(Decoder[MergeState]):
-    """A recurrent layer over words alone, and a softmax over its output beside the image.
+    """A recurrent layer over words alone, and a softmax over its output and the image.
 
     Args:
         feature_size: F.
@@ -45,13 +45,13 @@ class Merge(Decoder[MergeState]):
         embedding_size: E.
         hidden_size: D.
         image_size: P.
-        learned_start: whether h_0 is a weight, as in "Where", or zeros, as in "Role".
-        normalise: the feature to length 1 first.
-        image_dropout: on the feature, in training.
-        embedding_dropout: on e_t, in training.
-        dropout: on h_t before the head, in training.
-        init_std: weights and h_0 start normal with it; None for Xavier's.
-        init_clip: weights and h_0 are cut at ± this at the start; None for no cut.
+        learned_start: whether h_0 is learned, as in "Where", or zero, as in "Role".
+        normalise: whether the feature is scaled to length 1 first.
+        image_dropout: on the feature.
+        embedding_dropout: on e_t.
+        dropout: on h_t before the head.
+        init_std: the standard deviation of the initial weights and h_0; None for Xavier's.
+        init_clip: the initial weights and h_0 are clipped to ± this; None for no clipping.
     """
 
     def __init__(
@@ -83,18 +83,18 @@ class Merge(Decoder[MergeState]):
         start_weights(self, std=init_std, clip=init_clip)
 
     def start(self, features: ImageFeatures) -> MergeState:
-        """h_0, and i, which waits for the softmax."""
+        """Compute h_0, and i for the softmax."""
         i = self.image(features.pooled)
         return MergeState(self.first(len(i), like=i), i)
 
     def step(self, tokens: Tensor, state: MergeState) -> tuple[Tensor, MergeState]:
-        """e_t, h_t and the softmax's logits."""
+        """See `Decoder.step`."""
         e = self.embedding_dropout(self.embedding(tokens))
         h, recurrent = step(self.recurrent, e, state.recurrent)
         return self.head(torch.cat([state.image, self.dropout(h)], 1)), MergeState(recurrent, state.image)
 
     def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
-        """[i ; h_t] of every step, (sum of lengths, P + D)."""
+        """Compute [i ; h_t], (sum of lengths, P + D)."""
         state = self.start(features).rows(image_index)
         e = inputs._replace(data=self.embedding_dropout(self.embedding(inputs.data)))
         h = self.dropout(run(self.recurrent, e, state.recurrent))

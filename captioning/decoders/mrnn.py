@@ -1,7 +1,7 @@
-"""m-RNN: the image meets the words in a multimodal layer, at every step.
+"""m-RNN: a multimodal layer joins the image and the words at every step.
 
 Deep Captioning with Multimodal Recurrent Neural Networks (m-RNN). Mao, Xu, Yang, Wang, Huang, Yuille. ICLR
-2015. arXiv:1412.6632. Released code: mRNN-CR; its TensorFlow successor (TF-mRNN) is another model.
+2015. arXiv:1412.6632. Official code: mRNN-CR; its TensorFlow successor (TF-mRNN) is a different model.
 
     w(t) = two embedding layers of the word
     r(t) = f2(U_r r(t-1) + w(t)),             f2 = ReLU                    (2)
@@ -9,7 +9,7 @@ Deep Captioning with Multimodal Recurrent Neural Networks (m-RNN). Mao, Xu, Yang
     g2(x) = 1.7159 tanh(2x / 3)                                            (4)
 
     paper    here               shape
-    w(t)     embedding          (B, D): no matrix acts on it in (2), so its width is the recurrent layer's
+    w(t)     embedding          (B, D); (2) has no matrix for it, so it is as wide as the recurrent layer
     U_r      recurrence         (D, D)
     V_w      from_word          (M, D)
     V_r      from_recurrent     (M, D)
@@ -17,8 +17,8 @@ Deep Captioning with Multimodal Recurrent Neural Networks (m-RNN). Mao, Xu, Yang
     m(t)     multimodal         (B, M)
     softmax  head               (B, V)
 
-The paper does not say whether the embedding layers are linear; its supplement counts 128 V + 128 * 256
-weights for them, as plain linear maps have. It does not mention biases: they are off by default.
+The paper does not say whether the embedding layers are linear. Its supplement counts 128 V + 128 * 256 weights for
+them, which is the count of linear maps without biases. It does not mention biases: they are off by default.
 Published on Flickr8k (AlexNet features): BLEU-1..4 of 56.5/38.6/25.6/17.0, perplexity 24.39 (section 7.4).
 """
 
@@ -36,30 +36,30 @@ from captioning.recurrent.layer import Hidden, unroll
 
 
 def scaled_tanh(x: Tensor) -> Tensor:
-    """(4): g2(x) = 1.7159 tanh(2x / 3)."""
+    """Compute (4): g2(x) = 1.7159 tanh(2x / 3)."""
     return 1.7159 * torch.tanh(x * (2 / 3))
 
 
 @dataclass(frozen=True)
 class MRNNState(State):
-    """What the next step needs: r(t-1), (B, D), and V_I I, (B, M)."""
+    """r(t-1), (B, D), and V_I I, (B, M)."""
 
     recurrent: Tensor
     image: Tensor
 
 
 class MRNN(Decoder[MRNNState]):
-    """A ReLU recurrence over words; word, recurrence and image meet before the softmax.
+    """A ReLU recurrence over words; a layer before the softmax joins word, recurrence and image.
 
     Args:
         feature_size: F.
         vocab_size: V.
-        embedding_size: E, the first embedding layer's width; the paper's is 128.
-        hidden_size: D, of the second embedding layer and the recurrence; the paper's is 256.
+        embedding_size: E, the width of the first embedding layer; the paper's is 128.
+        hidden_size: D, the width of the second embedding layer and the recurrence; the paper's is 256.
         multimodal_size: M; the paper's is 512.
-        image_dropout: on the image's feature, in training.
-        dropout: on w(t) and m(t), in training.
-        bias: biases of the recurrence, the multimodal layer and the head.
+        image_dropout: on the image's feature.
+        dropout: on w(t) and m(t).
+        bias: whether the recurrence, the multimodal layer and the head have biases.
     """
 
     def __init__(
@@ -88,18 +88,18 @@ class MRNN(Decoder[MRNNState]):
         self.head = nn.Linear(multimodal_size, vocab_size, bias=bias)
 
     def start(self, features: ImageFeatures) -> MRNNState:
-        """r(0) = 0, and V_I I, the same at every step."""
+        """Set r(0) = 0, and compute V_I I for every step."""
         image = self.from_image(self.image_dropout(features.pooled))
         return MRNNState(image.new_zeros(len(image), self.recurrence.in_features), image)
 
     def step(self, tokens: Tensor, state: MRNNState) -> tuple[Tensor, MRNNState]:
-        """(2), (3) and the softmax's logits."""
+        """See `Decoder.step`."""
         w = self.dropout(self.embedding(tokens))
         r, _ = self._recur(w, (state.recurrent,))
         return self.head(self._multimodal(w, r, state.image)), MRNNState(r, state.image)
 
     def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
-        """m(t) of every step at once, (sum of lengths, M); only (2) runs along time."""
+        """Compute m(t), (sum of lengths, M); only (2) needs a loop over time."""
         state = self.start(features).rows(image_index)
         w = inputs._replace(data=self.dropout(self.embedding(inputs.data)))
         r, _ = unroll(self._recur, w, (state.recurrent,))

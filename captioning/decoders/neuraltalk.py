@@ -1,7 +1,7 @@
-"""NeuralTalk: the image is a bias of the first step.
+"""NeuralTalk: the image is a bias in the first step.
 
 Deep Visual-Semantic Alignments for Generating Image Descriptions. Karpathy, Fei-Fei. CVPR 2015.
-arXiv:1412.2306, section 3.2. Released code: neuraltalk (its RNN generator).
+arXiv:1412.2306, section 3.2. Official code: neuraltalk (its RNN generator).
 
     b_v = W_hi CNN(I)                                                   (13)
     h_t = f(W_hx x_t + W_hh h_{t-1} + b_h + 1(t = 1) ⊙ b_v)             (14)    f = ReLU, h_0 = 0
@@ -16,12 +16,12 @@ x_t is the embedding of a word; x_1 is `<bos>` and the last target `<eos>`.
     W_hh, b_h    recurrence      (D, D), (D)
     W_oh, b_o    head            (V, D), (V)
 
-The released code adds b_v at every step unless told `rnn_feed_once`: `image_every_step`. It has biases in
-(13) and of W_hx: `encoder_biases`. It can pass b_v and W_hx x_t through f, as the paper mentions:
-`relu_encoders`. It drops out x_t and b_v, and h_t before (15). Its other generator, an LSTM without tanh on the cell,
-is `ShowAndTell(recurrent=ShowAndTellLSTM(bias=True), image_bias=True, head_bias=True)`.
-Differs: the release starts b_o at the logarithm of each word's frequency, which a decoder is not told; here
-it starts at zero, as all biases.
+The official code adds b_v at every step unless `rnn_feed_once` is set: `image_every_step`. It has biases in (13) and
+with W_hx: `encoder_biases`. It can pass b_v and W_hx x_t through f, as the paper mentions: `relu_encoders`. It has
+dropout on x_t, on b_v, and on h_t before (15). Its other generator, an LSTM without tanh on the cell, is
+`ShowAndTell(recurrent=ShowAndTellLSTM(bias=True), image_bias=True, head_bias=True)`.
+Differs: the official code initialises b_o to the logarithm of each word's frequency, which a decoder does not know;
+here all biases are initialised to zero.
 Published on Flickr8k (VGG, Table 2): BLEU-1..4 of 57.9/38.3/24.5/16.0, METEOR 16.7, CIDEr 31.8.
 """
 
@@ -40,26 +40,27 @@ from captioning.recurrent.layer import Hidden, unroll
 
 @dataclass(frozen=True)
 class NeuralTalkState(State):
-    """What the next step needs: h_{t-1}, and what the image adds to it, both (B, D)."""
+    """h_{t-1}, and what the image adds in the next step; (B, D) each."""
 
     recurrent: Tensor
     image: Tensor
 
 
 class NeuralTalk(Decoder[NeuralTalkState]):
-    """A ReLU recurrence over words, whose first step the image biases.
+    """A ReLU recurrence over words with the image as a bias in the first step.
 
     Args:
         feature_size: F.
         vocab_size: V.
-        embedding_size: E; the release's is 256.
-        hidden_size: D; the paper's is about 512, the release's 256.
-        image_every_step: b_v at every step, as the release has it by default; the paper found it worse.
-        encoder_biases: biases of W_hi and W_hx, as the release has them.
-        relu_encoders: b_v and W_hx x_t through f, too.
-        encoder_dropout: on x_t and b_v, in training; the release's is 0.5.
-        dropout: on h_t before the head, in training; the release's is 0.5.
-        init_range: weights start uniform in [-r, r], the head's in a tenth of it; the release's is 0.1.
+        embedding_size: E; 256 in the official code.
+        hidden_size: D; about 512 in the paper, 256 in the official code.
+        image_every_step: whether b_v is added at every step, the default of the official code; worse in the paper.
+        encoder_biases: whether W_hi and W_hx have biases, as in the official code.
+        relu_encoders: whether f is applied to b_v and W_hx x_t too.
+        encoder_dropout: on x_t and b_v; 0.5 in the official code.
+        dropout: on h_t before the head; 0.5 in the official code.
+        init_range: r; weights are initialised uniformly in [-r, r], the head's in a tenth of it; 0.1 in the official
+            code.
     """
 
     def __init__(
@@ -92,17 +93,17 @@ class NeuralTalk(Decoder[NeuralTalkState]):
             nn.init.uniform_(weight, -r, r)
 
     def start(self, features: ImageFeatures) -> NeuralTalkState:
-        """(13), and h_0 = 0."""
+        """Compute (13), and set h_0 = 0."""
         image = self.encoder_f(self.encoder_dropout(self.from_image(features.pooled)))  # (13)
         return NeuralTalkState(torch.zeros_like(image), image)
 
     def step(self, tokens: Tensor, state: NeuralTalkState) -> tuple[Tensor, NeuralTalkState]:
-        """(14), and (15)'s logits."""
+        """See `Decoder.step`."""
         h, following = self._recur(self._read(tokens), (state.recurrent, state.image))
         return self.head(self.dropout(h)), NeuralTalkState(*following)
 
     def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
-        """h_t of every step, (sum of lengths, D); W_hx x_t of all at once."""
+        """Compute h_t, (sum of lengths, D); only (14) needs a loop over time."""
         state = self.start(features).rows(image_index)
         words = inputs._replace(data=self._read(inputs.data))
         h, _ = unroll(self._recur, words, (state.recurrent, state.image))
@@ -110,7 +111,7 @@ class NeuralTalk(Decoder[NeuralTalkState]):
         return dropped
 
     def _read(self, tokens: Tensor) -> Tensor:
-        """W_hx x_t."""
+        """Compute W_hx x_t."""
         word: Tensor = self.encoder_f(self.from_word(self.encoder_dropout(self.embedding(tokens))))
         return word
 

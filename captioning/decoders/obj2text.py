@@ -1,7 +1,7 @@
-"""Obj2Text: the objects' names and boxes, read one after the other, are all there is to know.
+"""Obj2Text: captions from the names and boxes of objects, read one after the other.
 
 OBJ2TEXT: Generating Visually Descriptive Language from Object Layouts. Yin, Ordonez. EMNLP 2017. arXiv:1707.07102.
-Released code: in Torch, on neuraltalk2, and in PyTorch.
+Official code: in Torch, based on neuraltalk2, and in PyTorch.
 
     x_t = W_o o_t + (W_l l_t + b_l);   (h_t, c_t) = LSTM(x_t; h_{t-1}, c_{t-1});   code = h_L
     loss = -Σ log p(s | code): an LSTM reads the code first, then `<bos>` and the words
@@ -13,24 +13,24 @@ Released code: in Torch, on neuraltalk2, and in PyTorch.
     CNN(I)      image                       (I, F) -> (I, E)
     decoder     embedding, recurrent, head
 
-An image without objects has a code of zeros. With the image beside the layout, both releases add the two codes; a
-reader of the paper says that they are concatenated: `image` chooses.
-Differs: concatenated codes go through a linear map to the width of a word. Weights start as torch's layers
-do, W_o and the words so from N(0, 1). The paper's other variants, a set of names (each once) and attention to the
-objects, are not here.
+An image without objects has a code of zeros. With `image`, the code of the image joins that of the layout: both
+official codes add the two, a summary of the paper by others says that they are concatenated.
+Differs: a linear map brings concatenated codes to the width of a word. Weights have torch's default initialisation; for
+W_o and the words that is N(0, 1). The paper's variants with a set of names (each once) and with attention to the
+objects are missing here.
 Published on COCO's test server (CIDEr): image alone 0.863, layout and image 0.950 (abstract).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
-from captioning.decoders.decoder import Decoder
-from captioning.decoders.recurrence import RecurrentState, rows_first, run, step
+from captioning.decoders.decoder import Capability
+from captioning.decoders.recurrence import RecurrentDecoder, RecurrentState, rows_first
 from captioning.encoders.features import ImageFeatures, Objects
 from captioning.errors import InputError
 from captioning.recurrent.layer import RecurrentFactory
@@ -39,13 +39,13 @@ IMAGE = ("none", "add", "concatenate")
 
 
 class LayoutEncoder(nn.Module):
-    """Objects in the annotation's order to one code.
+    """Encodes objects, in the order of the annotation, as one code.
 
     Args:
         num_categories: C.
         code_size: E.
-        boxes: read the boxes too; without them the names alone are read.
-        dropout: on x_t, in training.
+        boxes: whether the boxes are read beside the names.
+        dropout: on x_t.
     """
 
     def __init__(self, num_categories: int, code_size: int, *, boxes: bool = True, dropout: float = 0.0) -> None:
@@ -56,33 +56,35 @@ class LayoutEncoder(nn.Module):
         self.lstm = nn.LSTM(code_size, code_size, batch_first=True)
 
     def forward(self, objects: Objects) -> Tensor:
-        """The state after each image's last object, (I, E)."""
+        """Compute the state after each image's last object, (I, E)."""
         x = self.category(objects.categories)
         if self.location is not None:
             x = x + self.location(objects.boxes)
-        h, _ = self.lstm(self.dropout(x))  # what stands behind the last object is not picked
+        h, _ = self.lstm(self.dropout(x))  # outputs after the last object are not used
         last = (objects.mask.sum(1) - 1).clamp(min=0)
         code: Tensor = h[torch.arange(len(h), device=h.device), last]
         return code * objects.mask.any(1, keepdim=True)
 
 
-class Obj2Text(Decoder[RecurrentState]):
-    """A recurrent layer that reads a layout's code, with or without the image's, then the words.
+class Obj2Text(RecurrentDecoder):
+    """A recurrent layer that reads a layout's code, optionally with the image's, then the words.
 
     Args:
         feature_size: F.
         vocab_size: V.
         categories: the names of the objects, in the order of their ids.
         recurrent: builds the recurrent layer.
-        image: "none": the layout alone; "add" or "concatenate": how the image's code joins the layout's.
-        boxes: read the objects' boxes beside their names.
-        embedding_size: E, of words and of codes; the release's is 512.
-        hidden_size: D; the release's is 512.
-        dropout: on objects, on the recurrent layer's inputs and outputs, in training.
+        image: "none" for the layout alone; "add" or "concatenate" to join the image's code.
+        boxes: whether the objects' boxes are read beside their names.
+        embedding_size: E, the width of words and codes; 512 in the official code.
+        hidden_size: D; 512 in the official code.
+        dropout: on the objects, and on the inputs and outputs of the recurrent layer.
 
     Raises:
-        InputError: `image` is another; at use, features come without objects.
+        InputError: `image` is none of the three values, or features without objects are decoded.
     """
+
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.OBJECTS})
 
     def __init__(
         self,
@@ -110,11 +112,11 @@ class Obj2Text(Decoder[RecurrentState]):
         self.head = nn.Linear(hidden_size, vocab_size)
 
     def start(self, features: ImageFeatures) -> RecurrentState:
-        """The code is the first input; its output is dropped."""
+        """Read the code as the first input; its output is not used."""
         if features.objects is None:
             raise InputError(
-                "this decoder reads the objects of an image, and there are none; give it a data set with "
-                "annotated objects and data.objects=true"
+                "this decoder reads annotated objects, but the features have none; set data.objects=true and use a "
+                "data set with annotated objects"
             )
         code = self.layout(features.objects)
         if self.image is not None:
@@ -123,14 +125,7 @@ class Obj2Text(Decoder[RecurrentState]):
         _, state = self.recurrent.step(self.dropout(code))
         return RecurrentState(rows_first(state))
 
-    def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        """One word."""
-        h, recurrent = step(self.recurrent, self.dropout(self.embedding(tokens)), state.recurrent)
-        return self.head(self.dropout(h)), RecurrentState(recurrent)
-
-    def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
-        """The recurrent output of every step at once, (sum of lengths, D)."""
-        state = self.start(features).rows(image_index)
-        x = inputs._replace(data=self.dropout(self.embedding(inputs.data)))
-        dropped: Tensor = self.dropout(run(self.recurrent, x, state.recurrent))
-        return dropped
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Compute x_t, the word's vector, with dropout."""
+        x: Tensor = self.dropout(self.embedding(tokens))
+        return x

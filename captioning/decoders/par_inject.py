@@ -1,13 +1,13 @@
-"""Par-inject: the image stands beside every word.
+"""Par-inject: the recurrent layer reads the image with every word.
 
 Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Natural Language Engineering
-2018. arXiv:1703.09137. What all four places share, with the table of symbols, is in `where_to_put`.
+2018. arXiv:1703.09137. `where_to_put` has the table of symbols and what the four decoders of this paper share.
 
-    h_0 = a weight                             i = W_I I / |I| + b_I
+    h_0 is learned                             i = W_I I / |I| + b_I
     h_t = GRU([i ; e_t], h_{t-1})              e_t = W_e S_{t-1}
     p_t = softmax(W_o h_t + b_o)
 
-The settings that "Where" found best: E = D = P = 256; weights from N(0, 1), cut at ±0.1; dropout of 0.5 on
+The settings that "Where" found best: E = D = P = 256; weights from N(0, 1), clipped to ±0.1; dropout of 0.5 on
 I / |I|, e_t and h_t; L2 of 1e-8. "Role" calls it inject: an LSTM, h_0 = 0, Xavier's weights, no dropout.
 Published on Flickr8k (VGG, mean of 3): BLEU-1..4 of 61.1/42.4/28.7/19.1, METEOR 19.3, ROUGE-L 44.8, CIDEr 47.5;
 in "Role", s = 512: 60.3/41.9/28.3/18.8, 19.2, 44.2, 46.4.
@@ -36,7 +36,7 @@ class ParInjectState(RecurrentState):
 
 
 class ParInject(Decoder[ParInjectState]):
-    """A recurrent layer whose every input holds the image and a word.
+    """A recurrent layer whose every input is the image and a word.
 
     Args:
         feature_size: F.
@@ -45,13 +45,13 @@ class ParInject(Decoder[ParInjectState]):
         embedding_size: E.
         hidden_size: D.
         image_size: P.
-        learned_start: whether h_0 is a weight, as in "Where", or zeros, as in "Role".
-        normalise: the feature to length 1 first.
-        image_dropout: on the feature, in training.
-        embedding_dropout: on e_t, in training.
-        dropout: on h_t before the head, in training.
-        init_std: weights and h_0 start normal with it; None for Xavier's.
-        init_clip: weights and h_0 are cut at ± this at the start; None for no cut.
+        learned_start: whether h_0 is learned, as in "Where", or zero, as in "Role".
+        normalise: whether the feature is scaled to length 1 first.
+        image_dropout: on the feature.
+        embedding_dropout: on e_t.
+        dropout: on h_t before the head.
+        init_std: the standard deviation of the initial weights and h_0; None for Xavier's.
+        init_clip: the initial weights and h_0 are clipped to ± this; None for no clipping.
     """
 
     def __init__(
@@ -83,17 +83,17 @@ class ParInject(Decoder[ParInjectState]):
         start_weights(self, std=init_std, clip=init_clip)
 
     def start(self, features: ImageFeatures) -> ParInjectState:
-        """h_0, and i, the same at every step."""
+        """Compute h_0, and i for every step."""
         i = self.image(features.pooled)
         return ParInjectState(self.first(len(i), like=i), i)
 
     def step(self, tokens: Tensor, state: ParInjectState) -> tuple[Tensor, ParInjectState]:
-        """e_t, h_t and the softmax's logits."""
+        """See `Decoder.step`."""
         h, recurrent = step(self.recurrent, self._read(tokens, state.image), state.recurrent)
         return self.head(self.dropout(h)), ParInjectState(recurrent, state.image)
 
     def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
-        """h_t of every step, (sum of lengths, D)."""
+        """Compute h_t, (sum of lengths, D)."""
         state = self.start(features).rows(image_index)
         images = state.image.index_select(0, packed_rows(inputs))
         x = inputs._replace(data=self._read(inputs.data, images))
@@ -101,5 +101,5 @@ class ParInject(Decoder[ParInjectState]):
         return dropped
 
     def _read(self, tokens: Tensor, image: Tensor) -> Tensor:
-        """[i ; e_t]."""
+        """Compute [i ; e_t]."""
         return torch.cat([image, self.embedding_dropout(self.embedding(tokens))], 1)

@@ -1,44 +1,42 @@
-"""Pre-inject: the image is the first word.
+"""Pre-inject: the recurrent layer reads the image as its first word.
 
 Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Natural Language Engineering
-2018. arXiv:1703.09137. What all four places share, with the table of symbols, is in `where_to_put`.
+2018. arXiv:1703.09137. `where_to_put` has the table of symbols and what the four decoders of this paper share.
 
-    h_0 = GRU(i, 0)                            i = W_I I / |I| + b_I, so P = E; its output is dropped
+    h_0 = GRU(i, 0)                            i = W_I I / |I| + b_I, so P = E; its output is not used
     h_t = GRU(e_t, h_{t-1})                    e_t = W_e S_{t-1}
     p_t = softmax(W_o h_t + b_o)
 
-The settings that "Where" found best: E = D = 512; weights from N(0, 1), cut at ±0.1; dropout of 0.5 on e_t and
-h_t. It differs from Show and Tell by the GRU, by the biases and by where dropout stands: not on the image.
+The settings that "Where" found best: E = D = 512; weights from N(0, 1), clipped to ±0.1; dropout of 0.5 on e_t and
+h_t. It differs from Show and Tell in the GRU, in the biases, and in having no dropout on the image.
 Published on Flickr8k (VGG, mean of 3): BLEU-1..4 of 60.9/42.1/28.5/19.0, METEOR 19.1, ROUGE-L 44.4, CIDEr 46.9.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
-from captioning.decoders.decoder import Decoder
-from captioning.decoders.recurrence import RecurrentState, rows_first, run, step
+from captioning.decoders.recurrence import RecurrentDecoder, RecurrentState, rows_first
 from captioning.decoders.where_to_put import ImageVector, start_weights
 from captioning.encoders.features import ImageFeatures
 from captioning.recurrent.layer import RecurrentFactory
 
 
-class PreInject(Decoder[RecurrentState]):
+class PreInject(RecurrentDecoder):
     """A recurrent layer that reads the image once, then the words.
 
     Args:
         feature_size: F.
         vocab_size: V.
         recurrent: builds the recurrent layer; the paper's is `ChoGRU` with biases.
-        embedding_size: E, of the image's vector too.
+        embedding_size: E, also the width of the image's vector.
         hidden_size: D.
-        normalise: the feature to length 1 first.
-        image_dropout: on the feature, in training.
-        embedding_dropout: on e_t, in training.
-        dropout: on h_t before the head, in training.
-        init_std: weights start normal with it; None for Xavier's.
-        init_clip: the weights are cut at ± this at the start; None for no cut.
+        normalise: whether the feature is scaled to length 1 first.
+        image_dropout: on the feature.
+        embedding_dropout: on e_t.
+        dropout: on h_t before the head.
+        init_std: the standard deviation of the initial weights; None for Xavier's.
+        init_clip: the initial weights are clipped to ± this; None for no clipping.
     """
 
     def __init__(
@@ -67,20 +65,12 @@ class PreInject(Decoder[RecurrentState]):
         start_weights(self, std=init_std, clip=init_clip)
 
     def start(self, features: ImageFeatures) -> RecurrentState:
-        """h_0 = GRU(i, 0)."""
+        """Compute h_0 = GRU(i, 0)."""
         i = self.image(features.pooled)
         _, state = self.recurrent.step(i)
         return RecurrentState(rows_first(state))
 
-    def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        """e_t, h_t and the softmax's logits."""
-        e = self.embedding_dropout(self.embedding(tokens))
-        h, recurrent = step(self.recurrent, e, state.recurrent)
-        return self.head(self.dropout(h)), RecurrentState(recurrent)
-
-    def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
-        """h_t of every step, (sum of lengths, D)."""
-        state = self.start(features).rows(image_index)
-        e = inputs._replace(data=self.embedding_dropout(self.embedding(inputs.data)))
-        dropped: Tensor = self.dropout(run(self.recurrent, e, state.recurrent))
-        return dropped
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Compute e_t = W_e S_{t-1}, with its own dropout."""
+        x: Tensor = self.embedding_dropout(self.embedding(tokens))
+        return x

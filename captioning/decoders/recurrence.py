@@ -1,14 +1,19 @@
-"""A recurrent layer inside a decoder: its state with the row first, as search has it, and its start."""
+"""Decoders around a recurrent layer: their shared steps, their state and its initial value.
+
+A layer has states of (L, B, D); search needs the row first, (B, L, D).
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from captioning.decoders.decoder import State
+from captioning.decoders.decoder import Decoder, State
+from captioning.encoders.features import ImageFeatures
 from captioning.recurrent.layer import Hidden, RecurrentLayer
 
 
@@ -19,19 +24,49 @@ class RecurrentState(State):
     recurrent: Hidden
 
 
+class RecurrentDecoder(Decoder[RecurrentState]):
+    """A recurrent layer over words alone: the image acts through the state that `start` returns.
+
+    Attributes:
+        embedding: the words' vectors, (V, E).
+        recurrent: the recurrent layer.
+        dropout: applied to the layer's outputs.
+    """
+
+    embedding: nn.Embedding
+    recurrent: RecurrentLayer
+    dropout: nn.Dropout
+
+    @abstractmethod
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Compute the layer's inputs for tokens: (B,) int64 to (B, E)."""
+
+    def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """See `Decoder.step`."""
+        h, recurrent = step(self.recurrent, self.embed(tokens), state.recurrent)
+        return self.head(self.dropout(h)), RecurrentState(recurrent)
+
+    def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
+        """See `Decoder.hidden`; the layer's outputs, (sum of lengths, D)."""
+        state = self.start(features).rows(image_index)
+        x = inputs._replace(data=self.embed(inputs.data))
+        dropped: Tensor = self.dropout(run(self.recurrent, x, state.recurrent))
+        return dropped
+
+
 def rows_first(state: Hidden) -> Hidden:
-    """(L, B, D) as a layer has it to (B, L, D) as search has it, and back."""
+    """Turn (L, B, D) into (B, L, D), or back."""
     return tuple(s.transpose(0, 1) for s in state)
 
 
 def step(layer: RecurrentLayer, x: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
-    """One step of `layer` from a state with the row first: the output (B, D) and the next state."""
+    """Take one step of `layer` from a state with the row first: return the output (B, D) and the next state."""
     output, following = layer.step(x, rows_first(state))
     return output, rows_first(following)
 
 
 def run(layer: RecurrentLayer, x: PackedSequence, state: Hidden) -> Tensor:
-    """`layer` over whole sequences from a state with the row first: every output, (sum of lengths, D)."""
+    """Run `layer` over whole sequences from a state with the row first: every output, (sum of lengths, D)."""
     outputs, _ = layer(x, tuple(s.contiguous() for s in rows_first(state)))
     return outputs.data
 
@@ -41,7 +76,7 @@ class Start(nn.Module):
 
     Args:
         layer: the layer that starts from it.
-        learned: whether it is a weight; one that starts at zero.
+        learned: whether the state is a weight, which is initialised to zero.
     """
 
     def __init__(self, layer: RecurrentLayer, *, learned: bool) -> None:
@@ -51,7 +86,7 @@ class Start(nn.Module):
         self.layer = (layer,)  # in a tuple: its weights are registered by the decoder
 
     def forward(self, batch_size: int, like: Tensor) -> Hidden:
-        """(B, L, D) each, with the dtype and device of `like`."""
+        """Return (B, L, D) each, with the dtype and device of `like`."""
         if self.learned is None:
             return rows_first(self.layer[0].initial(batch_size, like=like))
         return tuple(s.to(like.dtype).expand(batch_size, -1, -1) for s in self.learned)

@@ -1,17 +1,17 @@
-"""Show and Tell: the image is the first word.
+"""Show and Tell: an LSTM reads the image as its first word.
 
 Show and Tell: A Neural Image Caption Generator. Vinyals, Toshev, Bengio, Erhan. CVPR 2015. arXiv:1411.4555.
-Released code: im2txt.
+Official code: im2txt.
 
     x_{-1} = CNN(I)                                   (10)
     x_t = W_e S_t,              t = 0 .. N-1          (11)
     p_{t+1} = LSTM(x_t),        t = 0 .. N-1          (12)
     L(I, S) = - sum_{t=1..N} log p_t(S_t)             (13)
 
-S_0 is `<bos>` and S_N is `<eos>`. CNN(I) ends in a linear map of the image's feature to the width of a word;
-its step is not scored. The LSTM's equations (4) to (8) are in `captioning.recurrent.ShowAndTellLSTM`. im2txt
-differs, and so may an experiment: biases and tanh on the cell are `captioning.recurrent.LSTM`. So does NeuralTalk's
-LSTM (arXiv:1412.2306, released code): biases, no tanh, `ShowAndTellLSTM(bias=True)`.
+S_0 is `<bos>` and S_N is `<eos>`. CNN(I) ends in a linear map of the image's feature to the width of a word. The step
+that reads it is not scored. The LSTM's equations (4) to (8) are in `captioning.recurrent.ShowAndTellLSTM`. The LSTM of
+im2txt has biases and tanh on the cell: `captioning.recurrent.LSTM`. The LSTM of NeuralTalk (arXiv:1412.2306, official
+code) has biases and no tanh: `ShowAndTellLSTM(bias=True)`.
 
     paper        here                     shape
     CNN(I)       image(dropout(pooled))   (I, E)
@@ -26,28 +26,26 @@ Published on Flickr8k: BLEU-1/2/3 of 63/41/27, an ensemble (Table 2, and as quot
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
-from captioning.decoders.decoder import Decoder
-from captioning.decoders.recurrence import RecurrentState, rows_first, run, step
+from captioning.decoders.recurrence import RecurrentDecoder, RecurrentState, rows_first
 from captioning.encoders.features import ImageFeatures
 from captioning.recurrent.layer import RecurrentFactory
 
 
-class ShowAndTell(Decoder[RecurrentState]):
-    """An LSTM (or GRU) that reads the image once, then the words.
+class ShowAndTell(RecurrentDecoder):
+    """A recurrent layer that reads the image once, then the words.
 
     Args:
         feature_size: F.
         vocab_size: V.
         recurrent: builds the recurrent layer.
-        embedding_size: E, of words and of the image; the paper's is 512.
+        embedding_size: E, the width of words and of the image; the paper's is 512.
         hidden_size: D; the paper's is 512.
-        image_dropout: on the image's feature, in training.
-        dropout: on the recurrent layer's inputs and outputs, in training; the paper has it "throughout".
-        image_bias: whether the map of the image has a bias: NeuralTalk yes, im2txt no.
-        head_bias: whether the projection to the vocabulary has a bias: both yes, the paper prints none.
-        init_range: embeddings and head start uniform in [-r, r]; im2txt's is 0.08.
+        image_dropout: on the image's feature.
+        dropout: on the recurrent layer's inputs and outputs; the paper has it "throughout".
+        image_bias: whether the map of the image has a bias: in NeuralTalk yes, in im2txt no.
+        head_bias: whether the projection to the vocabulary has a bias: in both yes; the paper prints none.
+        init_range: r; embeddings and head are initialised uniformly in [-r, r]; 0.08 in im2txt.
     """
 
     def __init__(
@@ -79,20 +77,12 @@ class ShowAndTell(Decoder[RecurrentState]):
                 nn.init.zeros_(bias)
 
     def start(self, features: ImageFeatures) -> RecurrentState:
-        """(10): x_{-1} = CNN(I) from a state of zeros; its output is dropped."""
+        """Read (10), x_{-1} = CNN(I), from a state of zeros; the output is not used."""
         x = self.image(self.image_dropout(features.pooled))
         _, state = self.recurrent.step(self.dropout(x))
         return RecurrentState(rows_first(state))
 
-    def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        """(11), (12): x_t = W_e S_t; p_{t+1} = LSTM(x_t)."""
-        x = self.embedding(tokens)
-        m, recurrent = step(self.recurrent, self.dropout(x), state.recurrent)
-        return self.head(self.dropout(m)), RecurrentState(recurrent)
-
-    def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
-        """m_t of every step at once, (sum of lengths, D)."""
-        state = self.start(features).rows(image_index)
-        x = inputs._replace(data=self.dropout(self.embedding(inputs.data)))
-        dropped: Tensor = self.dropout(run(self.recurrent, x, state.recurrent))
-        return dropped
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Compute (11): x_t = W_e S_t, with dropout."""
+        x: Tensor = self.dropout(self.embedding(tokens))
+        return x

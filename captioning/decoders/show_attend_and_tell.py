@@ -1,7 +1,7 @@
-"""Show, Attend and Tell: look at a place of the image before each word.
+"""Show, Attend and Tell: the decoder attends to regions of the image before each word.
 
 Show, Attend and Tell: Neural Image Caption Generation with Visual Attention. Xu, Ba, Kiros, Cho, Courville,
-Salakhutdinov, Zemel, Bengio. ICML 2015. arXiv:1502.03044. Released code: arctic-captions.
+Salakhutdinov, Zemel, Bengio. ICML 2015. arXiv:1502.03044. Official code: arctic-captions.
 
     e_ti = f_att(a_i, h_{t-1});  α_t = softmax(e_t);  z_t = φ({a_i}, {α_i})                         (1)
     i, f, o = σ(W E y_{t-1} + U h_{t-1} + Z z_t + b)
@@ -20,11 +20,12 @@ Salakhutdinov, Zemel, Bengio. ICML 2015. arXiv:1502.03044. Released code: arctic
     f_β          gate                     (B, D) -> (B, 1)
     L_h / L_z / L_o    output_hidden / output_context / head
 
-Differs: the released code's first word is a vector of zeros; here it is the embedding of `<bos>`, which learns, unless
-`zero_start`. The release puts tanh between the sum in (2) and L_o: an option, as are its layers in f_att and f_init and
-its switches for what (2) reads. Its further layers on h_t and before L_o, its LSTM over the places and its dropout
-inside the LSTM, all off by default, are not here. The paper does not say how weights start; here as in the release,
-each U orthogonal, biases at zero (but for `forget_bias`), all else from N(0, 0.01²).
+Differs: the first word of the official code is a vector of zeros; here it is the embedding of `<bos>`, which is
+learned, unless `zero_start` is set. The official code has tanh between the sum in (2) and L_o: an option here, as are
+its layers in f_att and f_init and its switches for what (2) reads. Its further layers on h_t and before L_o, its LSTM
+over the regions and its dropout inside the LSTM, all off by default, are missing here. The paper does not describe the
+initialisation; as in the official code, each U is orthogonal, biases are zero (except for `forget_bias`), and all else
+is from N(0, 0.01²).
 Published on Flickr8k (BLEU without brevity penalty): soft 67/44.8/29.9/19.5, METEOR 18.93; hard
 67/45.7/31.4/21.3, METEOR 20.30 (Table 1).
 """
@@ -32,38 +33,45 @@ Published on Flickr8k (BLEU without brevity penalty): soft 67/44.8/29.9/19.5, ME
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from captioning.decoders.attention import AdditiveAttention, Memory, in_float, places
-from captioning.decoders.decoder import Attended, AttentiveDecoder, State
+from captioning.decoders.attention import AdditiveAttention, Memory, in_float, regions, unrolled
+from captioning.decoders.decoder import Attended, AttentiveDecoder, Capability, State
 from captioning.encoders.features import ImageFeatures
-from captioning.recurrent.layer import Hidden, unroll
 
 
 class Phi(Protocol):
-    """φ of (1): from weights to the context."""
+    """φ of (1): maps attention weights to the context.
+
+    Attributes:
+        samples: whether φ samples regions in training.
+    """
+
+    samples: bool
 
     def __call__(self, memory: Memory, alpha: Tensor, luck: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:
-        """Look.
+        """Compute the context.
 
         Args:
-            memory: the places.
+            memory: the regions.
             alpha: their weights, (B, R).
-            luck: uniform in [0, 1), drawn once a caption, (B); 0 where words are fed one by one.
-            training: whether places may be drawn at random.
+            luck: uniform in [0, 1), drawn once per caption, (B); 0 in `Decoder.step`.
+            training: whether regions may be sampled.
 
         Returns:
-            z_t, (B, F), and the log-probability of what was drawn, (B); 0 where nothing was.
+            z_t, (B, F), and the log-probability of the sampled region, (B); 0 for rows without a sample.
         """
         ...
 
 
 class Soft:
-    """(8): the expected place, deterministic."""
+    """(8): the expected region; deterministic."""
+
+    samples = False
 
     def __call__(self, memory: Memory, alpha: Tensor, luck: Tensor, *, training: bool) -> tuple[Tensor, Tensor]:
         """See `Phi`."""
@@ -71,14 +79,16 @@ class Soft:
 
 
 class Hard:
-    """(3), (4): one place, drawn; learns by `captioning.objectives.Reinforce`.
+    """(3), (4): one sampled region; trained by `captioning.objectives.Reinforce`.
 
-    Section 4.1: for some captions the expected place stands in for the drawn one, which lowers the variance.
-    When not training it always does, so that captions can be reproduced.
+    Some captions use the expected region in place of a sample, which lowers the variance (section 4.1). In evaluation
+    all captions do, so that they are reproducible.
 
     Args:
-        expected_share: of captions that see the expected place; the paper's is 0.5.
+        expected_share: the share of captions that use the expected region; the paper's is 0.5.
     """
+
+    samples = True
 
     def __init__(self, *, expected_share: float = 0.5) -> None:
         self.expected_share = expected_share
@@ -101,9 +111,9 @@ class ShowAttendAndTellState(State):
     Attributes:
         hidden: h_{t-1}, (B, D).
         cell: c_{t-1}, (B, D).
-        memory: the image's places.
+        memory: the image's regions.
         luck: see `Phi`, (B).
-        reads: 0 where the next word is read as zeros, 1 elsewhere, (B, 1).
+        reads: 0 if the next word is read as zeros, else 1, (B, 1).
     """
 
     hidden: Tensor
@@ -113,31 +123,40 @@ class ShowAttendAndTellState(State):
     reads: Tensor
 
 
+class ShowAttendAndTellStep(NamedTuple):
+    """h_t, (B, D), z_t, (B, F), α_t, (B, R), and the log-probability of the sampled region, (B, 1)."""
+
+    hidden: Tensor
+    context: Tensor
+    attention: Tensor
+    log_choice: Tensor
+
+
 class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
-    """An LSTM that attends to the image's places before each word.
+    """An LSTM that attends to the image's regions before each word.
 
     Args:
         feature_size: F.
         vocab_size: V.
         phi: `Soft()` or `Hard()`.
-        embedding_size: E; the release's is 512.
-        hidden_size: D; the release's is 1800 on COCO.
-        attention_size: A; the release's is F.
-        attention_layers: from a place to f_att's key, tanh between them; the release's is 2 on COCO.
-        init_layers: of f_init, ReLU between them; the release's is 2 on COCO.
-        zero_start: the first word is a vector of zeros, as the release has it.
-        beta: the gate β_t.
-        word_output: whether (2) reads E y_{t-1}; the release's prev2out.
-        context_output: whether (2) reads z_t; the release's ctx2out.
-        tanh_output: tanh between (2)'s sum and L_o, as the release has it.
-        dropout: in training, on h_t before (2), and where the next two do not say otherwise.
+        embedding_size: E; 512 in the official code.
+        hidden_size: D; 1800 in the official code, on COCO.
+        attention_size: A; F in the official code.
+        attention_layers: the number of layers of f_att's key, with tanh between them; 2 in the official code, on COCO.
+        init_layers: the number of layers of f_init, with ReLU between them; 2 in the official code, on COCO.
+        zero_start: whether the first word is a vector of zeros, as in the official code.
+        beta: whether there is the gate β_t.
+        word_output: whether (2) reads E y_{t-1}; prev2out in the official code.
+        context_output: whether (2) reads z_t; ctx2out in the official code.
+        tanh_output: whether there is tanh between the sum in (2) and L_o, as in the official code.
+        dropout: on h_t before (2), and the default of the next two.
         init_dropout: on the hidden layers of f_init.
         output_dropout: before L_o.
-        forget_bias: what the forget gate's bias starts at; the release's is 0. With 1, as in Up-Down's release, the
-            cell remembers from the first step of training.
+        forget_bias: the initial bias of the forget gate; 0 in the official code. With 1, as in the official code of
+            Up-Down, the cell remembers from the first step of training.
 
     Raises:
-        InputError: at use, where features have no places.
+        InputError: features without regions are decoded.
     """
 
     def __init__(
@@ -189,43 +208,38 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
             nn.init.orthogonal_(u)
         nn.init.constant_(self.from_word.bias.chunk(4)[1], forget_bias)
 
+    @property
+    def provides(self) -> frozenset[Capability]:
+        """Attention over regions, and sampled regions with hard φ."""
+        return super().provides | ({Capability.SAMPLED_REGIONS} if self.phi.samples else set())
+
     def start(self, features: ImageFeatures) -> ShowAttendAndTellState:
-        """c_0, h_0 from the mean place, and the keys of f_att."""
-        memory = self.attention.memory(places(features), features.mask)
+        """Compute c_0 and h_0 from the mean region, and the keys of f_att."""
+        memory = self.attention.memory(regions(features), features.mask)
         x = self.init(memory.mean())
         c, h = in_float(self.init_cell(x)).tanh(), self.init_hidden(x).tanh()
         reads = torch.full_like(h[:, :1], 0.0 if self.zero_start else 1.0)
         return ShowAttendAndTellState(h, c, memory, torch.zeros_like(h[:, 0]), reads)
 
     def step(self, tokens: Tensor, state: ShowAttendAndTellState) -> tuple[Tensor, ShowAttendAndTellState]:
-        """(1), the LSTM, and (2)."""
+        """See `Decoder.step`."""
         y = self.embedding(tokens) * state.reads
-        hidden, cell, z, _, _ = self._cell(self.from_word(y), state)
-        reads = torch.ones_like(state.reads)
-        return self.head(self._output(y, hidden, z)), replace(state, hidden=hidden, cell=cell, reads=reads)
+        outputs, state = self._cell(self.from_word(y), state)
+        return self.head(self._output(outputs, y)), replace(state, reads=torch.ones_like(state.reads))
 
     def attend(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Attended:
-        """(1) and the LSTM along time, then (2) of all steps at once."""
+        """See `AttentiveDecoder.attend`; (2) of all steps is one product."""
         state = self.start(features).rows(image_index)
         y = self.embedding(inputs.data)
         if self.zero_start:
-            y[: len(image_index)] = 0.0  # packed: the first word of every caption stands before the second of any
-        sizes = [self.recurrence.in_features, state.memory.values.shape[2], state.memory.values.shape[1], 1]
-        luck = torch.rand_like(state.luck)  # each caption its own
+            y[: len(image_index)] = 0.0  # packed: the first words of all captions come before any second word
+        state = replace(state, luck=torch.rand_like(state.luck))
+        outputs = unrolled(self._cell, inputs._replace(data=self.from_word(y)), state)
+        return Attended(self._output(outputs, y), outputs.attention, outputs.log_choice[:, 0])
 
-        def step(x: Tensor, now: Hidden) -> tuple[Tensor, Hidden]:
-            h, c, image, own = now
-            memory = replace(state.memory, image=image)
-            h, c, z, alpha, log_choice = self._cell(x, replace(state, hidden=h, cell=c, memory=memory, luck=own))
-            return torch.cat([h, z, alpha, log_choice[:, None]], 1), (h, c, image, own)
-
-        words = inputs._replace(data=self.from_word(y))
-        outputs, _ = unroll(step, words, (state.hidden, state.cell, state.memory.image, luck))
-        h, z, alpha, log_choice = torch.split(outputs.data, sizes, 1)
-        return Attended(self._output(y, h, z), alpha, log_choice[:, 0])
-
-    def _cell(self, word: Tensor, state: ShowAttendAndTellState) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """h_t, c_t, z_t, α_t and the log-probability of what φ drew."""
+    def _cell(
+        self, word: Tensor, state: ShowAttendAndTellState
+    ) -> tuple[ShowAttendAndTellStep, ShowAttendAndTellState]:
         alpha = self.attention(state.hidden, state.memory)  # (1)
         z, log_choice = self.phi(state.memory, alpha, state.luck, training=self.training)
         if self.gate is not None:
@@ -233,14 +247,15 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
         gates = word + self.recurrence(state.hidden) + self.from_context(z)
         i, f, o, g = gates.chunk(4, 1)
         c = f.sigmoid() * state.cell + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c, z, alpha, log_choice
+        h = o.sigmoid() * c.tanh()
+        return ShowAttendAndTellStep(h, z, alpha, log_choice[:, None]), replace(state, hidden=h, cell=c)
 
-    def _output(self, y: Tensor, h: Tensor, z: Tensor) -> Tensor:
-        x = self.output_hidden(self.dropout(h))  # (2)
+    def _output(self, outputs: ShowAttendAndTellStep, y: Tensor) -> Tensor:
+        x = self.output_hidden(self.dropout(outputs.hidden))  # (2)
         if self.word_output:
             x = y + x
         if self.output_context is not None:
-            x = x + self.output_context(z)
+            x = x + self.output_context(outputs.context)
         dropped: Tensor = self.output_dropout(x.tanh() if self.tanh_output else x)
         return dropped
 

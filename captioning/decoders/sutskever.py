@@ -1,13 +1,12 @@
-"""Sutskever et al.: the state in which an encoder ends a sentence is the state in which the decoder begins.
+"""Sutskever et al.: the final state of the encoder is the initial state of the decoder.
 
 Sequence to Sequence Learning with Neural Networks. Sutskever, Vinyals, Le. NIPS 2014. arXiv:1409.3215.
 
-    h_t = σ(W_hx x_t + W_hh h_{t-1});   y_t = W_yh h_t        (a plain network; section 2, as are the lines below)
+    h_t = σ(W_hx x_t + W_hh h_{t-1});   y_t = W_yh h_t        (a simple RNN; all from section 2)
     p(y_1 .. y_T' | x_1 .. x_T) = Π_t p(y_t | v, y_1 .. y_{t-1})                                           (1)
 
-Each p is a softmax over the words of an LSTM whose initial state is v, "the last hidden state" of another LSTM,
-which has read x_1 .. x_T: of each layer its own, h and c. That one may read the source from its last word (section
-3.3); how it reads is the encoder's.
+Each p is a softmax over the output of an LSTM. Its initial state is v, "the last hidden state" of another LSTM, which
+has read x_1 .. x_T: h and c of each layer. The encoder decides whether the source is read in reverse (section 3.3).
 
     paper     here                    shape
     v         features.final          (I, L, D) each
@@ -15,39 +14,37 @@ which has read x_1 .. x_T: of each layer its own, h and c. That one may read the
     h_t       the recurrent output    (B, D)
     W_yh      head                    (V, D)
 
-The paper's layer is an LSTM of 4 layers of 1000 cells, with embeddings of 1000; weights start uniform in
+The paper has an LSTM of 4 layers of 1000 cells and embeddings of 1000. Weights are initialised uniformly in
 [-0.08, 0.08] (section 3.4).
-Differs: the recurrent layer is any, and starts as it itself does. W_yh has a bias. The paper says nothing of dropout:
-it stands on x_t and h_t and never between steps, as in `LanguageModel`.
+Differs: any recurrent layer may be used, with its own initialisation. W_yh has a bias. The paper does not mention
+dropout; here it is on x_t and h_t and never between steps, as in `LanguageModel`.
 Published on WMT'14 English to French, 5 reversed LSTMs, beam of 12: BLEU 34.81 (Table 1).
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
-from captioning.decoders.decoder import Decoder
-from captioning.decoders.recurrence import RecurrentState, rows_first, run, step
+from captioning.decoders.recurrence import RecurrentDecoder, RecurrentState, rows_first
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.recurrent.layer import Hidden, RecurrentFactory
 
 
-class Sutskever(Decoder[RecurrentState]):
-    """A recurrent language model that goes on from an encoder's last state.
+class Sutskever(RecurrentDecoder):
+    """A recurrent language model whose initial state is the encoder's final state.
 
     Args:
-        feature_size: F, which every decoder is told and this one does not use.
+        feature_size: F; not used.
         vocab_size: V.
-        recurrent: builds the recurrent layer; of the encoder's kind, with as many layers.
+        recurrent: builds the recurrent layer: the encoder's cell and number of layers.
         embedding_size: E; the paper's is 1000.
-        hidden_size: D, the encoder's; the paper's is 1000.
-        dropout: on x_t and h_t, in training.
-        init_range: embeddings and head start uniform in [-r, r]; the paper's is 0.08.
+        hidden_size: D, equal to the encoder's; the paper's is 1000.
+        dropout: on x_t and h_t.
+        init_range: r; embeddings and head are initialised uniformly in [-r, r]; the paper's is 0.08.
 
     Raises:
-        InputError: at use, where features have no final state, or one that is not this layer's.
+        InputError: features are decoded that have no final state, or one of other shapes than this layer's.
     """
 
     def __init__(
@@ -72,35 +69,26 @@ class Sutskever(Decoder[RecurrentState]):
         nn.init.zeros_(self.head.bias)
 
     def start(self, features: ImageFeatures) -> RecurrentState:
-        """v, a row an image."""
+        """Return v; one row per image."""
         own = rows_first(self.recurrent.initial(len(features), like=self.embedding.weight))
         return RecurrentState(_same(features.final, own))
 
-    def step(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        """One word."""
-        h, recurrent = step(self.recurrent, self.dropout(self.embedding(tokens)), state.recurrent)
-        return self.head(self.dropout(h)), RecurrentState(recurrent)
-
-    def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
-        """h_t of every step, (sum of lengths, D)."""
-        state = self.start(features).rows(image_index)
-        x = inputs._replace(data=self.dropout(self.embedding(inputs.data)))
-        dropped: Tensor = self.dropout(run(self.recurrent, x, state.recurrent))
-        return dropped
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Compute x_t, the word's vector, with dropout."""
+        x: Tensor = self.dropout(self.embedding(tokens))
+        return x
 
 
 def _same(final: Hidden | None, own: Hidden) -> Hidden:
-    """`final`, if its shapes are those of `own`."""
+    """Return `final` after a check that its shapes are those of `own`."""
     if final is None:
         raise InputError(
-            "this decoder starts from the state in which a recurrent encoder ended, but the features have none; use "
-            "encoder=text"
+            "this decoder needs the final state of a recurrent encoder, but the features have none; use encoder=text"
         )
     if [s.shape for s in final] != [s.shape for s in own]:
         expected, found = (" and ".join(str(tuple(s.shape)) for s in state) for state in (own, final))
         raise InputError(
-            "this decoder starts from the state in which the encoder ended, and its own layer needs (rows, layers, "
-            f"width) of {expected}; found {found}: give both the same cell, number of layers and hidden_size, "
-            "and the encoder one direction"
+            f"the encoder's final state must have (rows, layers, width) of {expected}, found {found}; give encoder and "
+            "decoder the same cell, num_layers and hidden_size, and the encoder one direction"
         )
     return final

@@ -1,7 +1,7 @@
-"""Up-Down: one LSTM attends, another one speaks.
+"""Up-Down: one LSTM attends, another one generates the words.
 
 Bottom-Up and Top-Down Attention for Image Captioning and Visual Question Answering. Anderson, He, Buehler, Teney,
-Johnson, Gould, Zhang. CVPR 2018. arXiv:1707.07998, section 3.2. Released code: in Caffe.
+Johnson, Gould, Zhang. CVPR 2018. arXiv:1707.07998, section 3.2. Official code: in Caffe.
 
     x¹_t = [h²_{t-1}, v̄, W_e Π_t];   h¹_t = LSTM(x¹_t, h¹_{t-1});   v̄ = mean_i v_i
     a_i,t = w_a · tanh(W_va v_i + W_ha h¹_t);   α_t = softmax(a_t);   v̂_t = Σ_i α_i,t v_i
@@ -17,8 +17,8 @@ Johnson, Gould, Zhang. CVPR 2018. arXiv:1707.07998, section 3.2. Released code: 
     LSTM² on h¹      from_attention (4 D, D)       LSTM² on h²        recurrence_2   (4 D, D)
     W_p, b_p         head           (V, D)
 
-Gates stand in the order i, f, o, candidate. The release starts weights from N(0, 0.01²) and the forget gates'
-biases at 1.
+The gates are in the order i, f, o, candidate. As in the official code, weights are initialised from N(0, 0.01²) and
+the biases of the forget gates to 1.
 Published on COCO, Karpathy's test split, cross-entropy (Table 1): BLEU-1 0.772, BLEU-4 0.362, METEOR 0.270, ROUGE-L
 0.564, CIDEr 1.135; on a ResNet's grid CIDEr 1.054.
 """
@@ -27,19 +27,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from captioning.decoders.attention import AdditiveAttention, Memory, places
+from captioning.decoders.attention import AdditiveAttention, AttentionStep, Memory, regions, unrolled
 from captioning.decoders.decoder import Attended, AttentiveDecoder, State
 from captioning.encoders.features import ImageFeatures
-from captioning.recurrent.layer import Hidden, unroll
 
 
 @dataclass(frozen=True)
 class UpDownState(State):
-    """h¹, c¹, h², c², (B, D) each; what v̄ adds to the gates of LSTM¹, (B, 4 D); and the places."""
+    """h¹, c¹, h², c², (B, D) each; what v̄ adds to the gates of LSTM¹, (B, 4 D); and the regions."""
 
     hidden_1: Tensor
     cell_1: Tensor
@@ -58,10 +56,10 @@ class UpDown(AttentiveDecoder[UpDownState]):
         embedding_size: E; the paper's is 1000.
         hidden_size: D, of both LSTMs; the paper's is 1000.
         attention_size: A; the paper's is 512.
-        dropout: on the words and on h²_t before W_p, in training; the release has none.
+        dropout: on the words and on h²_t before W_p; the official code has none.
 
     Raises:
-        InputError: at use, where features have no places.
+        InputError: features without regions are decoded.
     """
 
     def __init__(
@@ -94,43 +92,36 @@ class UpDown(AttentiveDecoder[UpDownState]):
             nn.init.ones_(lstm.bias[hidden_size : 2 * hidden_size])
 
     def start(self, features: ImageFeatures) -> UpDownState:
-        """Zeros, what v̄ is to LSTM¹, and the attention's keys."""
-        v = places(features)
+        """Set both LSTMs to zero; compute what v̄ adds to LSTM¹, and the attention's keys."""
+        v = regions(features)
         zeros = v.new_zeros(len(v), self.recurrence_1.in_features)
         memory = self.attention.memory(v, features.mask)
         return UpDownState(zeros, zeros, zeros, zeros, self.from_mean(memory.mean()), memory)
 
     def step(self, tokens: Tensor, state: UpDownState) -> tuple[Tensor, UpDownState]:
-        """One word."""
-        state, _ = self._cells(self.from_word(self.dropout(self.embedding(tokens))), state)
-        return self.head(self.dropout(state.hidden_2)), state
+        """See `Decoder.step`."""
+        outputs, state = self._cell(self._read(tokens), state)
+        return self.head(self.dropout(outputs.hidden)), state
 
     def attend(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Attended:
-        """All words; those that do not depend on time at once."""
-        first = self.start(features).rows(image_index)
+        """See `AttentiveDecoder.attend`."""
+        state = self.start(features).rows(image_index)
+        outputs = unrolled(self._cell, inputs._replace(data=self._read(inputs.data)), state)
+        return Attended(self.dropout(outputs.hidden), outputs.attention)
 
-        def step(x: Tensor, now: Hidden) -> tuple[Tensor, Hidden]:
-            h_1, c_1, h_2, c_2, mean, image = now
-            memory = replace(first.memory, image=image)
-            state, alpha = self._cells(x, UpDownState(h_1, c_1, h_2, c_2, mean, memory))
-            new = state.hidden_1, state.cell_1, state.hidden_2, state.cell_2, mean, image
-            return torch.cat([state.hidden_2, alpha], 1), new
+    def _read(self, tokens: Tensor) -> Tensor:
+        """Compute what a word adds to the gates of LSTM¹."""
+        word: Tensor = self.from_word(self.dropout(self.embedding(tokens)))
+        return word
 
-        words = inputs._replace(data=self.from_word(self.dropout(self.embedding(inputs.data))))
-        start = (first.hidden_1, first.cell_1, first.hidden_2, first.cell_2, first.mean, first.memory.image)
-        outputs, _ = unroll(step, words, start)
-        h, alpha = torch.split(outputs.data, [first.hidden_1.shape[1], first.memory.keys.shape[1]], 1)
-        return Attended(self.dropout(h), alpha, torch.zeros_like(alpha[:, 0]))
-
-    def _cells(self, word: Tensor, state: UpDownState) -> tuple[UpDownState, Tensor]:
-        """The state after a word, and α_t."""
+    def _cell(self, word: Tensor, state: UpDownState) -> tuple[AttentionStep, UpDownState]:
         gates_1 = word + state.mean + self.from_language(state.hidden_2) + self.recurrence_1(state.hidden_1)
         h_1, c_1 = _lstm(gates_1, state.cell_1)
         alpha = self.attention(h_1, state.memory)
         context = state.memory.mix(alpha)
         gates_2 = self.from_context(context) + self.from_attention(h_1) + self.recurrence_2(state.hidden_2)
         h_2, c_2 = _lstm(gates_2, state.cell_2)
-        return replace(state, hidden_1=h_1, cell_1=c_1, hidden_2=h_2, cell_2=c_2), alpha
+        return AttentionStep(h_2, alpha), replace(state, hidden_1=h_1, cell_1=c_1, hidden_2=h_2, cell_2=c_2)
 
 
 def _lstm(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:

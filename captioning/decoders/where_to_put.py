@@ -1,10 +1,10 @@
-"""What the four places for an image share: init_inject, pre_inject, par_inject and merge.
+"""What init_inject, pre_inject, par_inject and merge share: the image's vector and the initial weights.
 
 Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Natural Language Engineering
-2018. arXiv:1703.09137. Released code: where-image2. Below: "Where".
+2018. arXiv:1703.09137. Official code: where-image2. Below: "Where".
 What is the Role of Recurrent Neural Networks (RNNs) in an Image Caption Generator? The same authors. INLG 2017.
-arXiv:1708.02043. Released code: rnn-role. Below: "Role"; its inject is `ParInject`, its merge `Merge`, with an
-LSTM, zeros as h_0 and one width s for all.
+arXiv:1708.02043. Official code: rnn-role. Below: "Role". Its inject is `ParInject` and its merge is `Merge`, with
+an LSTM, h_0 = 0 and one width s for all.
 
     i = W_I I / |I| + b_I                      the image
     e_t = W_e S_{t-1}, S_0 = START             the words, t = 1 ..
@@ -18,10 +18,10 @@ LSTM, zeros as h_0 and one width s for all.
     h_t       the recurrent output    (B, D)
     W_o       head                    (V, D) or (V, P + D)
 
-Dropout, where an architecture has it, is on I / |I|, on e_t and on h_t before the softmax, never on i.
-Equations and settings are those of the released code; neither paper's own text has been compared.
-Differs: TensorFlow's GRU starts the gates' biases at 1, here they start as the recurrent layer starts them. START
-and END are one token there, `<bos>` and `<eos>` here, which also has `<pad>`.
+Dropout may be on I / |I|, on e_t and on h_t before the softmax, never on i.
+Equations and settings are those of the official code; they were not compared with the text of the papers.
+Differs: TensorFlow's GRU initialises the gates' biases to 1; here the recurrent layer initialises them. START and END
+are one token there; here they are `<bos>` and `<eos>`, and there is `<pad>` too.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class ImageVector(nn.Module):
     Args:
         feature_size: F.
         image_size: P.
-        normalise: I to length 1 first; both papers do.
-        dropout: on I / |I|, in training.
+        normalise: whether I is scaled to length 1 first, as in both papers.
+        dropout: on I / |I|.
     """
 
     def __init__(self, feature_size: int, image_size: int, *, normalise: bool, dropout: float) -> None:
@@ -46,18 +46,18 @@ class ImageVector(nn.Module):
         self.normalise, self.dropout = normalise, nn.Dropout(dropout)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """(I, F) to (I, P)."""
+        """Map (I, F) to (I, P)."""
         image: Tensor = self.linear(self.dropout(F.normalize(pooled) if self.normalise else pooled))
         return image
 
 
 def start_weights(decoder: nn.Module, *, std: float | None, clip: float | None) -> None:
-    """Start every matrix, h_0 too, normal and cut; the biases of image and head at zero.
+    """Initialise matrices and h_0 from a clipped normal distribution, and the biases of image and head to zero.
 
     Args:
-        decoder: whose recurrent layer's biases stay as they are.
-        std: of the normal distribution, or None for Xavier's.
-        clip: what lies beyond ±clip is set to ±clip, and with a std of 1 most does; None for no cut.
+        decoder: the decoder; the biases of its recurrent layer stay as they are.
+        std: the standard deviation, or None for Xavier's.
+        clip: values are clipped to ±clip, most of them where std is 1; None for no clipping.
     """
     for name, weight in decoder.named_parameters():
         if weight.dim() > 1:

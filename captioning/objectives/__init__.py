@@ -1,8 +1,18 @@
-"""Decoder and batch to loss."""
+"""Objectives: decoder and batch to loss."""
 
 from captioning.objectives.caption_and_objects import CaptionAndObjects
 from captioning.objectives.cross_entropy import CrossEntropy, token_losses
 from captioning.objectives.doubly_stochastic import DoublyStochastic
+from captioning.objectives.objective import Objective, check_objective, needs
 from captioning.objectives.reinforce import Reinforce
 
-__all__ = ["CaptionAndObjects", "CrossEntropy", "DoublyStochastic", "Reinforce", "token_losses"]
+__all__ = [
+    "CaptionAndObjects",
+    "CrossEntropy",
+    "DoublyStochastic",
+    "Objective",
+    "Reinforce",
+    "check_objective",
+    "needs",
+    "token_losses",
+]

@@ -1,43 +1,47 @@
-"""Maximum likelihood, and beside it what stands where: for encoders that start from nothing."""
+"""Cross-entropy of captions and of annotated objects, for encoders trained from scratch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captioning.data.batch import CaptionBatch
-from captioning.decoders.decoder import Decoder, packed_rows
+from captioning.decoders.decoder import Capability, Decoder, packed_rows
 from captioning.encoders.features import ImageFeatures, Objects
 from captioning.errors import InputError
 from captioning.objectives.cross_entropy import CrossEntropy
 
 
 class CaptionAndObjects(nn.Module):
-    """Cross-entropy of the captions, plus that of the object at each place, plus that of the words on the whole.
+    """Cross-entropy of the captions, plus that of the object in each grid cell, plus that of the words in the captions.
 
-    An encoder that starts from nothing behind a decoder that sees the image once hardly learns: words explain words
-    first. Encoders of photographs have learned from labels before; this one does so at the same time, from annotated
-    objects: the grid tells the category of each place, where a shape is learned once for all places. And the pooled
-    feature tells which words the captions use, so that what was learned arrives where the decoder reads it:
+    An encoder from scratch hardly learns from a decoder that reads the image once, because the decoder learns first
+    to predict words from words. Pretrained encoders have learned from labels before. This one learns from annotated
+    objects at the same time. The grid predicts the category in each cell, so a shape is learned once for all cells.
+    The pooled feature predicts the words of the captions, so what is learned reaches the feature that the decoder
+    reads:
 
         c_j ~ softmax(V grid_j + u), over the categories and "nothing"         q_w = σ(a_w · pooled + b_w)
         loss + objects · mean_j -log p(c_j) + words / I · Σ_images Σ_w BCE(q_w, w stands in a caption)
 
-    Place j shows the smallest object whose box holds its centre, or whose box's centre it holds. Both heads are of
-    use in training only and no part of a bundle. Word detectors beside captions: Fang et al. 2015 (arXiv:1411.4952).
+    Cell j shows the smallest object whose box contains the cell's centre, or whose box has its centre in the cell. Both
+    heads are used in training only and are not part of a bundle. Word detectors beside captions: Fang et al. 2015
+    (arXiv:1411.4952).
 
     Args:
         feature_size: F.
         vocab_size: V.
         categories: the objects' names, in the order of their ids.
-        objects: weight of the places' loss.
-        words: weight of the detectors' loss.
+        objects: the weight of the loss of the cells.
+        words: the weight of the loss of the words.
     """
+
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.OBJECTS})
 
     def __init__(
         self,
@@ -54,18 +58,17 @@ class CaptionAndObjects(nn.Module):
         self.objects_weight, self.words_weight, self.captions = objects, words, CrossEntropy()
 
     def forward(self, decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
-        """The loss of a batch, a scalar.
+        """Compute the loss of a batch, a scalar.
 
         Raises:
-            InputError: the encoder gives no square grid, or the data no objects.
+            InputError: the features have no square grid, or no objects.
         """
         if features.grid is None or features.objects is None:
             raise InputError(
-                "caption_and_objects learns the object at each place of a grid; set encoder.grid=true and "
-                "data.objects=true"
+                "caption_and_objects learns the object in each grid cell; set encoder.grid=true and data.objects=true"
             )
         shown = self.place(features.grid).float().transpose(1, 2)  # (I, categories, R)
-        objects = F.cross_entropy(shown, objects_at_places(features.objects, shown.shape[2]))
+        objects = F.cross_entropy(shown, objects_in_cells(features.objects, shown.shape[2]))
         said = self.word(features.pooled).float()
         targets = batch.targets()
         present = torch.zeros_like(said)
@@ -75,21 +78,22 @@ class CaptionAndObjects(nn.Module):
         return captions + self.objects_weight * objects + self.words_weight * words
 
 
-def objects_at_places(objects: Objects, num_places: int) -> Tensor:
-    """1 + the category of the smallest object that a place shows, or 0; (I, R) int64.
+def objects_in_cells(objects: Objects, num_cells: int) -> Tensor:
+    """Compute 1 + the category of the smallest object that each grid cell shows, or 0; (I, R) int64.
 
-    It shows an object whose box holds its centre; and one whose box's centre it holds, lest small ones be nowhere.
+    A cell shows an object whose box contains the cell's centre. It also shows one whose box has its centre in the
+    cell; otherwise small objects would be in no cell.
 
     Args:
-        objects: of I images.
-        num_places: R, of a square grid that covers the image row by row.
+        objects: objects of I images.
+        num_cells: R, the cells of a square grid that covers the image row by row.
 
     Raises:
-        InputError: R is no square.
+        InputError: R is not a square number.
     """
-    side = math.isqrt(num_places)
-    if side**2 != num_places:
-        raise InputError(f"{num_places} places are no square grid; use an encoder of square images")
+    side = math.isqrt(num_cells)
+    if side**2 != num_cells:
+        raise InputError(f"{num_cells} grid cells do not form a square; use an encoder of square images")
     ticks = torch.arange(side, device=objects.boxes.device)
     row, column = (axis.flatten() for axis in torch.meshgrid(ticks, ticks, indexing="ij"))
     x, y = (column + 0.5) / side, (row + 0.5) / side

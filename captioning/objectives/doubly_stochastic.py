@@ -1,15 +1,15 @@
-"""Maximum likelihood for decoders that attend, which are to look everywhere once."""
+"""Cross-entropy plus a term that spreads attention evenly over the regions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from captioning.data.batch import CaptionBatch
-from captioning.decoders.decoder import AttentiveDecoder, packed_rows
+from captioning.decoders.decoder import AttentiveDecoder, Capability, packed_rows
 from captioning.encoders.features import ImageFeatures
 from captioning.objectives.cross_entropy import check_label_smoothing
 
@@ -18,10 +18,11 @@ from captioning.objectives.cross_entropy import check_label_smoothing
 class DoublyStochastic:
     """Cross-entropy, plus weight · the captions' mean of Σ_i (1 - Σ_t α_ti)².
 
-    Source: Xu et al. 2015 (arXiv:1502.03044), section 4.2.1, with τ = 1: weights sum to 1 over places, and are
-    pressed to sum to 1 over time too. A caption's weights are T in all, so the term is least where each of R places
-    has T/R, whatever τ is: a large λ flattens attention. Differs: cross-entropy is a mean over tokens, where the
-    paper's and its release's is a mean over captions of sums; a weight of 1 there is one over a caption's length here.
+    Source: Xu et al. 2015 (arXiv:1502.03044), section 4.2.1, with τ = 1. The weights sum to 1 over regions; the term
+    makes them sum to about 1 over time too. All weights of a caption sum to T, so the term is least if each of R
+    regions has T/R, whatever τ is: a large λ flattens attention.
+    Differs: cross-entropy is a mean over tokens; in the paper and its official code it is a sum over the tokens of a
+    caption, averaged over captions. A weight of 1 there corresponds to one over a caption's length here.
 
     Args:
         weight: λ.
@@ -31,6 +32,8 @@ class DoublyStochastic:
         InputError: `label_smoothing` is not in 0..1.
     """
 
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.REGIONS})
+
     weight: float = 0.1
     label_smoothing: float = 0.0
 
@@ -38,14 +41,14 @@ class DoublyStochastic:
         check_label_smoothing(self.label_smoothing)
 
     def __call__(self, decoder: AttentiveDecoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
-        """The loss of a batch, a scalar."""
+        """Compute the loss of a batch, a scalar."""
         inputs, targets = batch.inputs(), batch.targets().data
         attended = decoder.attend(features, inputs, batch.image_index)
         logits = decoder.head(attended.hidden)
         alpha = attended.attention.float()
-        looked = alpha.new_zeros(len(batch.lengths), alpha.shape[1]).index_add(0, packed_rows(inputs), alpha)
-        short = (1 - looked).square()
+        sums = alpha.new_zeros(len(batch.lengths), alpha.shape[1]).index_add(0, packed_rows(inputs), alpha)
+        missing = (1 - sums).square()
         if features.mask is not None:
-            short = short * features.mask.index_select(0, batch.image_index)
+            missing = missing * features.mask.index_select(0, batch.image_index)
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)
-        return loss + self.weight * short.sum(1).mean()
+        return loss + self.weight * missing.sum(1).mean()

@@ -1,15 +1,15 @@
-"""REINFORCE for decoders that draw the place they look at."""
+"""REINFORCE for decoders that sample the region they attend to."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captioning.data.batch import CaptionBatch
-from captioning.decoders.decoder import AttentiveDecoder, packed_rows
+from captioning.decoders.decoder import AttentiveDecoder, Capability, packed_rows
 from captioning.encoders.features import ImageFeatures
 from captioning.objectives.cross_entropy import check_label_smoothing
 
@@ -20,23 +20,25 @@ class Reinforce(nn.Module):
         ∂L_s ≈ ∂log p(y|s̃,a) + λ_r (r - b) ∂log p(s̃|a) + λ_e ∂H[s̃],  r = log p(y|s̃,a) / T        (after (6), (7))
         b_k = 0.9 b_{k-1} + 0.1 r_k
 
-    Source: Xu et al. 2015 (arXiv:1502.03044), section 4.1. What is returned is no likelihood: its gradient is the
-    above's negative, divided by the batch's tokens as `CrossEntropy` is.
-    Differs: the paper prints r without its division by the caption's tokens, T; the release has it, and batches of one
-    length. A sum varies with the length far more than with what was drawn, and its noise drowns the likelihood.
+    Source: Xu et al. 2015 (arXiv:1502.03044), section 4.1. The returned value is not a likelihood. Its gradient is the
+    negative of the above, divided by the batch's number of tokens as in `CrossEntropy`.
+    Differs: the paper prints r without the division by the caption's number of tokens, T. The official code divides,
+    and its batches have captions of one length. A sum would vary with the length far more than with the sampled
+    regions, and its noise would drown the likelihood.
 
     Args:
         reward_weight: λ_r.
         entropy_weight: λ_e.
-        label_smoothing: see `CrossEntropy`; the reward has none.
+        label_smoothing: see `CrossEntropy`; it does not change the reward.
 
     Attributes:
-        baseline: b, the moving average of the captions' r; part of a checkpoint.
+        baseline: b, the moving average of the captions' r; saved in checkpoints.
 
     Raises:
         InputError: `label_smoothing` is not in 0..1.
     """
 
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.REGIONS, Capability.SAMPLED_REGIONS})
     baseline: Tensor
 
     def __init__(
@@ -49,9 +51,10 @@ class Reinforce(nn.Module):
         self.register_buffer("baseline", torch.zeros(()))
 
     def forward(self, decoder: AttentiveDecoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
-        """The loss of a batch, a scalar."""
+        """Compute the loss of a batch, a scalar."""
         inputs, targets = batch.inputs(), batch.targets().data
         attended = decoder.attend(features, inputs, batch.image_index)
+        assert attended.log_choice is not None  # `check_objective` refuses such a decoder
         log_probs = decoder.head(attended.hidden).float().log_softmax(1)
         log_p = -F.nll_loss(log_probs, targets, reduction="none")
         likelihood = log_p.lerp(log_probs.mean(1), self.label_smoothing).sum()
@@ -65,7 +68,7 @@ class Reinforce(nn.Module):
             self.baseline.lerp_(reward.mean(), 0.1)
         log_s = sums(attended.log_choice.float())
         alpha = attended.attention.float()
-        logarithm = alpha.clamp_min(torch.finfo(alpha.dtype).tiny).log()  # a place that is not real has α = 0
+        logarithm = alpha.clamp_min(torch.finfo(alpha.dtype).tiny).log()  # a region that is not real has α = 0
         entropy = -(alpha * logarithm).sum(1)
         bound = (
             likelihood

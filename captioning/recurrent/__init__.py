@@ -1,4 +1,4 @@
-"""Recurrent layers: torch.nn.LSTM's interface over packed sequences, plus one step at a time."""
+"""Recurrent layers: the interface of torch.nn.LSTM over packed sequences, plus single steps."""
 
 from captioning.recurrent.bidirectional import Bidirectional
 from captioning.recurrent.cho_gru import ChoGRU

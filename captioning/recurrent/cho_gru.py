@@ -1,4 +1,4 @@
-"""The gated recurrent unit as it was first printed: reset before the recurrent matrix."""
+"""The gated recurrent unit as first published: the reset gate acts before the recurrent matrix."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from captioning.recurrent.layer import Hidden, initialise, run_cell, step_cell
 
 
 class ChoGRU(nn.Module):
-    """The hidden unit of the RNN encoder-decoder.
+    """The hidden unit of the RNN encoder-decoder, with the reset gate before the recurrent matrix.
 
     Source: Cho et al. 2014 (arXiv:1406.1078), equations 5 to 8.
 
@@ -20,12 +20,12 @@ class ChoGRU(nn.Module):
         h_t = z ⊙ h_{t-1} + (1 - z) ⊙ h̃           (7)
         h̃ = tanh(W x_t + U (r ⊙ h_{t-1}))         (8)
 
-    `captioning.recurrent.GRU` resets after U instead, and neither can use the weights of the other.
+    In `captioning.recurrent.GRU` the reset gate acts after U, so neither can use the weights of the other.
 
     Args:
         input_size: E.
         hidden_size: D.
-        bias: one set of biases, of W_r x, W_z x and W x, as TensorFlow's GRUCell has; the paper prints none.
+        bias: whether W_r x, W_z x and W x have biases, as in TensorFlow's GRUCell; the paper prints none.
     """
 
     num_layers = 1
@@ -40,7 +40,7 @@ class ChoGRU(nn.Module):
         initialise(self, hidden_size)
 
     def initial(self, batch_size: int, like: Tensor) -> Hidden:
-        """Zeros: (h,), (1, B, D)."""
+        """Return zeros: (h,), (1, B, D)."""
         return (like.new_zeros(1, batch_size, self.hidden_size),)
 
     def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:

@@ -1,4 +1,4 @@
-"""The simple recurrent network of torch.nn, with a step."""
+"""The simple recurrent network of torch.nn, with single steps."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from captioning.recurrent.layer import Hidden
 
 
 class Elman(nn.Module):
-    """Elman's simple recurrent network; torch's fused kernel.
+    """Elman's simple recurrent network, with torch's fused kernel.
 
-    Source: Elman 1990, "Finding structure in time". Differs: f is tanh or ReLU, his is the logistic function.
+    Source: Elman 1990, "Finding structure in time".
+    Differs: f is tanh or ReLU; in the paper it is the logistic function.
 
         h_t = f(W x_t + U h_{t-1} + b)
 
-    torch holds the bias twice, of W x and of U h.
+    torch has two biases, one with W x and one with U h.
 
     Args:
         input_size: E.
         hidden_size: D.
         num_layers: L.
-        dropout: between layers, in training.
+        dropout: between layers.
         nonlinearity: f, "tanh" or "relu".
         bias: whether there is b.
     """
@@ -48,7 +49,7 @@ class Elman(nn.Module):
         self._cell = torch.rnn_tanh_cell if nonlinearity == "tanh" else torch.rnn_relu_cell
 
     def initial(self, batch_size: int, like: Tensor) -> Hidden:
-        """Zeros: (h,), (L, B, D)."""
+        """Return zeros: (h,), (L, B, D)."""
         return (like.new_zeros(self.num_layers, batch_size, self.hidden_size),)
 
     def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:

@@ -1,4 +1,4 @@
-"""Layers on top of each other that all see the input, and are all seen."""
+"""Stacked layers with skip connections from the input and to the output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from captioning.recurrent.layer import Hidden, RecurrentLayer, SequenceLayer
 
 
 class GravesStack(nn.Module):
-    """Any layer several times, with skip connections from the input to each and from each to the output.
+    """Several layers with skip connections from the input to each and from each to the output.
 
     Source: Graves 2013 (arXiv:1308.0850), equations 1 to 3, where H is the layer.
 
@@ -22,19 +22,19 @@ class GravesStack(nn.Module):
         h^n_t = H(W_{i h^n} x_t + W_{h^{n-1} h^n} h^{n-1}_t + W_{h^n h^n} h^n_{t-1} + b^n_h)         (2)
         ŷ_t = b_y + Σ_n W_{h^n y} h^n_t                                                              (3)
 
-    W_{i h^n} and W_{h^{n-1} h^n} are one matrix over x_t and h^{n-1}_t side by side. So are the W_{h^n y}, which is
-    the head of a decoder: what comes out here is h^1_t to h^N_t side by side.
+    W_{i h^n} and W_{h^{n-1} h^n} are one matrix over the concatenation of x_t and h^{n-1}_t. The W_{h^n y} are one
+    matrix too, the head of a decoder: the output here is the concatenation of h^1_t to h^N_t.
 
-    States stand side by side too, in the last dimension: a decoder meets one layer of width D.
+    States are concatenated in the last dimension too, so a decoder sees one layer of width D.
 
     Args:
         input_size: E.
-        hidden_size: D, of the outputs; each layer has an equal share of it.
-        layer: builds a layer for the sizes that it is given. A stack has a `step` if its layers have one.
-        num_layers: N, how many.
+        hidden_size: D, the width of the outputs; each layer has an equal share of it.
+        layer: builds a layer from its input size and hidden size. The stack can take steps if its layers can.
+        num_layers: N, the number of layers.
 
     Raises:
-        InputError: there are no layers, or D cannot be shared equally.
+        InputError: `num_layers` is below 1, or D is not a multiple of it.
     """
 
     def __init__(
@@ -42,13 +42,12 @@ class GravesStack(nn.Module):
     ) -> None:
         super().__init__()
         if num_layers < 1:
-            raise InputError(f"a stack of num_layers={num_layers} has nothing in it; give at least 1")
+            raise InputError(f"num_layers={num_layers} must be at least 1")
         width, rest = divmod(hidden_size, num_layers)
         if rest:
             raise InputError(
-                f"hidden_size={hidden_size} is shared by num_layers={num_layers} layers, whose outputs stand side by "
-                f"side: it must be a multiple; {num_layers} layers of {width + 1} have hidden_size="
-                f"{num_layers * (width + 1)}"
+                f"hidden_size={hidden_size} must be a multiple of num_layers={num_layers} layers that share it; "
+                f"set hidden_size={num_layers * (width + 1)}"
             )
         self.input_size, self.hidden_size = input_size, hidden_size
         layers: list[Any] = [layer(input_size + below, width) for below in (0, *[width] * (num_layers - 1))]
@@ -56,7 +55,7 @@ class GravesStack(nn.Module):
         self.num_layers: int = layers[0].num_layers
 
     def initial(self, batch_size: int, like: Tensor) -> Hidden:
-        """Each layer's own."""
+        """Return the initial states of all layers."""
         return _side_by_side([layer.initial(batch_size, like) for layer in self.layers])
 
     def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
@@ -81,7 +80,7 @@ class GravesStack(nn.Module):
         x: Tensor,
         state: Hidden,
     ) -> tuple[Tensor, Hidden]:
-        # Fused kernels refuse states with gaps.
+        # Fused kernels need contiguous states.
         parts = ([part.contiguous() for part in s.chunk(len(self.layers), dim=2)] for s in state)
         h, afters = list[Tensor](), list[Hidden]()
         for layer, before in zip(self.layers, zip(*parts, strict=True), strict=True):

@@ -1,4 +1,4 @@
-"""The GRU of torch.nn, with a step."""
+"""The GRU of torch.nn, with single steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from captioning.recurrent.layer import Hidden
 
 
 class GRU(nn.Module):
-    """Gated recurrent unit whose reset gate acts after the recurrent matrix; torch's fused kernel.
+    """Gated recurrent unit with the reset gate after the recurrent matrix, with torch's fused kernel.
 
     Source: Cho et al. 2014 (arXiv:1406.1078), in the variant of Chung et al. and cuDNN.
 
@@ -22,7 +22,7 @@ class GRU(nn.Module):
         input_size: E.
         hidden_size: D.
         num_layers: L.
-        dropout: between layers, in training.
+        dropout: between layers.
     """
 
     def __init__(self, input_size: int, hidden_size: int, *, num_layers: int = 1, dropout: float = 0.0) -> None:
@@ -32,7 +32,7 @@ class GRU(nn.Module):
         self.fused = nn.GRU(input_size, hidden_size, num_layers, dropout=dropout if num_layers > 1 else 0.0)
 
     def initial(self, batch_size: int, like: Tensor) -> Hidden:
-        """Zeros: (h,), (L, B, D)."""
+        """Return zeros: (h,), (L, B, D)."""
         return (like.new_zeros(self.num_layers, batch_size, self.hidden_size),)
 
     def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:

@@ -1,4 +1,4 @@
-"""What every recurrent layer offers, and the one loop over time."""
+"""The interface of recurrent layers, and the loop over time of cells without a fused kernel."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Hidden = tuple[Tensor, ...]
 
 
 class SequenceLayer(Protocol):
-    """A stack of recurrent cells over packed sequences, as torch.nn.LSTM.
+    """Recurrent cells over packed sequences, with the interface of torch.nn.LSTM.
 
-    The state is always a tuple, also where torch's own GRU has a bare tensor.
+    The state is always a tuple, even for a GRU, where torch has a single tensor.
 
     Attributes:
         input_size: E.
-        hidden_size: D, the outputs' width.
+        hidden_size: D, the width of the outputs.
         num_layers: L.
     """
 
@@ -29,51 +29,51 @@ class SequenceLayer(Protocol):
     num_layers: int
 
     def initial(self, batch_size: int, like: Tensor) -> Hidden:
-        """The state before the first input, (L, B, D) each, with the dtype and device of `like`."""
+        """Return the state before the first input, (L, B, D) each, with the dtype and device of `like`."""
         ...
 
     def __call__(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
         """Run over whole sequences.
 
         Args:
-            inputs: packed (B, T, E), sorted from the longest.
-            state: before the first step, (L, B, D) each; None is `initial`, as with torch.nn.LSTM.
+            inputs: packed (B, T, E), sorted by decreasing length.
+            state: the state before the first step, (L, B, D) each; None is `initial`, as in torch.nn.LSTM.
 
         Returns:
-            The top layer's output at each step, packed (B, T, D), and the state after each row's last step.
+            The top layer's output at each step, packed (B, T, D), and the state after each row's own last step.
         """
         ...
 
 
 class RecurrentLayer(SequenceLayer, Protocol):
-    """A causal layer: one that can also take one step, as a decoder must."""
+    """A causal layer, which can also take a single step, as decoders need."""
 
     def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
-        """One step: (B, E) and a state (None is `initial`) to the top layer's output (B, D) and the next state."""
+        """Map inputs (B, E) and a state (None is `initial`) to the top layer's output (B, D) and the next state."""
         ...
 
 
 class RecurrentFactory(Protocol):
-    """Builds a layer for the sizes that a decoder gives it."""
+    """Builds a layer from the sizes that a decoder gives."""
 
     def __call__(self, input_size: int, hidden_size: int) -> RecurrentLayer:
-        """A layer for inputs (B, E) and outputs (B, D)."""
+        """Build a layer with inputs (B, E) and outputs (B, D)."""
         ...
 
 
 def unroll(
     step: Callable[[Tensor, Hidden], tuple[Tensor, Hidden]], inputs: PackedSequence, state: Hidden
 ) -> tuple[PackedSequence, Hidden]:
-    """Call `step` for each time step of packed sequences: the loop for cells that have no fused kernel.
+    """Call `step` for each time step of packed sequences.
 
     Args:
-        step: maps the inputs of the rows that still run and their state, (b, ...) each, to their output
-            (b, D) and next state.
-        inputs: packed, sorted from the longest, so that the rows that still run are always the first.
-        state: before the first step, (B, ...) each.
+        step: maps the inputs of the rows that have not ended and their state, (b, ...) each, to their output (b, D)
+            and next state.
+        inputs: packed, sorted by decreasing length, so that the rows that have not ended are always the first.
+        state: the state before the first step, (B, ...) each.
 
     Returns:
-        The outputs packed like the inputs, and the state after each row's own last step.
+        The outputs, packed as the inputs, and the state after each row's own last step.
     """
     outputs, ended = [], []
     for x in torch.split(inputs.data, inputs.batch_sizes.tolist()):
@@ -91,7 +91,7 @@ def unroll(
 def run_cell(
     cell: Callable[[Tensor, Hidden], tuple[Tensor, Hidden]], projected: PackedSequence, state: Hidden
 ) -> tuple[PackedSequence, Hidden]:
-    """`RecurrentLayer.__call__` of a layer that is one cell: `unroll` on a state of (1, B, D) each."""
+    """Implement `RecurrentLayer.__call__` for a layer of one cell; the state is (1, B, D) each."""
     outputs, final = unroll(cell, projected, tuple(s[0] for s in state))
     return outputs, tuple(s[None] for s in final)
 
@@ -99,12 +99,12 @@ def run_cell(
 def step_cell(
     cell: Callable[[Tensor, Hidden], tuple[Tensor, Hidden]], projected: Tensor, state: Hidden
 ) -> tuple[Tensor, Hidden]:
-    """`RecurrentLayer.step` of a layer that is one cell: its state is (1, B, D) each."""
+    """Implement `RecurrentLayer.step` for a layer of one cell; the state is (1, B, D) each."""
     output, after = cell(projected, tuple(s[0] for s in state))
     return output, tuple(s[None] for s in after)
 
 
 def initialise(layer: nn.Module, hidden_size: int) -> None:
-    """Start every weight uniform within 1/sqrt(D) of zero, as torch's own cells do."""
+    """Initialise every weight uniformly in ± 1/sqrt(D), as torch's own cells do."""
     for weight in layer.parameters():
         nn.init.uniform_(weight, -(hidden_size**-0.5), hidden_size**-0.5)

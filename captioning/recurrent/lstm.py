@@ -1,4 +1,4 @@
-"""The LSTM of torch.nn, with a step."""
+"""The LSTM of torch.nn, with single steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from captioning.recurrent.layer import Hidden
 class LSTM(nn.Module):
     """Long short-term memory with input, forget and output gates and tanh on the cell.
 
-    Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000; torch's fused kernel.
+    Source: Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000. Uses torch's fused kernel.
 
         i, f, o = σ(W x_t + U h_{t-1} + b)        g = tanh(W_g x_t + U_g h_{t-1} + b_g)
         c_t = f ⊙ c_{t-1} + i ⊙ g                 h_t = o ⊙ tanh(c_t)
@@ -22,8 +22,8 @@ class LSTM(nn.Module):
         input_size: E.
         hidden_size: D.
         num_layers: L.
-        dropout: between layers, in training.
-        forget_bias: added to the forget gate's bias at the start, as TensorFlow's cell does with 1.
+        dropout: between layers.
+        forget_bias: added to the initial bias of the forget gate; 1 in TensorFlow's cell.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class LSTM(nn.Module):
                 b_ih[hidden_size : 2 * hidden_size] += forget_bias
 
     def initial(self, batch_size: int, like: Tensor) -> Hidden:
-        """Zeros: (h, c), (L, B, D) each."""
+        """Return zeros: (h, c), (L, B, D) each."""
         zeros = like.new_zeros(self.num_layers, batch_size, self.hidden_size)
         return zeros, zeros
 

@@ -1,4 +1,4 @@
-"""The LSTM of self-critical sequence training: a max-out candidate in place of tanh."""
+"""The LSTM of self-critical sequence training, with max-out in place of tanh in the candidate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class MaxoutLSTM(nn.Module):
         c_t = i_t ⊙ φ(W⊗_zx x_t + W⊗_zh h_{t-1} + b⊗_z) + f_t ⊙ c_{t-1}
         h_t = o_t ⊙ tanh(c_t)
 
-    W⊗ maps to two pieces of width D; φ takes the larger in each place, and there is no tanh on it.
+    W⊗ maps to two pieces of width D; φ takes their maximum, unit by unit, without tanh.
 
     Args:
         input_size: E.
@@ -37,7 +37,7 @@ class MaxoutLSTM(nn.Module):
         initialise(self, hidden_size)
 
     def initial(self, batch_size: int, like: Tensor) -> Hidden:
-        """Zeros: (h, c), (1, B, D) each."""
+        """Return zeros: (h, c), (1, B, D) each."""
         zeros = like.new_zeros(1, batch_size, self.hidden_size)
         return zeros, zeros
 

@@ -1,4 +1,4 @@
-"""The LSTM whose gates look at the cell."""
+"""The LSTM with peephole connections, whose gates read the cell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PeepholeLSTM(nn.Module):
         o_t = σ(W_xo x_t + W_ho h_{t-1} + W_co c_t + b_o)                   (10)
         h_t = o_t ⊙ tanh(c_t)                                               (11)
 
-    The output gate looks at the new cell, the other two at the old one.
+    The output gate reads the new cell, the other two read the old one.
 
     Args:
         input_size: E.
@@ -40,7 +40,7 @@ class PeepholeLSTM(nn.Module):
         initialise(self, hidden_size)
 
     def initial(self, batch_size: int, like: Tensor) -> Hidden:
-        """Zeros: (h, c), (1, B, D) each."""
+        """Return zeros: (h, c), (1, B, D) each."""
         zeros = like.new_zeros(1, batch_size, self.hidden_size)
         return zeros, zeros
 

@@ -1,4 +1,4 @@
-"""The LSTM that Show and Tell prints: no tanh on the cell, no bias."""
+"""The LSTM of the Show and Tell paper, without tanh on the cell and without bias."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class ShowAndTellLSTM(nn.Module):
         c_t = f_t ⊙ c_{t-1} + i_t ⊙ tanh(W_cx x_t + W_cm m_{t-1})   (7)
         m_t = o_t ⊙ c_t                                             (8)
 
-    The cell is unbounded: the paper's (8) has no tanh. The authors' released code (im2txt) has it, and
-    biases: its cell is `captioning.recurrent.LSTM`.
+    The output is unbounded: the paper's (8) has no tanh. The official code (im2txt) has tanh and biases: its cell is
+    `captioning.recurrent.LSTM`.
 
     Args:
         input_size: E.
         hidden_size: D.
-        bias: one in each of (4) to (7), as NeuralTalk's LSTM has it (arXiv:1412.2306, released code).
+        bias: whether (4) to (7) have biases, as in NeuralTalk's LSTM (arXiv:1412.2306, official code).
     """
 
     num_layers = 1
@@ -41,7 +41,7 @@ class ShowAndTellLSTM(nn.Module):
         initialise(self, hidden_size)
 
     def initial(self, batch_size: int, like: Tensor) -> Hidden:
-        """Zeros: (m, c), (1, B, D) each."""
+        """Return zeros: (m, c), (1, B, D) each."""
         zeros = like.new_zeros(1, batch_size, self.hidden_size)
         return zeros, zeros
 

@@ -1,4 +1,4 @@
-"""Layers on top of each other."""
+"""Stacked layers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from captioning.recurrent.layer import Hidden, RecurrentLayer, SequenceLayer
 
 
 class Stacked(nn.Module):
-    """Any layer several times: each reads the outputs of the one below, as the layers of torch.nn.LSTM do.
+    """Several layers, each of which reads the outputs of the one below, as in torch.nn.LSTM.
 
         h^l_t = layer_l(h^{l-1}_t),    h^0_t = x_t
 
-    The states of all layers stand below each other in the first dimension, the lowest layer's first.
+    The states of all layers are concatenated in the first dimension, the lowest layer first.
 
     Args:
         input_size: E.
-        hidden_size: D, of each layer's outputs.
-        layer: builds a layer for the sizes that it is given. A stack has a `step` if its layers have one.
-        num_layers: how many.
-        dropout: between layers, in training.
+        hidden_size: D, the width of each layer's outputs.
+        layer: builds a layer from its input size and hidden size. The stack can take steps if its layers can.
+        num_layers: the number of layers.
+        dropout: between layers.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Stacked(nn.Module):
         self.input_size, self.hidden_size = input_size, hidden_size
         self.dropout = dropout
         if num_layers < 1:
-            raise InputError(f"a stack of num_layers={num_layers} has nothing in it; give at least 1")
+            raise InputError(f"num_layers={num_layers} must be at least 1")
         layers: list[Any] = [layer(size, hidden_size) for size in (input_size, *[hidden_size] * (num_layers - 1))]
         self.layers = cast(Sequence[RecurrentLayer], nn.ModuleList(layers))
         self.num_layers = sum(layer.num_layers for layer in layers)
 
     def initial(self, batch_size: int, like: Tensor) -> Hidden:
-        """Each layer's own."""
+        """Return the initial states of all layers."""
         return _below(layer.initial(batch_size, like) for layer in self.layers)
 
     def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
@@ -74,7 +74,7 @@ class Stacked(nn.Module):
         return x, _below(afters)
 
     def _each(self, state: Hidden) -> Iterator[tuple[RecurrentLayer, Hidden]]:
-        """Each layer with its part of the state."""
+        """Pair each layer with its part of the state."""
         parts = (s.chunk(len(self.layers)) for s in state)
         return zip(self.layers, zip(*parts, strict=True), strict=True)
 

@@ -90,9 +90,8 @@ def write_evaluation(
 
 def describe(search: Search) -> dict[str, Any]:
     """A search's settings as plain values: all that moves a score."""
-    settings = {name: value for name, value in vars(search).items() if not name.startswith("_")}
-    settings["processors"] = [type(p).__name__ for p in settings.get("processors", ())]
-    return {"name": type(search).__name__, **settings}
+    processors = [type(processor).__name__ for processor in search.processors]
+    return {"name": type(search).__name__, **search.settings(), "processors": processors}
 
 
 def print_scores(metrics: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,52 +12,43 @@ from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.search.hypotheses import Hypotheses, Search
-from captioning.search.processors import Processor, apply, never
+from captioning.search.processors import apply, never
 from captioning.text.tokenizer import SpecialTokens
 
 
+@dataclass(frozen=True, kw_only=True)
 class BeamSearch(Search):
-    """Keep the K most probable prefixes of every image; images and beams are rows of one batch.
+    """Keeps the K most probable prefixes of every image; images and beams are rows of one batch.
 
-    At each step the 2K best continuations of an image are found. Those among the first K that end are kept as
-    hypotheses; the first K that do not end go on. An image leaves the batch as soon as no prefix can still
-    displace one of its n best hypotheses, which is exact: a prefix's log-probability only falls. Ties are
-    broken as `torch.topk` breaks them. Prefixes that reach `max_length` are kept, unfinished, only where an
-    image has fewer than n finished hypotheses.
+    Each step finds the 2K best continuations of an image. Those among the first K that end become hypotheses; the
+    first K that do not end are continued. An image leaves the batch as soon as no prefix can still displace one of its
+    n best hypotheses. This stop is exact, because a prefix's log-probability only falls. Ties are broken as
+    `torch.topk` breaks them. Prefixes that reach `max_length` become unfinished hypotheses only if an image has fewer
+    than n finished ones.
 
     Args:
         beam_size: K.
-        max_length: tokens at most, `<eos>` included.
-        length_normalization: α: hypotheses are ordered by log-probability / length^α. 0 orders by
-            probability, 1 by the mean log-probability of a token. Scores that are returned stay
-            log-probabilities.
         num_best: n, at most K.
-        allow_unknown: whether `<unk>` may be chosen.
-        processors: applied in order to each step's log-probabilities.
+        length_normalization: α. Hypotheses are ordered by log-probability / length^α: 0 orders by probability, 1 by
+            the mean log-probability of a token. The scores that are returned stay log-probabilities.
+        max_length: see `Search`.
+        allow_unknown: see `Search`.
+        processors: see `Search`.
 
     Raises:
-        InputError: `num_best` is not in 1..K, or another setting is out of range.
+        InputError: `num_best` is not in 1..K, `length_normalization` is negative, or `max_length` is below 1.
     """
 
-    def __init__(
-        self,
-        *,
-        beam_size: int = 5,
-        max_length: int = 30,
-        length_normalization: float = 0.0,
-        num_best: int = 1,
-        allow_unknown: bool = False,
-        processors: Sequence[Processor] = (),
-    ) -> None:
-        if not 1 <= num_best <= beam_size:
-            raise InputError(f"num_best={num_best} must be in 1..beam_size={beam_size}")
-        if max_length < 1 or length_normalization < 0:
-            raise InputError(
-                f"max_length={max_length} must be at least 1 and length_normalization={length_normalization} at least 0"
-            )
-        self.beam_size, self.max_length, self.num_best = beam_size, max_length, num_best
-        self.length_normalization, self.allow_unknown = length_normalization, allow_unknown
-        self.processors = tuple(processors)
+    beam_size: int = 5
+    num_best: int = 1
+    length_normalization: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 1 <= self.num_best <= self.beam_size:
+            raise InputError(f"num_best={self.num_best} must be in 1..beam_size={self.beam_size}")
+        if self.length_normalization < 0:
+            raise InputError(f"length_normalization={self.length_normalization} must be at least 0")
 
     @torch.no_grad()
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:
@@ -66,8 +56,8 @@ class BeamSearch(Search):
         processors = (never(special, allow_unknown=self.allow_unknown), *self.processors)
         num_images, device = len(features), features.pooled.device
         best = _Best(num_images, self.num_best, self.max_length, special.pad, device)
-        images = torch.arange(num_images, device=device)  # (i,) those that still run
-        beams = _Beams(  # one an image until the first words are known
+        images = torch.arange(num_images, device=device)  # (i,) those that are still searched
+        beams = _Beams(  # one per image until the first words are known
             tokens=torch.full((num_images, 1, 0), special.pad, device=device),
             token_scores=torch.zeros(num_images, 1, 0, device=device),
             scores=torch.zeros(num_images, 1, device=device),
@@ -87,7 +77,7 @@ class BeamSearch(Search):
             if t + 1 == self.max_length:
                 best.fill(images, beams)
                 break
-            # The most that a prefix can still reach: no further loss, and the length that divides it most.
+            # The best rank that a prefix can still reach: it loses nothing more, and is divided by the maximum length.
             bound = beams.scores[:, 0] / self.max_length**self.length_normalization
             running = (best.ranks[images, -1] < bound).nonzero()[:, 0]
             if not len(running):
@@ -98,35 +88,35 @@ class BeamSearch(Search):
         return best.hypotheses(t + 1)
 
     def _grow(self, beams: _Beams, log_probs: Tensor) -> tuple[_Beams, Tensor]:
-        """The 2K best continuations of each image, and the row that each continues, (i, 2K)."""
+        """Find the 2K best continuations of each image, and the row that each continues, (i, 2K)."""
         num_images, width = beams.scores.shape
-        # An image's 2K best are among the 2K best of each beam, so the vocabulary is searched once.
+        # An image's 2K best are among the 2K best of each beam, so one topk over the vocabulary is enough.
         step_scores, words = log_probs.topk(min(2 * self.beam_size, log_probs.shape[1]), dim=1)
         num_words = words.shape[1]
         candidates = num_images, width * num_words
         totals = (beams.scores.flatten()[:, None] + step_scores).view(candidates)
-        scores, places = totals.topk(min(2 * self.beam_size, candidates[1]), dim=1)
-        beam = places // num_words
+        scores, chosen = totals.topk(min(2 * self.beam_size, candidates[1]), dim=1)
+        beam = chosen // num_words
         grown = beams.pick(beam, scores).append(
-            words.view(candidates).gather(1, places), step_scores.view(candidates).gather(1, places)
+            words.view(candidates).gather(1, chosen), step_scores.view(candidates).gather(1, chosen)
         )
         return grown, torch.arange(num_images, device=beam.device)[:, None] * width + beam
 
 
 @dataclass(frozen=True)
 class _Beams:
-    """Prefixes of the i images that still run, best first."""
+    """Prefixes of the i images that are still searched, best first."""
 
     tokens: Tensor  # (i, k, t)
     token_scores: Tensor  # (i, k, t)
     scores: Tensor  # (i, k), the sum of the tokens' scores
 
     def pick(self, index: Tensor, scores: Tensor) -> _Beams:
-        """Of each image the prefixes `index`, (i, c), which have `scores`."""
+        """Pick the prefixes `index`, (i, c), of each image; their scores are `scores`."""
         return _Beams(_pick(self.tokens, index), _pick(self.token_scores, index), scores)
 
     def append(self, words: Tensor, step_scores: Tensor) -> _Beams:
-        """Each prefix longer by one word, (i, k)."""
+        """Append one word to each prefix, (i, k)."""
         return _Beams(
             torch.cat([self.tokens, words[..., None]], 2),
             torch.cat([self.token_scores, step_scores[..., None]], 2),
@@ -134,12 +124,12 @@ class _Beams:
         )
 
     def images(self, index: Tensor) -> _Beams:
-        """Of the images `index` alone."""
+        """Pick the images `index`."""
         return _Beams(self.tokens[index], self.token_scores[index], self.scores[index])
 
 
 class _Best:
-    """The n best hypotheses of each of I images, ordered by rank; -inf where there is none."""
+    """The n best hypotheses of each of I images, ordered by rank; the rank is -inf where there is none."""
 
     def __init__(self, num_images: int, n: int, max_length: int, pad: int, device: torch.device) -> None:
         shape = (num_images, n)
@@ -151,7 +141,7 @@ class _Best:
         self.ranks = torch.full(shape, -torch.inf, device=device)
 
     def add(self, images: Tensor, beams: _Beams, ranks: Tensor, *, finished: bool) -> None:
-        """Merge the first c hypotheses of `beams`, those that have a rank (i, c) above -inf."""
+        """Add those of the first c hypotheses of `beams` whose rank, (i, c), is above -inf."""
         touched = (ranks > -torch.inf).any(1).nonzero()[:, 0]
         if not len(touched):
             return
@@ -171,14 +161,14 @@ class _Best:
             kept[at] = _pick(torch.cat([kept[at], new], 1), order)
 
     def fill(self, images: Tensor, beams: _Beams) -> None:
-        """Put unfinished hypotheses in the places that are still empty, behind all finished ones."""
+        """Fill up with unfinished hypotheses, behind all finished ones."""
         n, count = self.ranks.shape[1], beams.scores.shape[1]
-        places = torch.arange(n + count, device=images.device, dtype=torch.float32)
-        self.ranks[images] = torch.where(self.ranks[images] > -torch.inf, -places[:n], -torch.inf)
-        self.add(images, beams, torch.where(beams.scores > -torch.inf, -places[n:], -torch.inf), finished=False)
+        order = torch.arange(n + count, device=images.device, dtype=torch.float32)
+        self.ranks[images] = torch.where(self.ranks[images] > -torch.inf, -order[:n], -torch.inf)
+        self.add(images, beams, torch.where(beams.scores > -torch.inf, -order[n:], -torch.inf), finished=False)
 
     def hypotheses(self, steps: int) -> Hypotheses:
-        """What was found after `steps` steps."""
+        """Return what was found in `steps` steps."""
         none = self.ranks == -torch.inf
         return Hypotheses(
             tokens=self.tokens[:, :, :steps].masked_fill(none[..., None], self.pad),

@@ -1,10 +1,9 @@
-"""The prefixes that a beam search kept, as a tree, and a drawing of it."""
+"""The prefixes of a beam search as a tree, and a drawing of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -24,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Node:
-    """A prefix that a search kept; the node it grows from has all its tokens but the last.
+    """A prefix that the search continued, or a hypothesis; its parent has all its tokens but the last.
 
     Attributes:
-        tokens: without `<bos>`, so that the root has none; `<eos>` last where a caption ended.
+        tokens: without `<bos>`, so the root has none; the last is `<eos>` where a caption ended.
         log_prob: the sum of the tokens' log-probabilities, in nats.
-        best: whether the best hypothesis begins with it.
+        best: whether the best hypothesis starts with it.
     """
 
     tokens: tuple[int, ...]
@@ -40,41 +39,42 @@ class Node:
 def beam_tree(
     search: BeamSearch, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens
 ) -> list[Node]:
-    """Search for one image, and tell every prefix that the decoder was asked to continue, and the hypotheses found.
+    """Search for one image and record every prefix that the decoder continued, and the hypotheses found.
 
     Args:
-        search: as it is; its result is that of the search alone.
+        search: the search; recording does not change its result.
         decoder: in eval mode.
         features: of one image.
         special: the special tokens' ids.
 
     Returns:
-        The nodes, the root first, by their number of tokens; of equally long ones those that the search continued,
-        the most probable first, then hypotheses.
+        The nodes by their number of tokens, the root first. Among equally long ones, those that the search continued
+        come first, the most probable one before the others; then the hypotheses.
 
     Raises:
-        InputError: `features` are not of one image.
+        InputError: `features` has more or fewer images than one.
     """
     if len(features) != 1:
-        raise InputError(f"a tree is of one image's search, but there are features of {len(features)} images")
-    kept, watched = _Kept(special.eos), copy(search)
-    watched.processors = (*search.processors, kept)  # last, to see what the search sees
-    found = list(_captions(watched(decoder, features, special)))
+        raise InputError(f"a beam tree shows the search for one image; found features of {len(features)} images")
+    kept = _Kept(special.eos)
+    recorded = replace(search, processors=(*search.processors, kept))  # last, to see what the search sees
+    found = list(_captions(recorded(decoder, features, special)))
     for tokens in found:
         kept.log_probs.setdefault(tokens, kept.extended(tokens))
     best = found[0] if found else ()
     nodes = [
         Node(tokens, value, best[: len(tokens)] == tokens)
         for tokens, value in kept.log_probs.items()
-        if value > -torch.inf  # where few tokens are possible, impossible prefixes fill a beam
+        if value > -torch.inf  # where few tokens are possible, impossible prefixes fill the beam
     ]
     return sorted(nodes, key=lambda node: len(node.tokens))
 
 
 class _Kept(Processor):
-    """Writes down the prefixes of every step and changes nothing.
+    """Records the prefixes of every step and changes nothing.
 
-    Where fewer than K prefixes go on, ended ones fill the beam, which the search ignores: they are no nodes.
+    Where fewer than K prefixes are continued, the beam is filled with ended ones. The search ignores them, so they
+    are not nodes.
     """
 
     def __init__(self, eos: int) -> None:
@@ -92,23 +92,25 @@ class _Kept(Processor):
         return log_probs
 
     def extended(self, tokens: tuple[int, ...]) -> float:
-        """The log-probability of a prefix that was continued, and of the last token after it."""
+        """Return the log-probability of `tokens`, whose prefix without the last token was continued."""
         return self.log_probs[tokens[:-1]] + self.following[tokens[:-1]][tokens[-1]].item()
 
 
 def _captions(found: Hypotheses) -> Iterator[tuple[int, ...]]:
-    """The first image's hypotheses, best first, without padding."""
+    """Yield the first image's hypotheses, best first, without padding."""
     for tokens, length in zip(found.tokens[0].tolist(), found.lengths[0].tolist(), strict=True):
         if length:
             yield tuple(tokens[:length])
 
 
 def draw(nodes: list[Node], spell: Callable[[int], str]) -> Figure:
-    """Draw a tree from left to right, a column a token, each over its prefix's log-probability; the best is black.
+    """Draw a tree from left to right, one column per token; the best hypothesis is black.
+
+    The number below a token is the log-probability of its prefix.
 
     Args:
-        nodes: of `beam_tree`.
-        spell: a token as it is to be read, such as `tokenizer.token`.
+        nodes: from `beam_tree`.
+        spell: maps a token id to text, such as `tokenizer.token`.
     """
     from matplotlib.figure import Figure
 

@@ -1,39 +1,33 @@
-"""The most probable word at each step."""
+"""Greedy search: the most probable word at each step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
-from captioning.errors import InputError
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.one_by_one import one_by_one
-from captioning.search.processors import Processor, never
+from captioning.search.processors import never
 from captioning.text.tokenizer import SpecialTokens
 
 
+@dataclass(frozen=True, kw_only=True)
 class GreedySearch(Search):
-    """Take the arg-max until `<eos>`; images whose caption has ended leave the batch.
+    """Takes the most probable token at each step until `<eos>`; images whose caption has ended leave the batch.
+
+    An image for which the processors forbid every token gets no caption: its length is 0 and its score -inf.
 
     Args:
-        max_length: tokens at most, `<eos>` included.
-        allow_unknown: whether `<unk>` may be chosen.
-        processors: applied in order to each step's log-probabilities. An image for which they forbid every
-            token gets no caption: length 0, score -inf.
+        max_length: see `Search`.
+        allow_unknown: see `Search`.
+        processors: see `Search`.
 
     Raises:
         InputError: `max_length` is below 1.
     """
-
-    def __init__(
-        self, *, max_length: int = 30, allow_unknown: bool = False, processors: Sequence[Processor] = ()
-    ) -> None:
-        if max_length < 1:
-            raise InputError(f"max_length={max_length} must be at least 1")
-        self.max_length, self.allow_unknown, self.processors = max_length, allow_unknown, tuple(processors)
 
     @torch.no_grad()
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:

@@ -1,14 +1,18 @@
-"""What a search returns."""
+"""What a search is and what it returns."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 from torch import Tensor
 
 from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
+from captioning.errors import InputError
+from captioning.search.processors import Processor
 from captioning.text.tokenizer import SpecialTokens
 
 
@@ -17,11 +21,11 @@ class Hypotheses:
     """The n best captions of I images, best first.
 
     Attributes:
-        tokens: (I, n, T) int64, without `<bos>`, `<eos>` included where the caption ended, then padding.
-        lengths: (I, n) int64, tokens that are no padding; 0 where fewer than n hypotheses were found.
-        scores: (I, n) float32, the sum of the tokens' log-probabilities; -inf where there is none.
-        token_scores: (I, n, T) float32, log-probability of each token; 0 at padding.
-        finished: (I, n) bool, False where the caption was cut at the longest length.
+        tokens: (I, n, T) int64, without `<bos>`, with `<eos>` where the caption ended, then padding.
+        lengths: (I, n) int64, the number of tokens without padding; 0 where fewer than n hypotheses were found.
+        scores: (I, n) float32, the sum of the tokens' log-probabilities; -inf where there is no hypothesis.
+        token_scores: (I, n, T) float32, the log-probability of each token; 0 at padding.
+        finished: (I, n) bool, False where the caption was truncated at the maximum length.
     """
 
     tokens: Tensor
@@ -31,9 +35,35 @@ class Hypotheses:
     finished: Tensor
 
 
-class Search(Protocol):
-    """Finds captions of images; a class that a bundle may name derives from this one."""
+@dataclass(frozen=True, kw_only=True)
+class Search(ABC):
+    """Finds captions of images.
 
+    A search is a frozen dataclass: its fields are its settings, and `dataclasses.replace` changes them. A class that a
+    bundle may name derives from this one.
+
+    Args:
+        max_length: the maximum number of tokens, `<eos>` included.
+        allow_unknown: whether `<unk>` may be chosen.
+        processors: applied in this order to the log-probabilities of each step.
+
+    Raises:
+        InputError: `max_length` is below 1.
+    """
+
+    max_length: int = 30
+    allow_unknown: bool = False
+    processors: Sequence[Processor] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_length < 1:
+            raise InputError(f"max_length={self.max_length} must be at least 1")
+        object.__setattr__(self, "processors", tuple(self.processors))  # a configuration gives a list
+
+    @abstractmethod
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:
-        """Search for each image of `features`; a decoder in eval mode gives reproducible captions."""
-        ...
+        """Search for captions of each image; a decoder in eval mode makes them reproducible."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the value of every field by its name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}

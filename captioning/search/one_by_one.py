@@ -1,4 +1,4 @@
-"""The loop of searches that choose one token a row at each step, and never go back."""
+"""The loop of searches that choose one token per row at each step and never revise it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from captioning.search.processors import Processor, apply
 from captioning.text.tokenizer import SpecialTokens
 
 Choose = Callable[[Tensor, Tensor], Tensor]
-"""Maps the numbers of the rows that still run, (b), and their log-probabilities, (b, V), to a token each, (b)."""
+"""Maps the indices of the unfinished rows, (b), and their log-probabilities, (b, V), to one token each, (b)."""
 
 
 def one_by_one(
@@ -26,25 +26,25 @@ def one_by_one(
     max_length: int,
     rows_per_image: int = 1,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Extend rows token by token; those that have ended leave the batch.
+    """Extend rows token by token; rows that have ended leave the batch.
 
     Args:
-        decoder: steps.
-        features: of I images.
-        special: the special tokens.
-        choose: the token of each row.
-        processors: applied in order to each step's log-probabilities.
-        max_length: tokens at most, `<eos>` included.
-        rows_per_image: n; an image's rows stand side by side.
+        decoder: gives the log-probabilities.
+        features: features of I images.
+        special: the ids of the special tokens.
+        choose: chooses the token of each row.
+        processors: applied in order to the log-probabilities of each step.
+        max_length: the maximum number of tokens, `<eos>` included.
+        rows_per_image: n; the rows of an image are adjacent.
 
     Returns:
-        Of the I n rows: tokens (I n, T) int64, padded; their log-probabilities (I n, T), 0 at padding; and the sums of
-        these, (I n). A row for which every token was forbidden is all padding, and its sum is -inf.
+        For the I n rows: the tokens, (I n, T) int64, padded; their log-probabilities, (I n, T), 0 at padding; and the
+        sums of these, (I n). A row for which every token was forbidden is all padding, and its sum is -inf.
     """
     num_rows, device = len(features) * rows_per_image, features.pooled.device
     tokens = torch.full((num_rows, max_length), special.pad, device=device)
     token_scores = torch.zeros(num_rows, max_length, device=device)
-    rows = torch.arange(num_rows, device=device)  # those that still run
+    rows = torch.arange(num_rows, device=device)  # the unfinished ones
     state = decoder.start(features)
     if rows_per_image > 1:
         state = state.rows(rows // rows_per_image)

@@ -1,8 +1,9 @@
-"""Functions that change next-token log-probabilities during a search."""
+"""Functions that change the next token's log-probabilities during a search."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -14,9 +15,9 @@ from captioning.text.tokenizer import SpecialTokens
 class Processor(Protocol):
     """Maps (step, tokens so far, log-probabilities) to log-probabilities.
 
-    A processor forbids a token by -inf. It does not renormalise, so that scores stay the decoder's own, and
-    raises nothing above 0: beam search stops early on the ground that a score only falls. A class that a bundle
-    may name derives from this one.
+    A processor forbids a token by -inf. It does not renormalise, so scores stay the decoder's own. It returns nothing
+    above 0, because beam search stops early on the ground that a score only falls. A class that a bundle may name
+    derives from this one.
     """
 
     def __call__(self, step: int, tokens: Tensor, log_probs: Tensor, /) -> Tensor:
@@ -25,33 +26,36 @@ class Processor(Protocol):
         Args:
             step: 0 for the first word.
             tokens: (B, step) int64, the hypotheses so far.
-            log_probs: (B, V); not to be changed in place.
+            log_probs: (B, V); must not be changed in place.
         """
         ...
 
 
+@dataclass(frozen=True)
 class Forbid(Processor):
-    """Never choose these tokens.
+    """Forbids tokens in every step.
 
     Args:
-        ids: of the tokens.
+        ids: the ids of the tokens.
     """
 
-    def __init__(self, ids: Iterable[int]) -> None:
-        self.ids = list(ids)
+    ids: Sequence[int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", tuple(self.ids))
 
     def __call__(self, _step: int, _tokens: Tensor, log_probs: Tensor, /) -> Tensor:
-        """Give them -inf."""
+        """Set the log-probabilities of the tokens to -inf."""
         return log_probs.index_fill(1, torch.tensor(self.ids, dtype=torch.int64, device=log_probs.device), -torch.inf)
 
 
 def never(special: SpecialTokens, *, allow_unknown: bool) -> Forbid:
-    """Forbid what is never part of a caption: `<pad>`, `<bos>` and, unless allowed, `<unk>`."""
+    """Forbid what no caption contains: `<pad>`, `<bos>` and, unless allowed, `<unk>`."""
     return Forbid([special.pad, special.bos] + ([] if allow_unknown else [special.unk]))
 
 
 def apply(processors: Sequence[Processor], step: int, tokens: Tensor, log_probs: Tensor) -> Tensor:
-    """Compose `processors` in order."""
+    """Apply `processors` in order."""
     for processor in processors:
         log_probs = processor(step, tokens, log_probs)
     return log_probs

@@ -9,13 +9,13 @@ from inspect import signature
 from typing import Any
 
 import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_class, get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from captioning.data.loading import Loading, separated
 from captioning.data.module import CaptionDataModule
 from captioning.data.splits import Splits
-from captioning.decoders.decoder import Decoder
+from captioning.decoders.decoder import Capability, Decoder
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.standardise import Standardise
@@ -26,8 +26,9 @@ from captioning.metrics import CocoScorer
 from captioning.metrics.coco import check_metrics
 from captioning.metrics.spice import Spice
 from captioning.model.captioner import Captioner
+from captioning.objectives import check_objective, needs
 from captioning.text.tokenizer import Tokenizer
-from captioning.training.checks import check_encoder, check_monitor, check_objective
+from captioning.training.checks import check_encoder, check_monitor
 from captioning.training.module import CaptioningModule
 from captioning.training.pretrained_words import start_embeddings
 
@@ -47,7 +48,9 @@ def assemble(config: DictConfig) -> tuple[CaptioningModule, CaptionDataModule]:
     tokenizer: Tokenizer = instantiate(config.text)(splits.captions("train"))
     encoder, transform, encoder_sizes = build_encoder(config, splits)
     sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
-    readers = [part for part in ("decoder", "objective") if _reads_objects(config[part])]
+    readers = [
+        part for part in ("decoder", "objective") if Capability.OBJECTS in needs(get_object(config[part]._target_))
+    ]
     objects = {"categories": splits.categories("train")} if readers else {}
     given = {part: {**sizes, **(objects if part in readers else {})} for part in ("decoder", "objective")}
     decoder: Decoder[Any] = instantiate(config.decoder, **given["decoder"])
@@ -152,11 +155,6 @@ def start_words(
                 f"{encoder.reads}, expected sentences; set source_embeddings=null, or translate with encoder=text"
             )
         start_embeddings(encoder, transform.tokenizer, config.source_embeddings, frozen=frozen)
-
-
-def _reads_objects(part: DictConfig) -> bool:
-    """Return whether a class takes the categories of annotated objects."""
-    return "categories" in signature(get_class(part._target_)).parameters
 
 
 def scorer_of(config: DictConfig) -> Callable[[Mapping[int | str, Sequence[str]]], CocoScorer]:

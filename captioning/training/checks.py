@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 
 from captioning.data.loading import Loading
-from captioning.decoders import Hard, ShowAttendAndTell
-from captioning.decoders.decoder import AttentiveDecoder, Decoder
 from captioning.errors import InputError
 from captioning.metrics import METRICS
-from captioning.objectives import DoublyStochastic, Reinforce
 
 
 def check_output(config: DictConfig, output: Path) -> None:
@@ -57,24 +53,6 @@ def check_encoder(config: DictConfig, loading: Loading) -> None:
         raise InputError(
             "encoder.weights=null without finetuning: the features of a frozen encoder with random weights say "
             "nothing; set finetuning=whole, or encoder.weights to a file or to published weights"
-        )
-
-
-def check_objective(decoder: Decoder[Any], objective: object) -> None:
-    """Refuse an objective from which a decoder cannot learn, or would learn something else.
-
-    Raises:
-        InputError: the objective is of weights of places that the decoder lacks, or is not that of drawn places.
-    """
-    kind, name = type(decoder).__name__, type(objective).__name__
-    if isinstance(objective, DoublyStochastic | Reinforce) and not isinstance(decoder, AttentiveDecoder):
-        raise InputError(f"a {kind} looks at no places, which {name} is about; set objective=cross_entropy")
-    draws = isinstance(decoder, ShowAttendAndTell) and isinstance(decoder.phi, Hard)
-    if draws and not isinstance(objective, Reinforce):
-        raise InputError(f"places that are drawn have no gradient in {name}; set objective=reinforce")
-    if isinstance(objective, Reinforce) and not draws:
-        raise InputError(
-            f"Reinforce is for places that are drawn, and this {kind} draws none; set decoder=hard_attention"
         )
 
 

@@ -80,4 +80,4 @@ def test_a_model_that_looks_at_images_is_told(command: Command, bundle: Path) ->
 
 def test_a_temperature_of_nothing_is_told(command: Command, language_model: Path) -> None:
     message = command("generate", language_model, "--temperature", "0").message
-    assert "temperature=0 would leave nothing to chance; use greedy search" in message
+    assert "temperature=0 leaves nothing to chance; use greedy search" in message

@@ -1,4 +1,4 @@
-"""The comparison that a decoder has to stand: its paper's equations, one caption at a time."""
+"""The comparison of a decoder with its paper's equations, one caption at a time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from torch.testing import assert_close
 from captioning.encoders.features import ImageFeatures
 
 Literal = Callable[[dict[str, Tensor], Any, list[int]], list[Tensor]]
-"""Weights by name, what is seen of one image and one caption's input tokens to the logits of each step."""
+"""Maps weights by name, what is read of one image, and a caption's input tokens to the logits of each step."""
 
 
 def double(features: ImageFeatures) -> ImageFeatures:
-    """A copy of the features in float64, which takes gradients."""
+    """Copy the features in float64, with gradients."""
 
     def copy(x: Tensor) -> Tensor:
         return x.to(torch.float64, copy=True).requires_grad_()
@@ -31,7 +31,7 @@ def double(features: ImageFeatures) -> ImageFeatures:
 
 
 def gradients(features: ImageFeatures) -> dict[str, Tensor | None]:
-    """Of all that `double` copies; None where nothing was read."""
+    """Return the gradients of all that `double` copies; None where nothing was read."""
     grid = None if features.grid is None else features.grid.grad
     boxes = None if features.objects is None else features.objects.boxes.grad
     final = {f"final {i}": s.grad for i, s in enumerate(features.final or ())}
@@ -39,7 +39,7 @@ def gradients(features: ImageFeatures) -> dict[str, Tensor | None]:
 
 
 def pooled(one: ImageFeatures) -> Tensor:
-    """(F), of one image."""
+    """Return the pooled feature of one image, (F)."""
     return one.pooled[0]
 
 
@@ -97,8 +97,8 @@ def gru() -> Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]:
 
 
 @pytest.fixture
-def acts_in_training_alone(features, batch) -> Callable[[nn.Module], bool]:
-    """Whether two passes differ in training, and in evaluation do not."""
+def acts_only_in_training(features, batch) -> Callable[[nn.Module], bool]:
+    """Check that two passes differ in training and are equal in evaluation."""
 
     def check(model: Any) -> bool:
         torch.manual_seed(0)
@@ -114,7 +114,7 @@ def acts_in_training_alone(features, batch) -> Callable[[nn.Module], bool]:
 
 @pytest.fixture
 def dropped(features, batch) -> Callable[[nn.Module, nn.Module], list[tuple[int, ...]]]:
-    """The shapes of all that a dropout layer of a decoder reads in one pass, 17 tokens of 3 images."""
+    """Return the shapes of the inputs of a decoder's dropout layers in one pass, 17 tokens of 3 images."""
 
     def record(model: Any, dropout: nn.Module) -> list[tuple[int, ...]]:
         shapes: list[tuple[int, ...]] = []

@@ -10,7 +10,7 @@ from captioning.decoders import Att2in
 
 @pytest.mark.parametrize("head_bias", [False, True])
 def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, head_bias):
-    def literal(w, places, tokens):
+    def literal(w, regions, tokens):
         w_i, w_f, w_o, w_z, w_z2 = w["from_word.weight"].split(19)
         u_i, u_f, u_o, u_z, u_z2 = w["recurrence.weight"].split(19)
         b_i, b_f, b_o, b_z, b_z2 = w["from_word.bias"].split(19)
@@ -22,12 +22,12 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, hea
             a = [
                 w["attention.score.weight"][0]
                 @ torch.tanh(
-                    w["attention.key.weight"] @ place + w["attention.from_query.weight"] @ h + w["attention.key.bias"]
+                    w["attention.key.weight"] @ region + w["attention.from_query.weight"] @ h + w["attention.key.bias"]
                 )
-                for place in places
+                for region in regions
             ]
             alpha = torch.softmax(torch.stack(a), 0)
-            seen = sum(weight * place for weight, place in zip(alpha, places, strict=True))
+            seen = sum(weight * region for weight, region in zip(alpha, regions, strict=True))
             i = torch.sigmoid(w_i @ x + u_i @ h + b_i)
             f = torch.sigmoid(w_f @ x + u_f @ h + b_f)
             o = torch.sigmoid(w_o @ x + u_o @ h + b_o)

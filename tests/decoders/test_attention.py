@@ -1,13 +1,17 @@
-"""Weights over an image's places: a literal loop, masks, and rows that share a memory."""
+"""Attention over an image's regions: a literal loop, masks, rows that share a memory, and the loop over time."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.testing import assert_close
 
-from captioning.decoders.attention import AdditiveAttention, places
+from captioning.decoders.attention import AdditiveAttention, AttentionStep, normalise, regions, unrolled
+from captioning.decoders.decoder import State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 
@@ -51,7 +55,7 @@ def test_weights_and_context_equal_a_literal_loop_with_gradients(attention, valu
     assert_close(torch.autograd.grad(ours, wanted), torch.autograd.grad(literal, wanted))
 
 
-def test_weights_sum_to_one_over_real_places_alone(attention, values, mask):
+def test_weights_sum_to_one_over_real_regions(attention, values, mask):
     memory = attention.memory(values, mask)
     alpha = attention(torch.randn(I, D).double(), memory)
     assert_close(alpha.sum(1), torch.ones(I).double())
@@ -59,7 +63,7 @@ def test_weights_sum_to_one_over_real_places_alone(attention, values, mask):
     assert (alpha[mask] > 0).all()
 
 
-def test_rows_pick_indices_and_copy_no_place(attention, values):
+def test_picking_rows_copies_no_region(attention, values):
     memory = attention.memory(values, None)
     picked = memory.rows(torch.tensor([2, 2, 0])).rows(torch.tensor([2, 0]))
     assert picked.image.tolist() == [0, 2]
@@ -67,20 +71,51 @@ def test_rows_pick_indices_and_copy_no_place(attention, values):
     assert picked.keys is memory.keys
 
 
-def test_the_mean_is_of_real_places_alone(attention, values, mask):
+def test_the_mean_is_over_real_regions(attention, values, mask):
     mean = attention.memory(values, mask).mean()
     assert_close(mean, torch.stack([v[m].mean(0) for v, m in zip(values, mask, strict=True)]))
     assert_close(attention.memory(values, None).mean(), values.mean(1))
 
 
-def test_features_without_places_are_refused():
+def test_features_without_regions_are_refused():
     with pytest.raises(InputError, match=r"encoder\.grid=true"):
-        places(ImageFeatures(torch.zeros(2, 3)))
+        regions(ImageFeatures(torch.zeros(2, 3)))
 
 
-def test_weights_are_of_float32_where_autocast_computes_in_bfloat16(attention, values, mask):
+def test_weights_are_float32_under_autocast_to_bfloat16(attention, values, mask):
     attention, values = attention.float(), values.float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         alpha = attention(torch.randn(3, D), attention.memory(values, mask))
     assert alpha.dtype == torch.float32
     assert_close(alpha.sum(1), torch.ones(3))
+
+
+def test_energies_are_the_weights_before_the_softmax(attention, values, mask):
+    memory, query = attention.memory(values, mask), torch.randn(I, D).double()
+    energies = attention.energies(query, memory)
+    assert (energies[~mask] == -torch.inf).all()
+    assert_close(normalise(energies), attention(query, memory), rtol=0, atol=0)
+    sentinel = torch.full((I, 1), 50.0).double()  # a further energy takes its share of the weight
+    assert_close(normalise(torch.cat([energies, sentinel], 1))[:, -1], torch.ones(I).double())
+
+
+@dataclass(frozen=True)
+class Sum(State):
+    total: Tensor
+
+
+def test_unrolled_names_the_outputs_of_all_steps_and_drops_rows_that_have_ended():
+    x, lengths, running = torch.randn(3, 4, 5), torch.tensor([4, 2, 1]), []
+
+    def add(x, state):
+        running.append(len(state.total))
+        total = state.total + x
+        return AttentionStep(total, -total[:, :2]), Sum(total)
+
+    packed = pack_padded_sequence(x, lengths, batch_first=True)
+    outputs = unrolled(add, packed, Sum(torch.zeros(3, 5)))
+    assert running == [3, 2, 1, 1]
+    for output, expected in ((outputs.hidden, x.cumsum(1)), (outputs.attention, -x.cumsum(1)[..., :2])):
+        padded, _ = pad_packed_sequence(packed._replace(data=output), batch_first=True)
+        for row, length in enumerate(lengths):
+            assert_close(padded[row, :length], expected[row, :length])

@@ -1,4 +1,4 @@
-"""Bahdanau et al.'s decoder, one word at a time, in float64; and where it looks."""
+"""Bahdanau et al.'s decoder, one word at a time, in float64; and its attention."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, bid
     assert_is_the_equations(Bahdanau(**SIZES, bidirectional=bidirectional), literal, see)
 
 
-def test_starts_from_the_second_half_of_pooled_where_the_encoder_reads_both_ways(features):
+def test_starts_from_the_second_half_of_pooled_of_a_bidirectional_encoder(features):
     even = replace(
         features, pooled=features.pooled[:, :12].clone(), grid=features.grid[..., :12], final=(torch.zeros(3, 2, 6),)
     )
@@ -92,32 +92,34 @@ def test_padding_of_the_source_changes_nothing_and_has_no_weight(features, batch
     assert not after.attention[:, 2:].any()
 
 
-def test_attention_is_what_the_words_were_said_with(features, batch):
+def test_attention_weights_sum_to_one_over_real_regions(features, batch):
     torch.manual_seed(0)
     attended = Bahdanau(**SIZES).attend(features, batch.inputs(), batch.image_index)
     weights = unpack_sequence(batch.inputs()._replace(data=attended.attention))
     assert [len(w) for w in weights] == batch.lengths.tolist()
     for row, own in enumerate(weights):
         assert_close(own.sum(1), torch.ones(len(own)))
-        assert (own[:, 1] == 0).all() == (batch.image_index[row] == 2)  # the image with one real place
-    assert not attended.log_choice.any()
+        assert (own[:, 1] == 0).all() == (batch.image_index[row] == 2)  # the image with one real region
+    assert attended.log_choice is None
 
 
-def test_features_without_places_are_refused(features):
+def test_features_without_regions_are_refused(features):
     with pytest.raises(InputError, match=r"the features have none; use encoder\.grid=true"):
         Bahdanau(**SIZES).start(replace(features, grid=None, mask=None))
 
 
 @pytest.mark.parametrize("final", [None, (torch.zeros(3, 1, 13),)], ids=["pictures", "one direction"])
-def test_features_of_no_encoder_that_reads_both_ways_are_refused_unless_it_is_said(features, final):
+def test_features_of_other_encoders_need_bidirectional_false(features, final):
     other = replace(features, final=final)
-    with pytest.raises(InputError, match=r"bidirectional=true: .* set decoder\.bidirectional=false.* or recurrent@enc"):
+    with pytest.raises(
+        InputError, match=r"bidirectional=true needs .* recurrent@enc.* or set decoder\.bidirectional=false"
+    ):
         Bahdanau(**SIZES).start(other)
     assert Bahdanau(**SIZES, bidirectional=False).start(other).hidden.shape == (3, 19)
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_starts_from_a_bidirectional_encoder_s_sentences_and_no_sum_of_its_directions(layers):
+def test_a_bidirectional_encoder_must_concatenate_its_directions(layers):
     def encoded(combine):
         def layer(inputs, width):
             return Stacked(inputs, width, layer=partial(Bidirectional, layer=GRU, combine=combine), num_layers=layers)
@@ -127,7 +129,7 @@ def test_starts_from_a_bidirectional_encoder_s_sentences_and_no_sum_of_its_direc
 
     model = Bahdanau(**{**SIZES, "feature_size": 12})
     assert model.start(encoded("concatenate")).hidden.shape == (2, 19)
-    with pytest.raises(InputError, match="bidirectional=true"):
+    with pytest.raises(InputError, match="bidirectional=true needs"):
         model.start(encoded("sum"))
 
 
@@ -148,7 +150,7 @@ def test_parameter_count_of_the_paper():
     assert sum(p.numel() for p in model.parameters()) == weights + biases == 52_118_121
 
 
-def test_weights_start_as_the_papers():
+def test_weights_are_initialised_as_in_the_paper():
     torch.manual_seed(0)
     model = Bahdanau(**{**SIZES, "vocab_size": 4000, "attention_size": 400})
     for u in (*model.recurrence.weight.chunk(2), model.reset_recurrence.weight):
@@ -160,9 +162,9 @@ def test_weights_start_as_the_papers():
     assert not any(p.any() for name, p in model.named_parameters() if name.endswith("bias"))
 
 
-def test_dropout_acts_in_training_alone(acts_in_training_alone):
-    assert acts_in_training_alone(Bahdanau(**SIZES, dropout=0.5))
-    assert not acts_in_training_alone(Bahdanau(**SIZES))
+def test_dropout_acts_only_in_training(acts_only_in_training):
+    assert acts_only_in_training(Bahdanau(**SIZES, dropout=0.5))
+    assert not acts_only_in_training(Bahdanau(**SIZES))
 
 
 def test_dropout_is_on_words_and_on_the_maxout_units(dropped):

@@ -47,8 +47,8 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, bia
     assert_is_the_equations(Cho(**SIZES, bias=bias), literal)
 
 
-def test_sees_the_code_at_every_step(features):
-    # With the state forgotten, the code still tells one source from another.
+def test_every_step_reads_the_code(features):
+    # Without the state, the code still distinguishes the sources.
     torch.manual_seed(0)
     model, tokens = Cho(**SIZES), torch.tensor([4, 4, 4])
     _, state = model.step(tokens, model.start(features))
@@ -56,7 +56,7 @@ def test_sees_the_code_at_every_step(features):
     assert not logits[0].equal(logits[1])
 
 
-def test_sees_of_the_source_its_pooled_vector_alone(features, batch):
+def test_only_the_pooled_vector_of_the_source_is_read(features, batch):
     torch.manual_seed(0)
     model = Cho(**SIZES)
     bare = replace(features, grid=None, mask=None, objects=None)
@@ -73,7 +73,7 @@ def test_parameter_count_of_the_paper():
     assert sum(p.numel() for p in model.parameters()) == expected == 30_000_000
 
 
-def test_weights_start_as_the_papers():
+def test_weights_are_initialised_as_in_the_paper():
     torch.manual_seed(0)
     model = Cho(**{**SIZES, "vocab_size": 4000}, bias=True)
     for u in model.recurrence.weight.chunk(3):
@@ -83,9 +83,9 @@ def test_weights_start_as_the_papers():
     assert not any(p.any() for name, p in model.named_parameters() if name.endswith("bias"))
 
 
-def test_dropout_acts_in_training_alone(acts_in_training_alone):
-    assert acts_in_training_alone(Cho(**SIZES, dropout=0.5))
-    assert not acts_in_training_alone(Cho(**SIZES))
+def test_dropout_acts_only_in_training(acts_only_in_training):
+    assert acts_only_in_training(Cho(**SIZES, dropout=0.5))
+    assert not acts_only_in_training(Cho(**SIZES))
 
 
 def test_dropout_is_on_words_and_on_the_maxout_units(dropped):

@@ -1,4 +1,4 @@
-"""What holds for every decoder; `tests/conftest.py` finds them by themselves."""
+"""Rules for every decoder; `tests/conftest.py` finds the decoders."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ EXACT = {"rtol": 1e-5, "atol": 1e-5}  # float32: about a hundred rounding errors
 
 
 def captions(decoder, features, batch) -> list[Tensor]:
-    """The logits of each caption by itself, (T, V) each."""
+    """Return the logits of each caption, (T, V) each."""
     packed = batch.inputs()
     logits = decoder(features, packed, batch.image_index)
     return list(unpack_sequence(packed._replace(data=logits)))
 
 
 def tensors(state: State) -> list[Tensor]:
-    """All that a state holds."""
+    """Return all tensors of a state, with a row first."""
     parts = [getattr(state, f.name) for f in fields(state)]
     flat = [x for part in parts for x in (part if isinstance(part, tuple) else (part,))]
-    return [x for part in flat for x in (places_of_rows(part) if isinstance(part, Memory) else (part,))]
+    return [x for part in flat for x in (regions_of_rows(part) if isinstance(part, Memory) else (part,))]
 
 
-def places_of_rows(memory: Memory) -> list[Tensor]:
-    """What each row looks at, whose places stand in memory once."""
+def regions_of_rows(memory: Memory) -> list[Tensor]:
+    """Return the regions that each row attends to."""
     return [x[memory.image] for x in (memory.values, memory.keys, memory.mask) if x is not None]
 
 
@@ -67,20 +67,20 @@ def test_a_caption_alone_equals_the_caption_in_a_batch(decoder, features, batch)
 
 
 @pytest.mark.parametrize("extra", [1, 5])
-def test_what_stands_in_the_padding_and_how_much_of_it_is_unseen(decoder, features, batch, extra):
+def test_padding_does_not_matter(decoder, features, batch, extra):
     padding = torch.arange(batch.tokens.shape[1] + extra) > batch.lengths[:, None]
     wider = torch.nn.functional.pad(batch.tokens, (0, extra)).masked_fill(padding, 9)
     other = replace(batch, tokens=wider)
     assert_close(captions(decoder, features, other), captions(decoder, features, batch), rtol=0, atol=0)
 
 
-def test_images_once_equal_a_row_for_each_caption(decoder, features, batch):
+def test_shared_images_equal_one_row_per_caption(decoder, features, batch):
     rows = replace(batch, image_index=torch.arange(5))
     repeated = captions(decoder, features.rows(batch.image_index), rows)
     assert_close(repeated, captions(decoder, features, batch), **EXACT)
 
 
-def test_a_caption_sees_its_own_image_alone(decoder, features, batch):
+def test_a_caption_depends_on_its_own_image_alone(decoder, features, batch):
     other = features.rows(torch.arange(3))
     for seen in (other.pooled, other.grid, other.objects.boxes, *(other.final or ())):
         seen[1] += 1.0
@@ -92,7 +92,7 @@ def test_a_caption_sees_its_own_image_alone(decoder, features, batch):
         assert a.allclose(b, **EXACT) == (image != 1 or not sees)
 
 
-def test_a_place_or_an_object_that_is_not_real_is_unseen(decoder, features, batch):
+def test_regions_and_objects_that_are_not_real_are_not_read(decoder, features, batch):
     other = features.rows(torch.arange(3))
     other.grid[2, 1] = 1e6
     other.objects.boxes[~other.objects.mask] = 1e6
@@ -101,7 +101,7 @@ def test_a_place_or_an_object_that_is_not_real_is_unseen(decoder, features, batc
     assert_close(after, captions(decoder, features, batch), **EXACT)
 
 
-def test_a_word_is_not_seen_before_its_turn(decoder, features, batch):
+def test_a_word_does_not_act_before_its_turn(decoder, features, batch):
     tokens = batch.tokens.clone()
     tokens[0, 4] = 10
     before, after = (captions(decoder, features, replace(batch, tokens=t))[0] for t in (batch.tokens, tokens))
@@ -125,7 +125,7 @@ def test_states_have_the_row_first_and_rows_picks_and_repeats(decoder, features)
         assert after.equal(before[index])
 
 
-def test_a_step_leaves_the_state_it_was_given(decoder, features):
+def test_a_step_does_not_change_the_given_state(decoder, features):
     state = decoder.start(features)
     before = [x.clone() for x in tensors(state)]
     decoder.step(torch.tensor([4, 5, 6]), state)
@@ -139,7 +139,7 @@ def test_every_parameter_gets_a_gradient(decoder, features, batch):
     assert [name for name, p in decoder.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
-def test_no_images_are_no_rows(decoder, features):
+def test_no_images_give_no_rows(decoder, features):
     none = torch.zeros(0, dtype=torch.int64)
     logits, _ = decoder.step(none, decoder.start(features.rows(none)))
     assert logits.shape == (0, 11)
@@ -157,14 +157,14 @@ def test_state_rows_reach_into_tuples():
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=7))
-def test_packed_rows_say_whose_each_position_is(lengths: list[int]):
+def test_packed_rows_give_the_sequence_of_each_position(lengths: list[int]):
     lengths.sort(reverse=True)
     rows = torch.arange(len(lengths))[:, None].expand(-1, lengths[0])
     packed = pack_padded_sequence(rows, torch.tensor(lengths), True)
     assert packed_rows(packed).equal(packed.data)
 
 
-def test_what_depends_on_the_image_alone_is_computed_once_an_image(decoder, features, batch, monkeypatch):
+def test_start_is_computed_once_per_image(decoder, features, batch, monkeypatch):
     rows, start = [], decoder.start
     monkeypatch.setattr(decoder, "start", lambda given: (rows.append(len(given)), start(given))[1])
     decoder(features, batch.inputs(), batch.image_index)

@@ -32,7 +32,7 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations):
 
 
 def test_the_image_is_a_word_that_is_not_scored(features):
-    # A word with the image's embedding, said first from a state of zeros, is the image.
+    # A first word whose embedding is the image's vector acts as the image.
     model = FC(**SIZES, recurrent=MaxoutLSTM).eval()
     with torch.no_grad():
         model.embedding.weight[9] = model.image(features.pooled[0])
@@ -49,13 +49,13 @@ def test_parameter_count_of_the_paper():
     assert sum(p.numel() for p in model.parameters()) == 14_010_880
 
 
-def test_embeddings_and_head_start_in_the_range_asked_for():
+def test_embeddings_and_head_are_initialised_in_the_given_range():
     torch.manual_seed(0)
     model = FC(**SIZES, recurrent=MaxoutLSTM, init_range=0.02)
     for weight in (model.embedding.weight, model.head.weight):
         assert 0.015 < weight.abs().max() <= 0.02
 
 
-def test_dropout_acts_in_training_alone(acts_in_training_alone):
-    assert acts_in_training_alone(FC(**SIZES, recurrent=MaxoutLSTM, dropout=0.5))
-    assert not acts_in_training_alone(FC(**SIZES, recurrent=MaxoutLSTM))
+def test_dropout_acts_only_in_training(acts_only_in_training):
+    assert acts_only_in_training(FC(**SIZES, recurrent=MaxoutLSTM, dropout=0.5))
+    assert not acts_only_in_training(FC(**SIZES, recurrent=MaxoutLSTM))

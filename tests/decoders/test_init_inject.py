@@ -28,7 +28,7 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, gru
     assert_is_the_equations(InitInject(**SIZES, recurrent=GRU), literal)
 
 
-def test_the_image_is_every_layer_s_first_state_and_no_cell(features):
+def test_the_image_is_every_layer_s_first_h_and_no_cell(features):
     model = InitInject(**SIZES, recurrent=partial(LSTM, num_layers=2))
     h, c = model.start(features).recurrent
     i = model.image.linear(normalize(features.pooled))
@@ -45,6 +45,6 @@ def test_parameter_count_of_the_paper(vocab_size, expected):
 
 
 @pytest.mark.parametrize("dropout", ["image_dropout", "embedding_dropout", "dropout"])
-def test_dropout_acts_in_training_alone(acts_in_training_alone, dropout):
-    assert acts_in_training_alone(InitInject(**SIZES, recurrent=GRU, **{dropout: 0.5}))
-    assert not acts_in_training_alone(InitInject(**SIZES, recurrent=GRU))
+def test_dropout_acts_only_in_training(acts_only_in_training, dropout):
+    assert acts_only_in_training(InitInject(**SIZES, recurrent=GRU, **{dropout: 0.5}))
+    assert not acts_only_in_training(InitInject(**SIZES, recurrent=GRU))

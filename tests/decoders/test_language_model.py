@@ -33,7 +33,7 @@ def test_equals_the_equations_with_gradients(assert_is_the_equations, tied):
     assert_is_the_equations(LanguageModel(**sizes, recurrent=Elman, tied=tied), literal)
 
 
-def test_a_tied_softmax_is_one_matrix_also_when_saved_and_copied(tmp_path):
+def test_a_tied_softmax_stays_one_matrix_when_saved_and_copied(tmp_path):
     model = LanguageModel(**EQUAL, recurrent=LSTM, tied=True)
     free = LanguageModel(**EQUAL, recurrent=LSTM)
     count, free_count = (sum(p.numel() for p in m.parameters()) for m in (model, free))
@@ -49,8 +49,8 @@ def test_a_tied_softmax_needs_equal_widths():
         LanguageModel(**SIZES, recurrent=LSTM, tied=True)
 
 
-def test_parameter_count_by_hand():
-    # V E + 4 ((E + H) H + 2 H) + H V + V: torch's LSTM holds each bias twice.
+def test_parameter_count():
+    # V E + 4 ((E + H) H + 2 H) + H V + V: torch's LSTM has each bias twice.
     model = LanguageModel(feature_size=2048, vocab_size=2539, recurrent=LSTM)
     assert sum(p.numel() for p in model.parameters()) == 1_299_968 + 2_101_248 + 1_299_968 + 2_539
 
@@ -61,9 +61,9 @@ def test_every_image_gets_the_same_logits(features):
     assert model.step(tokens, model.start(features))[0].equal(model.step(tokens, model.start(other))[0])
 
 
-def test_dropout_acts_in_training_alone(acts_in_training_alone):
-    assert acts_in_training_alone(LanguageModel(**SIZES, recurrent=LSTM, dropout=0.5))
-    assert not acts_in_training_alone(LanguageModel(**SIZES, recurrent=LSTM))
+def test_dropout_acts_only_in_training(acts_only_in_training):
+    assert acts_only_in_training(LanguageModel(**SIZES, recurrent=LSTM, dropout=0.5))
+    assert not acts_only_in_training(LanguageModel(**SIZES, recurrent=LSTM))
 
 
 def test_dropout_is_on_words_and_on_the_state(dropped):

@@ -29,7 +29,7 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, gru
     assert_is_the_equations(Merge(**SIZES, recurrent=GRU, learned_start=learned), literal)
 
 
-def test_the_recurrent_state_knows_no_image(features):
+def test_the_recurrent_state_does_not_depend_on_the_image(features):
     model = Merge(**SIZES, recurrent=GRU)
     state, other = (model.start(replace(features, pooled=pooled)) for pooled in (features.pooled, -features.pooled))
     for token in (1, 4, 5):
@@ -48,13 +48,13 @@ def test_parameter_count_of_where(vocab_size, expected):
 
 @pytest.mark.parametrize(("s", "expected"), [(128, 1_633_515), (256, 3_526_635), (512, 8_099_307)])
 def test_parameter_count_of_role(s, expected):
-    # F s + s + V s + 4 (2 s s + s) + 2 s V + V; torch's LSTM holds each bias twice: 4 s more for the same model.
+    # F s + s + V s + 4 (2 s s + s) + 2 s V + V; torch's LSTM has each bias twice: 4 s more for the same model.
     sizes = {"embedding_size": s, "hidden_size": s, "image_size": s, "learned_start": False}
     model = Merge(feature_size=4096, vocab_size=2539, recurrent=LSTM, **sizes)
     assert sum(p.numel() for p in model.parameters()) - 4 * s == expected
 
 
 @pytest.mark.parametrize("dropout", ["image_dropout", "embedding_dropout", "dropout"])
-def test_dropout_acts_in_training_alone(acts_in_training_alone, dropout):
-    assert acts_in_training_alone(Merge(**SIZES, recurrent=GRU, **{dropout: 0.5}))
-    assert not acts_in_training_alone(Merge(**SIZES, recurrent=GRU))
+def test_dropout_acts_only_in_training(acts_only_in_training, dropout):
+    assert acts_only_in_training(Merge(**SIZES, recurrent=GRU, **{dropout: 0.5}))
+    assert not acts_only_in_training(Merge(**SIZES, recurrent=GRU))

@@ -52,7 +52,7 @@ def test_equals_the_papers_equations_with_gradients(features, batch):
 
 
 def test_scaled_tanh_maps_one_to_nearly_one():
-    # LeCun's constants: 1.7159 tanh(2/3) = 1.0000 to four places.
+    # LeCun's constants: 1.7159 tanh(2/3) = 1.0000 to four digits.
     assert_close(scaled_tanh(torch.tensor([0.0, 1.0, -1.0])), torch.tensor([0.0, 1.0, -1.0]), rtol=0, atol=5e-5)
     assert math.isclose(scaled_tanh(torch.tensor(100.0)).item(), 1.7159, rel_tol=1e-6)
 
@@ -65,7 +65,7 @@ def test_parameter_count_of_the_paper():
     assert sum(p.numel() for p in biased.parameters()) == 4_082_560 + 256 + 512 + 2539
 
 
-def test_dropout_acts_in_training_alone(features, batch):
+def test_dropout_acts_only_in_training(features, batch):
     torch.manual_seed(0)
     for dropout in ({"dropout": 0.5}, {"image_dropout": 0.5}):
         model = MRNN(**SIZES, **dropout)

@@ -26,7 +26,7 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, eve
     assert_is_the_equations(NeuralTalk(**SIZES, image_every_step=every_step), literal)
 
 
-def test_equals_the_released_code_s_options_with_gradients(assert_is_the_equations):
+def test_equals_the_official_code_s_options_with_gradients(assert_is_the_equations):
     def literal(w, image, tokens):
         b_v = torch.clamp(w["from_image.weight"] @ image + w["from_image.bias"], min=0)
         h, logits = torch.zeros(19).double(), []
@@ -41,8 +41,8 @@ def test_equals_the_released_code_s_options_with_gradients(assert_is_the_equatio
 
 
 @pytest.mark.parametrize("every_step", [False, True])
-def test_the_image_is_told_at_the_first_step_alone(features, every_step):
-    # Without W_hh nothing is remembered, and a later step knows the image only if it is told again.
+def test_only_the_first_step_reads_the_image(features, every_step):
+    # Without W_hh there is no memory: a later step depends on the image only if it reads it again.
     model = NeuralTalk(**SIZES, image_every_step=every_step, init_range=0.7).eval()
     torch.nn.init.zeros_(model.recurrence.weight)
     state, seen = model.start(features), []
@@ -52,16 +52,16 @@ def test_the_image_is_told_at_the_first_step_alone(features, every_step):
     assert seen == [True, every_step, every_step]
 
 
-def test_parameter_count_of_the_released_code():
+def test_parameter_count_of_the_official_code():
     # F H + H + (K+1) E + (E H + H) + (H^2 + H) + (H + 1)(K + 1), K = 2538 words and the one symbol START or END.
     sizes = {"feature_size": 4096, "vocab_size": 2538 + 1, "embedding_size": 256, "hidden_size": 256}
     model = NeuralTalk(**sizes, encoder_biases=True)
     assert sum(p.numel() for p in model.parameters()) == 2_482_923
-    printed = NeuralTalk(**sizes)  # (13) and W_hx x_t have no bias of their own
+    printed = NeuralTalk(**sizes)  # (13) and W_hx x_t have no biases
     assert sum(p.numel() for p in printed.parameters()) == 2_482_923 - 2 * 256
 
 
-def test_weights_start_in_the_range_asked_for_and_the_head_s_in_a_tenth():
+def test_weights_are_initialised_in_the_given_range_and_the_head_s_in_a_tenth():
     torch.manual_seed(0)
     model = NeuralTalk(**SIZES, encoder_biases=True, init_range=0.2)
     for name, weight in model.named_parameters():
@@ -71,9 +71,9 @@ def test_weights_start_in_the_range_asked_for_and_the_head_s_in_a_tenth():
 
 
 @pytest.mark.parametrize("dropout", ["encoder_dropout", "dropout"])
-def test_dropout_acts_in_training_alone(acts_in_training_alone, dropout):
-    assert acts_in_training_alone(NeuralTalk(**SIZES, **{dropout: 0.5}))
-    assert not acts_in_training_alone(NeuralTalk(**SIZES))
+def test_dropout_acts_only_in_training(acts_only_in_training, dropout):
+    assert acts_only_in_training(NeuralTalk(**SIZES, **{dropout: 0.5}))
+    assert not acts_only_in_training(NeuralTalk(**SIZES))
 
 
 def test_dropout_is_on_image_and_words_and_on_the_state(dropped):

@@ -31,7 +31,7 @@ def seen(features) -> ImageFeatures:
 
 
 def lstm(w, name, x, state):
-    """torch's cell and its weights; its gates stand in the order i, f, g, o."""
+    """torch's cell and its weights, with gates in the order i, f, g, o."""
     weights = [w[f"{name}.{kind}_l0"] for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     h, c = torch.lstm_cell(x[None], [s[None] for s in state], *weights)
     return h[0], c[0]
@@ -55,7 +55,7 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, ima
         if image == "concatenate":
             code = affine("join", torch.cat([code, affine("image", one.pooled[0])]))
         h = c = torch.zeros(19).double()
-        h, c = lstm(w, "recurrent.fused", code, (h, c))  # its output is dropped
+        h, c = lstm(w, "recurrent.fused", code, (h, c))  # its output is not used
         logits = []
         for token in tokens:
             h, c = lstm(w, "recurrent.fused", w["embedding.weight"][token], (h, c))
@@ -75,10 +75,10 @@ OF_PICTURE = {"none": 0, "add": 4096 * 512 + 512, "concatenate": 4096 * 512 + 51
 
 
 @pytest.mark.parametrize("image", ["none", "add", "concatenate"])
-def test_parameter_count_of_the_release(image):
+def test_parameter_count_of_the_official_code(image):
     # Everything 512, 80 categories, VGG-16's 4096 channels; 8791 words and four special tokens. Layout: C k + 4 k + k
-    # + 4((k + H) H + H). Decoder, neuraltalk2's: V E + 4((E + H) H + H) + H V + V. Image: F E + E, and where it is
-    # concatenated 2 E E + E. torch's two LSTMs hold each bias twice: 4 H more each.
+    # + 4((k + H) H + H). Decoder, neuraltalk2's: V E + 4((E + H) H + H) + H V + V. Image: F E + E, and if it is
+    # concatenated 2 E E + E. torch's two LSTMs have each bias twice: 4 H more each.
     model = Obj2Text(
         feature_size=4096, vocab_size=8795, categories=list(map(str, range(80))), recurrent=LSTM, image=image
     )
@@ -88,7 +88,7 @@ def test_parameter_count_of_the_release(image):
     assert sum(p.numel() for p in model.parameters()) == layout + decoder + 2 * 4 * 512 + OF_PICTURE[image]
 
 
-def test_what_it_cannot_do_is_told(seen):
+def test_unknown_settings_and_missing_objects_are_refused(seen):
     with pytest.raises(InputError, match="image='both', expected one of none, add, concatenate"):
         build(image="both")
     with pytest.raises(InputError, match=r"data\.objects=true"):

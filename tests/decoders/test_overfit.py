@@ -1,4 +1,4 @@
-"""Every decoder can learn captions by heart; `tests/conftest.py` finds them by themselves."""
+"""Every decoder can memorise captions; `tests/conftest.py` finds the decoders."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from captioning.objectives import CrossEntropy, Reinforce
 from captioning.search import GreedySearch
 
 
-def test_learns_the_captions_of_twenty_images_by_heart(decoder_to_train, features, special):
-    learns_by_heart(decoder_to_train, CrossEntropy(), features, special)
+def test_memorises_the_captions_of_twenty_images(decoder_to_train, features, special):
+    memorises(decoder_to_train, CrossEntropy(), features, special)
 
 
-def test_hard_attention_learns_them_by_reinforce(features, special):
+def test_hard_attention_memorises_them_by_reinforce(features, special):
     torch.manual_seed(0)
     decoder = ShowAttendAndTell(
         feature_size=13, vocab_size=11, phi=Hard(), embedding_size=17, hidden_size=19, attention_size=23
     )
-    learns_by_heart(decoder, Reinforce(), features, special)
+    memorises(decoder, Reinforce(), features, special)
 
 
-def learns_by_heart(decoder_to_train, objective, features, special):
-    # A language model sees no image and can say one caption alone.
+def memorises(decoder_to_train, objective, features, special):
+    # A language model ignores the image, so it can memorise one caption.
     num_images = 1 if isinstance(decoder_to_train, LanguageModel) else 20
     random = torch.Generator().manual_seed(1)
     pooled, grid = (torch.randn(*shape, generator=random) for shape in ((num_images, 13), (num_images, 2, 13)))

@@ -32,7 +32,7 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, gru
 def test_the_image_is_read_at_every_step(features):
     model = ParInject(**SIZES, recurrent=GRU)
     start = model.start(features)
-    assert start.recurrent[0][0].equal(start.recurrent[0][1])  # h_0 knows no image
+    assert start.recurrent[0][0].equal(start.recurrent[0][1])  # h_0 does not depend on the image
     logits, state = model.step(torch.tensor([1, 1, 1]), start)
     other = replace(start, image=start.image.roll(1, 0))
     assert not model.step(torch.tensor([1, 1, 1]), other)[0].allclose(logits)
@@ -50,13 +50,13 @@ def test_parameter_count_of_where(vocab_size, expected):
 
 @pytest.mark.parametrize(("s", "expected"), [(128, 1_374_059), (256, 3_138_795), (512, 7_847_915)])
 def test_parameter_count_of_role(s, expected):
-    # F s + s + V s + 4 (3 s s + s) + s V + V; torch's LSTM holds each bias twice: 4 s more for the same model.
+    # F s + s + V s + 4 (3 s s + s) + s V + V; torch's LSTM has each bias twice: 4 s more for the same model.
     sizes = {"embedding_size": s, "hidden_size": s, "image_size": s, "learned_start": False}
     model = ParInject(feature_size=4096, vocab_size=2539, recurrent=LSTM, **sizes)
     assert sum(p.numel() for p in model.parameters()) - 4 * s == expected
 
 
 @pytest.mark.parametrize("dropout", ["image_dropout", "embedding_dropout", "dropout"])
-def test_dropout_acts_in_training_alone(acts_in_training_alone, dropout):
-    assert acts_in_training_alone(ParInject(**SIZES, recurrent=GRU, **{dropout: 0.5}))
-    assert not acts_in_training_alone(ParInject(**SIZES, recurrent=GRU))
+def test_dropout_acts_only_in_training(acts_only_in_training, dropout):
+    assert acts_only_in_training(ParInject(**SIZES, recurrent=GRU, **{dropout: 0.5}))
+    assert not acts_only_in_training(ParInject(**SIZES, recurrent=GRU))

@@ -18,7 +18,7 @@ GRU = partial(ChoGRU, bias=True)
 def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, gru):
     def literal(w, image, tokens):
         i = w["image.linear.weight"] @ (image / image.norm()) + w["image.linear.bias"]
-        h = gru(w, i, torch.zeros(19).double())  # its output is dropped
+        h = gru(w, i, torch.zeros(19).double())  # its output is not used
         logits = []
         for token in tokens:
             h = gru(w, w["embedding.weight"][token], h)
@@ -29,7 +29,7 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, gru
 
 
 def test_the_image_is_a_word_that_is_not_scored(features):
-    # A word with the image's embedding, said first from a state of zeros, is the image.
+    # A first word whose embedding is the image's vector acts as the image.
     model = PreInject(**SIZES, recurrent=GRU).eval()
     with torch.no_grad():
         model.embedding.weight[9] = model.image(features.pooled[:1])[0]
@@ -46,6 +46,6 @@ def test_parameter_count_of_the_paper(vocab_size, expected):
 
 
 @pytest.mark.parametrize("dropout", ["image_dropout", "embedding_dropout", "dropout"])
-def test_dropout_acts_in_training_alone(acts_in_training_alone, dropout):
-    assert acts_in_training_alone(PreInject(**SIZES, recurrent=GRU, **{dropout: 0.5}))
-    assert not acts_in_training_alone(PreInject(**SIZES, recurrent=GRU))
+def test_dropout_acts_only_in_training(acts_only_in_training, dropout):
+    assert acts_only_in_training(PreInject(**SIZES, recurrent=GRU, **{dropout: 0.5}))
+    assert not acts_only_in_training(PreInject(**SIZES, recurrent=GRU))

@@ -27,7 +27,7 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations):
             return o * c, c  # (8)
 
         zero = torch.zeros(19).double()
-        m, c = lstm(w["image.weight"] @ image, zero, zero)  # (10), its output dropped
+        m, c = lstm(w["image.weight"] @ image, zero, zero)  # (10), its output not used
         logits = []
         for token in tokens:
             m, c = lstm(w["embedding.weight"][token], m, c)  # (11), (12)
@@ -39,7 +39,7 @@ def test_equals_the_papers_equations_with_gradients(assert_is_the_equations):
 
 def test_equals_neuraltalk_s_lstm_with_gradients(assert_is_the_equations):
     def literal(w, image, tokens):
-        # The release's one matrix over [1, x, h].
+        # The official code's one matrix over [1, x, h].
         wlstm = torch.cat([w["recurrent.b"][:, None], w["recurrent.w_x"], w["recurrent.w_m"]], 1)
         one, h, c = torch.ones(1).double(), torch.zeros(19).double(), torch.zeros(19).double()
         rows = [w["image.weight"] @ image + w["image.bias"], *w["embedding.weight"][tokens]]
@@ -75,7 +75,7 @@ def test_parameter_count_of_neuraltalk_s_lstm():
     assert count(ShowAndTell(**sizes, recurrent=layer, image_bias=True, head_bias=True)) == 2_876_651
 
 
-def test_weights_start_in_the_range_asked_for():
+def test_weights_are_initialised_in_the_given_range():
     torch.manual_seed(0)
     model = ShowAndTell(**SIZES, recurrent=LSTM, image_bias=True, head_bias=True, init_range=0.02)
     for weight in (model.image.weight, model.embedding.weight, model.head.weight):
@@ -85,6 +85,6 @@ def test_weights_start_in_the_range_asked_for():
 
 
 @pytest.mark.parametrize("dropout", ["dropout", "image_dropout"])
-def test_dropout_acts_in_training_alone(acts_in_training_alone, dropout):
-    assert acts_in_training_alone(ShowAndTell(**SIZES, recurrent=LSTM, **{dropout: 0.5}))
-    assert not acts_in_training_alone(ShowAndTell(**SIZES, recurrent=LSTM))
+def test_dropout_acts_only_in_training(acts_only_in_training, dropout):
+    assert acts_only_in_training(ShowAndTell(**SIZES, recurrent=LSTM, **{dropout: 0.5}))
+    assert not acts_only_in_training(ShowAndTell(**SIZES, recurrent=LSTM))

@@ -1,4 +1,4 @@
-"""Show, Attend and Tell's equations, one word at a time, in float64; and what its hard attention draws."""
+"""Show, Attend and Tell's equations, one word at a time, in float64; and the samples of hard attention."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZES = {
 
 
 def literal(w, a, tokens, *, zero_start=False, word_output=True, tanh_output=True):
-    """Of one caption over its image's real places a, (R, F)."""
+    """Compute one caption's logits from its image's real regions a, (R, F)."""
 
     def affine(name, x):
         return w[f"{name}.weight"] @ x + w.get(f"{name}.bias", 0.0)
@@ -60,9 +60,8 @@ def literal(w, a, tokens, *, zero_start=False, word_output=True, tanh_output=Tru
     return logits
 
 
-FLAGS = [{}, {"zero_start": True}, {"word_output": False}, {"tanh_output": False}]  # those that no weight tells
+FLAGS = [{}, {"zero_start": True}, {"word_output": False}, {"tanh_output": False}]  # flags that no weight reveals
 OTHERS = [
-    {},
     {"beta": False},
     {"context_output": False},
     {"attention_layers": 2},
@@ -72,19 +71,19 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize(("flags", "others"), list(product(FLAGS, OTHERS)), ids=str)
+@pytest.mark.parametrize(("flags", "others"), [*product(FLAGS, [{}]), *product([{}], OTHERS)], ids=str)
 def test_equals_the_papers_equations_with_gradients(assert_is_the_equations, flags, others):
     model = ShowAttendAndTell(**SIZES, phi=Soft(), **flags, **others)
     assert_is_the_equations(model, partial(literal, **flags), lambda one: one.grid[0][one.mask[0]])
 
 
 @pytest.mark.parametrize("dropout", ["dropout", "init_dropout", "output_dropout"])
-def test_dropout_acts_in_training_alone(acts_in_training_alone, dropout):
-    assert acts_in_training_alone(ShowAttendAndTell(**SIZES, phi=Soft(), **{dropout: 0.5}))
-    assert not acts_in_training_alone(ShowAttendAndTell(**SIZES, phi=Soft()))
+def test_dropout_acts_only_in_training(acts_only_in_training, dropout):
+    assert acts_only_in_training(ShowAttendAndTell(**SIZES, phi=Soft(), **{dropout: 0.5}))
+    assert not acts_only_in_training(ShowAttendAndTell(**SIZES, phi=Soft()))
 
 
-def test_dropout_has_three_places_which_have_one_rate_unless_it_is_said(dropped):
+def test_the_three_dropouts_share_one_rate_by_default(dropped):
     model = ShowAttendAndTell(**SIZES, phi=Soft(), init_layers=3, dropout=0.5, output_dropout=0.0)
     assert dropped(model, model.init_dropout) == [(3, 13), (3, 13)]
     assert dropped(model, model.dropout) == [(17, 19)]
@@ -92,14 +91,14 @@ def test_dropout_has_three_places_which_have_one_rate_unless_it_is_said(dropped)
     assert (model.init_dropout.p, model.dropout.p, model.output_dropout.p) == (0.5, 0.5, 0.0)
 
 
-def test_parameter_count_of_the_release():
-    # Its COCO model: V = 10,000, m = D = A = 512, n = 1800, two layers to the key. The release has one more,
+def test_parameter_count_of_the_official_code():
+    # Its COCO model: V = 10,000, m = D = A = 512, n = 1800, two layers to the key. The official code has one more,
     # a scalar bias of f_att, which cancels in the softmax.
     model = ShowAttendAndTell(feature_size=512, vocab_size=10_000, phi=Soft(), hidden_size=1800, attention_layers=2)
     assert sum(p.numel() for p in model.parameters()) == 35_333_450 - 1
 
 
-def test_attention_is_what_the_words_were_said_with(features, batch):
+def test_attention_weights_sum_to_one_over_real_regions(features, batch):
     torch.manual_seed(0)
     model = ShowAttendAndTell(**SIZES, phi=Soft())
     attended = model.attend(features, batch.inputs(), batch.image_index)
@@ -107,24 +106,24 @@ def test_attention_is_what_the_words_were_said_with(features, batch):
     assert [len(w) for w in weights] == batch.lengths.tolist()
     for row, own in enumerate(weights):
         assert_close(own.sum(1), torch.ones(len(own)))
-        assert (own[:, 1] == 0).all() == (batch.image_index[row] == 2)  # the image with one real place
+        assert (own[:, 1] == 0).all() == (batch.image_index[row] == 2)  # the image with one real region
     assert not attended.log_choice.any()
 
 
-def test_hard_attention_looks_at_one_place_drawn_by_its_weight():
+def test_hard_attention_samples_one_region_by_its_weight():
     torch.manual_seed(0)
     memory = ShowAttendAndTell(**SIZES, phi=Soft()).attention.memory(torch.randn(1, 5, 13), None)
     alpha = torch.tensor([[0.1, 0.0, 0.6, 0.3, 0.0]]).expand(3000, -1)
     memory = memory.rows(torch.zeros(3000, dtype=torch.int64))
     z, log_choice = Hard(expected_share=0.0)(memory, alpha, torch.rand(3000), training=True)
-    place = (z[:, None] - memory.values).abs().sum(2).argmin(1)
-    assert_close(z, memory.values[0, place])  # whole places, no mixtures
-    assert_close(log_choice, alpha[0, place].log())
-    shares = torch.bincount(place, minlength=5) / 3000
+    region = (z[:, None] - memory.values).abs().sum(2).argmin(1)
+    assert_close(z, memory.values[0, region])  # single regions, no mixtures
+    assert_close(log_choice, alpha[0, region].log())
+    shares = torch.bincount(region, minlength=5) / 3000
     assert_close(shares, alpha[0], rtol=0, atol=0.04)  # four deviations of a share of 0.6
 
 
-def test_hard_attention_expects_for_its_share_of_captions_and_when_not_training():
+def test_hard_attention_uses_the_expected_region_for_its_share_and_in_evaluation():
     torch.manual_seed(0)
     memory = ShowAttendAndTell(**SIZES, phi=Soft()).attention.memory(torch.randn(4, 5, 13), None)
     alpha, luck = torch.rand(4, 5).softmax(1), torch.tensor([0.1, 0.6, 0.2, 0.9])
@@ -137,7 +136,7 @@ def test_hard_attention_expects_for_its_share_of_captions_and_when_not_training(
     assert not log_choice.any()
 
 
-def test_weights_start_as_the_release_s():
+def test_weights_are_initialised_as_in_the_official_code():
     model = ShowAttendAndTell(feature_size=130, vocab_size=110, phi=Soft(), embedding_size=70, hidden_size=64)
     for u in model.recurrence.weight.chunk(4):
         assert_close(u @ u.T, torch.eye(64), rtol=0, atol=1e-5)
@@ -146,13 +145,13 @@ def test_weights_start_as_the_release_s():
             assert (weight == 0).all() if weight.ndim == 1 else 0.005 < weight.std() < 0.015, name
 
 
-def test_the_forget_gate_alone_starts_elsewhere_where_asked():
+def test_forget_bias_changes_the_forget_gate_alone():
     i, f, o, g = ShowAttendAndTell(**SIZES, phi=Soft(), forget_bias=1.0).from_word.bias.chunk(4)
     assert (f == 1).all()
     assert not torch.cat([i, o, g]).any()
 
 
-def test_the_cell_is_of_float32_where_autocast_computes_in_bfloat16(features, batch):
+def test_the_cell_is_float32_under_autocast_to_bfloat16(features, batch):
     model = ShowAttendAndTell(**SIZES, phi=Soft())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         start = model.start(features)

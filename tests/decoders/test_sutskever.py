@@ -1,4 +1,4 @@
-"""Sutskever et al.'s decoder, one word at a time, in float64; and what it says of states that are not its own."""
+"""Sutskever et al.'s decoder, one word at a time, in float64; and the refusal of other layers' states."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TWO = partial(LSTM, num_layers=2)
 
 @pytest.fixture
 def ended(features):
-    """Features of an encoder that ended in the states of an LSTM of two layers of 19."""
+    """Features whose final state is that of an LSTM with two layers of 19 cells."""
     random = torch.Generator().manual_seed(3)
     return replace(features, final=tuple(torch.randn(3, 2, 19, generator=random) for _ in range(2)))
 
@@ -49,8 +49,8 @@ def test_equals_the_equations_with_gradients(assert_is_the_equations, ended):
     assert_is_the_equations(Sutskever(**SIZES, recurrent=TWO), literal, see, ended)
 
 
-def test_goes_on_where_an_encoder_of_any_cell_ended(features):
-    # The same layer reads the source and then the words: as if both were one sentence.
+def test_continues_from_the_final_state_of_an_encoder_of_any_cell(features):
+    # The same layer reads the source and then the words: as if they were one sentence.
     torch.manual_seed(0)
     model = Sutskever(**SIZES, recurrent=partial(Stacked, layer=PeepholeLSTM, num_layers=2))
     source, words = torch.tensor([3, 5, 4]), torch.tensor([1, 8, 6])
@@ -90,8 +90,8 @@ def test_features_without_a_final_state_are_refused(features):
 )
 def test_another_layer_s_final_state_is_refused(ended, recurrent, hidden_size, expected):
     model = Sutskever(**{**SIZES, "hidden_size": hidden_size}, recurrent=recurrent)
-    found = r"\(3, 2, 19\) and \(3, 2, 19\): give both the same cell, number of layers and hidden_size"
-    with pytest.raises(InputError, match=rf"of {expected}; found {found}"):
+    found = r"\(3, 2, 19\) and \(3, 2, 19\); give encoder and decoder the same cell, num_layers"
+    with pytest.raises(InputError, match=rf"of {expected}, found {found}"):
         model.start(ended)
 
 
@@ -104,7 +104,7 @@ def test_parameter_count_of_the_paper():
     assert sum(p.numel() for p in model.parameters()) == 384_000_000 - 160_000_000 - 32_000_000 + biases
 
 
-def test_weights_start_in_the_range_asked_for():
+def test_weights_are_initialised_in_the_given_range():
     torch.manual_seed(0)
     model = Sutskever(**SIZES, recurrent=LSTM, init_range=0.02)
     for weight in (model.embedding.weight, model.head.weight):

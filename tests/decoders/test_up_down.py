@@ -8,7 +8,7 @@ from captioning.decoders import UpDown
 
 
 def lstm(x, state, input_weights, recurrence, bias):
-    """torch's cell over concatenated inputs x; its gates stand in the order i, f, g, o."""
+    """torch's cell over concatenated inputs x, with gates in the order i, f, g, o."""
 
     def turned(weight):
         i, f, o, g = weight.chunk(4)
@@ -48,7 +48,7 @@ def test_parameter_count_of_the_paper():
     assert sum(p.numel() for p in UpDown(feature_size=2048, vocab_size=10_010).parameters()) == 57_983_098
 
 
-def test_starts_as_the_release_does():
+def test_weights_are_initialised_as_in_the_official_code():
     model = UpDown(feature_size=13, vocab_size=4000, hidden_size=19)
     for bias in (model.from_word.bias, model.from_context.bias):
         assert bias.tolist() == [0.0] * 19 + [1.0] * 19 + [0.0] * 38

@@ -43,7 +43,7 @@ def test_nested_and_partial_parts_are_built():
     forbid = {"_target_": "captioning.search.Forbid", "ids": [3, 5]}
     search = build({"_target_": "captioning.search.BeamSearch", "processors": [forbid]}, BeamSearch, source="x")
     assert type(search.processors[0]) is Forbid
-    assert search.processors[0].ids == [3, 5]
+    assert search.processors[0].ids == (3, 5)
 
 
 def test_a_stack_is_built_with_its_layer():

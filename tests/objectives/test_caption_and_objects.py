@@ -1,4 +1,4 @@
-"""The objective that also tells what stands where."""
+"""The objective that also predicts the object in each grid cell and the words of the captions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from captioning.decoders import MRNN
 from captioning.encoders.features import Objects
 from captioning.errors import InputError
 from captioning.objectives import CaptionAndObjects, CrossEntropy
-from captioning.objectives.caption_and_objects import objects_at_places
+from captioning.objectives.caption_and_objects import objects_in_cells
 
 NAMES = ["cat", "dog", "sofa"]
 
 
 @pytest.fixture
 def seen(features):
-    """The features with a grid of 2 x 2 places."""
+    """Features with a grid of 2 x 2 cells."""
     random = torch.Generator().manual_seed(2)
     halves = torch.tensor([[[0.0, 0.0, 0.5, 1.0], [0.0, 0.0, 1.0, 0.5]]]).expand(3, -1, -1)
     objects = replace(features.objects, boxes=halves)
@@ -40,35 +40,35 @@ def boxes(*things: tuple[int, tuple[float, float, float, float]]) -> Objects:
 
 
 def test_a_place_shows_the_object_whose_box_holds_its_centre():
-    # Centres of a 3 x 3 grid stand at 1/6, 1/2 and 5/6.
+    # The centres of a 3 x 3 grid are at 1/6, 1/2 and 5/6.
     objects = boxes((2, (0.4, 0.0, 0.6, 0.3)), (0, (0.0, 0.7, 0.2, 0.3)))
-    assert objects_at_places(objects, 9).view(3, 3).tolist() == [[0, 3, 3], [0, 0, 0], [1, 0, 0]]
+    assert objects_in_cells(objects, 9).view(3, 3).tolist() == [[0, 3, 3], [0, 0, 0], [1, 0, 0]]
 
 
-def test_an_object_that_holds_no_centre_stands_where_its_own_is():
+def test_an_object_without_a_cell_s_centre_is_in_the_cell_of_its_own_centre():
     objects = boxes((2, (0.0, 0.0, 0.1, 0.1)), (0, (0.96, 0.5, 0.04, 0.1)), (1, (1.0, 1.0, 0.0, 0.0)))
-    assert objects_at_places(objects, 9).view(3, 3).tolist() == [[3, 0, 0], [0, 0, 1], [0, 0, 2]]
+    assert objects_in_cells(objects, 9).view(3, 3).tolist() == [[3, 0, 0], [0, 0, 1], [0, 0, 2]]
 
 
 def test_of_two_objects_the_smaller_one_is_shown_whatever_their_order():
     large, small = (1, (0.0, 0.0, 1.0, 1.0)), (2, (0.0, 0.0, 0.5, 0.5))
     for objects in (boxes(large, small), boxes(small, large)):
-        assert objects_at_places(objects, 4).tolist() == [[3, 2, 2, 2]]
+        assert objects_in_cells(objects, 4).tolist() == [[3, 2, 2, 2]]
 
 
 def test_what_is_no_object_is_not_shown():
     objects = replace(boxes((1, (0.0, 0.0, 1.0, 1.0))), mask=torch.tensor([[False]]))
-    assert objects_at_places(objects, 4).tolist() == [[0, 0, 0, 0]]
+    assert objects_in_cells(objects, 4).tolist() == [[0, 0, 0, 0]]
 
 
-def test_it_adds_the_cross_entropy_of_places_and_of_words(batch, seen):
+def test_adds_the_cross_entropy_of_cells_and_of_words(batch, seen):
     decoder, objective = build(objects=0.7, words=0.3)
     shown = objective.place(seen.grid).detach().double().softmax(2)
-    labels = objects_at_places(seen.objects, 4)
+    labels = objects_in_cells(seen.objects, 4)
     said = objective.word(seen.pooled).detach().double().sigmoid()
-    places = words = 0.0
+    cells = words = 0.0
     for row in range(3):
-        places -= sum(math.log(shown[row, j, labels[row, j]]) for j in range(4)) / 12
+        cells -= sum(math.log(shown[row, j, labels[row, j]]) for j in range(4)) / 12
         present = {
             int(token)
             for n, image in enumerate(batch.image_index.tolist())
@@ -78,7 +78,7 @@ def test_it_adds_the_cross_entropy_of_places_and_of_words(batch, seen):
         words -= sum(math.log(said[row, w] if w in present else 1 - said[row, w]) for w in range(11)) / 3
     captions = CrossEntropy()(decoder, seen, batch).item()
     assert labels.any()
-    assert objective(decoder, seen, batch).item() == pytest.approx(captions + 0.7 * places + 0.3 * words, abs=1e-5)
+    assert objective(decoder, seen, batch).item() == pytest.approx(captions + 0.7 * cells + 0.3 * words, abs=1e-5)
 
 
 def test_its_gradient_reaches_the_grid_and_the_pooled_feature_without_the_captions(batch, seen):
@@ -94,5 +94,5 @@ def test_it_says_what_it_needs(batch, seen):
     for lacking in ({"grid": None}, {"objects": None}):
         with pytest.raises(InputError, match=r"encoder\.grid=true and data\.objects=true"):
             objective(decoder, replace(seen, **lacking), batch)
-    with pytest.raises(InputError, match="3 places are no square grid"):
+    with pytest.raises(InputError, match="3 grid cells do not form a square"):
         objective(decoder, replace(seen, grid=seen.grid[:, :3]), batch)

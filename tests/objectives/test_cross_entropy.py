@@ -1,4 +1,4 @@
-"""The loss is the mean over real tokens, whatever stands around them."""
+"""The loss is the mean over real tokens, whatever the batch and the padding."""
 
 from __future__ import annotations
 
@@ -29,55 +29,55 @@ def one_by_one(batch):
         yield image[None], collate(("x",), [[ids]], pad=0)
 
 
-def test_is_the_mean_of_minus_log_p_of_each_real_target(decoder, features, batch):
+def test_the_loss_is_the_mean_of_minus_log_p_over_real_targets(one_decoder, features, batch):
     losses = []
-    state = decoder.start(features).rows(batch.image_index)
+    state = one_decoder.start(features).rows(batch.image_index)
     for t in range(7):
-        logits, state = decoder.step(batch.tokens[:, t], state)
+        logits, state = one_decoder.step(batch.tokens[:, t], state)
         probabilities = logits.double().softmax(1)
         losses += [-probabilities[row, batch.tokens[row, t + 1]].log() for row in range(5) if t < batch.lengths[row]]
-    expected = torch.stack(losses)  # time by time, as packed
-    assert_close(token_losses(decoder, features, batch).double(), expected, **EXACT)
-    assert_close(CrossEntropy()(decoder, features, batch).double(), expected.mean(), **EXACT)
+    expected = torch.stack(losses)  # step by step, as packed
+    assert_close(token_losses(one_decoder, features, batch).double(), expected, **EXACT)
+    assert_close(CrossEntropy()(one_decoder, features, batch).double(), expected.mean(), **EXACT)
 
 
-def test_padding_is_invisible(decoder, features, batch):
-    expected = loss_and_gradients(decoder, features, batch)
+def test_padding_is_invisible(one_decoder, features, batch):
+    expected = loss_and_gradients(one_decoder, features, batch)
     padding = torch.arange(batch.tokens.shape[1] + 5) > batch.lengths[:, None]
     wider = torch.nn.functional.pad(batch.tokens, (0, 5)).masked_fill(padding, 9)
-    assert_close(loss_and_gradients(decoder, features, replace(batch, tokens=wider)), expected, **EXACT)
+    assert_close(loss_and_gradients(one_decoder, features, replace(batch, tokens=wider)), expected, **EXACT)
 
 
-def test_captions_one_by_one_give_the_same_loss_and_gradients(decoder, features, batch):
-    expected = loss_and_gradients(decoder, features, batch)
-    decoder.zero_grad()
-    loss = sum(token_losses(decoder, features.rows(image), single).sum() for image, single in one_by_one(batch))
+def test_captions_one_by_one_give_the_same_loss_and_gradients(one_decoder, features, batch):
+    expected = loss_and_gradients(one_decoder, features, batch)
+    one_decoder.zero_grad()
+    loss = sum(token_losses(one_decoder, features.rows(image), single).sum() for image, single in one_by_one(batch))
     loss = loss / batch.lengths.sum()
     loss.backward()
-    assert_close((loss.detach(), [w.grad for w in decoder.parameters()]), expected, **EXACT)
+    assert_close((loss.detach(), [w.grad for w in one_decoder.parameters()]), expected, **EXACT)
 
 
-def test_images_once_equal_a_row_for_each_caption(decoder, features, batch):
-    expected = loss_and_gradients(decoder, features, batch)
+def test_shared_images_equal_one_row_per_caption(one_decoder, features, batch):
+    expected = loss_and_gradients(one_decoder, features, batch)
     repeated = features.rows(batch.image_index)
-    got = loss_and_gradients(decoder, repeated, replace(batch, image_index=torch.arange(5)))
+    got = loss_and_gradients(one_decoder, repeated, replace(batch, image_index=torch.arange(5)))
     assert_close(got, expected, **EXACT)
 
 
-def test_the_order_of_images_is_invisible(decoder, features, batch):
-    expected = loss_and_gradients(decoder, features, batch)
-    turned = features.rows(torch.tensor([2, 0, 1]))  # image i stands at (i + 1) % 3
-    got = loss_and_gradients(decoder, turned, replace(batch, image_index=(batch.image_index + 1) % 3))
+def test_the_order_of_images_is_invisible(one_decoder, features, batch):
+    expected = loss_and_gradients(one_decoder, features, batch)
+    turned = features.rows(torch.tensor([2, 0, 1]))  # image i is at (i + 1) % 3
+    got = loss_and_gradients(one_decoder, turned, replace(batch, image_index=(batch.image_index + 1) % 3))
     assert_close(got, expected, **EXACT)
 
 
 @pytest.mark.parametrize("smoothing", [0.1, 1.0])
-def test_label_smoothing_spreads_its_share_over_the_vocabulary(decoder, features, batch, smoothing):
+def test_label_smoothing_spreads_its_share_over_the_vocabulary(one_decoder, features, batch, smoothing):
     # Szegedy et al. 2015: q'(k) = (1 - e) [k = y] + e / V.
-    log_probs = decoder(features, batch.inputs(), batch.image_index).log_softmax(1)
+    log_probs = one_decoder(features, batch.inputs(), batch.image_index).log_softmax(1)
     targets = torch.nn.functional.one_hot(batch.targets().data, 11)
     expected = -(((1 - smoothing) * targets + smoothing / 11) * log_probs).sum(1).mean()
-    assert_close(CrossEntropy(label_smoothing=smoothing)(decoder, features, batch), expected, **EXACT)
+    assert_close(CrossEntropy(label_smoothing=smoothing)(one_decoder, features, batch), expected, **EXACT)
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.1])

@@ -1,4 +1,4 @@
-"""Cross-entropy and the penalty on places that a caption never looked at."""
+"""Cross-entropy and the penalty on regions that get too little or too much attention."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def test_adds_the_captions_mean_of_what_weights_lack_to_one(features, batch, smo
     attended = decoder.attend(features, batch.inputs(), batch.image_index)
     penalty = 0.0
     for row, alpha in enumerate(unpack_sequence(batch.inputs()._replace(data=attended.attention))):
-        for place in range(2):
-            if features.mask[batch.image_index[row], place]:
-                penalty += (1 - sum(alpha[:, place].tolist())) ** 2 / 5
+        for region in range(2):
+            if features.mask[batch.image_index[row], region]:
+                penalty += (1 - sum(alpha[:, region].tolist())) ** 2 / 5
     plain = CrossEntropy(label_smoothing=smoothing)(decoder, features, batch)
     assert_close(DoublyStochastic(weight=0.0, label_smoothing=smoothing)(decoder, features, batch), plain)
     loss = DoublyStochastic(weight=0.7, label_smoothing=smoothing)(decoder, features, batch)

@@ -30,13 +30,13 @@ def build(expected_share: float) -> ShowAttendAndTell:
     return decoder
 
 
-def test_without_draws_and_entropy_it_is_cross_entropy(features, batch):
+def test_without_samples_and_entropy_it_is_cross_entropy(features, batch):
     decoder = build(expected_share=1.0)
     loss = Reinforce(entropy_weight=0.0)(decoder, features, batch)
     assert_close(loss, CrossEntropy()(decoder, features, batch))
 
 
-def test_the_baseline_is_the_moving_average_of_captions_log_probabilities_a_token(features, batch):
+def test_the_baseline_is_the_moving_average_of_log_probabilities_per_token(features, batch):
     decoder, objective = build(expected_share=1.0), Reinforce()
     of_token = token_losses(decoder, features, batch)
     of_caption = unpack_sequence(batch.targets()._replace(data=-of_token))
@@ -60,15 +60,15 @@ def test_entropy_is_rewarded(features, batch):
     assert_close(with_it, without - 0.5 * entropy / 17, rtol=0, atol=1e-5)
 
 
-def test_a_longer_caption_has_no_other_reward_for_its_length(features):
+def test_the_reward_does_not_depend_on_the_length(features):
     decoder, objective = build(expected_share=0.0), Reinforce(entropy_weight=0.0)
     for weight in (decoder.head.weight, decoder.head.bias):
-        torch.nn.init.zeros_(weight)  # every word is as probable, whatever was drawn
+        torch.nn.init.zeros_(weight)  # every word is as probable, whatever was sampled
     objective(decoder, features, collate(("x", "y"), [[[1, 2]], [[1, 3, 4, 5, 6, 2]]], pad=0))
     assert_close(objective.baseline.item(), -0.1 * torch.tensor(11.0).log().item())
 
 
-def test_label_smoothing_is_of_the_likelihood_alone(features, batch):
+def test_label_smoothing_changes_the_likelihood_alone(features, batch):
     decoder = build(expected_share=1.0)
     smoothed, plain = Reinforce(entropy_weight=0.0, label_smoothing=0.1), Reinforce(entropy_weight=0.0)
     assert_close(smoothed(decoder, features, batch), CrossEntropy(label_smoothing=0.1)(decoder, features, batch))
@@ -78,7 +78,7 @@ def test_label_smoothing_is_of_the_likelihood_alone(features, batch):
         Reinforce(label_smoothing=2.0)
 
 
-def test_places_that_are_not_real_leave_gradients_finite(features, batch):
+def test_regions_that_are_not_real_leave_gradients_finite(features, batch):
     assert not features.mask.all()
     for share in (0.0, 1.0):
         decoder = build(expected_share=share)
@@ -86,25 +86,25 @@ def test_places_that_are_not_real_leave_gradients_finite(features, batch):
         assert all(weight.grad.isfinite().all() for weight in decoder.parameters())
 
 
-WORDS = [5, 2]  # after <bos>: two steps, over the two places of the first image
+WORDS = [5, 2]  # after <bos>: two steps, over the two regions of the first image
 
 
 def enumerated(decoder, features):
-    """Of each sequence of places: log p(y|s), and log p(s), each place's probability given the places before it."""
+    """Yield each sequence of regions s with log p(y|s) and log p(s)."""
     state = decoder.start(features)
-    for places in product(range(2), repeat=2):
+    for regions in product(range(2), repeat=2):
         h, c, log_p, log_s = state.hidden, state.cell, 0.0, 0.0
-        for place, before, word in zip(places, [1, WORDS[0]], WORDS, strict=True):
+        for region, before, word in zip(regions, [1, WORDS[0]], WORDS, strict=True):
             y = decoder.embedding(torch.tensor([before]))
-            log_s = log_s + decoder.attention(h, state.memory)[0, place].log()
-            z = decoder.gate(h).sigmoid() * features.grid[:, place]
+            log_s = log_s + decoder.attention(h, state.memory)[0, region].log()
+            z = decoder.gate(h).sigmoid() * features.grid[:, region]
             gates = decoder.from_word(y) + decoder.recurrence(h) + decoder.from_context(z)
             i, f, o, g = gates.chunk(4, 1)
             c = f.sigmoid() * c + i.sigmoid() * g.tanh()
             h = o.sigmoid() * c.tanh()
             out = torch.tanh(y + decoder.output_hidden(h) + decoder.output_context(z))
             log_p = log_p + decoder.head(out).log_softmax(1)[0, word]
-        yield places, log_p, log_s
+        yield regions, log_p, log_s
 
 
 def expectation(decoder, features, reward_weight):
@@ -121,7 +121,7 @@ def expectation(decoder, features, reward_weight):
 
 @pytest.fixture
 def picture(features):
-    """The first one, which has two places."""
+    """The features of the first image, which has two regions."""
     one = features.rows(torch.tensor([0]))
     assert one.mask.all()
     return one
@@ -130,18 +130,18 @@ def picture(features):
 @pytest.mark.parametrize("reward_weight", [1.0, 2.0])
 @pytest.mark.parametrize("baseline", [0.0, -0.7])
 def test_its_expectation_over_every_sequence_of_draws_is_exact(picture, monkeypatch, reward_weight, baseline):
-    """Two places, two steps: each of the four sequences drawn once, and its gradient weighed by its probability."""
+    """Two regions, two steps: sample each of the four sequences once, and weight its gradient by its probability."""
     decoder = build(expected_share=0.0)
     weights = list(decoder.parameters())
     objective = Reinforce(reward_weight=reward_weight, entropy_weight=0.0)
     caption = collate(("x",), [[[1, *WORDS]]], pad=0)
 
     average = [torch.zeros_like(weight) for weight in weights]
-    for places, _, log_s in enumerated(decoder, picture):
-        draws = iter(places)
+    for regions, _, log_s in enumerated(decoder, picture):
+        draws = iter(regions)
         monkeypatch.setattr(torch, "multinomial", lambda alpha, _, draws=draws: torch.tensor([[next(draws)]]))
         objective.baseline.fill_(baseline)
-        objective.eval()  # the baseline stays
+        objective.eval()  # the baseline does not change
         loss = objective(decoder, picture, caption)
         for total, own in zip(average, torch.autograd.grad(loss, weights), strict=True):
             total += log_s.exp().detach() * own

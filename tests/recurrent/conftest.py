@@ -1,4 +1,4 @@
-"""The comparison that every cell of this package's own has to stand: its equations, one row and one step at a time."""
+"""The comparison of a cell with its equations, one row and one step at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.testing import assert_close
 LENGTHS = [7, 5, 3, 2]
 
 Literal = Callable[..., tuple[Tensor, ...]]
-"""Weights by name, the input and the state of one row, vectors all, to its next state, the output first."""
+"""Maps weights by name, and the input and state vectors of one row, to its next state, the output first."""
 
 
 @pytest.fixture

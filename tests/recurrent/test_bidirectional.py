@@ -1,4 +1,4 @@
-"""Both directions: torch's, and each row reversed by hand."""
+"""Bidirectional layers equal torch's, and two layers over rows and reversed rows."""
 
 from __future__ import annotations
 
@@ -70,15 +70,17 @@ def test_the_second_layer_reads_each_row_from_its_own_end(combine, rows):
             assert_close(s[:, row : row + 1], torch.cat([forward_s, backward_s]))
 
 
-def test_outputs_are_as_wide_as_asked_for():
+def test_outputs_have_the_given_width():
     assert Bidirectional(17, 38, layer=LSTM).forwards.hidden_size == 19
     assert Bidirectional(17, 19, layer=LSTM, combine="sum").backwards.hidden_size == 19
-    with pytest.raises(InputError, match="hidden_size=19 is shared by two directions: it must be even, or combine=sum"):
+    with pytest.raises(
+        InputError, match="hidden_size=19 must be even to be shared by two directions; or set combine=sum"
+    ):
         Bidirectional(17, 19, layer=LSTM)
 
 
-def test_another_way_to_combine_is_refused():
-    with pytest.raises(InputError, match="mean is no way to join two directions; there are concatenate and sum"):
+def test_an_unknown_combination_is_refused():
+    with pytest.raises(InputError, match="combine=mean must be concatenate or sum"):
         Bidirectional(17, 38, layer=LSTM, combine="mean")
 
 
@@ -92,7 +94,7 @@ def test_there_is_no_step():
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=7))
-def test_mirrored_turns_each_row_within_its_own_length(lengths: list[int]):
+def test_mirrored_reverses_each_row_within_its_own_length(lengths: list[int]):
     lengths.sort(reverse=True)
     packed = pack_sequence([100 * row + torch.arange(n) for row, n in enumerate(lengths)])
     turned = packed._replace(data=packed.data[mirrored(packed.batch_sizes)])

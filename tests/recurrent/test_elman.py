@@ -52,6 +52,6 @@ def test_another_nonlinearity_is_refused():
 
 
 def test_parameter_count():
-    # E H + H H + H, and torch holds the bias a second time.
+    # E H + H H + H, and torch has the bias twice.
     assert sum(p.numel() for p in Elman(512, 512).parameters()) == 512 * 512 + 512 * 512 + 2 * 512 == 525_312
     assert sum(p.numel() for p in Elman(512, 512, bias=False).parameters()) == 524_288

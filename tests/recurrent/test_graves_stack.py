@@ -66,11 +66,11 @@ def test_one_layer_is_the_layer_itself(inputs):
     assert_close(stack(inputs, state), stack.layers[0](inputs, state), rtol=0, atol=0)
 
 
-def test_every_layer_sees_the_input_and_is_seen(inputs):
+def test_every_layer_reads_the_input_and_reaches_the_output(inputs):
     torch.manual_seed(0)
     stack = THREE_OF_13(17, 39)
     with torch.no_grad():
-        for layer in stack.layers:  # from below comes nothing, so that only skip connections are left
+        for layer in stack.layers:  # nothing comes from below, so only skip connections are left
             layer.w_x[:, 17:] = 0
     state = stack.initial(4, like=inputs.data)
     h, _ = stack(inputs, state)
@@ -107,9 +107,9 @@ def test_parameter_count_by_hand():
 @pytest.mark.parametrize(
     ("hidden_size", "num_layers", "message"),
     [
-        (512, 3, r"hidden_size=512 is shared by num_layers=3 layers.*; 3 layers of 171 have hidden_size=513"),
-        (2, 3, r"hidden_size=2 is shared by num_layers=3 .*; 3 layers of 1 have hidden_size=3"),
-        (512, 0, "num_layers=0 has nothing in it; give at least 1"),
+        (512, 3, "hidden_size=512 must be a multiple of num_layers=3 .* set hidden_size=513"),
+        (2, 3, "hidden_size=2 must be a multiple of num_layers=3 .* set hidden_size=3"),
+        (512, 0, "num_layers=0 must be at least 1"),
     ],
 )
 def test_a_width_that_cannot_be_shared_is_refused(hidden_size, num_layers, message):

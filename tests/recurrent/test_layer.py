@@ -1,4 +1,4 @@
-"""What holds for every recurrent layer, and for the loop over time."""
+"""Rules for every recurrent layer, and for the loop over time."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_outputs_are_packed_as_the_inputs_and_of_the_layers_sizes(sequence_layer
     assert [s.shape for s in final] == [s.shape for s in state]
 
 
-def test_initial_state_is_zero_with_the_dtype_asked_for(sequence_layer):
+def test_the_initial_state_is_zero_with_the_given_dtype(sequence_layer):
     for s in sequence_layer.initial(3, like=torch.zeros(2, dtype=torch.float64)):
         assert s.dtype == torch.float64
         assert not s.any()
@@ -106,7 +106,7 @@ def test_a_step_may_have_no_rows(recurrent):
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=7))
 def test_unroll_returns_each_rows_own_last_state(lengths: list[int]):
-    # A cell that adds up: the output at time t is start + x_0 + .. + x_t, the state is (sum, count).
+    # A cell that sums: the output at time t is start + x_0 + .. + x_t, the state is (sum, count).
     lengths.sort(reverse=True)
     x = torch.arange(float(len(lengths) * lengths[0])).view(len(lengths), lengths[0], 1)
     start = torch.arange(1.0, len(lengths) + 1)[:, None] / 8  # eighths are exact

@@ -44,7 +44,7 @@ def test_is_torch_s_lstm_where_the_peepholes_are_zero():
     assert_close(last, expected_last)
 
 
-def test_the_output_gate_looks_at_the_new_cell():
+def test_the_output_gate_reads_the_new_cell():
     # Input and forget gate shut the old cell out (f = 0) and let 1 in: only W_co c_t can open the output gate.
     layer = PeepholeLSTM(1, 1)
     with torch.no_grad():

@@ -69,7 +69,7 @@ def test_dropout_acts_between_layers_in_training_alone(inputs):
 
 
 def test_dropout_of_all_leaves_the_upper_layer_nothing_but_its_bias(inputs):
-    # The lower layer's outputs are dropped, not its inputs and not what comes out at the top.
+    # Dropout acts on the lower layer's outputs, not on its inputs and not on the stack's outputs.
     torch.manual_seed(0)
     layer = Stacked(17, 19, layer=MaxoutLSTM, num_layers=2, dropout=1.0)
     state = layer.initial(4, like=inputs.data)
@@ -79,6 +79,6 @@ def test_dropout_of_all_leaves_the_upper_layer_nothing_but_its_bias(inputs):
     assert expected.data.any()
 
 
-def test_a_stack_of_none_is_refused():
-    with pytest.raises(InputError, match="num_layers=0 has nothing in it; give at least 1"):
+def test_a_stack_without_layers_is_refused():
+    with pytest.raises(InputError, match="num_layers=0 must be at least 1"):
         Stacked(17, 19, layer=LSTM, num_layers=0)

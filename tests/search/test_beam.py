@@ -1,4 +1,4 @@
-"""Beam search on Markov chains: solved by hand, by exhaustion, and by a plain search to the very end."""
+"""Beam search on Markov chains: solved by hand, by exhaustive search, and by a plain search without early stop."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def assert_same(got, expected):
 
 
 def continuations(chain, image, special):
-    """Maps a prefix and its score to all it may grow into."""
+    """Map a prefix and its score to all its continuations."""
     tables = chain.tables[image].double().log_softmax(2).tolist()
     allowed = [i for i in range(chain.vocab_size) if i not in (special.pad, special.bos, special.unk)]
 
@@ -71,7 +71,7 @@ def exhaust(chain, image, special, *, max_length, alpha, n):
 
 
 def plain_beam(chain, image, special, *, beam_size, max_length, alpha, n):
-    """The same rule as BeamSearch, one image and one hypothesis at a time, to the very end."""
+    """The rule of BeamSearch, one image and one hypothesis at a time, without early stop."""
     grow = continuations(chain, image, special)
     open_, ended = [((), False, 0.0)], []
     for _ in range(max_length):
@@ -91,7 +91,7 @@ def test_a_beam_of_two_finds_what_greedy_misses(chain, special, spell):
     assert found.finished.tolist() == [[True]]
 
 
-def test_the_n_best_stand_in_order(chain, special, spell):
+def test_the_n_best_are_in_order(chain, special, spell):
     decoder = chain(TRAP)
     found = BeamSearch(beam_size=5, num_best=4)(decoder, decoder.features, special)
     assert [spell(t).rstrip(".") for t in found.tokens[0]] == ["b$", "a$", "ab$", "aa$"]
@@ -105,7 +105,7 @@ def test_length_normalization_orders_by_the_mean_and_leaves_the_scores(chain, sp
     assert found.scores[0].exp().tolist() == pytest.approx([0.36, 0.189, 0.24, 0.04725], abs=1e-6)
 
 
-def test_unfinished_captions_stand_behind_all_finished_ones(chain, special, spell):
+def test_unfinished_captions_come_after_all_finished_ones(chain, special, spell):
     decoder = chain(TRAP)
     found = BeamSearch(beam_size=4, num_best=4, max_length=2)(decoder, decoder.features, special)
     assert [spell(t) for t in found.tokens[0]] == ["b$", "a$", "ab", "aa"]
@@ -113,7 +113,7 @@ def test_unfinished_captions_stand_behind_all_finished_ones(chain, special, spel
     assert found.scores[0].exp().tolist() == pytest.approx([0.36, 0.24, 0.21, 0.15], abs=1e-6)
 
 
-def test_a_caption_that_never_ends_is_cut_and_said_to_be_unfinished(chain, special, spell):
+def test_a_caption_that_never_ends_is_truncated_and_unfinished(chain, special, spell):
     decoder = chain({"^": {"a": 1.0}, "a": {"a": 0.5, "b": 0.5}, "b": {"b": 1.0}})
     found = BeamSearch(beam_size=3, max_length=4)(decoder, decoder.features, special)
     assert found.lengths.tolist() == [[4]]
@@ -175,7 +175,7 @@ def test_an_image_leaves_the_batch_when_nothing_can_displace_its_best(chain, spe
     assert found.tokens.shape == (3, 1, 4)
 
 
-def test_more_hypotheses_asked_for_keep_an_image_longer(chain, special):
+def test_an_image_stays_longer_if_more_hypotheses_are_wanted(chain, special):
     at_once = {"^": {"$": 0.9, "a": 0.1}, "a": {"$": 1.0}}
     for n, steps in ((1, 1), (2, 2)):
         decoder = chain(at_once)
@@ -183,14 +183,14 @@ def test_more_hypotheses_asked_for_keep_an_image_longer(chain, special):
         assert len(decoder.rows) == steps
 
 
-def test_length_normalization_keeps_an_image_while_a_longer_caption_may_win(chain, special, spell):
+def test_with_length_normalization_an_image_stays_while_a_longer_caption_may_win(chain, special, spell):
     # "$" has log .5 = -.69; "a$" has log .4 = -.92 and a mean of -.46: better, though less probable.
     decoder = chain({"^": {"$": 0.5, "a": 0.4, "b": 0.1}, "a": {"$": 1.0}})
     found = BeamSearch(beam_size=2, length_normalization=1.0)(decoder, decoder.features, special)
     assert spell(found.tokens[0, 0]).rstrip(".") == "a$"
 
 
-def test_fewer_captions_than_asked_for_leave_the_rest_empty(chain, special, spell):
+def test_fewer_captions_than_wanted_leave_the_rest_empty(chain, special, spell):
     decoder = chain({"^": {"a": 1.0}, "a": {"$": 1.0}})
     found = BeamSearch(beam_size=3, num_best=3, max_length=5)(decoder, decoder.features, special)
     assert [spell(t) for t in found.tokens[0]] == ["a$", "..", ".."]
@@ -199,7 +199,7 @@ def test_fewer_captions_than_asked_for_leave_the_rest_empty(chain, special, spel
     assert found.finished.tolist() == [[True, False, False]]
 
 
-def test_dead_beams_are_no_captions_and_harm_no_neighbour(chain, special, spell):
+def test_dead_beams_are_not_captions_and_do_not_change_other_images(chain, special, spell):
     def nothing_after_a(step, tokens, log_probs):
         return log_probs if step == 0 else log_probs.masked_fill(tokens[:, -1:] == 4, -torch.inf)
 
@@ -232,7 +232,7 @@ def test_equal_captions_are_all_kept_once(chain, special, spell):
         ({"num_best": 0}, r"num_best=0 must be in 1\.\.beam_size=5"),
         ({"beam_size": 0}, r"num_best=1 must be in 1\.\.beam_size=0"),
         ({"max_length": 0}, "max_length=0 must be at least 1"),
-        ({"length_normalization": -1.0}, r"length_normalization=-1\.0 at least 0"),
+        ({"length_normalization": -1.0}, r"length_normalization=-1\.0 must be at least 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings_, message):

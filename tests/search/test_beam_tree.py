@@ -26,7 +26,7 @@ def spelled(spell):
     return lambda nodes: {spell(torch.tensor(node.tokens, dtype=int)): math.exp(node.log_prob) for node in nodes}
 
 
-def test_nodes_are_what_was_continued_and_what_was_said(chain, special, spelled):
+def test_nodes_are_the_continued_prefixes_and_the_hypotheses(chain, special, spelled):
     """Of a .6 and b .4 grow a$ .24, ab .21, aa .15 and b$ .36; ab .21 and aa .15 can displace none of the best."""
     decoder = chain(TRAP)
     nodes = beam_tree(BeamSearch(beam_size=2, max_length=9), decoder, decoder.features, special)
@@ -41,7 +41,7 @@ def test_more_hypotheses_grow_a_larger_tree(chain, special, spelled):
     assert [len(node.tokens) for node in nodes] == [0, 1, 1, 2, 2]
 
 
-def test_a_caption_that_was_cut_is_a_leaf(chain, special, spelled):
+def test_a_truncated_caption_is_a_leaf(chain, special, spelled):
     decoder = chain({"^": {"a": 0.7, "b": 0.3}, "a": {"a": 1.0}, "b": {"b": 1.0}})
     nodes = beam_tree(BeamSearch(beam_size=2, max_length=2), decoder, decoder.features, special)
     assert spelled(nodes) == pytest.approx({"": 1.0, "a": 0.7, "b": 0.3, "aa": 0.7})
@@ -83,11 +83,11 @@ def test_a_tree_holds_the_search_s_own_hypotheses(random_chain, special, seed, n
 
 def test_several_images_are_refused(chain, special):
     decoder = chain(TRAP, TRAP)
-    with pytest.raises(InputError, match="of one image's search, but there are features of 2"):
+    with pytest.raises(InputError, match="for one image; found features of 2"):
         beam_tree(BeamSearch(), decoder, decoder.features, special)
 
 
-def test_a_drawing_has_a_column_a_word_and_the_best_caption_in_black(chain, special):
+def test_a_drawing_has_a_column_per_word_and_the_best_caption_in_black(chain, special):
     decoder = chain(TRAP)
     nodes = beam_tree(BeamSearch(beam_size=2, num_best=2), decoder, decoder.features, special)
     (ax,) = draw(nodes, lambda i: ".^$?abc"[i]).axes

@@ -10,7 +10,7 @@ import torch
 from captioning.errors import InputError
 from captioning.search import GreedySearch
 
-# a is the best first word, and after it `<eos>` is; b then `<eos>` would be better as a whole.
+# The best first word is a, then `<eos>`; the caption b `<eos>` is more probable as a whole.
 TRAP = {
     "^": {"a": 0.6, "b": 0.4},
     "a": {"$": 0.4, "a": 0.25, "b": 0.35},
@@ -28,7 +28,7 @@ def test_takes_the_best_word_at_each_step(chain, special, spell):
     assert found.finished.tolist() == [[True]]
 
 
-def test_a_caption_that_never_ends_is_cut_and_said_to_be_unfinished(chain, special, spell):
+def test_a_caption_that_never_ends_is_truncated_and_unfinished(chain, special, spell):
     decoder = chain({"^": {"a": 1.0}, "a": {"b": 1.0}, "b": {"a": 0.75, "$": 0.25}})
     found = GreedySearch(max_length=5)(decoder, decoder.features, special)
     assert spell(found.tokens[0, 0]) == "ababa"
@@ -51,7 +51,7 @@ def test_an_image_whose_caption_has_ended_leaves_the_batch(chain, special, spell
     assert decoder.rows == [3, 2, 1]
 
 
-def test_a_dead_end_is_no_caption(chain, special):
+def test_a_dead_end_is_not_a_caption(chain, special):
     def nothing_after_a(step, tokens, log_probs):
         if step == 0:
             return log_probs

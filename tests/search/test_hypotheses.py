@@ -1,8 +1,9 @@
-"""What holds for the hypotheses of every search on every decoder."""
+"""Rules for the hypotheses of every search on one decoder of each class."""
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+import inspect
+from dataclasses import FrozenInstanceError, fields, replace
 
 import pytest
 import torch
@@ -10,8 +11,9 @@ from torch.nn.utils.rnn import pad_packed_sequence
 from torch.testing import assert_close
 
 from captioning.data.batch import collate
+from captioning.errors import InputError
 from captioning.objectives import token_losses
-from captioning.search import BeamSearch, GreedySearch, Hypotheses, Sampling
+from captioning.search import BeamSearch, Forbid, GreedySearch, Hypotheses, Sampling
 
 SEARCHES = {
     "greedy": GreedySearch(max_length=9),
@@ -31,17 +33,18 @@ def search(request):
 
 @pytest.fixture
 def features(features):
-    """Images that are far apart, so that their captions differ."""
+    """Features that are far apart, so that the captions differ."""
     return replace(features, pooled=3 * features.pooled, grid=3 * features.grid)
 
 
 def count(search) -> int:
-    """n, the hypotheses that it finds of an image."""
-    return vars(search).get("num_best") or vars(search).get("num_samples") or 1
+    """n, the number of hypotheses per image."""
+    settings = search.settings()
+    return settings.get("num_best") or settings.get("num_samples") or 1
 
 
 def assert_same_image(found: Hypotheses, image: int, expected: Hypotheses, other: int) -> None:
-    """Image `image` of one search equals image `other` of another, which may have run for more steps."""
+    """Compare image `image` of one search with image `other` of another, which may have taken more steps."""
     steps = min(found.tokens.shape[2], expected.tokens.shape[2])
     for field in fields(Hypotheses):
         a, b = getattr(found, field.name)[image], getattr(expected, field.name)[other]
@@ -52,8 +55,8 @@ def assert_same_image(found: Hypotheses, image: int, expected: Hypotheses, other
         assert_close(a, b, **EXACT)
 
 
-def test_the_contract(search, decoder, features, special):
-    found = search(decoder, features, special)
+def test_shapes_dtypes_padding_and_order(search, one_decoder, features, special):
+    found = search(one_decoder, features, special)
     num_images, n, steps = found.tokens.shape
     assert (num_images, n) == (3, count(search))
     assert found.tokens.dtype == found.lengths.dtype == torch.int64
@@ -69,24 +72,24 @@ def test_the_contract(search, decoder, features, special):
     assert (found.tokens.eq(special.eos) == (last & found.finished[..., None])).all()
     assert found.lengths[~found.finished].eq(9).all()
     ranks = found.scores / found.lengths ** getattr(search, "length_normalization", 0.0)
-    order = torch.where(found.finished, ranks, ranks - 1e6)  # unfinished ones behind
+    order = torch.where(found.finished, ranks, ranks - 1e6)  # unfinished ones come last
     assert order.diff(dim=1).le(1e-6).all()
 
 
 @pytest.mark.parametrize("search", DISTINCT.values(), ids=DISTINCT)
-def test_hypotheses_of_an_image_differ(search, decoder, features, special):
-    for tokens in search(decoder, features, special).tokens:
+def test_hypotheses_of_an_image_differ(search, one_decoder, features, special):
+    for tokens in search(one_decoder, features, special).tokens:
         assert len(tokens.unique(dim=0)) == len(tokens)
 
 
-def test_a_hypothesis_scored_by_teacher_forcing_gives_its_scores(search, decoder, features, special):
-    found = search(decoder, features, special)
+def test_a_hypothesis_scored_by_teacher_forcing_gives_its_scores(search, one_decoder, features, special):
+    found = search(one_decoder, features, special)
     captions = [
         [[special.bos, *ids[:length]] for ids, length in zip(*image, strict=True)]
         for image in zip(found.tokens.tolist(), found.lengths.tolist(), strict=True)
     ]
     batch = collate(("x", "y", "z"), captions, pad=special.pad)
-    scores = -token_losses(decoder, features, batch)
+    scores = -token_losses(one_decoder, features, batch)
     forced, _ = pad_packed_sequence(batch.targets()._replace(data=scores), batch_first=True)
     rows = found.lengths.flatten().argsort(descending=True, stable=True)  # as collate sorts them
     steps = forced.shape[1]
@@ -94,28 +97,40 @@ def test_a_hypothesis_scored_by_teacher_forcing_gives_its_scores(search, decoder
     assert_close(found.scores.flatten()[rows], forced.sum(1), **EXACT)
 
 
-def test_neighbours_are_invisible(search, decoder, features, special):
-    together = search(decoder, features, special)
+def test_neighbours_are_invisible(search, one_decoder, features, special):
+    together = search(one_decoder, features, special)
     for rows in ([0], [1], [2], [2, 1, 0], [1, 1, 2, 0, 1, 0, 0]):
-        other = search(decoder, features.rows(torch.tensor(rows)), special)
-        for place, image in enumerate(rows):
-            assert_same_image(other, place, together, image)
+        other = search(one_decoder, features.rows(torch.tensor(rows)), special)
+        for row, image in enumerate(rows):
+            assert_same_image(other, row, together, image)
 
 
-def test_a_beam_of_one_is_greedy(decoder, features, special):
-    greedy = GreedySearch(max_length=9)(decoder, features, special)
-    beam = BeamSearch(max_length=9, beam_size=1)(decoder, features, special)
+def test_a_beam_of_one_is_greedy(one_decoder, features, special):
+    greedy = GreedySearch(max_length=9)(one_decoder, features, special)
+    beam = BeamSearch(max_length=9, beam_size=1)(one_decoder, features, special)
     for image in range(3):
         assert_same_image(beam, image, greedy, image)
 
 
-def test_no_images_have_no_captions(search, decoder, features, special):
-    none = search(decoder, features.rows(torch.zeros(0, dtype=torch.int64)), special)
+def test_no_images_get_no_captions(search, one_decoder, features, special):
+    none = search(one_decoder, features.rows(torch.zeros(0, dtype=torch.int64)), special)
     assert none.tokens.shape[0] == none.scores.shape[0] == none.finished.shape[0] == 0
     assert none.tokens.shape[1] == none.lengths.shape[1] == count(search)
 
 
-def test_what_is_found_may_be_trained_on(search, decoder, features, special):
-    first = search(decoder, features, special).tokens[:, 0, :1]
-    logits, _ = decoder.step(torch.full((3,), special.bos), decoder.start(features))
+def test_the_hypotheses_may_be_used_in_training(search, one_decoder, features, special):
+    first = search(one_decoder, features, special).tokens[:, 0, :1]
+    logits, _ = one_decoder.step(torch.full((3,), special.bos), one_decoder.start(features))
     logits.log_softmax(1).gather(1, first).sum().backward()
+
+
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_a_search_is_a_frozen_dataclass_of_its_settings(search):
+    assert type(search)(**search.settings()) == search
+    assert set(search.settings()) == set(inspect.signature(type(search)).parameters)
+    longer = replace(search, max_length=10, processors=[Forbid([4])])
+    assert (longer.max_length, longer.processors, search.max_length) == (10, (Forbid([4]),), 9)
+    with pytest.raises(FrozenInstanceError):
+        search.max_length = 10
+    with pytest.raises(InputError, match="max_length=0 must be at least 1"):
+        replace(search, max_length=0)

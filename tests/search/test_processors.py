@@ -11,7 +11,7 @@ from captioning.search.processors import apply, never
 SEARCHES = [GreedySearch, BeamSearch]
 
 
-def test_forbid_gives_minus_infinity_to_its_tokens_alone_and_leaves_what_it_was_given():
+def test_forbid_sets_its_tokens_alone_to_minus_infinity_and_copies():
     log_probs = torch.randn(2, 5)
     before = log_probs.clone()
     processed = Forbid([1, 3])(0, torch.zeros(2, 0), log_probs)
@@ -34,9 +34,9 @@ def test_processors_are_composed_in_order():
     assert apply([], 0, ones, ones) is ones
 
 
-def test_never_forbids_what_is_no_word(special):
-    assert never(special, allow_unknown=False).ids == [special.pad, special.bos, special.unk]
-    assert never(special, allow_unknown=True).ids == [special.pad, special.bos]
+def test_never_forbids_the_special_tokens_but_the_end(special):
+    assert never(special, allow_unknown=False).ids == (special.pad, special.bos, special.unk)
+    assert never(special, allow_unknown=True).ids == (special.pad, special.bos)
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -57,7 +57,7 @@ def test_unknown_may_be_allowed(search, chain, special, spell):
 
 @pytest.mark.parametrize("search", SEARCHES)
 def test_a_processor_sees_each_rows_own_prefix_and_scores_stay_the_decoders(search, chain, special, spell):
-    # Without the processor a would follow a for ever.
+    # Without the processor, a follows a without end.
     again = {"a": 0.8, "b": 0.12, "$": 0.08}
     decoder = chain({"^": again, "a": again, "b": again}, {"^": {"b": 1.0}, "a": again, "b": again})
 

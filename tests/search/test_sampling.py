@@ -40,13 +40,13 @@ def powers(probabilities: dict[str, float], temperature: float) -> dict[str, flo
 
 
 def apart(num_images: int) -> ImageFeatures:
-    """Features that are told apart."""
+    """Features whose images are distinguished."""
     random = torch.Generator().manual_seed(5)
     return ImageFeatures(torch.rand(num_images, 17, generator=random))
 
 
 def of_one_image(decoder):
-    """Whatever the image, the chain is that of its first image."""
+    """A decoder that uses the chain of its first image for every image."""
     start = decoder.start
     decoder.start = lambda features: start(ImageFeatures(torch.zeros(len(features), 1, dtype=torch.int64)))
     return decoder
@@ -96,7 +96,7 @@ def assert_scores_are_the_chain_s(found, spell):
         ({"top_k": 2, "top_p": 0.63}, "ab"),
     ],
 )
-def test_only_the_head_of_the_distribution_is_drawn_from(chain, special, spell, head, left):
+def test_only_the_most_probable_tokens_are_drawn(chain, special, spell, head, left):
     decoder = chain(ONE_WORD)
     found = Sampling(num_samples=NUM, **head)(decoder, decoder.features, special)
     total = sum(ONE_WORD["^"][word] for word in left)
@@ -105,21 +105,21 @@ def test_only_the_head_of_the_distribution_is_drawn_from(chain, special, spell, 
     assert_scores_are_the_chain_s(found, spell)
 
 
-def test_the_nucleus_is_that_of_the_tempered_distribution(chain, special, spell):
+def test_the_nucleus_is_taken_after_the_temperature(chain, special, spell):
     # With τ = 1/2 the words have .25, .09, .0225 and .0025 of .365: a alone .685, a and b .93.
     decoder = chain(ONE_WORD)
     found = Sampling(num_samples=NUM, temperature=0.5, top_p=0.9)(decoder, decoder.features, special)
     assert_near(shares(found, spell), {"a$": 0.25 / 0.34, "b$": 0.09 / 0.34})
 
 
-def test_equally_probable_words_are_as_many_as_k(chain, special):
+def test_of_equally_probable_words_k_are_kept(chain, special):
     decoder = chain({"^": dict.fromkeys("abc", 1 / 3), **{word: {"$": 1.0} for word in "abc"}})
     found = Sampling(num_samples=NUM, top_k=2)(decoder, decoder.features, special)
     assert len(found.tokens[0, :, 0].unique()) == 2
 
 
 @pytest.mark.parametrize("settings", [{"top_k": 1}, {"temperature": 1e-9}, {"top_p": 1e-9}])
-def test_nothing_left_to_chance_is_greedy(random_chain, special, settings):
+def test_sampling_without_chance_is_greedy(random_chain, special, settings):
     decoder = random_chain(5, 7, 11, seed=3)
     greedy = GreedySearch(max_length=11)(decoder, decoder.features, special)
     found = Sampling(max_length=11, num_samples=2, **settings)(decoder, decoder.features, special)
@@ -138,7 +138,7 @@ def test_padding_begin_and_unknown_are_never_drawn_and_unknown_may_be_allowed(ch
             assert score == pytest.approx(likely[spell(tokens)], abs=1e-6)
 
 
-def test_a_caption_that_never_ends_is_cut_and_stands_behind_those_that_ended(chain, special, spell):
+def test_a_caption_that_never_ends_is_truncated_and_comes_after_those_that_ended(chain, special, spell):
     again = {"a": 0.9, "$": 0.1}
     decoder = chain({"^": again, "a": again})
     found = Sampling(num_samples=500, max_length=3)(decoder, decoder.features, special)
@@ -147,7 +147,7 @@ def test_a_caption_that_never_ends_is_cut_and_stands_behind_those_that_ended(cha
     num_finished = int(found.finished.sum())
     assert found.finished[0, :num_finished].all()
     assert found.scores[0, :num_finished].diff().le(0).all()
-    assert found.scores[0, num_finished].exp().item() == pytest.approx(0.9**3)  # more probable than any that ended
+    assert found.scores[0, num_finished].exp().item() == pytest.approx(0.9**3)  # above all finished ones
 
 
 def test_captions_that_have_ended_leave_the_batch(chain, special):
@@ -156,7 +156,7 @@ def test_captions_that_have_ended_leave_the_batch(chain, special):
     assert decoder.rows == [6, 3, 3]
 
 
-def test_a_dead_end_is_no_caption(chain, special, spell):
+def test_a_dead_end_is_not_a_caption(chain, special, spell):
     def nothing_after_a(step, tokens, log_probs):
         return log_probs if step == 0 else log_probs.masked_fill(tokens[:, -1:] == 4, -torch.inf)
 
@@ -167,11 +167,11 @@ def test_a_dead_end_is_no_caption(chain, special, spell):
     assert found.scores[0].eq(-torch.inf).equal(none)
     assert not found.token_scores[0, none].any()
     assert not found.finished[0, none].any()
-    assert none.int().diff().ge(0).all()  # behind all others
+    assert none.int().diff().ge(0).all()  # after all others
     assert not found.scores.isnan().any()
 
 
-def test_a_call_is_repeated_by_its_seed_and_leaves_torch_s_own_alone(random_chain, special):
+def test_the_seed_decides_the_samples_and_torch_s_generator_is_not_used(random_chain, special):
     decoder = random_chain(3, 7, 11, seed=3)
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -182,7 +182,7 @@ def test_a_call_is_repeated_by_its_seed_and_leaves_torch_s_own_alone(random_chai
     assert not Sampling(max_length=11, seed=6)(decoder, decoder.features, special).tokens.equal(first)
 
 
-def test_an_image_s_samples_are_its_own_wherever_it_stands_and_survive_rounding(random_chain, special):
+def test_an_image_s_samples_do_not_depend_on_its_batch_nor_on_rounding(random_chain, special):
     decoder = of_one_image(random_chain(1, 97, 11, seed=3))
     search, features, order = Sampling(num_samples=3, max_length=11), apart(5), torch.tensor([3, 3, 0])
     samples = search(decoder, features, special).tokens
@@ -193,7 +193,7 @@ def test_an_image_s_samples_are_its_own_wherever_it_stands_and_survive_rounding(
     assert search(decoder, fewer, special).tokens.equal(samples[:1])
 
 
-def test_images_that_look_the_same_get_the_same_samples(random_chain, special):
+def test_images_with_equal_features_get_the_same_samples(random_chain, special):
     decoder = of_one_image(random_chain(1, 7, 11, seed=3))
     samples = Sampling(num_samples=2, max_length=11)(decoder, ImageFeatures(torch.zeros(3, 1)), special).tokens
     assert samples.equal(samples[:1].expand(3, -1, -1))
@@ -203,16 +203,16 @@ def test_images_that_look_the_same_get_the_same_samples(random_chain, special):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"temperature": 0.0}, "temperature=0 would leave nothing to chance; use greedy search"),
+        ({"temperature": 0.0}, "temperature=0 leaves nothing to chance; use greedy search"),
         ({"temperature": -1.0}, r"temperature=-1\.0 must be a number above 0"),
         ({"temperature": math.nan}, "temperature=nan must be a number above 0"),
         ({"temperature": math.inf}, "temperature=inf must be a number above 0"),
         ({"top_p": 0.0}, r"top_p=0\.0 must be above 0 and at most 1"),
         ({"top_p": 1.1}, r"top_p=1\.1 must be above 0 and at most 1"),
         ({"top_k": 0}, "top_k=0 must be at least 1"),
-        ({"num_samples": 0}, "num_samples=0 and max_length=30 must be at least 1"),
+        ({"num_samples": 0}, "num_samples=0 must be at least 1"),
         ({"max_length": 0}, "max_length=0 must be at least 1"),
-        ({"seed": -1}, "seed=-1 at least 0"),
+        ({"seed": -1}, "seed=-1 must be at least 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

@@ -107,12 +107,20 @@ def test_features_that_move_cannot_be_standardised(scenes: Path) -> None:
 @pytest.mark.parametrize(
     ("decoder", "objective", "message"),
     [
-        ("mrnn", "doubly_stochastic", "MRNN looks at no places, which DoublyStochastic is about"),
-        ("mrnn", "reinforce", "MRNN looks at no places, which Reinforce is about"),
-        ("hard_attention", "cross_entropy", "have no gradient in CrossEntropy; set objective=reinforce"),
-        ("hard_attention", "doubly_stochastic", "have no gradient in DoublyStochastic; set objective=reinforce"),
-        ("soft_attention", "reinforce", "this ShowAttendAndTell draws none; set decoder=hard_attention"),
-        ("att2in", "reinforce", "this Att2in draws none; set decoder=hard_attention"),
+        ("mrnn", "doubly_stochastic", "DoublyStochastic needs attention over regions, which MRNN does not have"),
+        ("mrnn", "reinforce", "Reinforce needs attention over regions, which MRNN does not have"),
+        (
+            "hard_attention",
+            "cross_entropy",
+            "CrossEntropy has no gradient through the regions.* set objective=reinforce",
+        ),
+        (
+            "hard_attention",
+            "doubly_stochastic",
+            "DoublyStochastic has no gradient through the regions.* set objective=reinforce",
+        ),
+        ("soft_attention", "reinforce", "needs sampled regions, which ShowAttendAndTell .* decoder=hard_attention"),
+        ("att2in", "reinforce", "needs sampled regions, which Att2in .* decoder=hard_attention"),
     ],
 )
 def test_an_objective_must_be_one_that_the_decoder_learns_from(

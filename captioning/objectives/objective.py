@@ -1,0 +1,64 @@
+"""What an objective is, what it may need, and the check that a decoder provides it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from captioning.data.batch import CaptionBatch
+from captioning.decoders.decoder import Capability, Decoder
+from captioning.encoders.features import ImageFeatures
+from captioning.errors import InputError
+
+_FROM_DECODERS = {
+    Capability.REGIONS: "set objective=cross_entropy, or a decoder with attention such as decoder=soft_attention",
+    Capability.SAMPLED_REGIONS: "set objective=cross_entropy, or decoder=hard_attention",
+}
+"""What a decoder may lack, and what to do then; the data provide the rest."""
+
+
+class Objective(Protocol):
+    """Maps a decoder, features and captions to a loss; any function that does is an objective.
+
+    An objective that needs more than logits declares it in a class attribute `needs`, a frozenset of `Capability`.
+    """
+
+    def __call__(self, decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch, /) -> Tensor:
+        """Compute the loss of a batch, a scalar."""
+        ...
+
+
+def needs(part: Any) -> frozenset[Capability]:
+    """Return what a decoder or an objective declares to need; nothing if it declares nothing.
+
+    Args:
+        part: an object, its class, or a `functools.partial` of its class.
+    """
+    if isinstance(part, partial):
+        part = part.func
+    declared: frozenset[Capability] = getattr(part, "needs", frozenset())
+    return declared
+
+
+def check_objective(decoder: Decoder[Any], objective: Any) -> None:
+    """Check that a decoder provides what an objective needs, and that the objective can train the decoder.
+
+    Args:
+        decoder: the decoder.
+        objective: an objective, or a `functools.partial` of its class.
+
+    Raises:
+        InputError: the decoder lacks something that the objective needs, or the decoder samples regions, through which
+            the objective has no gradient.
+    """
+    kind = type(decoder).__name__
+    built = objective.func if isinstance(objective, partial) else objective
+    name = getattr(built, "__name__", type(built).__name__)
+    needed, provided = needs(objective), getattr(decoder, "provides", frozenset())
+    for capability, advice in _FROM_DECODERS.items():
+        if capability in needed - provided:
+            raise InputError(f"{name} needs {capability}, which {kind} does not have; {advice}")
+    if Capability.SAMPLED_REGIONS in provided - needed:
+        raise InputError(f"{name} has no gradient through the regions that {kind} samples; set objective=reinforce")
