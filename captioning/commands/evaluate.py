@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 HELP = """usage: captioning evaluate bundle=DIR data=NAME data.root=DIR [data.split=val] [KEY=VALUE ...]
 
 Caption every image of a split with a bundle and score the captions as COCO does (BLEU, METEOR, ROUGE-L, CIDEr), or
-translate every sentence and score by sacrebleu. Writes metrics.json, captions.json (COCO's results format),
+translate every sentence and score by sacreBLEU. Writes metrics.json, captions.json (COCO's results format),
 per_image.csv and page.html into `output`.
 
 examples:
@@ -37,18 +37,20 @@ settings:
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; the rest as the bundle says
   search=NAME          greedy, beam or sampling, with nothing of the bundle's search
   retrieval=N          also find images by their first N captions, and captions by images; slow
-  metrics.backend=NAME captioning or pycocoevalcap, of texts sacrebleu; metrics.names=[BLEU,METEOR,ROUGE-L,CIDEr,SPICE]
-  examples=N           images on the page
-  output=DIR           where the files go
+  metrics.names=[NAME] of {metrics}
+  metrics.backend=NAME {backends}
+  output=DIR           where the files go; examples=N images on the page
 
-Figures are fractions: CIDEr 0.94, not 94.
+Scores are fractions: CIDEr 0.94, not 94.
 """
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     if {"-h", "--help"} & set(arguments):
-        print(HELP, end="")
+        from captioning.metrics import BACKENDS, METRICS
+
+        print(HELP.format(metrics=", ".join(METRICS), backends=" or ".join(BACKENDS)), end="")
         return 0
     from captioning.commands._hydra import run
 
@@ -112,18 +114,14 @@ def check_languages(bundle: Path, data: ParallelTextDataModule, *, translates: b
 
 
 def chosen_metrics(config: DictConfig, *, texts: bool) -> DictConfig:
-    """The backend and the metrics that are named, or sacrebleu's where the data are texts and COCO's elsewhere."""
+    """Choose the metrics that are named, else sacreBLEU for texts by this package's code, and COCO's otherwise."""
     from omegaconf import OmegaConf
 
-    from captioning.metrics import COCO_METRICS
+    from captioning.metrics.table import COCO_METRICS, OWN_BACKEND
 
-    backend, names = config.backend, config.names
-    if backend is None:
-        by_sacrebleu = texts if names is None else "sacreBLEU" in names
-        backend = "sacrebleu" if by_sacrebleu else "captioning"
-    if names is None:
-        names = ["sacreBLEU"] if backend == "sacrebleu" else list(COCO_METRICS)
-    return OmegaConf.create({"backend": backend, "names": names})
+    backend = OWN_BACKEND if config.backend is None else config.backend
+    default = ["sacreBLEU"] if texts and backend == OWN_BACKEND else list(COCO_METRICS)
+    return OmegaConf.create({"backend": backend, "names": default if config.names is None else config.names})
 
 
 def chosen_search(config: DictConfig, own: Search) -> Search:

@@ -163,7 +163,7 @@ def _best(settings: Sequence[Setting], seed: int) -> tuple[dict[str, tuple[str, 
 def _figures(metric: str, statistics_: NDArray[np.float64], weights: NDArray[np.int64]) -> NDArray[np.float64]:
     """Figures on all images, in the first row, and on those drawn: (1 + replicates, J)."""
     totals = np.concatenate([statistics_.sum(0, keepdims=True), weights @ statistics_])
-    return METRICS[metric].figures(totals)
+    return METRICS[metric].scores(totals)
 
 
 def _better(names: Sequence[str], figures: NDArray[np.float64]) -> dict[str, int]:

@@ -26,9 +26,9 @@ from captioning.encoders.features import ImageFeatures
 from captioning.encoders.standardise import Standardise
 from captioning.encoders.text_transform import TextTransform
 from captioning.errors import InputError
-from captioning.metrics import METRICS, CocoScorer
-from captioning.metrics.coco import check_metrics
-from captioning.metrics.spice import Spice
+from captioning.evaluation.scorer import build_scorer
+from captioning.metrics import CocoScorer
+from captioning.metrics.table import check_metrics, modes
 from captioning.model.bundle import save_bundle
 from captioning.model.captioner import Captioner
 from captioning.objectives import DoublyStochastic, Reinforce
@@ -199,15 +199,14 @@ def check_monitor(config: DictConfig) -> None:
     Raises:
         InputError: so it would be.
     """
-    figures = [figure for name in config.names for figure in METRICS[name].names]
-    modes = {**dict.fromkeys(figures, "max"), "loss": "min", "perplexity": "min"}
-    if config.monitor not in modes:
+    expected = {**modes(config.names), "loss": "min", "perplexity": "min"}
+    if config.monitor not in expected:
         raise InputError(
             f"metrics.names={config.names}: the epoch is chosen by {config.monitor}; add it, or set metrics.monitor to "
-            f"one of {', '.join(modes)}"
+            f"one of {', '.join(expected)}"
         )
-    if config.mode != modes[config.monitor]:
-        raise InputError(f"metrics.mode={config.mode}: of {config.monitor} expected {modes[config.monitor]}")
+    if config.mode != expected[config.monitor]:
+        raise InputError(f"metrics.mode={config.mode}: of {config.monitor} expected {expected[config.monitor]}")
 
 
 def build_encoder(config: DictConfig, data: CaptionDataModule) -> tuple[Encoder, dict[str, int]]:
@@ -283,9 +282,7 @@ def scorer_of(config: DictConfig) -> Callable[[Mapping[int | str, Sequence[str]]
     """
     names = list(config.names)
     check_metrics(names, config.backend)
-    if "SPICE" in names:
-        Spice([["a"]])
-    return partial(CocoScorer, metrics=names, backend=config.backend)
+    return partial(build_scorer, names=names, backend=config.backend)
 
 
 def quieten_lightning() -> None:

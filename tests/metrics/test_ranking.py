@@ -30,7 +30,7 @@ def test_sentences_are_ranked_by_how_much_the_image_raises_their_probability():
     assert by_probability == Retrieval({1: 0, 5: 1, 10: 1}, 2)
 
 
-def test_a_model_to_which_all_is_alike_retrieves_nothing():
+def test_a_model_with_constant_scores_retrieves_nothing():
     scores = np.full((20, 40), -7.0)
     index = np.repeat(np.arange(20), 2)
     assert retrieve_images(scores, index) == Retrieval({1: 0, 5: 0, 10: 0}, 20)
@@ -81,19 +81,19 @@ def test_marginal_of_long_sentences_does_not_vanish():
         (np.array([[0, np.nan], [-np.inf, 0]]), [0, 1], "finite log-probabilities; 2 of 4 are not"),
     ],
 )
-def test_wrong_scores_are_told(scores: Any, index: Any, message: str):
+def test_wrong_scores_are_refused(scores: Any, index: Any, message: str):
     with pytest.raises(InputError, match=message):
         retrieve_images(scores, index)
     with pytest.raises(InputError, match=message):
         retrieve_sentences(scores, index, np.zeros(len(index)))
 
 
-def test_an_image_without_a_sentence_is_told():
+def test_an_image_without_a_sentence_is_refused():
     with pytest.raises(InputError, match="a sentence for each image; 1 of 2 images have none"):
         retrieve_sentences(np.zeros((2, 2)), [0, 0], np.zeros(2))
 
 
 @pytest.mark.parametrize("log_marginal", [np.zeros(2), np.array([0, 0, np.nan])])
-def test_wrong_marginals_are_told(log_marginal: Any):
+def test_wrong_marginals_are_refused(log_marginal: Any):
     with pytest.raises(InputError, match="log_marginal as 3 finite numbers, one for each sentence"):
         retrieve_sentences(LOG_PROBABILITY, IMAGE_INDEX, log_marginal)
