@@ -55,20 +55,20 @@ def test_references_are_read_in_each_form_in_the_file_s_order(
     ("content", "split", "message"),
     [
         ("{", None, "file.json:1: broken JSON"),
-        ([], None, "found a list. The references are named first"),
+        ([], None, "found a list. The references come first"),
         ({}, None, "expected captions of at least one image"),
         ({"images": [], "annotations": []}, None, "expected captions of at least one image"),
         ({"images": [{"id": 7}], "annotations": []}, None, r"images without a caption: 1 \(7\)"),
         ({"annotations": [{"image_id": None, "caption": "a"}]}, None, r"annotations\[0\]: .*found None"),
         ({"annotations": [{"image_id": 1}]}, None, r"annotations\[0\]: expected 'caption' of type str, found none"),
-        (KARPATHY, None, r"one of its splits to be named \(test, val\)"),
+        (KARPATHY, None, r"the name of a split \(test, val\)"),
         (KARPATHY, "train", r"no image of split train; images by split: \{'test': 1, 'val': 1\}"),
-        ({"images": [KARPATHY["images"][0]] * 2}, None, r"stand twice: 1 \('b.jpg'\)"),
+        ({"images": [KARPATHY["images"][0]] * 2}, None, r"occur twice: 1 \('b.jpg'\)"),
         (COCO, "val", "only Karpathy's JSON has splits"),
         ({"1": "a dog"}, None, r"a list of strings for each image id; not so for 1 \('1'\)"),
         ({"1": [2]}, None, r"not so for 1 \('1'\)"),
         ({"1": []}, None, r"images without a caption: 1 \(1\)"),
-        ('{"1": ["a"], "1": ["b"]}', None, "1 keys stand twice in one object, the first is '1'"),
+        ('{"1": ["a"], "1": ["b"]}', None, "1 keys occur twice in one object, the first is '1'"),
     ],
 )  # fmt: skip
 def test_references_of_another_form_are_refused_with_the_position(
@@ -92,7 +92,7 @@ def test_results_are_read_in_both_forms(tmp_path: Path, content: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("3", "found 3. The references are named first"),
+        ("3", "found 3. The references come first"),
         ("{}", "found {}"),
         (COCO, "found references"),
         ([{"image_id": 7}], r"expected 'caption' of type str, found none"),
@@ -136,7 +136,7 @@ def test_images_of_lines_are_found_by_their_numbers(tmp_path: Path) -> None:
 
 def test_an_empty_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test.en").write_text("")
-    with pytest.raises(InputError, match="expected a caption a line; the file is empty"):
+    with pytest.raises(InputError, match="expected a caption in each line; the file is empty"):
         read_results(tmp_path / "test.en")
 
 
