@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from captioning.errors import InputError
 from captioning.json_files import read_json
+from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEND
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -48,8 +49,6 @@ Scores are fractions: CIDEr 0.94, not 94.
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     if {"-h", "--help"} & set(arguments):
-        from captioning.metrics import BACKENDS, METRICS
-
         print(HELP.format(metrics=", ".join(METRICS), backends=" or ".join(BACKENDS)), end="")
         return 0
     from captioning.commands._hydra import run
@@ -116,8 +115,6 @@ def check_languages(bundle: Path, data: ParallelTextDataModule, *, translates: b
 def chosen_metrics(config: DictConfig, *, texts: bool) -> DictConfig:
     """Choose the metrics that are named, else sacreBLEU for texts by this package's code, and COCO's otherwise."""
     from omegaconf import OmegaConf
-
-    from captioning.metrics.table import COCO_METRICS, OWN_BACKEND
 
     backend = OWN_BACKEND if config.backend is None else config.backend
     default = ["sacreBLEU"] if texts and backend == OWN_BACKEND else list(COCO_METRICS)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from captioning.commands import natural, positive
 from captioning.errors import InputError
+from captioning.metrics.table import BACKENDS, COCO_METRICS, OWN_BACKEND, check_metrics, command_names, metric_named
 
 if TYPE_CHECKING:
     from captioning.metrics.files import ImageId
@@ -22,8 +23,6 @@ EPILOG = """example: captioning score captions_val2017.json results.json --compa
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    from captioning.metrics.table import BACKENDS, COCO_METRICS, OWN_BACKEND, command_names
-
     parser = argparse.ArgumentParser(
         prog="captioning score",
         usage="captioning score REFERENCES RESULTS [options]",
@@ -121,8 +120,6 @@ def _check_images(path: Path, references: Mapping[ImageId, Sequence[str]], capti
 
 def _metrics(options: argparse.Namespace) -> list[str]:
     """Find the metrics that the options name, and check that they can be computed."""
-    from captioning.metrics.table import COCO_METRICS, check_metrics, metric_named
-
     names = list(COCO_METRICS) if options.metrics is None else list(map(metric_named, options.metrics.split(",")))
     given = {"embedding": options.clip, "images": options.images}
     if any(given.values()):

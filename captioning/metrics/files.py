@@ -81,7 +81,7 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
         listed = records({"results": data}, "results", {"caption": str}, str(path))
         where = (f"{path}: results[{i}]" for i in range(len(listed)))
         pairs = [
-            (_id(record, "image_id", place), record["caption"]) for record, place in zip(listed, where, strict=True)
+            (_id(record, "image_id", entry), record["caption"]) for record, entry in zip(listed, where, strict=True)
         ]
     results = {_as_id(image_id): caption for image_id, caption in pairs}
     if len(results) != len(pairs):

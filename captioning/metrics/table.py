@@ -23,25 +23,25 @@ class Table(Mapping[str, Class], Generic[Class]):
     """Classes by name, each imported when it is looked up.
 
     Args:
-        places: by name, where the class is defined: "module.Class", the module relative to `captioning.metrics`.
+        paths: of the classes by name, "module.Class" relative to `captioning.metrics`.
     """
 
-    def __init__(self, places: Mapping[str, str]) -> None:
-        self._places = dict(places)
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        self._paths = dict(paths)
 
     def __getitem__(self, name: str) -> Class:
-        module, _, attribute = self._places[name].rpartition(".")
+        module, _, attribute = self._paths[name].rpartition(".")
         found: Class = getattr(import_module(f"captioning.metrics.{module}"), attribute)
         return found
 
     def __contains__(self, name: object) -> bool:
-        return name in self._places
+        return name in self._paths
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._paths)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._paths)
 
 
 METRICS: Table[type[Metric]] = Table(

@@ -114,8 +114,7 @@ class Result:
         }
 
     def _comparison(self, name: str, others: Scores) -> dict[str, Any]:
-        seeded = {key: self.bootstrap[key] for key in ("num_replicates", "seed", "confidence")}
-        differences = compare(self.scores, others, **seeded) if self.scores.statistics else {}
+        differences = compare(self.scores, others, **self.bootstrap) if self.scores.statistics else {}
         return {
             "with": name,
             "metrics": others.corpus,

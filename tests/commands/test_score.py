@@ -268,7 +268,10 @@ def test_clip_score_needs_every_image(
         (("--compare", "nowhere.json"), "nowhere.json: cannot be read"),
         (("--clip", "clip"), "CLIPScore needs the images; expected"),
         (("--images", "images"), "CLIPScore needs a CLIP model; expected"),
-        (("--metrics", "clipscore"), "CLIPScore needs a CLIP model and the images; expected `captioning score --clip FOLDER"),
+        (
+            ("--metrics", "clipscore"),
+            "CLIPScore needs a CLIP model and the images; expected `captioning score --clip FOLDER",
+        ),
         (("--clip", "clip", "--images", "nowhere"), "nowhere: no such folder of images"),
     ],
 )

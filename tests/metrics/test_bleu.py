@@ -9,7 +9,7 @@ from captioning.metrics.ngrams import ReferenceNGrams
 
 
 def test_bleu_equals_a_worked_example():
-    # All 4 words and 1 of 3 pairs stand in the reference, which is one word longer.
+    # All 4 words and 1 of 3 pairs occur in the reference, which is one word longer.
     bleu = Bleu([["the dog runs very fast"]])
     scores = bleu.scores(bleu.statistics(["the dog fast runs"])[0])
     brevity_penalty = math.exp(1 - 5 / 4)

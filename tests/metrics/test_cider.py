@@ -33,8 +33,8 @@ def scores(cider: Cider, candidates: list[str]) -> list[float]:
 
 
 def test_cider_equals_a_worked_example():
-    # Two images with nothing in common but "a": each n-gram of the first weighs log 2, "a" weighs 0. The candidate
-    # shares "dog" of its 1 weighing word with the reference's 2, and 1 bigram of 1 with the reference's 2.
+    # Two images with nothing in common but "a": each n-gram of the first has weight log 2, "a" has 0. The candidate
+    # shares "dog", its only word with a weight, with the reference's 2, and 1 bigram of 1 with the reference's 2.
     cider = Cider([["a dog runs"], ["a cat"]])
     penalty = math.exp(-(1**2) / (2 * 6**2))
     expected = 10 / 4 * penalty * (1 / math.sqrt(2) + 1 / math.sqrt(2))
@@ -87,7 +87,7 @@ def test_ngrams_of_one_image_need_no_frequency(references: list[list[str]]):
 
 
 def test_frequencies_of_other_references_weight_words_that_these_lack():
-    # With "the" in all images that were counted, and "zebra" in none, the two are not alike in the candidate's norm.
+    # "the" is in all counted images and "zebra" in none, so their weights in the candidate's norm differ.
     frequencies = DocumentFrequencies(num_images=5, counts={"the": 5, "a": 3})
     one, other = Cider([["a dog"]] * 2, frequencies).rewards(["the dog", "zebra dog"], np.array([0, 1]))
     assert one > other > 0

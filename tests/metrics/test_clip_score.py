@@ -47,7 +47,7 @@ def scores_of(image: float, references: Sequence[float], caption: float) -> tupl
         (0, [120, 60], 60, 1.25, 2 * 1.25 * 1 / 2.25),  # the nearest reference counts
         (0, [0, 120], 60, 1.25, 2 * 1.25 * 0.5 / 1.75),
         (0, [0], 90, 0, 0),
-        (0, [180], 120, 0, 0),  # no less than 0, however far
+        (0, [180], 120, 0, 0),  # not below 0
         (0, [180], 60, 1.25, 0),  # near the image, on the other side of the reference
         (0, [150, 240], 60, 1.25, 0),
     ],

@@ -1,4 +1,4 @@
-"""What holds for every metric of statistics: it equals pycocoevalcap's, in all and for each image."""
+"""BLEU, ROUGE-L and CIDEr equal pycocoevalcap's, for a corpus and for each image."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def assert_equals_reference_for_each_caption(metric: Any, captions: list[list[st
 @example(images=[("", ["a"])])
 @example(images=[("", ["", "a"]), ("a", [""])])
 @example(images=[("a a a a a", ["a dog", "a a a"]), ("dog", ["a"])])
-@example(images=[("a dog runs", ["a", "a dog runs on a"])])  # as far from the short one as from the long one
+@example(images=[("a dog runs", ["a", "a dog runs on a"])])  # equally far from the short one and the long one
 @example(images=[("dog", ["dog"]), ("cow cow cow", ["a a"])])  # captions of one word; words of no reference
 def test_scores_equal_pycocoevalcaps(metric: Any, images: list[tuple[str, list[str]]]):
     references = [group for _, group in images]
     if metric is Cider and not any(map(any, references)):
-        return  # pycocoevalcap's fails without a word
+        return  # pycocoevalcap's code fails without a word
     assert_equals_reference(metric, [caption for caption, _ in images], references)
 
 

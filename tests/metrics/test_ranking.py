@@ -16,7 +16,7 @@ IMAGE_INDEX = [0, 1, 1]
 
 
 def test_images_are_ranked_by_the_probability_of_the_sentence():
-    # The first sentence is likelier under the other image (rank 2), the second as likely (a tie: 2), the third less.
+    # The first sentence is more probable with the other image (rank 2), the second equally (a tie: 2), the third less.
     assert retrieve_images(LOG_PROBABILITY, IMAGE_INDEX) == Retrieval({1: 1 / 3, 5: 1, 10: 1}, 2)
 
 
@@ -48,7 +48,7 @@ def test_a_perfect_model_retrieves_all():
 @given(st.integers(1, 7), st.lists(st.integers(0, 6), max_size=12), st.integers(0, 2**32 - 1))
 def test_ranks_equal_those_of_a_sorted_list(num_images: int, extra: list[int], seed: int):
     index = [*range(num_images), *(image % num_images for image in extra)]
-    scores = np.random.default_rng(seed).normal(size=(num_images, len(index)))  # no two are the same
+    scores = np.random.default_rng(seed).normal(size=(num_images, len(index)))  # without ties
     of_sentences = [sorted(-scores[:, n]).index(-scores[image, n]) + 1 for n, image in enumerate(index)]
     found = retrieve_images(scores, index)
     assert found.recall == {k: pytest.approx(np.mean([rank <= k for rank in of_sentences])) for k in (1, 5, 10)}

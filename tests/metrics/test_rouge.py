@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from captioning.metrics.rouge import BETA, RougeL, _common_length
 
-WORDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=70)  # more bits than a machine word has
+WORDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=70)  # longer than a machine word has bits
 
 
 @given(WORDS, WORDS)

@@ -21,7 +21,7 @@ REFERENCES = {
 TRANSLATIONS = {3: "The child's toy is on the floor.", 1: "Two men in red are talking.", 2: "A dog runs through snow."}
 EMPTY = dict.fromkeys(REFERENCES, "")
 SHORT = {1: "Two men", 2: "A dog", 3: "Toy."}
-STREAMS = list(zip_longest(*REFERENCES.values()))  # as sacrebleu takes sentences of one reference and of two
+STREAMS = list(zip_longest(*REFERENCES.values()))  # sacrebleu's form for sentences of one and two references
 
 
 def corpus_bleu(translations) -> float:

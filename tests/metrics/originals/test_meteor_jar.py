@@ -32,7 +32,7 @@ def meteor(meteor_folder: Path) -> Iterator[MeteorJar]:
 
 
 def is_running(pid: int) -> bool:
-    """A zombie has no command line any more."""
+    """A zombie has no command line."""
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except (FileNotFoundError, ProcessLookupError):
