@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from captioning.errors import InputError
 from captioning.json_files import read_json
+from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEND
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 HELP = """usage: captioning evaluate bundle=DIR data=NAME data.root=DIR [data.split=val] [KEY=VALUE ...]
 
 Caption every image of a split with a bundle, and score the captions as COCO does (BLEU, METEOR, ROUGE-L, CIDEr).
-Translations are scored by sacrebleu. Writes metrics.json, captions.json (COCO's results format), per_image.csv and
+Translations are scored by sacreBLEU. Writes metrics.json, captions.json (COCO's results format), per_image.csv and
 page.html into `output`.
 
 examples:
@@ -38,9 +39,9 @@ settings:
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; replaces the bundle's setting
   search=NAME          greedy, beam or sampling; replaces the bundle's search
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
-  metrics.backend=NAME captioning, pycocoevalcap or, for translations, sacrebleu; metrics.names=[BLEU,CIDEr]
-  examples=N           images on the page
-  output=DIR           where the files go
+  metrics.names=[NAME] of {metrics}
+  metrics.backend=NAME {backends}
+  output=DIR           the folder for the files; examples=N images on the page
 
 Scores are fractions: CIDEr 0.94, not 94.
 """
@@ -49,7 +50,7 @@ Scores are fractions: CIDEr 0.94, not 94.
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     if {"-h", "--help"} & set(arguments):
-        print(HELP, end="")
+        print(HELP.format(metrics=", ".join(METRICS), backends=" or ".join(BACKENDS)), end="")
         return 0
     from captioning.commands._hydra import run
 
@@ -65,7 +66,8 @@ def evaluate(config: DictConfig, output: Path) -> None:
     from captioning.data.readers import ParallelText
     from captioning.evaluation.retrieval import retrieve
     from captioning.model.captioner import Captioner
-    from captioning.reports.result import print_scores, write_evaluation
+    from captioning.reports.page import write_page
+    from captioning.reports.result import Result, writing
     from captioning.training.assemble import open_data, scorer_of
     from captioning.training.module import CaptioningModule
     from captioning.training.trainer import quieten_lightning
@@ -92,9 +94,20 @@ def evaluate(config: DictConfig, output: Path) -> None:
     trainer: pl.Trainer = instantiate(config.trainer)
     trainer.validate(module, datamodule=data, verbose=False)
     if trainer.is_global_zero:
-        found = retrieve(captioner, data, captions_per_image=config.retrieval) if config.retrieval else None
-        metrics = write_evaluation(output, module, data, examples=config.examples, retrieval=found)
-        print_scores(metrics)
+        assert module.evaluation is not None
+        result = Result.of_evaluation(
+            module.evaluation,
+            data=splits.name,
+            split=data.split,
+            search=module.search,
+            retrieval=retrieve(captioner, data, captions_per_image=config.retrieval) if config.retrieval else None,
+        )
+        result.write(output)
+        if config.examples:
+            with writing(output):
+                images = splits.images(data.split)
+                write_page(output / "page.html", images, module.evaluation, result.content, examples=config.examples)
+        result.print()
         print(f"written to {output}")
 
 
@@ -126,18 +139,12 @@ def check_languages(bundle: Path, reader: ParallelText, *, translates: bool) -> 
 
 
 def chosen_metrics(config: DictConfig, *, texts: bool) -> DictConfig:
-    """Return the configured backend and metrics; by default sacrebleu's for translations, and COCO's otherwise."""
+    """Return the configured metrics; by default sacreBLEU for translations, and COCO's otherwise."""
     from omegaconf import OmegaConf
 
-    from captioning.metrics import COCO_METRICS
-
-    backend, names = config.backend, config.names
-    if backend is None:
-        by_sacrebleu = texts if names is None else "sacreBLEU" in names
-        backend = "sacrebleu" if by_sacrebleu else "captioning"
-    if names is None:
-        names = ["sacreBLEU"] if backend == "sacrebleu" else list(COCO_METRICS)
-    return OmegaConf.create({"backend": backend, "names": names})
+    backend = OWN_BACKEND if config.backend is None else config.backend
+    default = ["sacreBLEU"] if texts and backend == OWN_BACKEND else list(COCO_METRICS)
+    return OmegaConf.create({"backend": backend, "names": default if config.names is None else config.names})
 
 
 def chosen_search(config: DictConfig, own: Search) -> Search:

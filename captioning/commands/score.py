@@ -3,47 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from captioning.commands import natural, positive
 from captioning.errors import InputError
+from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEND, check_metrics, metric_named
 
 if TYPE_CHECKING:
-    from captioning.metrics import CocoScorer, Scores
-    from captioning.metrics.clip_score import ClipScore
     from captioning.metrics.files import ImageId
 
-METRICS = {
-    "bleu": "BLEU",
-    "meteor": "METEOR",
-    "rouge": "ROUGE-L",
-    "rouge-l": "ROUGE-L",
-    "cider": "CIDEr",
-    "cider-d": "CIDEr-D",
-    "spice": "SPICE",
-    "sacrebleu": "sacreBLEU",
-}
-DEFAULT = ("bleu", "meteor", "rouge", "cider")
-BACKENDS = ("captioning", "pycocoevalcap")  # of COCO's metrics; sacreBLEU has its own
-CONFIDENCE = 0.95  # of the intervals: the default of captioning.metrics
 DESCRIPTION = """Score captions of any model as COCO does, with 95 % confidence intervals.
 REFERENCES  COCO's captions JSON, Karpathy's (with --split), {"42": ["a dog", "the dog"], ...}, or lines of text
-RESULTS     COCO's results format, [{"image_id": 42, "caption": "a dog"}, ...], {"42": "a dog", ...}, or lines"""
-EPILOG = """example: captioning score captions_val2017.json results.json --compare other.json --json scores.json"""
+RESULTS     COCO's results format, [{"image_id": 42, "caption": "a dog"}, ...], {"42": "a dog", ...}, or lines
+METRICS     %s (the default), %s
+example: captioning score captions_val2017.json results.json --compare other.json --json scores.json"""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
+    others = [name for name in METRICS if name not in COCO_METRICS]
     parser = argparse.ArgumentParser(
         prog="captioning score",
         usage="captioning score REFERENCES RESULTS [options]",
-        description=DESCRIPTION,
-        epilog=EPILOG,
+        description=DESCRIPTION % tuple(", ".join(name.lower() for name in group) for group in (COCO_METRICS, others)),
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=40, width=120),
         add_help=False,
     )
@@ -51,21 +36,20 @@ def main(arguments: Sequence[str]) -> int:
     add("-h", "--help", action="help", help=argparse.SUPPRESS)
     add("references", type=Path, help=argparse.SUPPRESS)
     add("results", type=Path, help=argparse.SUPPRESS)
-    add("--split", metavar="NAME", help="of a Karpathy's JSON")
-    add("--subset", action="store_true", help="score the images that have a caption; else each needs exactly one")
-    others = ", ".join(name for name in METRICS if name not in DEFAULT)
-    add("--metrics", metavar="NAMES", help=f"{','.join(DEFAULT)} (the default), {others} (alone)")
-    add("--backend", choices=BACKENDS, default=BACKENDS[0], metavar="NAME", help=f"whose code: {' or '.join(BACKENDS)}")
-    add("--clip", type=Path, metavar="FOLDER", help="CLIPScore too, by the CLIP model in FOLDER")
+    add("--split", metavar="NAME", help="of Karpathy's JSON")
+    add("--subset", action="store_true", help="score the images that have a caption; without it each image needs one")
+    add("--metrics", metavar="NAMES", help="of METRICS, separated by commas, in upper or lower case")
+    add("--backend", choices=list(BACKENDS), default=OWN_BACKEND, metavar="NAME", help=f"code: {' or '.join(BACKENDS)}")
+    add("--clip", type=Path, metavar="FOLDER", help="also compute CLIPScore by the CLIP model in FOLDER")
     add("--images", type=Path, metavar="DIR", help="the images, for --clip")
     add("--device", default="cpu", help="for --clip, such as cuda (default: cpu)")
-    add("--compare", type=Path, metavar="FILE", help="test the difference to these RESULTS")
+    add("--compare", type=Path, metavar="FILE", help="test the difference to the captions in FILE")
     add("--replicates", type=positive, default=1000, metavar="N", help="of the bootstrap (default: 1000)")
     add("--seed", type=natural, default=0, metavar="N", help="of the bootstrap (default: 0)")
-    add("--json", type=Path, metavar="FILE", help="write the figures, in the form of metrics.json")
-    add("--per-image", type=Path, metavar="FILE", help="write each image's figures as CSV")
-    add("--signature", action="store_true", help="print in one line what moves the figures, to be quoted with them")
-    add("--document-frequencies", type=Path, metavar="FILE", help="CIDEr's, of other references than these")
+    add("--json", type=Path, metavar="FILE", help="write the scores, in the form of metrics.json")
+    add("--per-image", type=Path, metavar="FILE", help="write each image's scores as CSV")
+    add("--signature", action="store_true", help="print what determines the scores in one line, to be quoted with them")
+    add("--document-frequencies", type=Path, metavar="FILE", help="read CIDEr's, of other references than these")
     add("--save-document-frequencies", type=Path, metavar="FILE", help="write those of these references")
     options = parser.parse_args(arguments)
     score(options)
@@ -73,16 +57,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def score(options: argparse.Namespace) -> None:
-    """Score `options.results`, print the figures and write the files that are asked for."""
-    from captioning.metrics import CocoScorer, files, signature_line, tokenize
-    from captioning.metrics.cider import DocumentFrequencies
-    from captioning.metrics.diversity import summary
+    """Score `options.results`, print the scores and write the files that are asked for."""
+    from captioning.evaluation.scorer import build_scorer
+    from captioning.metrics import files, tokenize
+    from captioning.metrics.document_frequencies import DocumentFrequencies
+    from captioning.reports.result import BOOTSTRAP, Result
 
     for file in (options.json, options.per_image, options.save_document_frequencies):
         if file is not None and not file.parent.is_dir():
-            raise InputError(f"{file.parent}: no such folder to write {file.name} to; make it, or name another")
+            raise InputError(f"{file.parent}: no such folder to write {file.name} to; make it, or choose another")
+    names = _metrics(options)
     references = files.read_references(options.references, options.split)
-    if options.save_document_frequencies:  # of the whole file, whatever is scored
+    if options.save_document_frequencies:  # of the whole file, even if a subset is scored
         DocumentFrequencies.of(list(tokenize(references).values())).save(options.save_document_frequencies)
     results = files.read_results(options.results)
     others = None if options.compare is None else files.read_results(options.compare)
@@ -95,25 +81,31 @@ def score(options: argparse.Namespace) -> None:
     _check_images(options.results, references, results)
     if others is not None:
         _check_images(options.compare, references, others)
-    given = options.document_frequencies
-    frequencies = None if given is None else DocumentFrequencies.load(given)
-    names, backend = _metrics(options.metrics, options.backend)
-    clip = _clip_score(options, references)
-    with CocoScorer(references, metrics=names, frequencies=frequencies, backend=backend, clip=clip) as scorer:
+    saved, folder = options.document_frequencies, options.images
+    with build_scorer(
+        references,
+        names=names,
+        backend=options.backend,
+        frequencies=None if saved is None else DocumentFrequencies.load(saved),
+        images=None if folder is None else files.find_images(options.references, folder, list(references)),
+        clip=options.clip,
+        device=options.device,
+    ) as scorer:
+        split = {} if options.split is None else {"split": options.split}
         scores = scorer.score(results)
-        compared = None if others is None else scorer.score(others)
-        written = _content(options, scorer, scores, compared, captions=summary(list(scores.tokenized.values())))
-    _print(options, written)
-    if options.signature:
-        ours = dict(written["signature"])
-        theirs = ours.pop("sacrebleu", None)
-        print(signature_line(ours))
-        if theirs is not None:
-            print(f"sacreBLEU|{theirs}")
+        result = Result(
+            scores,
+            {image: results[image] for image in references},
+            {"data": options.references.name, **split, **scorer.signature()},
+            compared_with=None if others is None else (str(options.compare), scorer.score(others)),
+            bootstrap={**BOOTSTRAP, "num_replicates": options.replicates, "seed": options.seed},
+        )
+    title = str(options.results) if others is None else f"{options.results} beside {options.compare}"
+    result.print(title=title, signature=options.signature)
     if options.json:
-        options.json.write_text(json.dumps(written, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        result.write_json(options.json)
     if options.per_image:
-        _write_per_image(options.per_image, results, scores)
+        result.write_per_image(options.per_image)
 
 
 def _check_images(path: Path, references: Mapping[ImageId, Sequence[str]], captions: Mapping[ImageId, str]) -> None:
@@ -125,110 +117,11 @@ def _check_images(path: Path, references: Mapping[ImageId, Sequence[str]], capti
         raise InputError(f"{path}: {error}. --subset scores the images that have a caption") from error
 
 
-def _metrics(text: str | None, backend: str) -> tuple[list[str], str]:
-    """The metrics' names from the option's text, and the backend that has them."""
-    names = list(DEFAULT) if text is None else [name.strip().lower() for name in text.split(",")]
-    if unknown := [name for name in names if name not in METRICS]:
-        raise InputError(f"--metrics {','.join(unknown)}: expected names among {', '.join(METRICS)}")
-    found = list(dict.fromkeys(METRICS[name] for name in names))
-    if "sacreBLEU" not in found:
-        return found, backend
-    if len(found) > 1 or backend != BACKENDS[0]:
-        raise InputError(
-            "--metrics sacrebleu: expected it alone and without --backend, for it scores text with case and "
-            "punctuation, by its own code; score twice"
-        )
-    return found, "sacrebleu"
-
-
-def _clip_score(options: argparse.Namespace, references: Mapping[ImageId, Sequence[str]]) -> ClipScore | None:
-    """CLIPScore of these references and their images, where it is asked for."""
-    if (options.clip is None) != (options.images is None):
-        raise InputError(
-            "CLIPScore needs a model and images: expected --clip FOLDER and --images DIR, found one of the two"
-        )
-    if options.clip is None:
-        return None
-    from captioning.evaluation.clip import Clip
-    from captioning.metrics import files
-    from captioning.metrics.clip_score import ClipScore
-
-    pictures = files.find_images(options.references, options.images, list(references))
-    return ClipScore(list(references.values()), pictures, Clip(options.clip, device=options.device))
-
-
-def _content(
-    options: argparse.Namespace,
-    scorer: CocoScorer,
-    scores: Scores,
-    others: Scores | None,
-    *,
-    captions: Mapping[str, float],
-) -> dict[str, Any]:
-    """What is told and written: as metrics.json, and the comparison."""
-    from captioning.metrics import compare, intervals
-
-    resampled = {"num_replicates": options.replicates, "seed": options.seed}
-    content: dict[str, Any] = {
-        "metrics": scores.corpus,
-        "intervals": {name: [found.low, found.high] for name, found in intervals(scores, **resampled).items()},
-        "captions": captions,
-        "signature": {
-            "data": options.references.name,
-            **({} if options.split is None else {"split": options.split}),
-            **scorer.signature(),
-            **({"bootstrap": {**resampled, "confidence": CONFIDENCE}} if scores.statistics else {}),
-        },
-    }
-    if others is not None:
-        differences = {} if not scores.statistics else compare(scores, others, **resampled)
-        content["comparison"] = {
-            "with": str(options.compare),
-            "metrics": others.corpus,
-            "differences": {name: vars(found) for name, found in differences.items()},
-        }
-    return content
-
-
-def _print(options: argparse.Namespace, content: Mapping[str, Any]) -> None:
-    from rich.table import Table
-
-    from captioning.reports.tables import console
-
-    other = content.get("comparison")
-    title = str(options.results) if other is None else f"{options.results} beside {options.compare}"
-    table = Table()
-    columns = ["", "figure"]
-    if content["intervals"]:
-        columns.append("95 % interval")
-    if other:
-        columns.append(options.compare.name)
-        columns += ["difference", "95 % interval", "p"] if other["differences"] else []
-    for column in columns:
-        table.add_column(column, justify="right" if column else "left")
-    for name, figure in content["metrics"].items():
-        interval = [_ends(content["intervals"].get(name))] if content["intervals"] else []
-        table.add_row(name, f"{figure:.4f}", *interval, *_compared(name, other))
-    console().print(f"{title}, {content['signature']['num_images']} images (fractions)", soft_wrap=True)
-    console().print(table)
-    if not content["intervals"]:
-        console().print("no intervals and no p-values: this backend keeps no statistics")
-
-
-def _ends(interval: Sequence[float] | None) -> str:
-    return "" if interval is None else f"{interval[0]:.4f} – {interval[1]:.4f}"
-
-
-def _compared(name: str, other: Mapping[str, Any] | None) -> list[str]:
-    if other is None:
-        return []
-    found = other["differences"].get(name)
-    tested = [] if found is None else [f"{found['difference']:+.4f}", _ends((found["low"], found["high"]))]
-    return [f"{other['metrics'][name]:.4f}", *tested, *([] if found is None else [f"{found['p_value']:.4f}"])]
-
-
-def _write_per_image(path: Path, results: Mapping[ImageId, str], scores: Scores) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["image_id", "caption", *scores.corpus])
-        writer.writerows([image, results[image], *figures.values()] for image, figures in scores.per_image.items())
+def _metrics(options: argparse.Namespace) -> list[str]:
+    """Find the metrics that the options name, and check that they can be computed."""
+    names = list(COCO_METRICS) if options.metrics is None else list(map(metric_named, options.metrics.split(",")))
+    given = {"embedding": options.clip, "images": options.images}
+    if any(given.values()):
+        names.append("CLIPScore")
+    check_metrics(names, options.backend, given=[name for name, value in given.items() if value is not None])
+    return list(dict.fromkeys(names))

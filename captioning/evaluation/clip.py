@@ -1,4 +1,4 @@
-"""CLIP: images and texts in one space, by a model that lies in a local folder.
+"""CLIP: images and texts as vectors of one space, by a model in a local folder.
 
 Source: Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision", ICML,
 arXiv:2103.00020. The network is that of the optional package transformers.
@@ -31,24 +31,24 @@ FILES = ("config.json", WEIGHTS, "preprocessor_config.json", "tokenizer.json")
 
 
 class Clip:
-    """A CLIP model as it is published: an `Embedding` of `captioning.metrics.clip_score`, in float32.
+    """A published CLIP model in float32: an `Embedding` of `captioning.metrics.resources`.
 
     Nothing is downloaded and nothing is unpickled.
 
-    Differs: texts are lower-cased and their spaces made one, but no broken Unicode and no HTML is repaired, as
-    OpenAI's tokenizer does.
+    Differs: texts are lower-cased and runs of spaces become one, but broken Unicode and HTML are not repaired.
+    OpenAI's tokenizer repairs them.
 
     Args:
-        folder: of FILES; vocab.json and merges.txt may stand for tokenizer.json.
+        folder: contains FILES, or vocab.json and merges.txt instead of tokenizer.json.
         device: such as "cuda".
-        batch_size: how many images or texts are embedded at once.
+        batch_size: images or texts that are embedded together.
 
     Attributes:
-        version: the folder's name, the beginning of its weights' SHA-256, and the version of transformers.
+        version: the folder's name, the first 16 digits of its weights' SHA-256, and the version of transformers.
 
     Raises:
-        InputError: transformers is missing, the folder or a file in it is, they are not CLIP's, or there is no such
-            device.
+        InputError: Transformers, the folder or a file in it is missing, the files are not those of a CLIP model, or
+            there is no such device.
     """
 
     def __init__(self, folder: str | Path, *, device: str = "cpu", batch_size: int = 64) -> None:
@@ -60,21 +60,21 @@ class Clip:
         self.version = f"{folder.resolve().name} {_digest(folder / WEIGHTS)}, transformers {version('transformers')}"
 
     def texts(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Embed texts; those longer than CLIP reads are cut, which the log tells.
+        """Embed texts; those that are longer than CLIP reads are truncated, and logged.
 
         Returns:
             (N, P) vectors of length 1.
         """
         return self._embed(self._tokens, self._model.get_text_features, texts)
 
-    def pictures(self, paths: Sequence[Path]) -> NDArray[np.float64]:
+    def images(self, paths: Sequence[Path]) -> NDArray[np.float64]:
         """Embed images.
 
         Returns:
             (I, P) vectors of length 1.
 
         Raises:
-            InputError: a file is missing or no image.
+            InputError: A file is missing, or is not an image.
         """
         return self._embed(self._pixels, self._model.get_image_features, paths)
 
@@ -92,8 +92,8 @@ class Clip:
     def _tokens(self, texts: Sequence[str]) -> Any:
         longest = self._model.config.text_config.max_position_embeddings
         tokens = self._tokenizer(list(texts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
-        if cut := [text for text, row in zip(texts, tokens.encodings, strict=True) if row.overflowing]:
-            log.warning("texts longer than CLIP's %d tokens, cut: %d, first %r", longest, len(cut), cut[0])
+        if longer := [text for text, row in zip(texts, tokens.encodings, strict=True) if row.overflowing]:
+            log.warning("truncated %d texts to CLIP's %d tokens, the first: %r", len(longer), longest, longer[0])
         return tokens
 
     def _pixels(self, paths: Sequence[Path]) -> Any:
@@ -101,17 +101,17 @@ class Clip:
 
 
 def check_files(folder: Path) -> None:
-    """Check that a folder has what CLIP needs.
+    """Check that a folder contains the files of a CLIP model.
 
     Raises:
-        InputError: it lacks a file; the message says how to get it.
+        InputError: A file is missing; the message says how to get it.
     """
-    spelt_out = all((folder / name).is_file() for name in ("vocab.json", "merges.txt"))
-    missing = [name for name in (FILES[:-1] if spelt_out else FILES) if not (folder / name).is_file()]
+    two_files = all((folder / name).is_file() for name in ("vocab.json", "merges.txt"))
+    missing = [name for name in (FILES[:-1] if two_files else FILES) if not (folder / name).is_file()]
     if missing == [WEIGHTS] and (folder / "pytorch_model.bin").is_file():
         raise InputError(
-            f"{folder}: expected {WEIGHTS}, found pytorch_model.bin, which is a pickle and is not read here. Get the "
-            "other file where this one is from or, if you trust this one, make it once:\n"
+            f"{folder}: expected {WEIGHTS}, found pytorch_model.bin, which is a pickle and is not read. Get the "
+            "other file from the same place or, if you trust this one, convert it once:\n"
             f'  python -c "from transformers import CLIPModel as M; f = {str(folder)!r}; M.from_pretrained(f).'
             'save_pretrained(f)"'
         )
@@ -124,7 +124,7 @@ def check_files(folder: Path) -> None:
 
 
 def _load(folder: Path) -> tuple[Any, Any, Any]:
-    """The network, the tokenizer, and what makes pixels of images."""
+    """Load the network, the tokenizer and the image processor."""
     try:
         from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
     except ImportError as error:
@@ -137,17 +137,17 @@ def _load(folder: Path) -> tuple[Any, Any, Any]:
             local_files_only=True,
             use_safetensors=True,
             dtype=torch.float32,
-            attn_implementation="sdpa",  # a config may name one that is downloaded
+            attn_implementation="sdpa",  # a config may name an implementation that would be downloaded
             output_loading_info=True,
         )
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)  # Pillow's cubic, as CLIP's
-    except Exception as error:  # it raises anything on damaged files
-        raise InputError(f"{folder}: not a CLIP model, or a damaged one ({error}); get its files anew") from error
+    except Exception as error:  # transformers raises errors of any kind on damaged files
+        raise InputError(f"{folder}: not a CLIP model, or a damaged one ({error}); get its files again") from error
     if missing := found["missing_keys"]:
         raise InputError(
             f"{folder}: not the weights of a CLIP model: {len(missing)} of its tensors are missing, such as "
-            f"{min(missing)}; get its files anew"
+            f"{min(missing)}; get its files again"
         )
     return model.eval(), tokenizer, processor
 

@@ -1,26 +1,27 @@
-"""Whose code turns captions into figures."""
+"""The interface of a program that turns captions into scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.metrics.cider import DocumentFrequencies
-from captioning.metrics.files import ImageId
+from captioning.metrics.metric import Metric
+from captioning.metrics.resources import Resources
+from captioning.metrics.tokenization import Tokenizer
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What I captions scored.
+class Columns:
+    """The scores of I captions, a column per score.
 
     Attributes:
-        corpus: by the figure's name.
+        corpus: by the score's name.
         per_image: the same of each image, in the references' order.
-        statistics: (I, S) by metric; empty where the backend has none.
+        statistics: (I, S) by metric; empty if the backend has none.
     """
 
     corpus: dict[str, float]
@@ -29,31 +30,47 @@ class Figures:
 
 
 class Backend(Protocol):
-    """Tokenizes captions, prepares references once, and scores captions against them.
+    """Prepares references once, and scores captions against them.
 
-    It is constructed with the tokenized references of each image, the metrics' names, which are among `known`, and
-    CIDEr's document frequencies, None for those of the references.
+    It is built with the names of metrics, which are among `known`, and what they are built from.
     """
 
     known: ClassVar[tuple[str, ...]]
 
-    def __init__(
-        self, references: Sequence[Sequence[str]], metrics: Sequence[str], frequencies: DocumentFrequencies | None
-    ) -> None: ...
+    def __init__(self, names: Sequence[str], resources: Resources) -> None: ...
 
     @staticmethod
-    def tokenize(captions: Mapping[ImageId, Sequence[str]]) -> dict[ImageId, list[str]]:
-        """Tokenize the captions of each key."""
+    def tokenizer(names: Collection[str]) -> Tokenizer:
+        """Find the tokenizer of metrics that are computed together."""
         ...
 
-    def score(self, captions: Sequence[str]) -> Figures:
+    def score(self, captions: Sequence[str]) -> Columns:
         """Score one tokenized caption of each image."""
         ...
 
-    def versions(self) -> dict[str, Any]:
-        """What of it moves the figures."""
+    def signature(self) -> dict[str, Any]:
+        """Report what determines the scores."""
         ...
 
     def close(self) -> None:
-        """End what it keeps running."""
+        """End the processes that it started."""
         ...
+
+
+def score_by(metrics: Mapping[str, Metric], captions: Sequence[str]) -> Columns:
+    """Score one caption of each image by metrics that have statistics."""
+    statistics = {name: metric.statistics(captions) for name, metric in metrics.items()}
+    corpus: dict[str, float] = {}
+    per_image: dict[str, Sequence[float]] = {}
+    for name, metric in metrics.items():
+        corpus |= zip(metric.names, metric.scores(statistics[name].sum(0)).tolist(), strict=True)
+        per_image |= zip(metric.names, metric.image_scores(statistics[name]).T.tolist(), strict=True)
+    return Columns(corpus, per_image, statistics)
+
+
+def versions(metrics: Mapping[str, Metric]) -> dict[str, str]:
+    """Collect the versions of metrics under their names, and the signatures of their own programs in lower case."""
+    return {
+        **{name: metric.version for name, metric in metrics.items() if metric.version},
+        **{name.lower(): metric.signature for name, metric in metrics.items() if metric.signature},
+    }

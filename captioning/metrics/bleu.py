@@ -1,4 +1,4 @@
-"""BLEU: how many of a candidate's n-grams stand in a reference.
+"""BLEU: the share of a candidate's n-grams that occur in a reference.
 
 Source: Papineni et al. 2002, "BLEU: a Method for Automatic Evaluation of Machine Translation", ACL; smoothing and
 reference length are those of COCO's evaluation (Chen et al. 2015, arXiv:1504.00325), as in pycocoevalcap.
@@ -6,22 +6,25 @@ reference length are those of COCO's evaluation (Chen et al. 2015, arXiv:1504.00
     p_n   = (sum of clipped counts + TINY) / (sum of n-grams + SMALL)
     BLEU-n = min(1, exp(1 - r / c)) (p_1 ... p_n)^(1 / n)
 
-A candidate's n-gram counts at most as often as it stands in the one reference that holds it most often. c is the
-candidates' length, r the sum of the reference lengths closest to each, the shorter one of two that are as close.
+The count of an n-gram is clipped at the largest count that a single reference has. c is the candidates' total length.
+r sums, over the candidates, the length of the closest reference, the shorter one of two that are equally close.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.metrics.metric import Metric, check_candidates
+from captioning.metrics.checks import check_candidates
+from captioning.metrics.metric import Metric
 from captioning.metrics.ngrams import MAX_ORDER, ReferenceNGrams, referenced, sum_by
+from captioning.metrics.resources import Resources
 
 TINY, SMALL = 1e-15, 1e-9
-"""So that nothing divides by 0, and a candidate without a match scores next to 0."""
+"""They prevent a division by 0; a candidate without a match scores almost 0."""
 
 
 class Bleu(Metric):
@@ -31,7 +34,7 @@ class Bleu(Metric):
         references: the tokenized references of each image, or their n-grams.
 
     Raises:
-        InputError: there is no image, or one has no reference.
+        InputError: There is no image, or an image has no reference.
     """
 
     names = tuple(f"BLEU-{n}" for n in range(1, MAX_ORDER + 1))
@@ -43,8 +46,12 @@ class Bleu(Metric):
             for postings in self._references.postings
         ]
 
+    @classmethod
+    def of(cls, resources: Resources) -> Self:  # noqa: D102
+        return cls(resources.ngrams)
+
     def statistics(self, candidates: Sequence[str]) -> NDArray[np.float64]:
-        """(I, S = 9): clipped counts by order, n-grams by order (the first is c), and the reference length r."""
+        """Count (I, S = 9): clipped counts by order, n-grams by order (the first is c), and the reference length r."""
         num_images = self._references.num_images
         check_candidates(candidates, num_images)
         reading = self._references.index.read(candidates)
@@ -53,25 +60,25 @@ class Bleu(Metric):
             zip(reading.orders, self._references.postings, self._clips, strict=True)
         ):
             images, ngrams, counts = occurrences.count()
-            found, places = postings.find(images, ngrams)
-            clipped = np.minimum(counts[found], clips[places])
+            found, keys = postings.find(images, ngrams)
+            clipped = np.minimum(counts[found], clips[keys])
             matches[:, n] = sum_by(images[found], clipped, num_images)
         totals = np.maximum(reading.lengths[:, None] - np.arange(MAX_ORDER), 0)
         return np.column_stack([matches, totals, self._closest(reading.lengths)])
 
     @staticmethod
-    def figures(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(..., S) to (..., 4), as `Metric.figures`."""
+    def scores(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the equations above, (..., S) to (..., 4); see `Metric.scores`."""
         matches, possible, reference_length = np.split(totals, [MAX_ORDER, 2 * MAX_ORDER], axis=-1)
         precisions = (matches + TINY) / (possible + SMALL)
         means = np.cumprod(precisions, axis=-1) ** (1 / np.arange(1, MAX_ORDER + 1))
         ratio = (possible[..., :1] + TINY) / (reference_length + SMALL)
         brevity_penalty = np.exp(np.minimum(1 - 1 / ratio, 0))
-        figures: NDArray[np.float64] = brevity_penalty * means
-        return figures
+        scores: NDArray[np.float64] = brevity_penalty * means
+        return scores
 
     def _closest(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The length of the reference whose length is closest to the candidate's; the shorter one of two."""
+        """Find the reference length closest to each candidate's, the shorter one of two that are equally close."""
         references = self._references
         distances = np.abs(references.lengths - np.repeat(lengths, references.num_references))
         base = int(references.lengths.max()) + 1  # orders by distance, then by length

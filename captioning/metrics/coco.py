@@ -1,4 +1,4 @@
-"""COCO caption evaluation: BLEU, METEOR, ROUGE-L and CIDEr of captions against references that are prepared once."""
+"""Score captions against references that are prepared once, by default as COCO's evaluation does."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,44 +16,27 @@ from numpy.typing import NDArray
 
 from captioning import __version__
 from captioning.errors import InputError
-from captioning.metrics import numpy_backend, sacrebleu_backend
-from captioning.metrics.backend import Backend, Figures
-from captioning.metrics.cider import DocumentFrequencies
-from captioning.metrics.clip_score import ClipScore
+from captioning.metrics.backend import Columns, score_by, versions
+from captioning.metrics.document_frequencies import DocumentFrequencies
 from captioning.metrics.files import ImageId, check_same_images, listing
-from captioning.metrics.metric import Metric
-from captioning.metrics.numpy_backend import NumpyBackend
-from captioning.metrics.originals.backend import PycocoevalcapBackend
-from captioning.metrics.sacrebleu_backend import SacreBleuBackend
+from captioning.metrics.resources import Embedding, Resources
+from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEND, check_metrics
 from captioning.metrics.uncertainty import Comparison, Interval, approximate_randomization, bootstrap
 
 logger = logging.getLogger(__name__)
 
-BACKENDS: dict[str, type[Backend]] = {
-    "captioning": NumpyBackend,
-    "pycocoevalcap": PycocoevalcapBackend,
-    "sacrebleu": SacreBleuBackend,
-}
-"""Whose code counts, by name."""
-
-METRICS: dict[str, type[Metric]] = {**numpy_backend.METRICS, **sacrebleu_backend.METRICS, "CLIPScore": ClipScore}
-"""Every metric by its name; each reports under its `names`."""
-
-COCO_METRICS = ("BLEU", "METEOR", "ROUGE-L", "CIDEr")
-"""What COCO's evaluation reports and this one computes unless told otherwise."""
-
 
 @dataclass(frozen=True)
 class Scores:
-    """What one set of captions scored. Fractions, not percentages; CIDEr lies in [0, 10].
+    """The scores of one set of captions: fractions, not percentages; CIDEr lies in [0, 10].
 
     Attributes:
-        corpus: by metric, in the order BLEU-1 to BLEU-4, METEOR, ROUGE-L, CIDEr, CLIP-S.
-        per_image: the same by image id, in the references' order. BLEU and METEOR of the corpus are not their
-            mean: they come from summed statistics.
+        corpus: by the score's name, in the order of `METRICS`.
+        per_image: the same by image id, in the references' order. A corpus's BLEU and METEOR are not the means of
+            these, because they come from summed statistics.
         tokenized: the captions as they were scored, by image id.
-        statistics: (I, S) of each metric of METRICS, a row an image: what `captioning.metrics.uncertainty`
-            resamples. A backend may have none.
+        statistics: (I, S) of each metric, a row per image, which `captioning.metrics.uncertainty` resamples. A
+            backend may have none.
     """
 
     corpus: dict[str, float]
@@ -62,21 +46,22 @@ class Scores:
 
 
 class CocoScorer:
-    """Score captions against references that are tokenized once and kept.
+    """Score captions against references that are prepared once.
 
-    The figures are those of pycocoevalcap's COCOEvalCap. Its CIDEr is CIDEr-D (Vedantam et al. 2015) with document
-    frequencies from these references: it is 0 for a single image and moves with the set of images.
+    The default scores are those of pycocoevalcap's COCOEvalCap. Its CIDEr is CIDEr-D (Vedantam et al. 2015) with
+    document frequencies from these references: it is 0 for a single image and depends on the set of images.
 
     Args:
-        references: the reference captions of each image, as published: they are tokenized here.
-        metrics: which of METRICS to compute.
+        references: the reference captions of each image, as published.
+        metrics: of `METRICS`.
         frequencies: CIDEr's document frequencies; None counts these references, as COCO does.
-        backend: one of BACKENDS.
-        clip: CLIPScore too, made of the same references in the same order; it is given captions as they are.
+        backend: of `BACKENDS`.
+        images: the file of each image, in the order of the references, for CLIPScore.
+        embedding: a CLIP model, for CLIPScore.
 
     Raises:
-        InputError: an image has no references, or not a list of strings; no reference has a word; a metric or the
-            backend is unknown, or lacks what it needs.
+        InputError: An image has no references, or not a list of strings. No reference has a word. A metric or the
+            backend is unknown, or lacks something that it needs.
     """
 
     def __init__(
@@ -85,20 +70,27 @@ class CocoScorer:
         *,
         metrics: Collection[str] = COCO_METRICS,
         frequencies: DocumentFrequencies | None = None,
-        backend: str = "captioning",
-        clip: ClipScore | None = None,
+        backend: str = OWN_BACKEND,
+        images: Sequence[Path] | None = None,
+        embedding: Embedding | None = None,
     ) -> None:
-        check_metrics(metrics, backend)
+        given = {"frequencies": frequencies, "images": images, "embedding": embedding}
+        check_metrics(metrics, backend, given=[name for name, value in given.items() if value is not None])
         _check_references(references)
-        self._references = BACKENDS[backend].tokenize(references)
+        ordered = [name for name in METRICS if name in metrics]
+        beside = [name for name in ordered if METRICS[name].tokenizer is None]
+        main = [name for name in ordered if name not in beside]
+        self._tokenizer = BACKENDS[backend].tokenizer(main)
+        self._references = self._tokenizer.tokenize(references)
         _warn_of_empty("reference", self._references)
         if not any(map(any, self._references.values())):
             raise InputError("expected references with words; after tokenization not one has any")
         self._frequencies = frequencies
         self._digest = _digest(self._references)
-        in_order = [name for name in BACKENDS[backend].known if name in metrics]
-        self._backend = BACKENDS[backend](list(self._references.values()), in_order, frequencies)
-        self._clip = clip
+        text, tokens = (list(form.values()) for form in (references, self._references))
+        resources = Resources(text, tokens, frequencies, images, embedding)
+        self._backend = BACKENDS[backend](main, resources)
+        self._beside = {name: METRICS[name].of(resources) for name in beside}
 
     def __enter__(self) -> Self:
         return self
@@ -109,39 +101,40 @@ class CocoScorer:
         self.close()
 
     def close(self) -> None:
-        """End the processes that metrics keep."""
+        """End the processes that metrics started."""
         self._backend.close()
 
     def score(self, captions: Mapping[ImageId, str]) -> Scores:
         """Score one caption for each image of the references.
 
         Args:
-            captions: by image id, untokenized, in any order. An empty one scores and is reported in the log.
+            captions: by image id, untokenized, in any order. An empty caption is scored, and logged.
 
         Raises:
-            InputError: ids differ from the references', a caption is not a string, or a metric failed.
+            InputError: The ids differ from the references', a caption is not a string, or a metric failed.
         """
         self._check_captions(captions)
-        candidates = self._backend.tokenize({image_id: [captions[image_id]] for image_id in self._references})
+        texts = {image_id: [captions[image_id]] for image_id in self._references}
+        candidates = self._tokenizer.tokenize(texts)
         _warn_of_empty("caption", candidates)
         tokenized = {image_id: caption for image_id, (caption,) in candidates.items()}
-        figures = self._backend.score(list(tokenized.values()))
-        if self._clip is not None:
-            figures = _joined(figures, self._clip, [captions[image_id] for image_id in self._references])
-        rows = zip(*figures.per_image.values(), strict=True)
+        columns = _join(
+            self._backend.score(list(tokenized.values())), score_by(self._beside, [text for (text,) in texts.values()])
+        )
+        rows = zip(*columns.per_image.values(), strict=True)
         per_image = {
-            image_id: dict(zip(figures.per_image, row, strict=True))
+            image_id: dict(zip(columns.per_image, row, strict=True))
             for image_id, row in zip(self._references, rows, strict=True)
         }
-        return Scores(figures.corpus, per_image, tokenized, figures.statistics)
+        return Scores(columns.corpus, per_image, tokenized, columns.statistics)
 
     def signature(self) -> dict[str, Any]:
-        """Say what moves the figures; the caller adds data set, split and search."""
+        """Report what determines the scores; the caller adds data set, split and search."""
         counts = [len(group) for group in self._references.values()]
         return {
             "captioning": __version__,
-            **self._backend.versions(),
-            **({} if self._clip is None else {"CLIPScore": self._clip.version}),
+            **self._backend.signature(),
+            **versions(self._beside),
             "document_frequencies": (
                 "these references" if self._frequencies is None else f"{self._frequencies.num_images} other images"
             ),
@@ -162,13 +155,13 @@ class CocoScorer:
 def intervals(
     scores: Scores, *, num_replicates: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Interval]:
-    """Bootstrap intervals of every figure; see `uncertainty.bootstrap`. Empty where the scores have no statistics.
+    """Compute the bootstrap interval of every score, see `uncertainty.bootstrap`; none without statistics.
 
     Args:
         scores: of one set of captions.
         num_replicates: how often images are drawn.
         confidence: the share of replicates within an interval.
-        seed: the same images are drawn for all metrics.
+        seed: of the draws, which are the same for all metrics.
     """
     found: dict[str, Interval] = {}
     for name, statistics in scores.statistics.items():
@@ -180,17 +173,17 @@ def intervals(
 def compare(
     first: Scores, second: Scores, *, num_replicates: int = 10_000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Comparison]:
-    """Test every figure's difference by approximate randomization; see `uncertainty.approximate_randomization`.
+    """Test the difference of every score, see `uncertainty.approximate_randomization`.
 
     Args:
         first: of one set of captions.
-        second: of another, of the same images and references.
-        num_replicates: how often captions are exchanged, and images drawn.
+        second: of another set, for the same images and references.
+        num_replicates: how often captions are exchanged, and how often images are drawn.
         confidence: the share of replicates within an interval.
-        seed: of both.
+        seed: of exchanges and draws.
 
     Raises:
-        InputError: the scores are of different images or metrics.
+        InputError: The scores are of different images or metrics.
     """
     if list(first.per_image) != list(second.per_image):
         raise InputError("expected scores of the same images in the same order; score both by one scorer")
@@ -212,31 +205,16 @@ def compare(
     return found
 
 
-def check_metrics(metrics: Collection[str], backend: str) -> None:
-    """Check that a backend has metrics of these names.
-
-    Raises:
-        InputError: it lacks one, there is none, or there is no such backend.
-    """
-    if backend not in BACKENDS:
-        raise InputError(f"expected one of the backends {', '.join(BACKENDS)}; found {backend!r}")
-    known = BACKENDS[backend].known
-    if not metrics or not set(metrics) <= set(known):
-        raise InputError(f"expected metrics among {', '.join(known)}; found {list(metrics)}")
-
-
-def _joined(figures: Figures, metric: ClipScore, captions: Sequence[str]) -> Figures:
-    """The figures and those of one metric more."""
-    statistics = metric.statistics(captions)
-    return Figures(
-        {**figures.corpus, **dict(zip(metric.names, metric.figures(statistics.sum(axis=0)).tolist(), strict=True))},
-        {**figures.per_image, **dict(zip(metric.names, metric.figures(statistics).T.tolist(), strict=True))},
-        {**figures.statistics, "CLIPScore": statistics},
+def _join(first: Columns, second: Columns) -> Columns:
+    return Columns(
+        {**first.corpus, **second.corpus},
+        {**first.per_image, **second.per_image},
+        {**first.statistics, **second.statistics},
     )
 
 
 def _digest(references: Mapping[ImageId, Sequence[str]]) -> str:
-    """What tells these references from others: figures of different ones are not compared."""
+    """Compute an identifier of the references; scores against different references are not compared."""
     text = json.dumps(list(references.items()), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

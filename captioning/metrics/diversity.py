@@ -1,6 +1,6 @@
-"""How varied captions are, and how well formed: what no comparison with references tells.
+"""How varied and how well formed captions are, which metrics of references do not measure.
 
-All captions are tokenized, tokens joined by one space. Shares are fractions.
+All captions are tokenized, their tokens joined by one space. Shares are fractions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captioning.errors import InputError
-from captioning.metrics.cider import Cider, DocumentFrequencies
+from captioning.metrics.cider import Cider
+from captioning.metrics.document_frequencies import DocumentFrequencies
 from captioning.metrics.metric import Metric
 
 BAD_ENDINGS = frozenset(
@@ -35,13 +36,13 @@ BAD_ENDINGS = frozenset(
         "am",
     )
 )
-"""Words that end no sentence: the list of the field's evaluation code (ImageCaptioning.pytorch), after Guo et al.
+"""Words that cannot end a sentence: the list of the field's evaluation code (ImageCaptioning.pytorch), after Guo et al.
 2018, "Improving Reinforcement Learning Based Image Captioning with Natural Language Prior", EMNLP,
 arXiv:1809.06227."""
 
 
 def summary(captions: Sequence[str]) -> dict[str, float]:
-    """What captions, one an image, are like by themselves: for result files."""
+    """Describe captions, one per image, without references, for result files."""
     return {
         "empty": sum(not caption for caption in captions),
         "mean_length": mean_length(captions),
@@ -54,11 +55,11 @@ def summary(captions: Sequence[str]) -> dict[str, float]:
 
 
 def distinct(captions: Iterable[str], order: int) -> float:
-    """Distinct-n: different n-grams for each word, 0 where there is no word.
+    """Compute distinct-n: the number of different n-grams divided by that of words; 0 if there are no words.
 
     Source: Li et al. 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models", NAACL,
-    arXiv:1510.03055. It falls with the number of captions: compare sets of the same size. Of the captions of one
-    image, averaged over the images, it is what captioning papers call Div-n.
+    arXiv:1510.03055. It falls with the number of captions, so compare sets of the same size. For the captions of
+    one image, averaged over images, captioning papers call it Div-n.
     """
     split = [caption.split() for caption in captions]
     ngrams = {tuple(words[i : i + order]) for words in split for i in range(len(words) - order + 1)}
@@ -71,41 +72,41 @@ def vocabulary_size(captions: Iterable[str]) -> int:
 
 
 def mean_length(captions: Sequence[str]) -> float:
-    """Words of a caption, on average."""
+    """Compute the average number of words of a caption."""
     return _share(sum(len(caption.split()) for caption in captions), len(captions))
 
 
 def novel_share(captions: Sequence[str], known: Collection[str]) -> float:
-    """The share of captions that are not among those known, such as the training set's, word for word."""
+    """Compute the share of captions that are not among the known ones, such as the training set's, word for word."""
     known = frozenset(known)
     return _share(sum(caption not in known for caption in captions), len(captions))
 
 
 def bad_ending_share(captions: Sequence[str]) -> float:
-    """The share of captions whose last word ends no sentence (`BAD_ENDINGS`)."""
+    """Compute the share of captions whose last word is one of `BAD_ENDINGS`."""
     return _share(sum(caption.rpartition(" ")[2] in BAD_ENDINGS for caption in captions), len(captions))
 
 
 def self_cider(captions: Sequence[Sequence[str]], frequencies: DocumentFrequencies) -> NDArray[np.float64]:
-    """Self-CIDEr: how far apart the captions of each image are, 0 where all are the same, at most 1.
+    """Compute self-CIDEr, how different the captions of each image are: 0 if all are the same, at most 1.
 
     Source: Wang and Chan 2019, "Describing like Humans: on Diversity in Image Captioning", CVPR, arXiv:1903.12020.
-    With K the CIDEr of each two of an image's m captions, divided by 10, and lambda K's eigenvalues,
+    Let K hold the CIDEr of each pair of an image's m captions, divided by 10, and let lambda be K's eigenvalues. Then
 
         r = sqrt(max lambda) / sum_i sqrt(lambda_i),   self-CIDEr = -log r / log m
 
-    K is made of CIDEr-D, as by the authors' program. CIDEr-D is not symmetric: of two captions the later one is the
-    candidate, and eigenvalues below 0 are taken for 0.
+    As in the authors' program, K holds CIDEr-D. It is not symmetric: the later one of two captions is the candidate,
+    and negative eigenvalues count as 0.
 
     Args:
-        captions: those of each image, at least two; the number may differ.
+        captions: of each image, at least two; their number may differ between images.
         frequencies: of a training split, as in the paper.
 
     Returns:
-        (I) the images' values; the corpus's is their mean.
+        (I) a value per image; that of the corpus is their mean.
 
     Raises:
-        InputError: there is no image, or one has fewer than two captions.
+        InputError: There is no image, or an image has fewer than two captions.
     """
     if not captions:
         raise InputError("expected captions of at least one image, found none")
@@ -123,7 +124,7 @@ def self_cider(captions: Sequence[Sequence[str]], frequencies: DocumentFrequenci
 
 
 def _spread(lower_triangle: NDArray[np.float64], size: int) -> float:
-    """Self-CIDEr of one image, from K's lower triangle, row by row."""
+    """Compute self-CIDEr of one image from K's lower triangle, row by row."""
     kernel = np.zeros((size, size))
     kernel[np.tril_indices(size)] = lower_triangle
     roots = np.sqrt(np.maximum(np.linalg.eigvalsh(kernel, UPLO="L"), 0))
@@ -133,18 +134,19 @@ def _spread(lower_triangle: NDArray[np.float64], size: int) -> float:
 
 
 def oracle(metric: Metric, n_best: Sequence[Sequence[str]], name: str) -> list[str]:
-    """Pick each image's best caption, as one who knew the references would.
+    """Pick each image's caption with the best score against the references.
 
     Args:
         metric: of the images' references.
-        n_best: captions of each image, at least one, in the order of the references; the number may differ.
-        name: which of the metric's figures to judge by; of captions that are as good, the first one is picked.
+        n_best: captions of each image, at least one, in the order of the references; their number may differ.
+        name: of the score to compare; the first of equally good captions is picked.
 
     Returns:
-        a caption for each image: what the metric says of them bounds what re-ranking can reach.
+        A caption per image; their scores are an upper bound for re-ranking.
 
     Raises:
-        InputError: not as many images as the references have, an image has no caption, or no such figure.
+        InputError: The number of images is not that of the references, an image has no caption, or the metric does not
+            report this score.
     """
     if name not in metric.names:
         raise InputError(f"expected one of {', '.join(metric.names)}; found {name!r}")
@@ -152,12 +154,13 @@ def oracle(metric: Metric, n_best: Sequence[Sequence[str]], name: str) -> list[s
         raise InputError(f"expected at least one caption of each image; {without} of {len(n_best)} have none")
     column = metric.names.index(name)
     ranks = range(max(map(len, n_best), default=1))
-    # An image with fewer captions has its first one scored again, which cannot beat itself.
-    figures = [
-        metric.figures(metric.statistics([group[rank] if rank < len(group) else group[0] for group in n_best]))
+    # For an image with fewer captions the first one is scored again, which changes nothing.
+    sign = 1 if metric.mode == "max" else -1
+    scores = [
+        sign * metric.scores(metric.statistics([group[rank] if rank < len(group) else group[0] for group in n_best]))
         for rank in ranks
     ]
-    best = np.stack(figures)[:, :, column].argmax(axis=0)
+    best = np.stack(scores)[:, :, column].argmax(axis=0)
     return [group[rank] for group, rank in zip(n_best, best, strict=True)]
 
 

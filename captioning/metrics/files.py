@@ -1,4 +1,4 @@
-"""Files of references and of results, as the field keeps them.
+"""Files of references and of results, in the forms that the field uses.
 
 References: COCO's official captions JSON (Chen et al. 2015, arXiv:1504.00325), Karpathy's JSON, or a plain mapping
 
@@ -11,9 +11,9 @@ Results: COCO's results format, or a plain mapping
     [{"image_id": 42, "caption": "a dog"}, ...]
     {"42": "a dog", ...}
 
-JSON's keys are strings, so an id that spells a whole number is that number, in both files.
-A file of either kind whose name ends in anything but .json (`test.en`, `test.txt.gz`) is text, plain or gzipped: a line
-is a caption, its number from 1 the id, as translations are kept.
+JSON's keys are strings, so an id in digits is read as a whole number, in both files.
+A file whose name does not end in .json, such as `test.en` or `test.txt.gz`, is text, plain or gzipped, as is usual for
+translations. Each line is a caption, and its number, from 1, is the id.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def read_references(path: str | Path, split: str | None = None) -> dict[ImageId,
 
     Args:
         path: a file of one of the forms.
-        split: of a Karpathy's JSON with more than one: "train" does not hold restval.
+        split: of Karpathy's JSON, if it has more than one; "train" does not include restval.
 
     Raises:
-        InputError: the file is missing or of no such form, an image has no caption, or `split` is missing or
-            belongs to no such file.
+        InputError: The file is missing or of another form, an image has no caption, or a split is needed and not given,
+            or given and not in the file.
     """
     path = Path(path)
     if _is_text(path):
@@ -50,7 +50,7 @@ def read_references(path: str | Path, split: str | None = None) -> dict[ImageId,
     if not isinstance(data, dict):
         raise InputError(
             f"{path}: expected references, COCO's captions JSON, Karpathy's, or a list of strings for each image id; "
-            f"found a {type(data).__name__}. The references are named first, the results after them"
+            f"found a {type(data).__name__}. The references come first, then the results"
         )
     if "annotations" not in data and "images" in data:
         return _karpathy(path, data, split)
@@ -63,7 +63,7 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
     """Read the caption of each image, in the file's order.
 
     Raises:
-        InputError: the file is missing or of no such form, or an image has two captions; the message lists them.
+        InputError: The file is missing or of another form, or images have two captions; the message lists them.
     """
     path = Path(path)
     if _is_text(path):
@@ -73,7 +73,7 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
         found = "references" if isinstance(data, dict) and data else f"{json.dumps(data)[:40]}"
         raise InputError(
             f"{path}: expected captions, [{{image_id, caption}}, ...] or {{id: caption, ...}}; found {found}. The "
-            "references are named first, the results after them"
+            "references come first, then the results"
         )
     if isinstance(data, dict):
         pairs = list(data.items())
@@ -81,7 +81,7 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
         listed = records({"results": data}, "results", {"caption": str}, str(path))
         where = (f"{path}: results[{i}]" for i in range(len(listed)))
         pairs = [
-            (_id(record, "image_id", place), record["caption"]) for record, place in zip(listed, where, strict=True)
+            (_id(record, "image_id", entry), record["caption"]) for record, entry in zip(listed, where, strict=True)
         ]
     results = {_as_id(image_id): caption for image_id, caption in pairs}
     if len(results) != len(pairs):
@@ -93,39 +93,39 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
 
 
 def _is_text(path: Path) -> bool:
-    return path.suffix.lower() not in (".json", "")  # a pipe's name has no end, and brings JSON
+    return path.suffix.lower() not in (".json", "")  # a pipe's name has no suffix; pipes contain JSON
 
 
 def _lines(path: Path) -> dict[ImageId, str]:
-    from captioning.text.lines import read_lines  # with tokenizers, which few need here
+    from captioning.text.lines import read_lines  # imports tokenizers, which only files of lines need
 
     lines: dict[ImageId, str] = dict(read_lines(path))
     if not lines:
-        raise InputError(f"{path}: expected a caption a line; the file is empty")
+        raise InputError(f"{path}: expected a caption in each line; the file is empty")
     return lines
 
 
 def find_images(path: str | Path, folder: str | Path, image_ids: Sequence[ImageId]) -> list[Path]:
-    """Find the images of images.
+    """Find the file of each image.
 
-    COCO's JSON tells an image's name, and so does Karpathy's, where a folder (val2014) may stand before it; of other
-    references it is the image's id, as it is or with .jpg or .png.
+    COCO's and Karpathy's JSON name the files; Karpathy's also names a folder, such as val2014, in which a file may be.
+    With other references a file's name is the image's id, alone or with .jpg or .png.
 
     Args:
-        path: the file of references, which `read_references` has read.
+        path: a file of references, as for `read_references`.
         folder: of the images.
-        image_ids: of it.
+        image_ids: of the references.
 
     Returns:
-        a file an image, in their order.
+        A file per image, in the order of the ids.
 
     Raises:
-        InputError: images are missing, which are listed, or COCO's JSON does not name them.
+        InputError: Images are missing; the message lists them. Or COCO's JSON does not name its files.
     """
     folder = Path(folder)
-    told = _picture_names(Path(path))
-    names = {i: told.get(i, [f"{i}{suffix}" for suffix in ("", ".jpg", ".png")]) for i in image_ids}
-    found = {i: [folder / name for name in those if (folder / name).is_file()] for i, those in names.items()}
+    given = _file_names(Path(path))
+    names = {i: given.get(i, [f"{i}{suffix}" for suffix in ("", ".jpg", ".png")]) for i in image_ids}
+    found = {i: [folder / name for name in own if (folder / name).is_file()] for i, own in names.items()}
     if missing := [i for i in image_ids if not found[i]]:
         raise InputError(
             f"{folder}: {'no such folder of images' if not folder.is_dir() else 'expected a file for each image'}; "
@@ -139,7 +139,7 @@ def check_same_images(references: Mapping[ImageId, Sequence[str]], captions: Map
     """Check that there is one caption for each image.
 
     Raises:
-        InputError: ids differ; the message lists them.
+        InputError: The ids differ; the message lists them.
     """
     missing = [image_id for image_id in references if image_id not in captions]
     unknown = [image_id for image_id in captions if image_id not in references]
@@ -153,18 +153,20 @@ def check_same_images(references: Mapping[ImageId, Sequence[str]], captions: Map
 
 
 def subset(references: Mapping[ImageId, list[str]], results: Mapping[ImageId, str]) -> dict[ImageId, list[str]]:
-    """The references of the images that have a caption.
+    """Select the references of the images that have a caption.
 
     Raises:
-        InputError: a caption's image has no references.
+        InputError: The image of a caption has no references.
     """
     if unknown := [image_id for image_id in results if image_id not in references]:
-        raise InputError(f"captions without references: {listing(unknown)}; remove them, or name the right references")
+        raise InputError(
+            f"captions without references: {listing(unknown)}; remove them, or choose the right references"
+        )
     return {image_id: group for image_id, group in references.items() if image_id in results}
 
 
 def listing(ids: Sequence[ImageId]) -> str:
-    """Say how many, and which: ten at most."""
+    """Write how many ids there are, and the first ten."""
     if not ids:
         return "0"
     shown = ", ".join(map(repr, ids[:10]))
@@ -173,7 +175,7 @@ def listing(ids: Sequence[ImageId]) -> str:
 
 def _coco(path: Path, data: Record) -> dict[ImageId, list[str]]:
     references: dict[ImageId, list[str]] = {}
-    if "images" in data:  # in their order; one without a caption is found below
+    if "images" in data:  # in their order; images without a caption are found below
         images = records(data, "images", {}, str(path))
         references = {_id(image, "id", f"{path}: images[{i}]"): [] for i, image in enumerate(images)}
     for i, annotation in enumerate(records(data, "annotations", {"caption": str}, str(path))):
@@ -187,7 +189,7 @@ def _karpathy(path: Path, data: Record, split: str | None) -> dict[ImageId, list
     entries = records(data, "images", {"split": str, "sentences": list}, str(path))
     splits = Counter(entry["split"] for entry in entries)
     if split is None and len(splits) > 1:
-        raise InputError(f"{path}: expected one of its splits to be named ({', '.join(splits)}), found none")
+        raise InputError(f"{path}: expected the name of a split ({', '.join(splits)}), found none")
     chosen = [entry for entry in entries if split in (None, entry["split"])]
     if not chosen:
         raise InputError(f"{path}: no image of split {split}; images by split: {dict(splits)}")
@@ -201,7 +203,7 @@ def _karpathy(path: Path, data: Record, split: str | None) -> dict[ImageId, list
     references = dict(pairs)
     if len(references) != len(pairs):
         doubled = [image_id for image_id, count in Counter(key for key, _ in pairs).items() if count > 1]
-        raise InputError(f"{path}: images that stand twice: {listing(doubled)}; keep one of each")
+        raise InputError(f"{path}: images that occur twice: {listing(doubled)}; keep one of each")
     return _checked(path, references)
 
 
@@ -216,8 +218,8 @@ def _mapping(path: Path, data: Record) -> dict[ImageId, list[str]]:
     return _checked(path, {_as_id(key): group for key, group in data.items()})
 
 
-def _picture_names(path: Path) -> dict[ImageId, list[str]]:
-    """Where each image's image may be, below the folder of images; empty of references that do not tell."""
+def _file_names(path: Path) -> dict[ImageId, list[str]]:
+    """Read where each image's file may be in the folder of images; empty if the references do not name files."""
     data = {} if _is_text(path) else read_any_json(path, drop=("tokens", "sentids", "licenses", "sentences"))
     if "images" not in data:
         return {}

@@ -1,79 +1,83 @@
-"""What every corpus metric is: statistics that add up over images, and figures of a sum of them."""
+"""The interface of every corpus metric: statistics that add up over images, and scores of any sum of them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.errors import InputError
+from captioning.metrics.resources import Resources
+from captioning.metrics.tokenization import PENN_TREEBANK, Tokenizer
 
 
 class Metric(ABC):
-    """A corpus metric made of statistics that add up over images.
+    """A corpus metric whose scores are a function of statistics that add up over images.
 
-    It is constructed with the references of each image, tokenized captions (tokens joined by one space), and
-    prepares them once. The figures of a corpus, of one image and of a bootstrap replicate are the same function of
-    sums over different images, so nothing is counted twice to know how far a figure is to be trusted.
+    It prepares the references of each image once. The scores of a corpus, of one image and of a bootstrap replicate
+    are the same function of sums over different images, so that confidence intervals need no second scoring.
 
     Attributes:
-        names: what it reports, such as ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"); J of them.
-        version: of the program of others that it runs; "" where it runs none.
+        names: of the J scores that it reports, such as ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4").
+        mode: "max" if higher scores are better, else "min".
+        tokenizer: what it counts. Metrics of different tokenizers are not computed together. None if it reads captions
+            as they were written and can be computed beside any other.
+        version: of another program that it runs, for the signature; "" if there is none.
+        signature: the line that its own program prints to be quoted; "" if there is none.
     """
 
     names: tuple[str, ...]
+    mode: ClassVar[Literal["max", "min"]] = "max"
+    tokenizer: ClassVar[Tokenizer | None] = PENN_TREEBANK
     version: str = ""
+    signature: str = ""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, resources: Resources) -> Self:
+        """Build the metric from the references, and from what else it needs."""
+
+    @classmethod  # noqa: B027 most metrics need nothing
+    def check(cls, given: Collection[str]) -> None:
+        """Check that what the metric needs is there, without reading it.
+
+        Args:
+            given: the optional fields of `Resources` that `of` will be given.
+
+        Raises:
+            InputError: A file, a package or a resource is missing; the message says how to get it.
+        """
 
     @abstractmethod
     def statistics(self, candidates: Sequence[str]) -> NDArray[np.float64]:
-        """Count what the figures are made of.
+        """Count what the scores are made of.
 
         Args:
-            candidates: one tokenized caption an image, in the order of the references; may be empty strings.
+            candidates: one caption of each image, in the order of the references, tokenized by `tokenizer`; may be
+                empty strings.
 
         Returns:
-            (I, S) statistics, a row an image.
+            (I, S) statistics, a row per image.
 
         Raises:
-            InputError: not one candidate for each image.
+            InputError: The number of candidates is not the number of images.
         """
 
     @staticmethod
     @abstractmethod
-    def figures(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Turn statistics, summed over any images, into figures.
+    def scores(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn sums of statistics over any images into scores.
 
         Args:
-            totals: (..., S): the sum of all rows gives the corpus's figures, a row alone those of its image.
+            totals: (..., S); the sum of all rows gives the scores of the corpus.
 
         Returns:
-            (..., J) figures in the order of `names`.
+            (..., J) scores in the order of `names`.
         """
 
-
-def check_references(references: Sequence[Sequence[str]]) -> None:
-    """Check that there are images, each with a reference.
-
-    Raises:
-        InputError: there is no image, an image has no reference, or its references are one string.
-    """
-    if not references:
-        raise InputError("expected the references of at least one image, found none")
-    if wrong := [row for row, group in enumerate(references) if isinstance(group, str) or not group]:
-        raise InputError(
-            f"expected a list of at least one reference for each of {len(references)} images; "
-            f"not so for {len(wrong)} of them, the first in row {wrong[0]}"
-        )
-
-
-def check_candidates(candidates: Sequence[str], num_expected: int) -> None:
-    """Check that there is a candidate for each image.
-
-    Raises:
-        InputError: there are more or fewer, or they are one string.
-    """
-    if isinstance(candidates, str) or len(candidates) != num_expected:
-        found = "one string" if isinstance(candidates, str) else len(candidates)
-        raise InputError(f"expected a list of {num_expected} candidates, one for each image; found {found}")
+    @classmethod
+    def image_scores(cls, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn the statistics of each image, (I, S), into its own scores, (I, J): those of a corpus of one image."""
+        return cls.scores(statistics)

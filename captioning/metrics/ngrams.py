@@ -1,7 +1,7 @@
-"""N-grams as integers, so that arrays can count and match those of all captions at once.
+"""N-grams as integers, so that NumPy can count and match those of all captions together.
 
-Words are numbered. An n-gram is its first n - 1 words, already a number, and its last word: the two are packed into
-one integer, its code, and codes are numbered in turn. No two n-grams share a number, whatever the vocabulary's size.
+Words are numbered. The number of an n-gram's first n - 1 words and that of its last word are packed into one integer,
+its code, and the codes are numbered in turn. Different n-grams always have different numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.metrics.metric import check_references
+from captioning.metrics.checks import check_references
 
 Integers = NDArray[np.int64]
 AnyIntegers = NDArray[np.int32] | NDArray[np.int64]
@@ -28,14 +28,14 @@ _WORD_BITS = 32
 
 @dataclass(frozen=True)
 class Occurrences:
-    """Where the n-grams of one order stand in N captions.
+    """The occurrences of the n-grams of one order in N captions.
 
     Attributes:
         captions: the caption of each occurrence, ascending.
         ngrams: the number of the n-gram that occurs.
-        num_ngrams: all numbers lie below it; those that the index holds come first.
-        examples: for each n-gram that the index does not hold, by ascending number, the place of its first word
-            in `Reading.words`.
+        num_ngrams: all numbers are smaller; those of the index's n-grams come first.
+        examples: for each n-gram that is not in the index, by ascending number, the position of its first word in
+            `Reading.words`.
     """
 
     captions: Integers
@@ -44,7 +44,7 @@ class Occurrences:
     examples: Integers
 
     def count(self) -> tuple[Integers, Integers, Integers]:
-        """Count each n-gram of each caption: its caption, ascending, its number, and how often it stands there."""
+        """Count each n-gram of each caption: return the caption, ascending, the n-gram's number, and its count."""
         keys, counts = np.unique(self.captions * self.num_ngrams + self.ngrams, return_counts=True)
         captions, ngrams = np.divmod(keys, self.num_ngrams)
         return captions, ngrams, counts
@@ -52,10 +52,10 @@ class Occurrences:
 
 @dataclass(frozen=True)
 class Reading:
-    """What an index reads in N captions.
+    """The n-grams of N captions, as an index numbers them.
 
     Attributes:
-        words: of all captions, one after the other.
+        words: of all captions, in order.
         lengths: (N) words of each caption.
         orders: the n-grams of 1, 2, ..., MAX_ORDER words.
     """
@@ -65,12 +65,12 @@ class Reading:
     orders: tuple[Occurrences, ...]
 
     def new_ngrams(self, order: int) -> list[str]:
-        """The n-grams of so many words that the index does not hold, by ascending number, words joined by spaces."""
-        return [" ".join(self.words[place : place + order]) for place in self.orders[order - 1].examples.tolist()]
+        """List the n-grams of `order` words that are not in the index, by ascending number, words joined by spaces."""
+        return [" ".join(self.words[start : start + order]) for start in self.orders[order - 1].examples.tolist()]
 
 
 class NGramIndex:
-    """The numbers of a set of n-grams, of 1 to MAX_ORDER words; it is empty until made `of` captions."""
+    """The numbers of a set of n-grams of 1 to MAX_ORDER words; it is empty unless built by `of`."""
 
     def __init__(self) -> None:
         self._words: dict[str, int] = {}
@@ -78,17 +78,17 @@ class NGramIndex:
 
     @classmethod
     def of(cls, captions: Sequence[str]) -> tuple[Self, Reading]:
-        """Hold all n-grams of tokenized captions; and what it reads in them, where all n-grams are new."""
+        """Build an index of all n-grams of tokenized captions; return their reading too, whose n-grams are all new."""
         index = cls()
         reading, index._words, index._codes = index._read(captions)
         return index, reading
 
     def read(self, captions: Sequence[str]) -> Reading:
-        """Number the n-grams of other captions; those that the index does not hold get numbers for this once."""
+        """Number the n-grams of other captions; those not in the index get numbers for this reading alone."""
         return self._read(captions)[0]
 
     def ngrams(self, order: int, numbers: Integers) -> list[str]:
-        """The n-grams of so many words that have these numbers, words joined by spaces."""
+        """List the n-grams of `order` words with these numbers, words joined by spaces."""
         words = list(self._words)
         if order == 1:
             return [words[number] for number in numbers.tolist()]
@@ -98,7 +98,7 @@ class NGramIndex:
         return [f"{beginning} {words[word]}" for beginning, word in zip(beginnings, last, strict=True)]
 
     def _read(self, captions: Sequence[str]) -> tuple[Reading, dict[str, int], list[Integers]]:
-        """Read captions; tell the words, and the codes of longer n-grams, that the index would hold with them."""
+        """Read captions; also return the words and the codes of longer n-grams of an index that included them."""
         split = [caption.split() for caption in captions]
         lengths = np.fromiter(map(len, split), np.int64, len(split))
         words = list(chain.from_iterable(split))
@@ -107,53 +107,53 @@ class NGramIndex:
         caption_of = np.repeat(np.arange(len(split)), lengths)
         words_left = np.repeat(lengths.cumsum(), lengths) - np.arange(len(words))
 
-        places, ngrams = np.arange(len(words)), word_ids
-        orders = [_occurrences(caption_of, ngrams, len(self._words), len(numbers), places)]
+        starts, ngrams = np.arange(len(words)), word_ids
+        orders = [_occurrences(caption_of, ngrams, len(self._words), len(numbers), starts)]
         new_codes = []
         for order, known in enumerate(self._codes, start=2):
-            longer = words_left[places] >= order
-            places = places[longer]
-            ngrams, new = _number(known, ngrams[longer] << _WORD_BITS | word_ids[places + order - 1])
-            orders.append(_occurrences(caption_of[places], ngrams, len(known), len(known) + len(new), places))
+            longer = words_left[starts] >= order
+            starts = starts[longer]
+            ngrams, new = _number(known, ngrams[longer] << _WORD_BITS | word_ids[starts + order - 1])
+            orders.append(_occurrences(caption_of[starts], ngrams, len(known), len(known) + len(new), starts))
             new_codes.append(new)
         return Reading(words, lengths, tuple(orders)), dict(numbers), new_codes
 
 
 def _number(known: Integers, codes: Integers) -> tuple[Integers, Integers]:
-    """Number codes by their place among the known ones, and new ones after these; and the new ones, sorted."""
+    """Number codes by their position among the known ones, new codes after these; also return these, sorted."""
     distinct, inverse = np.unique(codes, return_inverse=True)
-    numbers, found = _search(known, distinct)  # few, and in order, which makes the search fast
+    numbers, found = _search(known, distinct)  # few and sorted, so the search is fast
     new = distinct[~found]
     numbers[~found] = len(known) + np.arange(len(new))
     return numbers[inverse], new
 
 
 def _search(values: Integers, wanted: Integers) -> tuple[Integers, NDArray[np.bool_]]:
-    """Look for numbers among sorted ones: the place of each, and whether it is there."""
-    places = np.searchsorted(values, wanted)
-    found = places < len(values)
-    found[found] = values[places[found]] == wanted[found]
-    return places, found
+    """Search for numbers among sorted ones; return the position of each, and whether it is there."""
+    positions = np.searchsorted(values, wanted)
+    found = positions < len(values)
+    found[found] = values[positions[found]] == wanted[found]
+    return positions, found
 
 
 def _occurrences(
-    captions: Integers, ngrams: Integers, num_known: int, num_ngrams: int, places: Integers
+    captions: Integers, ngrams: Integers, num_known: int, num_ngrams: int, starts: Integers
 ) -> Occurrences:
     examples = np.zeros(num_ngrams - num_known, np.int64)
     new = ngrams >= num_known
-    examples[ngrams[new] - num_known] = places[new]
+    examples[ngrams[new] - num_known] = starts[new]
     return Occurrences(captions, ngrams, num_ngrams, examples)
 
 
 @dataclass(frozen=True)
 class Postings:
-    """The n-grams of one order in the references of I images: image by image, n-gram by n-gram.
+    """The n-grams of one order in the references of I images, sorted by image and n-gram.
 
     Attributes:
-        keys: image * num_ngrams + n-gram, ascending: one for each n-gram of an image's references.
-        starts: (keys + 1) where the entries of a key begin in the two arrays below.
-        references: the references that hold it, as numbers over all images, ascending within a key.
-        counts: how often each of them holds it.
+        keys: image * num_ngrams + n-gram, ascending, one per n-gram of an image's references.
+        starts: (keys + 1) where the entries of each key begin in the two arrays below.
+        references: the references that contain the n-gram, numbered over all images, ascending within a key.
+        counts: how often it occurs in each of them.
         num_ngrams: of this order, in all references.
     """
 
@@ -165,7 +165,7 @@ class Postings:
 
     @property
     def ngrams(self) -> Integers:
-        """The n-gram of each key."""
+        """The number of each key's n-gram."""
         return self.keys % self.num_ngrams
 
     def find(self, images: Integers, ngrams: Integers) -> tuple[Integers, Integers]:
@@ -173,21 +173,21 @@ class Postings:
 
         Args:
             images: an image for each n-gram.
-            ngrams: their numbers; those that no reference holds are not found.
+            ngrams: their numbers; those that occur in no reference are not found.
 
         Returns:
-            which of the n-grams are found, ascending, and the place of each of these in `keys`.
+            Which of the n-grams are found, ascending, and the position of each of these in `keys`.
         """
         candidates = np.flatnonzero(ngrams < self.num_ngrams)
         wanted = images[candidates] * self.num_ngrams + ngrams[candidates]
-        places, found = _search(self.keys, wanted)
-        return candidates[found], places[found]
+        positions, found = _search(self.keys, wanted)
+        return candidates[found], positions[found]
 
 
 class ReferenceNGrams:
     """The n-grams of the references of I images, to be matched with those of candidates.
 
-    Counting them is most of the work of BLEU and CIDEr; both can be handed the same.
+    Counting them is most of the work of BLEU and CIDEr, which can share one object.
 
     Args:
         references: the tokenized references of each image.
@@ -195,12 +195,12 @@ class ReferenceNGrams:
     Attributes:
         index: of all references' n-grams.
         num_references: (I) of each image.
-        first: (I) the first reference of each image, as a number over all images.
-        lengths: words of each reference.
+        first: (I) the first reference of each image, numbered over all images.
+        lengths: (references) words of each reference.
         postings: of 1, 2, ..., MAX_ORDER words.
 
     Raises:
-        InputError: there is no image, or one has no reference.
+        InputError: There is no image, or an image has no reference.
     """
 
     def __init__(self, references: Sequence[Sequence[str]]) -> None:
@@ -213,7 +213,7 @@ class ReferenceNGrams:
 
     @property
     def num_images(self) -> int:
-        """I."""
+        """The number of images, I."""
         return len(self.first)
 
     def _post(self, occurrences: Occurrences) -> Postings:
@@ -221,7 +221,7 @@ class ReferenceNGrams:
         image_of = np.repeat(np.arange(self.num_images), self.num_references)
         images = image_of[occurrences.captions]
         keys = images * occurrences.num_ngrams + occurrences.ngrams
-        # One sort of integers orders by image, n-gram and reference.
+        # One sort of integers sorts by image, n-gram and reference.
         packed, counts = np.unique(keys * most + occurrences.captions - self.first[images], return_counts=True)
         keys, within = np.divmod(packed, most)
         starts = np.flatnonzero(np.diff(keys, prepend=-1))
@@ -236,7 +236,7 @@ class ReferenceNGrams:
 
 
 def referenced(references: Sequence[Sequence[str]] | ReferenceNGrams) -> ReferenceNGrams:
-    """Count the references' n-grams, unless they are counted."""
+    """Count the n-grams of references, unless they are counted already."""
     return references if isinstance(references, ReferenceNGrams) else ReferenceNGrams(references)
 
 
@@ -248,5 +248,5 @@ def ranges(starts: Integers, lengths: Integers) -> Integers:
 
 
 def sum_by(groups: AnyIntegers, values: NDArray[np.generic], num_groups: int) -> NDArray[np.float64]:
-    """Sum values whose group is given by number: (num_groups)."""
+    """Sum the values of each group, (num_groups); groups are given by number."""
     return np.bincount(groups, values, minlength=num_groups).astype(np.float64, copy=False)

@@ -1,15 +1,15 @@
-"""Retrieval by a captioner: how highly it ranks the image of a sentence, and the sentences of an image.
+"""Retrieval by a captioner: the rank of a sentence's image, and that of an image's sentences.
 
 Source: Mao et al. 2015, "Deep Captioning with Multimodal Recurrent Neural Networks (m-RNN)", ICLR,
-arXiv:1412.6632, section on sentence generation, image retrieval and sentence retrieval. A sentence's image is the one
-that makes it most probable, P(w | I). An image's sentence is the one whose probability the image raises most,
+arXiv:1412.6632, section on sentence generation, image retrieval and sentence retrieval. The image retrieved
+for a sentence has the highest P(w | I). The sentence retrieved for an image has the highest
 
     P(w | I) / P(w),   P(w) = sum_I' P(w | I') P(I')                                                          (7)
 
-with a constant P(I'), as short and common sentences are probable with any image.
+with a constant P(I'). The division is needed because short and common sentences are probable with any image.
 
-A rank is 1 for the best. Of equal scores the wanted one is taken to come last, so that a model to which all is alike
-retrieves nothing. Where several are wanted, an image's sentences, the rank is that of the best of them.
+The best rank is 1. Among equal scores the wanted item comes last, so that a model with constant scores retrieves
+nothing. If several items are wanted, as the sentences of an image are, the rank is that of the best of them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ CUTOFFS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class Retrieval:
-    """How well queries found what they want.
+    """The ranks of the items that queries want, summarised.
 
     Attributes:
-        recall: R@k by k: the share of queries with a rank of at most k.
-        median_rank: of the queries; the mean of the middle two where their number is even.
+        recall: R@k by k, the share of queries with a rank of at most k.
+        median_rank: over queries; the mean of the middle two if their number is even.
     """
 
     recall: dict[int, float]
@@ -41,14 +41,14 @@ class Retrieval:
 
 
 def retrieve_images(log_probability: Floats, image_index: Sequence[int] | NDArray[np.int64]) -> Retrieval:
-    """Look for the image of each sentence, by P(w | I).
+    """Rank the images for each sentence, by P(w | I).
 
     Args:
         log_probability: (I, N) log P(w | I) of each sentence under each image, in nats, not divided by length.
         image_index: (N) the row of each sentence's own image.
 
     Raises:
-        InputError: a shape or an index does not fit, or a score is not finite.
+        InputError: Shapes or indices do not match, or a score is not finite.
     """
     scores, wanted = _check(log_probability, image_index)
     return _summarize(_ranks(scores.T, wanted.T))
@@ -57,7 +57,7 @@ def retrieve_images(log_probability: Floats, image_index: Sequence[int] | NDArra
 def retrieve_sentences(
     log_probability: Floats, image_index: Sequence[int] | NDArray[np.int64], log_marginal: Floats
 ) -> Retrieval:
-    """Look for a sentence of each image, by P(w | I) / P(w).
+    """Rank the sentences for each image, by P(w | I) / P(w).
 
     Args:
         log_probability: (I, N) log P(w | I) of each sentence under each image, in nats, not divided by length.
@@ -65,7 +65,7 @@ def retrieve_sentences(
         log_marginal: (N) log P(w) of each sentence, see `marginal`.
 
     Raises:
-        InputError: a shape or an index does not fit, an image has no sentence, or a score is not finite.
+        InputError: Shapes or indices do not match, an image has no sentence, or a score is not finite.
     """
     scores, wanted = _check(log_probability, image_index)
     if np.shape(log_marginal) != scores.shape[1:] or not np.isfinite(log_marginal).all():
@@ -79,11 +79,11 @@ def retrieve_sentences(
 
 
 def marginal(log_probability: Floats) -> Floats:
-    """Estimate log P(w) of sentences, eq. 7, from images that are all as probable.
+    """Estimate log P(w) of sentences, eq. 7, from equally probable images.
 
     Args:
         log_probability: (I, N) log P(w | I') of each sentence under each of I images: a sample of the training
-            images, as in the paper, or the images of the test itself.
+            images, as in the paper, or the test images.
 
     Returns:
         (N) log P(w).
@@ -94,7 +94,7 @@ def marginal(log_probability: Floats) -> Floats:
 
 
 def _ranks(scores: Floats, wanted: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The rank of each query's best wanted item; scores and wanted are (queries, items)."""
+    """Compute the rank of each query's best wanted item; scores and wanted are (queries, items)."""
     best = np.where(wanted, scores, -np.inf).max(axis=1, keepdims=True)
     ranks: NDArray[np.int64] = 1 + np.count_nonzero(~wanted & (scores >= best), axis=1)
     return ranks
@@ -105,7 +105,7 @@ def _summarize(ranks: NDArray[np.int64]) -> Retrieval:
 
 
 def _check(log_probability: Floats, image_index: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    """The scores, and for each image and sentence whether they belong together: (I, N) both."""
+    """Return the scores, and for each image and sentence whether they belong together, both (I, N)."""
     scores, images = np.asarray(log_probability, np.float64), np.asarray(image_index)
     if scores.ndim != 2 or not scores.size or images.shape != scores.shape[1:]:
         raise InputError(

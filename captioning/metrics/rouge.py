@@ -1,4 +1,4 @@
-"""ROUGE-L: the longest common subsequence of a candidate and a reference.
+"""ROUGE-L: the length of the longest common subsequence of a candidate and a reference.
 
 Source: Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries", Text Summarization Branches Out; beta and
 the choice among references are those of COCO's evaluation (Chen et al. 2015, arXiv:1504.00325), as in pycocoevalcap.
@@ -10,26 +10,29 @@ the choice among references are those of COCO's evaluation (Chen et al. 2015, ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.metrics.metric import Metric, check_candidates, check_references
+from captioning.metrics.checks import check_candidates, check_references
+from captioning.metrics.metric import Metric
+from captioning.metrics.resources import Resources
 
 BETA = 1.2
 
 
 class RougeL(Metric):
-    """ROUGE-L, equal to pycocoevalcap's: a corpus's is the mean of the images'.
+    """ROUGE-L, equal to pycocoevalcap's; the score of a corpus is the mean over images.
 
-    P and R are each the best over the references, not of one and the same. An empty caption is one token, the
-    empty one, which an empty reference shares.
+    P and R are each the best over the references, not necessarily of the same one. An empty caption counts as one
+    empty token, which matches that of an empty reference.
 
     Args:
         references: the tokenized references of each image.
 
     Raises:
-        InputError: there is no image, or one has no reference.
+        InputError: There is no image, or an image has no reference.
     """
 
     names = ("ROUGE-L",)
@@ -38,8 +41,12 @@ class RougeL(Metric):
         check_references(references)
         self._references = [[reference.split(" ") for reference in group] for group in references]
 
+    @classmethod
+    def of(cls, resources: Resources) -> Self:  # noqa: D102
+        return cls(resources.tokens)
+
     def statistics(self, candidates: Sequence[str]) -> NDArray[np.float64]:
-        """(I, S = 2): the image's score, and 1."""
+        """Count (I, S = 2): the image's score, and 1."""
         check_candidates(candidates, len(self._references))
         scores = [
             _score(candidate.split(" "), references)
@@ -48,15 +55,15 @@ class RougeL(Metric):
         return np.column_stack([scores, np.ones(len(scores))])
 
     @staticmethod
-    def figures(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(..., S) to (..., 1), as `Metric.figures`."""
+    def scores(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Divide (..., S) to (..., 1); see `Metric.scores`."""
         return totals[..., :1] / totals[..., 1:]
 
 
 def _score(candidate: list[str], references: list[list[str]]) -> float:
-    masks: dict[str, int] = {}  # bit i of a token's mask: it is token i of the candidate
-    for place, token in enumerate(candidate):
-        masks[token] = masks.get(token, 0) | 1 << place
+    masks: dict[str, int] = {}  # bit i of a token's mask is 1 if token i of the candidate is this token
+    for i, token in enumerate(candidate):
+        masks[token] = masks.get(token, 0) | 1 << i
     common = [_common_length(masks, len(candidate), reference) for reference in references]
     precision = max(common) / len(candidate)
     recall = max(length / len(reference) for length, reference in zip(common, references, strict=True))
@@ -66,7 +73,7 @@ def _score(candidate: list[str], references: list[list[str]]) -> float:
 
 
 def _common_length(masks: dict[str, int], length: int, reference: list[str]) -> int:
-    """Length of the longest common subsequence, a column of the table at a time.
+    """Compute the length of the longest common subsequence, one column of the table at a time.
 
     Bit i of `row` is 0 where the table's column rises from token i - 1 to token i of the candidate.
     Source: Hyyrö 2004, "Bit-parallel LCS-length Computation Revisited", AWOCA.

@@ -1,4 +1,4 @@
-"""The statistics of an evaluation as a file: what tests and intervals resample, without captions or references."""
+"""Files of an evaluation's statistics, from which intervals and tests are computed without captions or references."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from captioning.errors import InputError
-from captioning.metrics.coco import METRICS, Scores
+from captioning.metrics.coco import Scores
 from captioning.metrics.files import ImageId
+from captioning.metrics.table import METRICS
 
 
 @dataclass(frozen=True)
 class KeptStatistics:
-    """What a file holds.
+    """The content of such a file.
 
     Attributes:
         image_ids: of the I rows.
-        references: the digest of the references, as the signature has it; figures of others are not compared.
+        references: the digest of the references in the signature; scores against different references are not compared.
         tables: (I, S) by metric.
     """
 
@@ -43,12 +44,12 @@ def load_statistics(path: str | Path) -> KeptStatistics:
     """Read what `save_statistics` wrote.
 
     Raises:
-        InputError: the file is missing or is none of its.
+        InputError: The file is missing, or holds something else.
     """
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata: Mapping[str, str] = file.metadata() or {}
-            tables = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+            tables = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is not a mapping
         image_ids, references = json.loads(metadata["image_ids"]), metadata["references"]
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: expected the statistics of an evaluation ({error}); evaluate again") from error

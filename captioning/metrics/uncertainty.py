@@ -1,14 +1,14 @@
-"""How far a corpus's figures are to be trusted, and whether one system's are better than another's.
+"""Confidence intervals of a corpus's scores, and tests of the difference between two systems.
 
-A test set is a sample of images; another sample would give other figures. All of it is resampled here from the
-statistics of a `Metric`, a row an image, so that no caption is scored twice. CIDEr's document frequencies stay
-those of all images.
+A test set is a sample of images, and its scores estimate those on all images of its kind. Images are resampled from
+the statistics of a `Metric`, a row per image, so that no caption is scored twice. CIDEr's document frequencies stay
+those of all images of the test set.
 
 Sources: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile intervals); Koehn 2004,
 "Statistical Significance Tests for Machine Translation Evaluation", EMNLP (paired bootstrap); Riezler and Maxwell
 2005, "On Some Pitfalls in Automatic Evaluation and Significance Testing for MT", ACL workshop (approximate
-randomization). p-values count the observed
-difference among the resampled ones, (count + 1) / (replicates + 1), as there and in sacreBLEU.
+randomization). p-values count the observed difference among the resampled ones, (count + 1) / (replicates + 1), as in
+the last of these and in sacreBLEU.
 """
 
 from __future__ import annotations
@@ -25,33 +25,36 @@ from captioning.metrics.metric import Metric
 Floats = NDArray[np.float64]
 
 _BLOCK = 2**22
-"""Numbers drawn at a time (32 MB), whatever the numbers of images and of replicates."""
+"""Numbers drawn at a time (32 MB), for any number of images and replicates."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A corpus's figure and the interval in which it would lie on other images.
+    """A corpus score with a bootstrap confidence interval over images.
+
+    It is a percentile interval for the score of the system on all images of the kind that the test set is a sample of.
+    It does not predict the score on another sample, which varies about that score as well.
 
     Attributes:
-        figure: on all images, each once.
-        low: lower end.
+        score: of the test set.
+        low: lower end of the interval.
         high: upper end.
     """
 
-    figure: float
+    score: float
     low: float
     high: float
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How much better one system's figure is than another's on the same images.
+    """The difference of two systems' scores on the same images.
 
     Attributes:
-        difference: the first system's figure less the second's, on all images.
-        low: lower end of the difference's interval.
+        difference: the first system's score minus the second's, on all images.
+        low: lower end of the difference's confidence interval.
         high: upper end.
-        p_value: two-sided: how likely so large a difference is, either way, between systems that are as good.
+        p_value: two-sided: the probability of a difference at least as large, either way, between equally good systems.
     """
 
     difference: float
@@ -68,26 +71,26 @@ def bootstrap(
     num_replicates: int = 1000,
     confidence: float = 0.95,
 ) -> dict[str, Interval]:
-    """Percentile intervals of a corpus's figures, from images drawn with replacement.
+    """Compute percentile intervals of a corpus's scores, from images drawn with replacement.
 
     Args:
-        metric: makes figures of the statistics.
+        metric: computes scores from the statistics.
         statistics: (I, S) what `metric.statistics` counted.
-        generator: draws the images; one with the same seed draws the same images for another metric.
+        generator: draws the images; with the same seed it draws the same images for every metric.
         num_replicates: how often I images are drawn.
         confidence: the share of replicates within the interval.
 
     Returns:
-        by the metric's names.
+        By the names of the metric's scores.
 
     Raises:
-        InputError: no image, fewer than two replicates, or a confidence that is not between 0 and 1.
+        InputError: There is no image, there are fewer than two replicates, or `confidence` is not between 0 and 1.
     """
     _check(num_replicates, confidence, statistics)
-    figures = metric.figures(statistics.sum(axis=0))
-    replicates = metric.figures(_resample(statistics, generator, num_replicates))
+    scores = metric.scores(statistics.sum(axis=0))
+    replicates = metric.scores(_resample(statistics, generator, num_replicates))
     low, high = _ends(replicates, confidence)
-    return {name: Interval(*map(float, ends)) for name, *ends in zip(metric.names, figures, low, high, strict=True)}
+    return {name: Interval(*map(float, ends)) for name, *ends in zip(metric.names, scores, low, high, strict=True)}
 
 
 def approximate_randomization(
@@ -99,34 +102,34 @@ def approximate_randomization(
     num_replicates: int = 10_000,
     confidence: float = 0.95,
 ) -> dict[str, Comparison]:
-    """Compare two systems that exchange their captions of random images.
+    """Test the difference of two systems by exchanging their captions of random images.
 
-    Between systems that are as good, it does not matter which of the two a caption is from: the p-value is the
-    share of exchanges after which the difference is as large as before. Riezler and Maxwell find this test less
-    ready to see a difference where there is none than the bootstrap is. The interval is a paired bootstrap's: of the
-    difference on images drawn with replacement, the same ones for both.
+    If both are equally good, it does not matter which one a caption is from. The p-value is the share of exchanges
+    after which the difference is at least as large. Riezler and Maxwell find that the bootstrap reports a difference
+    where there is none more often than this test. The interval is that of a paired bootstrap: of the difference on
+    images drawn with replacement, the same ones for both.
 
     Args:
-        metric: makes figures of the statistics.
+        metric: computes scores from the statistics.
         first: (I, S) what `metric.statistics` counted for one system.
         second: (I, S) the same for the other, rows of the same images.
         generator: draws exchanges, then images.
-        num_replicates: how often captions are exchanged, and images drawn.
+        num_replicates: how often captions are exchanged, and how often images are drawn.
         confidence: the share of replicates within the interval.
 
     Returns:
-        by the metric's names.
+        By the names of the metric's scores.
 
     Raises:
-        InputError: the shapes differ, no image, fewer than two replicates, or a confidence that is not between 0
-            and 1.
+        InputError: The shapes differ, there is no image, there are fewer than two replicates, or `confidence` is not
+            between 0 and 1.
     """
     _check(num_replicates, confidence, first, second)
     gain = first - second
     exchanged = np.concatenate(
         [generator.integers(0, 2, (size, len(gain))) @ gain for size in _blocks(num_replicates, len(gain))]
     )
-    without = metric.figures(first.sum(axis=0) - exchanged) - metric.figures(second.sum(axis=0) + exchanged)
+    without = metric.scores(first.sum(axis=0) - exchanged) - metric.scores(second.sum(axis=0) + exchanged)
     observed, replicates = _differences(metric, first, second, generator, num_replicates)
     return _comparisons(metric, observed, replicates, _p_values(without, observed), confidence)
 
@@ -134,16 +137,16 @@ def approximate_randomization(
 def _differences(
     metric: Metric | type[Metric], first: Floats, second: Floats, generator: np.random.Generator, num_replicates: int
 ) -> tuple[Floats, Floats]:
-    """The difference of the figures on all images (J), and on those drawn (replicates, J)."""
+    """Compute the difference of the scores on all images (J), and on those drawn (replicates, J)."""
     both = np.concatenate([first, second], axis=1)  # the same images for both
     totals = np.concatenate([both.sum(axis=0, keepdims=True), _resample(both, generator, num_replicates)])
     of_first, of_second = np.split(totals, 2, axis=1)
-    differences = metric.figures(of_first) - metric.figures(of_second)
+    differences = metric.scores(of_first) - metric.scores(of_second)
     return differences[0], differences[1:]
 
 
 def _resample(statistics: Floats, generator: np.random.Generator, num_replicates: int) -> Floats:
-    """Sums of the statistics over as many images as there are, drawn with replacement: (replicates, S)."""
+    """Sum the statistics of I images drawn with replacement: (replicates, S)."""
     num_images = len(statistics)
     totals = []
     for size in _blocks(num_replicates, num_images):
@@ -155,15 +158,15 @@ def _resample(statistics: Floats, generator: np.random.Generator, num_replicates
 
 
 def _blocks(num_replicates: int, num_images: int) -> Iterator[int]:
-    """Sizes of blocks of replicates that fit into memory."""
+    """Yield the sizes of blocks of replicates that fit into memory."""
     size = max(_BLOCK // num_images, 1)
     for start in range(0, num_replicates, size):
         yield min(size, num_replicates - start)
 
 
 def _p_values(null: Floats, observed: Floats) -> Floats:
-    """The share of differences under the null hypothesis, (replicates, J), as large as the observed ones, (J)."""
-    # Sums in another order differ in the last digits: what equals the observed difference must count.
+    """Compute the share of the differences in `null`, (replicates, J), that are as large as the observed ones, (J)."""
+    # Sums in another order differ in the last digits; a difference that equals the observed one must count.
     as_large = np.abs(null) >= np.abs(observed) - 1e-12
     p_values: Floats = (as_large.sum(axis=0) + 1) / (len(null) + 1)
     return p_values
@@ -177,7 +180,7 @@ def _comparisons(
 
 
 def _ends(replicates: Floats, confidence: float) -> tuple[Floats, Floats]:
-    """Lower and upper end, (J) each, between which the share of replicates lies."""
+    """Compute the ends, (J) each, between which the given share of replicates lies."""
     outside = (1 - confidence) / 2
     low, high = np.quantile(replicates, [outside, 1 - outside], axis=0)
     return low, high

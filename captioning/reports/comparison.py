@@ -141,7 +141,7 @@ def _best(settings: Sequence[Setting], seed: int) -> tuple[dict[str, int], str]:
 def _scores(metric: str, statistics_: NDArray[np.float64], weights: NDArray[np.int64]) -> NDArray[np.float64]:
     """Compute the scores of all images in row 0 and of each replicate in the rows after it: (1 + replicates, J)."""
     totals = np.concatenate([statistics_.sum(0, keepdims=True), weights @ statistics_])
-    return METRICS[metric].figures(totals)
+    return METRICS[metric].scores(totals)
 
 
 def _significantly_best(names: Sequence[str], scores: NDArray[np.float64]) -> dict[str, int]:

@@ -1,126 +1,236 @@
-"""The files of an evaluation, and the tables that people read."""
+"""The result of an evaluation: its files, and the table that people read."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.table import Table
 
-from captioning.data.module import CaptionDataModule
 from captioning.errors import InputError
-from captioning.evaluation.predictions import Evaluation
-from captioning.metrics import intervals
+from captioning.metrics import Interval, Scores, compare, intervals, signature_line
 from captioning.metrics.diversity import summary
+from captioning.metrics.files import ImageId
+from captioning.metrics.signature import split_signature
 from captioning.metrics.statistics_file import save_statistics
-from captioning.reports.page import write_page
 from captioning.reports.tables import console, write_table
-from captioning.search.hypotheses import Search
 
-BOOTSTRAP: dict[str, Any] = {"num_replicates": 1000, "seed": 0, "confidence": 0.95}  # of the intervals
+if TYPE_CHECKING:
+    from captioning.evaluation.predictions import Evaluation
+    from captioning.search.hypotheses import Search
+
+BOOTSTRAP: dict[str, Any] = {"num_replicates": 1000, "seed": 0, "confidence": 0.95}
+"""The arguments of `captioning.metrics.intervals` by default."""
 
 
-def write_evaluation(
-    output: Path,
-    module: Any,
-    data: CaptionDataModule,
-    *,
-    examples: int = 0,
-    retrieval: Mapping[str, Any] | None = None,
-    training: Mapping[str, float | str] | None = None,
-) -> dict[str, Any]:
-    """Write metrics.json, captions.json, per_image.csv, statistics.safetensors and, with examples, page.html.
+@dataclass(frozen=True)
+class Result:
+    """The scores of one caption per image, and what determines them.
+
+    Attributes:
+        scores: of the captions.
+        captions: by image id, as they were written, in the order of the split.
+        signature: what determines the scores: data set, split, `CocoScorer.signature`, search.
+        columns: further values of each image for the table of images, in the order of `captions`.
+        language_model: loss, perplexity and the like; empty without a model.
+        unfinished: how many captions were truncated at the longest length; None without a model.
+        retrieval: as `captioning.evaluation.retrieval.retrieve` returns it; None if it was not measured.
+        compared_with: the name and the scores of other captions of the same images; None if there are none.
+        bootstrap: the arguments of `captioning.metrics.intervals`.
+    """
+
+    scores: Scores
+    captions: Mapping[ImageId, str]
+    signature: Mapping[str, Any]
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    language_model: Mapping[str, float] = field(default_factory=dict)
+    unfinished: int | None = None
+    retrieval: Mapping[str, Any] | None = None
+    compared_with: tuple[str, Scores] | None = None
+    bootstrap: Mapping[str, Any] = field(default_factory=lambda: BOOTSTRAP)
+
+    @classmethod
+    def of_evaluation(
+        cls,
+        evaluation: Evaluation,
+        *,
+        data: str,
+        split: str,
+        search: Search,
+        retrieval: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Collect the result of a model.
+
+        Args:
+            evaluation: of all images of the split.
+            data: the name of the data set.
+            split: its name.
+            search: decoded the captions.
+            retrieval: as `captioning.evaluation.retrieval.retrieve` returns it.
+        """
+        return cls(
+            scores=evaluation.scores,
+            captions={p.image_id: p.caption for p in evaluation.predictions},
+            signature={"data": data, "split": split, **evaluation.signature, "search": describe(search)},
+            columns={
+                "log_probability": [p.score for p in evaluation.predictions],
+                "finished": [p.finished for p in evaluation.predictions],
+            },
+            language_model={
+                "loss": evaluation.loss,
+                "perplexity": evaluation.perplexity,
+                "bits_per_character": evaluation.bits_per_character,
+                "unknown_share": evaluation.unknown_share,
+                "tokens_per_caption": evaluation.tokens_per_caption,
+            },
+            unfinished=evaluation.num_unfinished,
+            retrieval=retrieval,
+        )
+
+    @cached_property
+    def intervals(self) -> dict[str, Interval]:
+        """The bootstrap confidence interval of each score; none without statistics."""
+        return intervals(self.scores, **self.bootstrap)
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """What metrics.json holds: scores as fractions with their intervals, and what determines them."""
+        unfinished = {} if self.unfinished is None else {"unfinished": self.unfinished}
+        return {
+            "metrics": self.scores.corpus,
+            "intervals": {name: [interval.low, interval.high] for name, interval in self.intervals.items()},
+            **({"language_model": self.language_model} if self.language_model else {}),
+            "captions": {**unfinished, **summary(list(self.scores.tokenized.values()))},
+            **({} if self.retrieval is None else {"retrieval": self.retrieval}),
+            "signature": {**self.signature, **({"bootstrap": self.bootstrap} if self.intervals else {})},
+            **({} if self.compared_with is None else {"comparison": self._comparison(*self.compared_with)}),
+        }
+
+    def _comparison(self, name: str, others: Scores) -> dict[str, Any]:
+        differences = compare(self.scores, others, **self.bootstrap) if self.scores.statistics else {}
+        return {
+            "with": name,
+            "metrics": others.corpus,
+            "differences": {score: vars(found) for score, found in differences.items()},
+        }
+
+    def write(self, folder: Path, *, training: Mapping[str, float | str] | None = None) -> None:
+        """Write metrics.json, captions.json, per_image.csv and statistics.safetensors.
+
+        Args:
+            folder: is made if it is missing.
+            training: time and size of a training for training.json. It is a file of its own, because times differ
+                between runs that are otherwise equal.
+
+        Raises:
+            InputError: A file cannot be written.
+        """
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self.write_json(folder / "metrics.json")
+            captions = [{"image_id": image_id, "caption": caption} for image_id, caption in self.captions.items()]
+            _write_json(folder / "captions.json", captions)
+            self.write_per_image(folder / "per_image.csv")
+            references = str(self.signature.get("references", ""))
+            save_statistics(folder / "statistics.safetensors", self.scores, references)
+            if training is not None:
+                _write_json(folder / "training.json", training)
+
+    def write_json(self, path: Path) -> None:
+        """Write `content` as JSON."""
+        _write_json(path, self.content)
+
+    def write_per_image(self, path: Path) -> None:
+        """Write the caption and the scores of each image as CSV."""
+        further = zip(*self.columns.values(), strict=True) if self.columns else ((),) * len(self.captions)
+        names, per_image = list(self.scores.corpus), self.scores.per_image
+        rows = [
+            [image_id, caption, *values, *(per_image[image_id][name] for name in names)]
+            for (image_id, caption), values in zip(self.captions.items(), further, strict=True)
+        ]
+        write_table(path, ["image_id", "caption", *self.columns, *names], rows)
+
+    def print(self, *, title: str | None = None, signature: bool = False) -> None:
+        """Print the scores as a table, see `print_scores`."""
+        print_scores(self.content, title=title, signature=signature)
+
+
+def print_scores(content: Mapping[str, Any], *, title: str | None = None, signature: bool = False) -> None:
+    """Print a result as a table, a row per score.
 
     Args:
-        output: the folder; made where it is missing.
-        module: has just validated on `data.split`.
-        data: the data module it validated on.
-        examples: images on the page, evenly spread over the split; 0 for no page.
-        retrieval: what `captioning.evaluation.retrieval.retrieve` found, to be written too.
-        training: what it cost to learn, for training.json; apart, for no second run is as fast to the bit.
-
-    Returns:
-        What metrics.json holds: "metrics" as fractions, their "intervals", "language_model",
-        "captions", "retrieval" where it is given, and "signature".
-
-    Raises:
-        InputError: a file cannot be written.
+        content: as `Result.content`.
+        title: above the table; by default data set and split.
+        signature: whether to print the signature too, in one line to be quoted.
     """
-    evaluation = module.evaluation
-    assert evaluation is not None
-    found = intervals(evaluation.scores, **BOOTSTRAP)
-    metrics: dict[str, Any] = {
-        "metrics": evaluation.scores.corpus,
-        "intervals": {name: [interval.low, interval.high] for name, interval in found.items()},
-        "language_model": {
-            "loss": evaluation.loss,
-            "perplexity": evaluation.perplexity,
-            "bits_per_character": evaluation.bits_per_character,
-            "unknown_share": evaluation.unknown_share,
-            "tokens_per_caption": evaluation.tokens_per_caption,
-        },
-        "captions": {"unfinished": evaluation.num_unfinished, **summary(list(evaluation.scores.tokenized.values()))},
-        **({} if retrieval is None else {"retrieval": retrieval}),
-        "signature": {
-            "data": data.splits.name,
-            "split": data.split,
-            **evaluation.signature,
-            "search": describe(module.search),
-            **({"bootstrap": BOOTSTRAP} if found else {}),
-        },
-    }
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        _write_json(output / "metrics.json", metrics)
-        results = [{"image_id": p.image_id, "caption": p.caption} for p in evaluation.predictions]
-        _write_json(output / "captions.json", results)
-        _write_per_image(output / "per_image.csv", evaluation)
-        references = str(evaluation.signature.get("references", ""))
-        save_statistics(output / "statistics.safetensors", evaluation.scores, references)
-        if training is not None:
-            _write_json(output / "training.json", training)
-        if examples:
-            write_page(output / "page.html", data.splits.images(data.split), evaluation, metrics, examples=examples)
-    except OSError as error:
-        raise InputError(f"the evaluation could not be written to {output}: {error.strerror or error}") from error
-    return metrics
+    signed, other = content["signature"], content.get("comparison")
+    title = f"{signed['data']} {signed['split']}" if title is None else title
+    console().print(f"{title}, {signed['num_images']} images (fractions)", soft_wrap=True)
+    console().print(_table(content, other))
+    if not content["intervals"]:
+        console().print("no intervals and no p-values: this backend keeps no statistics")
+    if model := content.get("language_model"):
+        console().print(f"perplexity {model['perplexity']:.2f}, {model['bits_per_character']:.3f} bits per character")
+    for direction in ("text_to_image", "image_to_text"):
+        if ranks := content.get("retrieval", {}).get(direction):
+            console().print(f"{direction}: {', '.join(f'{name} {value:.3g}' for name, value in ranks.items())}")
+    own, others = split_signature(signed)
+    for line in [*([signature_line(own)] if signature else []), *others]:
+        console().print(line, soft_wrap=True, highlight=False, emoji=False)
+
+
+def _table(content: Mapping[str, Any], other: Mapping[str, Any] | None) -> Table:
+    table = Table()
+    columns = ["", "score"]
+    if content["intervals"]:
+        columns.append(_heading(content))
+    if other:
+        columns.append(Path(other["with"]).name)
+        columns += ["difference", _heading(content), "p"] if other["differences"] else []
+    for column in columns:
+        table.add_column(column, justify="right" if column else "left")
+    for name, score in content["metrics"].items():
+        interval = [_ends(content["intervals"].get(name))] if content["intervals"] else []
+        table.add_row(name, f"{score:.4f}", *interval, *_compared(name, other))
+    return table
+
+
+def _heading(content: Mapping[str, Any]) -> str:
+    return f"{100 * content['signature']['bootstrap']['confidence']:g} % interval"
+
+
+def _ends(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4f} – {interval[1]:.4f}"
+
+
+def _compared(name: str, other: Mapping[str, Any] | None) -> list[str]:
+    if other is None:
+        return []
+    score = f"{other['metrics'][name]:.4f}"
+    if (found := other["differences"].get(name)) is None:
+        return [score]
+    return [score, f"{found['difference']:+.4f}", _ends((found["low"], found["high"])), f"{found['p_value']:.4f}"]
 
 
 def describe(search: Search) -> dict[str, Any]:
-    """A search's settings as plain values: all that moves a score."""
+    """Describe a search by its name and its settings as plain values, all of which affect scores."""
     processors = [type(processor).__name__ for processor in search.processors]
     return {"name": type(search).__name__, **search.settings(), "processors": processors}
 
 
-def print_scores(metrics: Mapping[str, Any]) -> None:
-    """Print the metrics of one evaluation as a table, and below it how well the references were expected."""
-    signed = metrics["signature"]
-    table = Table()
-    for name in metrics["metrics"]:
-        table.add_column(name, justify="right")
-    table.add_row(*(f"{value:.4f}" for value in metrics["metrics"].values()))
-    console().print(f"{signed['data']} {signed['split']}, {signed['num_images']} images (fractions)")
-    console().print(table)
-    model = metrics["language_model"]
-    console().print(f"perplexity {model['perplexity']:.2f}, {model['bits_per_character']:.3f} bits per character")
-    if "sacrebleu" in signed:
-        console().print(f"sacreBLEU|{signed['sacrebleu']}", soft_wrap=True, highlight=False)  # one line, to be quoted
-    for direction in ("text_to_image", "image_to_text"):
-        if figures := metrics.get("retrieval", {}).get(direction):
-            console().print(f"{direction}: {', '.join(f'{name} {value:.3g}' for name, value in figures.items())}")
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn an OSError while the files of an evaluation are written into an InputError that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"the evaluation could not be written to {folder}: {error.strerror or error}") from error
 
 
 def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _write_per_image(path: Path, evaluation: Evaluation) -> None:
-    per_image = evaluation.scores.per_image
-    names = list(evaluation.scores.corpus)
-    rows = [
-        [p.image_id, p.caption, p.score, p.finished, *(per_image[p.image_id][name] for name in names)]
-        for p in evaluation.predictions
-    ]
-    write_table(path, ["image_id", "caption", "log_probability", "finished", *names], rows)

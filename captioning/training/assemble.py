@@ -22,9 +22,9 @@ from captioning.encoders.standardise import Standardise
 from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
+from captioning.evaluation.scorer import build_scorer
 from captioning.metrics import CocoScorer
-from captioning.metrics.coco import check_metrics
-from captioning.metrics.spice import Spice
+from captioning.metrics.table import check_metrics
 from captioning.model.captioner import Captioner
 from captioning.objectives import check_objective, needs
 from captioning.text.tokenizer import Tokenizer
@@ -165,9 +165,7 @@ def scorer_of(config: DictConfig) -> Callable[[Mapping[int | str, Sequence[str]]
     """
     names = list(config.names)
     check_metrics(names, config.backend)
-    if "SPICE" in names:
-        Spice([["a"]])
-    return partial(CocoScorer, metrics=names, backend=config.backend)
+    return partial(build_scorer, names=names, backend=config.backend)
 
 
 def fit_standardise(captioner: Captioner, data: CaptionDataModule, *, most: int = 6000) -> None:

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from captioning.data.loading import Loading
 from captioning.errors import InputError
-from captioning.metrics import METRICS
+from captioning.metrics.table import modes
 
 
 def check_output(config: DictConfig, output: Path) -> None:
@@ -62,15 +62,14 @@ def check_monitor(config: DictConfig) -> None:
     Raises:
         InputError: The metric is not computed, or `mode` would select its worst value.
     """
-    scores = [score for name in config.names for score in METRICS[name].names]
-    modes = {**dict.fromkeys(scores, "max"), "loss": "min", "perplexity": "min"}
-    if config.monitor not in modes:
+    expected = {**modes(config.names), "loss": "min", "perplexity": "min"}
+    if config.monitor not in expected:
         raise InputError(
             f"metrics.monitor={config.monitor} is not computed by metrics.names={config.names}; add it, or monitor one "
-            f"of {', '.join(modes)}"
+            f"of {', '.join(expected)}"
         )
-    if config.mode != modes[config.monitor]:
+    if config.mode != expected[config.monitor]:
         raise InputError(
             f"metrics.mode={config.mode} would choose the worst {config.monitor}; set "
-            f"metrics.mode={modes[config.monitor]}"
+            f"metrics.mode={expected[config.monitor]}"
         )

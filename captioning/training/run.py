@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Timer
 from torch import nn
 
 from captioning.model.captioner import Captioner
-from captioning.reports.result import print_scores, write_evaluation
+from captioning.reports.result import Result
 from captioning.training.assemble import assemble
 from captioning.training.checkpoints import captioner_weights, read_checkpoint
 from captioning.training.checks import check_output
@@ -48,9 +48,11 @@ def train(config: DictConfig, output: Path) -> None:
     trainer.validate(module, datamodule=data, verbose=False)
     if trainer.is_global_zero:
         cost = {**num_parameters, "seconds": timer.time_elapsed(), "precision": trainer.precision}
-        metrics = write_evaluation(output, module, data, training=cost)
-        print_scores(metrics)
-        captioner.save(output / "bundle", metrics=metrics)
+        assert module.evaluation is not None
+        result = Result.of_evaluation(module.evaluation, data=data.splits.name, split=data.split, search=module.search)
+        result.write(output, training=cost)
+        result.print()
+        captioner.save(output / "bundle", metrics=result.content)
 
 
 def count_parameters(config: DictConfig, captioner: Captioner) -> dict[str, int]:

@@ -19,7 +19,7 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 
 from captioning.commands import main
-from captioning.metrics import CocoScorer
+from captioning.metrics import COCO_METRICS, CocoScorer
 
 TINY = (
     "encoder.size=[16,16]",
@@ -96,9 +96,9 @@ def run_command(*arguments: str | Path, metrics: Sequence[str] = ("BLEU", "ROUGE
 
 
 def scorer_of(metrics: Sequence[str], config: Any) -> Callable[..., CocoScorer]:
-    """`captioning.training.assemble.scorer_of` with other metrics, but where they are those of translations."""
-    translates = config.backend == "sacrebleu"
-    return partial(CocoScorer, metrics=config.names if translates else metrics, backend=config.backend)
+    """`captioning.training.assemble.scorer_of` with other metrics instead of the default."""
+    default = tuple(config.names) == COCO_METRICS
+    return partial(CocoScorer, metrics=metrics if default else config.names, backend=config.backend)
 
 
 @pytest.fixture(scope="session")

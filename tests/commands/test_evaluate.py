@@ -19,7 +19,7 @@ from captioning.data.features.store import FeatureWriter
 from captioning.data.images import load_image
 from captioning.data.readers import Coco, ParallelText
 from captioning.errors import InputError
-from captioning.metrics import CocoScorer
+from captioning.metrics import METRICS, CocoScorer
 from captioning.search import GreedySearch
 
 Command = Callable[..., Any]
@@ -113,11 +113,10 @@ COCO = ["BLEU", "METEOR", "ROUGE-L", "CIDEr"]
     ("backend", "names", "texts", "expected"),
     [
         (None, None, False, ("captioning", COCO)),
-        (None, None, True, ("sacrebleu", ["sacreBLEU"])),
+        (None, None, True, ("captioning", ["sacreBLEU"])),
         ("pycocoevalcap", None, True, ("pycocoevalcap", COCO)),
-        ("sacrebleu", None, False, ("sacrebleu", ["sacreBLEU"])),
         (None, ["BLEU"], True, ("captioning", ["BLEU"])),
-        (None, ["sacreBLEU"], False, ("sacrebleu", ["sacreBLEU"])),
+        (None, ["sacreBLEU"], False, ("captioning", ["sacreBLEU"])),
         ("captioning", ["BLEU"], True, ("captioning", ["BLEU"])),
     ],
 )
@@ -201,3 +200,8 @@ def test_cached_features_are_scored_without_images(
 def test_a_full_disk_is_told(evaluate: Command, tmp_path: Path) -> None:
     (tmp_path / "metrics.json").symlink_to("/dev/full")
     assert "No space left" in evaluate(tmp_path).message
+
+
+def test_help_names_every_metric(command: Command) -> None:
+    printed = command("evaluate", "--help").out
+    assert all(name in printed for name in METRICS)

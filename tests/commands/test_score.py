@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import sacrebleu
 
-from captioning.metrics import CocoScorer
+from captioning.metrics import METRICS, CocoScorer
 
 Command = Callable[..., Any]
 
@@ -33,9 +33,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
     return references, results
 
 
-def test_the_figures_are_the_scorer_s_and_stand_in_the_files(
-    command: Command, files: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_scores_are_the_scorer_s_in_all_files(command: Command, files: tuple[Path, Path], tmp_path: Path) -> None:
     ran = command("score", *files, *FAST, "--json", tmp_path / "out.json", "--per-image", tmp_path / "out.csv")
     assert ran.status == 0, ran.err
     scorer = CocoScorer({int(i): group for i, group in REFERENCES.items()}, metrics=["BLEU", "ROUGE-L", "CIDEr"])
@@ -49,9 +47,9 @@ def test_the_figures_are_the_scorer_s_and_stand_in_the_files(
         rows = list(csv.DictReader(file))
     assert [row["caption"] for row in rows] == list(RESULTS.values())
     assert float(rows[0]["CIDEr"]) == expected.per_image[1]["CIDEr"]
-    for name, figure in expected.corpus.items():
+    for name, score in expected.corpus.items():
         assert name in ran.out
-        assert f"{figure:.4f}" in ran.out
+        assert f"{score:.4f}" in ran.out
 
 
 def test_another_model_s_captions_are_compared(command: Command, files: tuple[Path, Path], tmp_path: Path) -> None:
@@ -68,9 +66,7 @@ def test_another_model_s_captions_are_compared(command: Command, files: tuple[Pa
     assert "difference" in ran.out
 
 
-def test_images_without_a_caption_are_an_error_unless_a_subset_is_asked_for(
-    command: Command, files: tuple[Path, Path]
-) -> None:
+def test_images_without_a_caption_are_an_error_without_subset(command: Command, files: tuple[Path, Path]) -> None:
     references, results = files
     results.write_text(json.dumps({"1": "a dog", "3": ""}))
     message = command("score", references, results, *FAST).message
@@ -81,7 +77,7 @@ def test_images_without_a_caption_are_an_error_unless_a_subset_is_asked_for(
     assert "2 images" in ran.out
 
 
-def test_a_subset_of_two_files_is_of_the_images_that_both_have(
+def test_a_subset_of_two_files_has_the_images_of_both(
     command: Command, files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     references, results = files
@@ -101,7 +97,7 @@ def test_a_subset_of_two_files_is_of_the_images_that_both_have(
         path.write_text(kept)
 
 
-def test_saved_document_frequencies_are_of_all_references_whatever_is_scored(
+def test_saved_document_frequencies_are_of_all_references_even_of_a_subset(
     command: Command, files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     references, results = files
@@ -112,14 +108,14 @@ def test_saved_document_frequencies_are_of_all_references_whatever_is_scored(
     assert json.loads(saved.read_text())["num_images"] == 3
 
 
-def test_a_file_that_cannot_be_written_is_told_before_any_work(
+def test_a_file_that_cannot_be_written_is_reported_before_any_work(
     command: Command, files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     message = command("score", files[0], tmp_path / "missing", *FAST, "--json", tmp_path / "no" / "out.json").message
     assert "no such folder to write out.json to" in message
 
 
-def test_an_empty_caption_counts_and_is_counted(command: Command, files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_empty_caption_is_scored_and_counted(command: Command, files: tuple[Path, Path], tmp_path: Path) -> None:
     references, results = files
     results.write_text(json.dumps({**RESULTS, "3": " "}))
     assert command("score", references, results, *FAST, "--json", tmp_path / "out.json").status == 0
@@ -155,7 +151,7 @@ def test_translations_are_scored_and_compared_by_sacrebleu(
     assert 0 < found["p_value"] <= 1
     own, line = ran.out.splitlines()[-2:]
     assert own.startswith("data:references.json|captioning:")
-    assert "smooth" not in own  # said once, as sacrebleu says it
+    assert "smooth" not in own  # only in sacrebleu's own line
     assert line == f"sacreBLEU|{metric.get_signature()}"
     with table.open(newline="") as file:
         sentences = [float(row["sacreBLEU"]) for row in csv.DictReader(file)]
@@ -163,7 +159,7 @@ def test_translations_are_scored_and_compared_by_sacrebleu(
     assert sentences == pytest.approx(alone)
 
 
-def test_pycocoevalcap_s_figures_are_the_same_without_intervals(
+def test_pycocoevalcap_s_scores_are_the_same_without_intervals(
     command: Command, files: tuple[Path, Path], tmp_path: Path
 ) -> None:
     own, reference = tmp_path / "own.json", tmp_path / "reference.json"
@@ -191,7 +187,7 @@ def test_one_image_is_scored_with_saved_document_frequencies(
 
 
 class LikeClip:
-    """In place of CLIP: a text is near an image whose name is as long."""
+    """A substitute for CLIP: a text is close to an image whose name is its length."""
 
     def __init__(self, folder: Path, device: str) -> None:
         self.version = f"{folder.name} on {device}"
@@ -199,7 +195,7 @@ class LikeClip:
     def texts(self, texts: Sequence[str]) -> Any:
         return self._vectors([len(text.removeprefix("A photo depicts ")) for text in texts])
 
-    def pictures(self, paths: Sequence[Path]) -> Any:
+    def images(self, paths: Sequence[Path]) -> Any:
         return self._vectors([int(path.stem) for path in paths])
 
     def _vectors(self, lengths: Sequence[int]) -> Any:
@@ -208,15 +204,15 @@ class LikeClip:
 
 @pytest.fixture
 def with_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str | Path, ...]:
-    """Options for CLIPScore, with one image for each image."""
+    """Options for CLIPScore, with a file for each image."""
     monkeypatch.setattr("captioning.evaluation.clip.Clip", LikeClip)
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     for image in REFERENCES:
-        (tmp_path / "pictures" / f"{image}.jpg").touch()
-    return ("--clip", "vit-b-32", "--images", tmp_path / "pictures", "--device", "cuda:7")
+        (tmp_path / "images" / f"{image}.jpg").touch()
+    return ("--clip", "vit-b-32", "--images", tmp_path / "images", "--device", "cuda:7")
 
 
-def test_clip_score_stands_beside_the_other_metrics(
+def test_clip_score_is_reported_beside_the_other_metrics(
     command: Command, files: tuple[Path, Path], with_clip: tuple[str | Path, ...], tmp_path: Path
 ) -> None:
     other, out, table = tmp_path / "other.json", tmp_path / "out.json", tmp_path / "out.csv"
@@ -252,7 +248,7 @@ def test_clip_score_has_intervals_beside_a_backend_without(
 def test_clip_score_needs_every_image(
     command: Command, files: tuple[Path, Path], with_clip: tuple[str | Path, ...], tmp_path: Path
 ) -> None:
-    (tmp_path / "pictures" / "2.jpg").unlink()
+    (tmp_path / "images" / "2.jpg").unlink()
     message = command("score", *files, *FAST, *with_clip).message
     assert "of 3 images those without one: 1 (2); the first was looked for as 2 and 2.jpg and 2.png" in message
 
@@ -262,20 +258,29 @@ def test_clip_score_needs_every_image(
     [
         (
             ("--metrics", "wer"),
-            "--metrics wer: expected names among bleu, meteor, rouge, rouge-l, cider,",
+            "there is no metric 'wer'; choose among bleu, meteor, rouge-l, cider,",
         ),
         (("--metrics", "spice"), "SPICE needs stanford-corenlp-3.6.0.jar"),
-        (("--metrics", "sacrebleu,cider"), "--metrics sacrebleu: expected it alone and without --backend"),
-        (("--metrics", "sacrebleu", "--backend", "pycocoevalcap"), "expected it alone and without --backend"),
+        (("--metrics", "sacrebleu,cider"), "sacreBLEU and CIDEr count the tokens of different tokenizers"),
+        (("--metrics", "sacrebleu", "--backend", "pycocoevalcap"), "the backend pycocoevalcap computes BLEU,"),
         (("--split", "test"), "only Karpathy's JSON has splits"),
         (("--document-frequencies", "nowhere.json"), "nowhere.json: cannot be read"),
         (("--compare", "nowhere.json"), "nowhere.json: cannot be read"),
-        (("--clip", "clip"), "expected --clip FOLDER and --images DIR, found one of the two"),
-        (("--images", "pictures"), "expected --clip FOLDER and --images DIR, found one of the two"),
+        (("--clip", "clip"), "CLIPScore needs the images; expected"),
+        (("--images", "images"), "CLIPScore needs a CLIP model; expected"),
+        (
+            ("--metrics", "clipscore"),
+            "CLIPScore needs a CLIP model and the images; expected `captioning score --clip FOLDER",
+        ),
         (("--clip", "clip", "--images", "nowhere"), "nowhere: no such folder of images"),
     ],
 )
-def test_what_cannot_be_is_told(
+def test_options_that_are_impossible_are_refused(
     command: Command, files: tuple[Path, Path], options: tuple[str, ...], message: str
 ) -> None:
     assert message in command("score", *files, *options).message
+
+
+def test_help_names_every_metric(command: Command) -> None:
+    printed = command("score", "--help").out
+    assert all(name.lower() in printed for name in METRICS)

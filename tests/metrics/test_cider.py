@@ -28,13 +28,13 @@ CANDIDATES = ["a dog on the street", "the red bus", "a zebra and a zebra", ""]
 
 
 def scores(cider: Cider, candidates: list[str]) -> list[float]:
-    figures: list[float] = cider.figures(cider.statistics(candidates))[:, 0].tolist()
-    return figures
+    scores: list[float] = cider.scores(cider.statistics(candidates))[:, 0].tolist()
+    return scores
 
 
-def test_cider_by_hand():
-    # Two images with nothing in common but "a": each n-gram of the first weighs log 2, "a" weighs 0. The candidate
-    # shares "dog" of its 1 weighing word with the reference's 2, and 1 bigram of 1 with the reference's 2.
+def test_cider_equals_a_worked_example():
+    # Two images with nothing in common but "a": each n-gram of the first has weight log 2, "a" has 0. The candidate
+    # shares "dog", its only word with a weight, with the reference's 2, and 1 bigram of 1 with the reference's 2.
     cider = Cider([["a dog runs"], ["a cat"]])
     penalty = math.exp(-(1**2) / (2 * 6**2))
     expected = 10 / 4 * penalty * (1 / math.sqrt(2) + 1 / math.sqrt(2))
@@ -51,14 +51,14 @@ def test_one_image_scores_nothing_without_frequencies_of_others():
     assert scores(cider, ["a dog runs on grass"]) == [0]
 
 
-def test_references_counted_before_give_the_same():
+def test_counted_references_give_the_same_scores():
     ngrams = ReferenceNGrams(REFERENCES)
     assert scores(Cider(ngrams), CANDIDATES) == scores(Cider(REFERENCES), CANDIDATES)
     assert DocumentFrequencies.of(ngrams) == DocumentFrequencies.of(REFERENCES)
 
 
 @given(st.lists(st.tuples(CAPTION, GROUP), min_size=1, max_size=5))
-def test_an_image_alone_scores_as_among_those_that_were_counted(images: list[tuple[str, list[str]]]):
+def test_an_image_alone_scores_as_among_the_counted_images(images: list[tuple[str, list[str]]]):
     references = [group for _, group in images]
     frequencies = DocumentFrequencies.of(references)
     together = scores(Cider(references), [caption for caption, _ in images])
@@ -66,7 +66,7 @@ def test_an_image_alone_scores_as_among_those_that_were_counted(images: list[tup
         assert scores(Cider([group], frequencies), [caption]) == pytest.approx([expected], rel=0, abs=1e-12)
 
 
-def test_frequencies_hold_the_images_of_each_ngram_of_several():
+def test_frequencies_count_the_images_of_ngrams_that_occur_in_several():
     assert DocumentFrequencies.of([["a dog", "the dog"], ["a dog", "a cat"], ["the a dog"]]) == DocumentFrequencies(
         num_images=3, counts={"a": 3, "dog": 3, "the": 2, "a dog": 3}
     )
@@ -86,8 +86,8 @@ def test_ngrams_of_one_image_need_no_frequency(references: list[list[str]]):
     assert scores(with_all, candidates) == scores(Cider(references, frequencies), candidates)
 
 
-def test_frequencies_of_other_references_weigh_words_that_these_lack():
-    # With "the" in all images that were counted, and "zebra" in none, the two are not alike in the candidate's norm.
+def test_frequencies_of_other_references_weight_words_that_these_lack():
+    # "the" is in all counted images and "zebra" in none, so their weights in the candidate's norm differ.
     frequencies = DocumentFrequencies(num_images=5, counts={"the": 5, "a": 3})
     one, other = Cider([["a dog"]] * 2, frequencies).rewards(["the dog", "zebra dog"], np.array([0, 1]))
     assert one > other > 0
@@ -112,12 +112,12 @@ def test_rewards_are_the_scores_of_any_captions_of_any_images(sampled: list[tupl
         ([0.0, 1.0], "rows 0 to 3 of the references; found 0.0 to 1.0 of dtype float64"),
     ],
 )
-def test_wrong_images_are_told(images: Any, message: str):
+def test_wrong_images_are_refused(images: Any, message: str):
     with pytest.raises(InputError, match=message):
         Cider(REFERENCES).rewards(["a dog", "a cat"], np.array(images))
 
 
-def test_frequencies_are_the_same_after_a_file(tmp_path: Path):
+def test_frequencies_are_read_as_they_were_written(tmp_path: Path):
     frequencies = DocumentFrequencies.of([["un café", "a dog"], ["le café", "a dog"]])
     frequencies.save(tmp_path / "frequencies.json")
     assert DocumentFrequencies.load(tmp_path / "frequencies.json") == frequencies
@@ -135,7 +135,7 @@ def test_frequencies_are_the_same_after_a_file(tmp_path: Path):
         ({"num_images": 2, "counts": {"a": 1.5}}, "each n-gram in 1 to 2 images, found 'a' in 1.5"),
     ],
 )
-def test_wrong_frequencies_are_told(tmp_path: Path, content: Any, message: str):
+def test_wrong_frequencies_are_refused(tmp_path: Path, content: Any, message: str):
     path = tmp_path / "frequencies.json"
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):

@@ -44,12 +44,12 @@ def test_novel_captions_are_those_not_known_word_for_word():
     assert novel_share(CAPTIONS, []) == 1
 
 
-def test_bad_endings_are_last_words_alone():
+def test_only_last_words_are_bad_endings():
     assert bad_ending_share([*CAPTIONS, "of", "the lights are on"]) == 3 / 6
     assert bad_ending_share(["a sofa", "an ankle", ""]) == 0
 
 
-def test_self_cider_of_the_same_caption_is_none_and_of_unlike_ones_all():
+def test_self_cider_is_0_for_equal_captions_and_1_for_unrelated_ones():
     same = ["a dog runs on the grass"] * 3
     unlike = ["a dog runs fast", "two men wait here", "the red bus stops"]
     words = ["", "", ""]
@@ -82,7 +82,7 @@ def score_alone(candidate: str, other: str, references: list[list[str]]) -> floa
     return float(scorer.compute_cider()[0])
 
 
-def test_self_cider_of_no_image_and_of_one_caption_is_told():
+def test_self_cider_of_no_image_or_of_one_caption_is_refused():
     with pytest.raises(InputError, match="expected captions of at least one image, found none"):
         self_cider([], FREQUENCIES)
     with pytest.raises(InputError, match="at least two captions of each image; 1 of 2 have fewer"):
@@ -100,11 +100,11 @@ def test_oracle_picks_the_best_caption_of_each_image(metric: Any):
     ]
 
 
-def test_oracle_picks_the_first_of_those_as_good():
+def test_oracle_picks_the_first_of_equally_good_captions():
     assert oracle(RougeL([["a dog"]]), [["a cat", "a bus", "men"]], "ROUGE-L") == ["a cat"]
 
 
-def test_oracle_tells_what_is_wrong():
+def test_oracle_refuses_wrong_input():
     rouge = RougeL([["a dog"], ["a cat"]])
     with pytest.raises(InputError, match="expected one of ROUGE-L; found 'CIDEr'"):
         oracle(rouge, [["a"], ["b"]], "CIDEr")
@@ -116,7 +116,7 @@ def test_oracle_tells_what_is_wrong():
         oracle(rouge, [], "ROUGE-L")
 
 
-def test_a_summary_counts_what_is_empty_or_said_twice():
+def test_a_summary_counts_empty_and_repeated_captions():
     found = summary(["a dog", "a dog", "", "a cat on the"])
     assert found == {
         "empty": 1,

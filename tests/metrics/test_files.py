@@ -55,15 +55,15 @@ def test_references_are_read_in_each_form_in_the_file_s_order(
     ("content", "split", "message"),
     [
         ("{", None, "file.json:1: broken JSON"),
-        ([], None, "found a list. The references are named first"),
+        ([], None, "found a list. The references come first"),
         ({}, None, "expected captions of at least one image"),
         ({"images": [], "annotations": []}, None, "expected captions of at least one image"),
         ({"images": [{"id": 7}], "annotations": []}, None, r"images without a caption: 1 \(7\)"),
         ({"annotations": [{"image_id": None, "caption": "a"}]}, None, r"annotations\[0\]: .*found None"),
         ({"annotations": [{"image_id": 1}]}, None, r"annotations\[0\]: expected 'caption' of type str, found none"),
-        (KARPATHY, None, r"one of its splits to be named \(test, val\)"),
+        (KARPATHY, None, r"the name of a split \(test, val\)"),
         (KARPATHY, "train", r"no image of split train; images by split: \{'test': 1, 'val': 1\}"),
-        ({"images": [KARPATHY["images"][0]] * 2}, None, r"stand twice: 1 \('b.jpg'\)"),
+        ({"images": [KARPATHY["images"][0]] * 2}, None, r"occur twice: 1 \('b.jpg'\)"),
         (COCO, "val", "only Karpathy's JSON has splits"),
         ({"1": "a dog"}, None, r"a list of strings for each image id; not so for 1 \('1'\)"),
         ({"1": [2]}, None, r"not so for 1 \('1'\)"),
@@ -71,7 +71,7 @@ def test_references_are_read_in_each_form_in_the_file_s_order(
         ('{"1": ["a"], "1": ["b"]}', None, "1 keys are repeated in one object, the first is '1'"),
     ],
 )  # fmt: skip
-def test_references_of_no_such_form_are_told_with_the_place(
+def test_references_of_another_form_are_refused_with_the_position(
     tmp_path: Path, content: Any, split: str | None, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
@@ -92,7 +92,7 @@ def test_results_are_read_in_both_forms(tmp_path: Path, content: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("3", "found 3. The references are named first"),
+        ("3", "found 3. The references come first"),
         ("{}", "found {}"),
         (COCO, "found references"),
         ([{"image_id": 7}], r"expected 'caption' of type str, found none"),
@@ -108,7 +108,7 @@ def test_results_are_read_in_both_forms(tmp_path: Path, content: Any) -> None:
         ({"7": ["a cat"]}, r"one string as the caption of each image; not so for 1 \(7\)"),
     ],
 )
-def test_results_of_no_such_form_and_doubled_images_are_told(tmp_path: Path, content: Any, message: str) -> None:
+def test_results_of_another_form_and_repeated_images_are_refused(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_results(write(tmp_path, content))
 
@@ -123,7 +123,7 @@ def test_lines_of_text_are_captions_by_their_number(tmp_path: Path, name: str) -
         read_references(tmp_path / name, "val")
 
 
-def test_a_file_without_an_ending_is_json_as_a_pipe_s_is(tmp_path: Path) -> None:
+def test_a_file_without_a_suffix_is_json_as_a_pipe_is(tmp_path: Path) -> None:
     (tmp_path / "63").write_text('{"1": "a dog"}')
     assert read_results(tmp_path / "63") == {1: "a dog"}
 
@@ -134,18 +134,18 @@ def test_images_of_lines_are_found_by_their_numbers(tmp_path: Path) -> None:
     assert find_images(tmp_path / "test.en", tmp_path, [2]) == [tmp_path / "2.jpg"]
 
 
-def test_an_empty_text_is_told(tmp_path: Path) -> None:
+def test_an_empty_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test.en").write_text("")
-    with pytest.raises(InputError, match="expected a caption a line; the file is empty"):
+    with pytest.raises(InputError, match="expected a caption in each line; the file is empty"):
         read_results(tmp_path / "test.en")
 
 
-def test_a_missing_file_is_told() -> None:
+def test_a_missing_file_is_reported() -> None:
     with pytest.raises(InputError, match=r"nowhere.json: cannot be read"):
         read_results("nowhere.json")
 
 
-def test_a_subset_is_of_the_images_with_captions_in_the_references_order() -> None:
+def test_a_subset_has_the_images_with_captions_in_the_references_order() -> None:
     references = {1: ["a"], 2: ["b"], 3: ["c"]}
     assert list(subset(references, {3: "x", 1: "y"}).items()) == [(1, ["a"]), (3, ["c"])]
     with pytest.raises(InputError, match=r"captions without references: 1 \(4\)"):
@@ -167,14 +167,14 @@ OF_COCO = {"images": [{**KARPATHY["images"][0], "cocoid": 9, "filepath": "val201
         ({"12": ["a"], "x.gif": ["b"], "y": ["c"]}, ["x.gif", 12, "y"], ["x.gif", "12.jpg", "y.png"]),
     ],
 )
-def test_images_are_found_by_the_names_that_the_references_tell_or_by_their_ids(
+def test_images_are_found_by_the_names_in_the_references_or_by_their_ids(
     tmp_path: Path, content: Any, image_ids: list[int | str], files: list[str]
 ) -> None:
-    pictures = [tmp_path / "pictures" / name for name in files]
-    for picture in pictures:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.touch()
-    assert find_images(write(tmp_path, content), tmp_path / "pictures", image_ids) == pictures
+    expected = [tmp_path / "images" / name for name in files]
+    for path in expected:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert find_images(write(tmp_path, content), tmp_path / "images", image_ids) == expected
 
 
 @pytest.mark.parametrize(
@@ -185,13 +185,13 @@ def test_images_are_found_by_the_names_that_the_references_tell_or_by_their_ids(
         ({"3": ["a"], "7": ["b"]}, r"of 2 images those without one: 1 \(7\); .*looked for as 7 and 7.jpg and 7.png$"),
     ],
 )
-def test_missing_images_are_told(tmp_path: Path, content: Any, message: str) -> None:
+def test_missing_images_are_listed(tmp_path: Path, content: Any, message: str) -> None:
     for name in ("000003.jpg", "3.jpg"):
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=message):
         find_images(write(tmp_path, content), tmp_path, [3, 7])
 
 
-def test_a_missing_folder_of_images_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_of_images_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere: no such folder of images; of 1 images"):
         find_images(write(tmp_path, NAMED), tmp_path / "nowhere", [3])

@@ -1,4 +1,4 @@
-"""What holds for every metric of statistics: it equals pycocoevalcap's, in all and for each image."""
+"""BLEU, ROUGE-L and CIDEr equal pycocoevalcap's, for a corpus and for each image."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ CAPTION = st.lists(st.sampled_from(["a", "dog", "runs", "on", "é"]), max_size=8
 IMAGES = st.lists(st.tuples(CAPTION, st.lists(CAPTION, min_size=1, max_size=4)), min_size=1, max_size=5)
 
 
-def reference_figures(metric: Any, candidates: list[str], references: list[list[str]]) -> NDArray[np.float64]:
-    """Pycocoevalcap's own figures: the corpus's in the first row, then each image's."""
+def reference_scores(metric: Any, candidates: list[str], references: list[list[str]]) -> NDArray[np.float64]:
+    """Pycocoevalcap's own scores: the corpus's in the first row, then each image's."""
     truth, results = dict(enumerate(references)), {row: [caption] for row, caption in enumerate(candidates)}
     if metric is Bleu:
         corpus, per_image = reference_bleu.Bleu(4).compute_score(truth, results, verbose=0)
@@ -43,8 +43,8 @@ def reference_figures(metric: Any, candidates: list[str], references: list[list[
 def assert_equals_reference(metric: Any, candidates: list[str], references: list[list[str]]) -> None:
     built: Metric = metric(references)
     statistics = built.statistics(candidates)
-    found = np.vstack([built.figures(statistics.sum(axis=0)), built.figures(statistics)])
-    expected = reference_figures(metric, candidates, references)
+    found = np.vstack([built.scores(statistics.sum(axis=0)), built.scores(statistics)])
+    expected = reference_scores(metric, candidates, references)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
@@ -61,17 +61,17 @@ def assert_equals_reference_for_each_caption(metric: Any, captions: list[list[st
 @example(images=[("", ["a"])])
 @example(images=[("", ["", "a"]), ("a", [""])])
 @example(images=[("a a a a a", ["a dog", "a a a"]), ("dog", ["a"])])
-@example(images=[("a dog runs", ["a", "a dog runs on a"])])  # as far from the short one as from the long one
+@example(images=[("a dog runs", ["a", "a dog runs on a"])])  # equally far from the short one and the long one
 @example(images=[("dog", ["dog"]), ("cow cow cow", ["a a"])])  # captions of one word; words of no reference
-def test_figures_equal_pycocoevalcaps(metric: Any, images: list[tuple[str, list[str]]]):
+def test_scores_equal_pycocoevalcaps(metric: Any, images: list[tuple[str, list[str]]]):
     references = [group for _, group in images]
     if metric is Cider and not any(map(any, references)):
-        return  # pycocoevalcap's fails without a word
+        return  # pycocoevalcap's code fails without a word
     assert_equals_reference(metric, [caption for caption, _ in images], references)
 
 
 @EVERY
-def test_figures_of_hard_captions_equal_pycocoevalcaps(metric: Any, hard_captions: list[str]):
+def test_scores_of_hard_captions_equal_pycocoevalcaps(metric: Any, hard_captions: list[str]):
     texts = [" ".join(text.split()) for text in hard_captions]
     shifted = texts[3:] + texts[:3]
     references = [[f"{text} and a dog", shifted[row], *texts[: row % 3]] for row, text in enumerate(texts)]
@@ -80,25 +80,25 @@ def test_figures_of_hard_captions_equal_pycocoevalcaps(metric: Any, hard_caption
 
 
 @EVERY
-def test_figures_of_one_image_equal_pycocoevalcaps(metric: Any):
+def test_scores_of_one_image_equal_pycocoevalcaps(metric: Any):
     assert_equals_reference(metric, ["a dog runs on grass"], [["a dog runs on the grass", "the dog"]])
 
 
 @EVERY
 def test_no_reference_with_a_word_scores_as_no_match(metric: Any):
     built = metric([[""], ["", ""]])
-    assert built.figures(built.statistics(["a dog", "a"])) == pytest.approx(0, abs=1e-5)
+    assert built.scores(built.statistics(["a dog", "a"])) == pytest.approx(0, abs=1e-5)
 
 
 @EVERY
-def test_figures_may_have_leading_axes(metric: Any):
+def test_scores_may_have_leading_axes(metric: Any):
     built: Metric = metric([["a dog runs", "the dog"], ["a red bus"], ["two men"]])
     statistics = built.statistics(["a dog", "a bus", ""])
     replicates = statistics[[[0, 1, 2], [2, 2, 0]]].sum(axis=1)
-    found = built.figures(replicates[:, None])
+    found = built.scores(replicates[:, None])
     assert found.shape == (2, 1, len(built.names))
-    for replicate, figures in zip(replicates, found, strict=True):
-        assert (figures[0] == built.figures(replicate)).all()
+    for replicate, scores in zip(replicates, found, strict=True):
+        assert (scores[0] == built.scores(replicate)).all()
 
 
 @EVERY
@@ -110,14 +110,14 @@ def test_figures_may_have_leading_axes(metric: Any):
         (["a dog", ["a"]], r"each of 2 images; not so for 1 of them, the first in row 0"),
     ],
 )
-def test_wrong_references_are_told(metric: Any, references: Any, message: str):
+def test_wrong_references_are_refused(metric: Any, references: Any, message: str):
     with pytest.raises(InputError, match=message):
         metric(references)
 
 
 @EVERY
 @pytest.mark.parametrize(("candidates", "found"), [(["a"], "1"), ([], "0"), ("ab", "one string")])
-def test_wrong_candidates_are_told(metric: Any, candidates: Any, found: str):
+def test_wrong_candidates_are_refused(metric: Any, candidates: Any, found: str):
     with pytest.raises(InputError, match=f"a list of 2 candidates, one for each image; found {found}"):
         metric([["a"], ["b"]]).statistics(candidates)
 
@@ -145,14 +145,14 @@ def coco_val2017(shared: Path) -> list[list[str]]:
 
 @EVERY
 @pytest.mark.shared
-def test_figures_equal_pycocoevalcaps_on_flickr8k_dev(metric: Any, flickr8k_dev: list[list[str]]):
+def test_scores_equal_pycocoevalcaps_on_flickr8k_dev(metric: Any, flickr8k_dev: list[list[str]]):
     assert len(flickr8k_dev) == 1000
     assert_equals_reference_for_each_caption(metric, flickr8k_dev)
 
 
 @EVERY
 @pytest.mark.shared
-def test_figures_equal_pycocoevalcaps_on_coco(metric: Any, coco_val2017: list[list[str]]):
+def test_scores_equal_pycocoevalcaps_on_coco(metric: Any, coco_val2017: list[list[str]]):
     assert len(coco_val2017) == 5000
     assert sum(map(len, coco_val2017)) == 25_014
     assert_equals_reference_for_each_caption(metric, coco_val2017)

@@ -43,7 +43,7 @@ def test_reading_other_captions_adds_nothing_to_the_index():
 
 
 @given(st.lists(CAPTIONS.filter(bool), min_size=1, max_size=4))
-def test_postings_name_the_references_that_hold_an_ngram_and_how_often(references: list[list[str]]):
+def test_postings_count_an_ngram_in_each_reference(references: list[list[str]]):
     ngrams = ReferenceNGrams(references)
     flat = [reference for group in references for reference in group]
     assert ngrams.num_images == len(references)

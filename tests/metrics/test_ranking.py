@@ -16,7 +16,7 @@ IMAGE_INDEX = [0, 1, 1]
 
 
 def test_images_are_ranked_by_the_probability_of_the_sentence():
-    # The first sentence is likelier under the other image (rank 2), the second as likely (a tie: 2), the third less.
+    # The first sentence is more probable with the other image (rank 2), the second equally (a tie: 2), the third less.
     assert retrieve_images(LOG_PROBABILITY, IMAGE_INDEX) == Retrieval({1: 1 / 3, 5: 1, 10: 1}, 2)
 
 
@@ -30,7 +30,7 @@ def test_sentences_are_ranked_by_how_much_the_image_raises_their_probability():
     assert by_probability == Retrieval({1: 0, 5: 1, 10: 1}, 2)
 
 
-def test_a_model_to_which_all_is_alike_retrieves_nothing():
+def test_a_model_with_constant_scores_retrieves_nothing():
     scores = np.full((20, 40), -7.0)
     index = np.repeat(np.arange(20), 2)
     assert retrieve_images(scores, index) == Retrieval({1: 0, 5: 0, 10: 0}, 20)
@@ -48,7 +48,7 @@ def test_a_perfect_model_retrieves_all():
 @given(st.integers(1, 7), st.lists(st.integers(0, 6), max_size=12), st.integers(0, 2**32 - 1))
 def test_ranks_equal_those_of_a_sorted_list(num_images: int, extra: list[int], seed: int):
     index = [*range(num_images), *(image % num_images for image in extra)]
-    scores = np.random.default_rng(seed).normal(size=(num_images, len(index)))  # no two are the same
+    scores = np.random.default_rng(seed).normal(size=(num_images, len(index)))  # without ties
     of_sentences = [sorted(-scores[:, n]).index(-scores[image, n]) + 1 for n, image in enumerate(index)]
     found = retrieve_images(scores, index)
     assert found.recall == {k: pytest.approx(np.mean([rank <= k for rank in of_sentences])) for k in (1, 5, 10)}
@@ -81,19 +81,19 @@ def test_marginal_of_long_sentences_does_not_vanish():
         (np.array([[0, np.nan], [-np.inf, 0]]), [0, 1], "finite log-probabilities; 2 of 4 are not"),
     ],
 )
-def test_wrong_scores_are_told(scores: Any, index: Any, message: str):
+def test_wrong_scores_are_refused(scores: Any, index: Any, message: str):
     with pytest.raises(InputError, match=message):
         retrieve_images(scores, index)
     with pytest.raises(InputError, match=message):
         retrieve_sentences(scores, index, np.zeros(len(index)))
 
 
-def test_an_image_without_a_sentence_is_told():
+def test_an_image_without_a_sentence_is_refused():
     with pytest.raises(InputError, match="a sentence for each image; 1 of 2 images have none"):
         retrieve_sentences(np.zeros((2, 2)), [0, 0], np.zeros(2))
 
 
 @pytest.mark.parametrize("log_marginal", [np.zeros(2), np.array([0, 0, np.nan])])
-def test_wrong_marginals_are_told(log_marginal: Any):
+def test_wrong_marginals_are_refused(log_marginal: Any):
     with pytest.raises(InputError, match="log_marginal as 3 finite numbers, one for each sentence"):
         retrieve_sentences(LOG_PROBABILITY, IMAGE_INDEX, log_marginal)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from captioning.metrics.rouge import BETA, RougeL, _common_length
 
-WORDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=70)  # more bits than a machine word has
+WORDS = st.lists(st.sampled_from("abc"), min_size=1, max_size=70)  # longer than a machine word has bits
 
 
 @given(WORDS, WORDS)
@@ -20,21 +20,21 @@ def test_common_length_equals_that_of_the_table(candidate: list[str], reference:
     assert _common_length(masks, len(candidate), reference) == table[-1, -1]
 
 
-def test_rouge_by_hand():
+def test_rouge_equals_a_worked_example():
     # "the dog runs": 3 of 4 tokens, and 3 of 5.
     rouge = RougeL([["the big dog runs away"]])
     precision, recall = 3 / 4, 3 / 5
     expected = (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
-    assert rouge.figures(rouge.statistics(["the dog runs fast"])[0]) == pytest.approx([expected])
+    assert rouge.scores(rouge.statistics(["the dog runs fast"])[0]) == pytest.approx([expected])
 
 
 def test_precision_and_recall_may_be_of_different_references():
     rouge = RougeL([["a b c d e f g h", "a"]])  # P = 4 / 4 by the first, R = 1 by the second
-    assert rouge.figures(rouge.statistics(["a b c d"])[0]) == pytest.approx([1])
+    assert rouge.scores(rouge.statistics(["a b c d"])[0]) == pytest.approx([1])
 
 
 def test_corpus_is_the_mean():
     rouge = RougeL([["a dog"], ["a cat"]])
     statistics = rouge.statistics(["a dog", "the bus"])
-    assert rouge.figures(statistics).tolist() == [[1], [0]]
-    assert rouge.figures(statistics.sum(axis=0)) == pytest.approx([1 / 2])
+    assert rouge.scores(statistics).tolist() == [[1], [0]]
+    assert rouge.scores(statistics.sum(axis=0)) == pytest.approx([1 / 2])

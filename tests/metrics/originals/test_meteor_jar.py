@@ -32,7 +32,7 @@ def meteor(meteor_folder: Path) -> Iterator[MeteorJar]:
 
 
 def is_running(pid: int) -> bool:
-    """A zombie has no command line any more."""
+    """A zombie has no command line."""
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except (FileNotFoundError, ProcessLookupError):
@@ -70,7 +70,7 @@ def test_corpus_is_not_the_mean(meteor: MeteorJar):
     assert corpus != pytest.approx(sum(scores) / len(scores))
 
 
-def test_empty_captions_keep_the_conversation_in_step(meteor: MeteorJar):
+def test_empty_captions_get_their_own_answers(meteor: MeteorJar):
     _, scores = meteor.score(CANDIDATES, REFERENCES)
     candidates = ["", CANDIDATES[0], "", CANDIDATES[1], CANDIDATES[2], "a dog", CANDIDATES[3], "", ""]
     references = [
@@ -88,7 +88,7 @@ def test_empty_captions_keep_the_conversation_in_step(meteor: MeteorJar):
     assert found == [0, scores[0], 0, scores[1], scores[2], 0, scores[3], 0, 0]
 
 
-def test_separators_and_line_ends_keep_the_conversation_in_step(meteor: MeteorJar):
+def test_captions_with_separators_and_line_ends_get_their_own_answers(meteor: MeteorJar):
     plain = meteor.score(CANDIDATES, REFERENCES)
     candidates = [candidate.replace(" ", " |||\r\n") for candidate in CANDIDATES]
     references = [[reference.replace(" ", "\r||| ") for reference in group] for group in REFERENCES]
@@ -108,7 +108,7 @@ def test_killed_java_is_replaced(meteor: MeteorJar, caplog: pytest.LogCaptureFix
     os.kill(killed.pid, signal.SIGKILL)
     with caplog.at_level(logging.WARNING):
         assert meteor.score(CANDIDATES, REFERENCES) == before
-    assert "METEOR's Java ended with code -9 before it had answered" in caplog.text
+    assert "METEOR's Java ended with code -9 before it answered" in caplog.text
     assert killed.returncode == -9
     assert meteor.score(CANDIDATES, REFERENCES) == before
 
@@ -140,7 +140,7 @@ def test_closed_meteor_leaves_no_process():
 
 
 @pytest.mark.usefixtures("quick_meteor")
-def test_forgotten_meteor_leaves_no_process():
+def test_deleted_meteor_leaves_no_process():
     scorer = MeteorJar()
     pid = scorer._process.pid
     del scorer
@@ -168,7 +168,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert not is_running(int(run.stdout))
 
 
-def test_jar_that_fails_again_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_jar_that_fails_again_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "paraphrase-en.gz").touch()
     (tmp_path / "meteor-1.5.jar").write_text("not a jar")
@@ -180,14 +180,14 @@ def test_jar_that_fails_again_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path:
         scorer.score(CANDIDATES, REFERENCES)
 
 
-def test_missing_paraphrases_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_missing_paraphrases_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     (tmp_path / "meteor-1.5.jar").touch()
     monkeypatch.setattr(reference_meteor, "__file__", str(tmp_path / "meteor.py"))
     with pytest.raises(InputError, match=r"expected pycocoevalcap's data/paraphrase-en.gz"):
         MeteorJar()
 
 
-def test_damaged_paraphrases_are_told(monkeypatch: pytest.MonkeyPatch, copy_meteor: Callable[[str], Path]):
+def test_damaged_paraphrases_are_reported(monkeypatch: pytest.MonkeyPatch, copy_meteor: Callable[[str], Path]):
     folder = copy_meteor("damaged")
     (folder / "data" / "paraphrase-en.gz").write_bytes(gzip.compress(b"0.5\nlarge dog\nbig hound\n")[:-12])
     monkeypatch.setattr(reference_meteor, "__file__", str(folder / "meteor.py"))
@@ -204,7 +204,7 @@ def test_folder_with_a_space_and_an_umlaut_works(
         assert scorer.score(CANDIDATES, REFERENCES) == meteor.score(CANDIDATES, REFERENCES)
 
 
-def test_wrong_input_is_told(meteor: MeteorJar):
+def test_wrong_input_is_refused(meteor: MeteorJar):
     with pytest.raises(InputError, match="found 2 and 1"):
         meteor.score(["a", "b"], [["a"]])
     with pytest.raises(InputError, match="found 0 and 0"):

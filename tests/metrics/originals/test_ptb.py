@@ -32,7 +32,7 @@ def test_tokens_are_lower_case_without_punctuation():
     assert tokenize({"a": ['A dog\'s "Frisbee", (red).']}) == {"a": ["a dog 's frisbee -lrb- red -rrb-"]}
 
 
-def test_each_caption_keeps_its_place_whatever_line_ends_it_holds():
+def test_each_caption_keeps_its_position_with_any_line_ends():
     captions = {end: [f"A dog{end}runs", f"{end}", "a cat"] for end in LINE_ENDS}
     assert tokenize(captions) == {end: ["a dog runs", "", "a cat"] for end in LINE_ENDS}
 
@@ -45,7 +45,7 @@ def test_empty_captions_and_groups_stay():
 # Without shrinking, which would start Java hundreds of times.
 @settings(max_examples=3, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 @given(st.lists(st.text(max_size=20), min_size=50, max_size=200))
-def test_any_text_gives_one_line_a_caption(texts: list[str]):
+def test_any_text_gives_one_line_per_caption(texts: list[str]):
     captions = {index: [text, "mark"] for index, text in enumerate(texts)}
     tokens = tokenize(captions)
     assert list(tokens) == list(captions)
@@ -55,10 +55,10 @@ def test_any_text_gives_one_line_a_caption(texts: list[str]):
 def test_deleted_characters_are_reported(caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING):
         assert tokenize({1: ["a 😀 dog"]}) == {1: ["a dog"]}
-    assert "deleted characters that it does not know, first" in caplog.text
+    assert "deleted unknown characters, the first:" in caplog.text
 
 
-def test_half_a_surrogate_pair_is_told():
+def test_half_a_surrogate_pair_is_refused():
     with pytest.raises(InputError, match=r"half of a surrogate pair \('\\ud83d'\) in the caption 'a \\ud83d dog'"):
         tokenize({1: ["a cat"], 2: ["a \ud83d dog"]})
 
@@ -69,14 +69,14 @@ def test_another_number_of_lines_is_an_error_and_not_a_shift(monkeypatch: pytest
         tokenize({1: ["a\rdog", "a cat"]})
 
 
-def test_damaged_jar_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_damaged_jar_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     (tmp_path / ptbtokenizer.STANFORD_CORENLP_3_4_1_JAR).write_text("not a jar")
     monkeypatch.setattr(ptbtokenizer, "__file__", str(tmp_path / "ptbtokenizer.py"))
     with pytest.raises(InputError, match=r"exit code 1; if .* is damaged.*Java said: .*PTBTokenizer"):
         tokenize({1: ["a dog"]})
 
 
-def test_missing_jar_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_missing_jar_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(ptbtokenizer, "__file__", str(tmp_path / "ptbtokenizer.py"))
     with pytest.raises(InputError, match=r"expected pycocoevalcap's stanford-corenlp-3.4.1.jar"):
         tokenize({1: ["a dog"]})

@@ -10,8 +10,8 @@ import sacrebleu
 
 from captioning.errors import InputError
 from captioning.metrics import CocoScorer, intervals
-from captioning.metrics.cider import DocumentFrequencies
-from captioning.metrics.sacrebleu_backend import SacreBleu, SacreBleuBackend
+from captioning.metrics.document_frequencies import DocumentFrequencies
+from captioning.metrics.sacre_bleu import SacreBleu
 
 REFERENCES = {
     1: ["Two men, in red, are talking."],
@@ -21,7 +21,7 @@ REFERENCES = {
 TRANSLATIONS = {3: "The child's toy is on the floor.", 1: "Two men in red are talking.", 2: "A dog runs through snow."}
 EMPTY = dict.fromkeys(REFERENCES, "")
 SHORT = {1: "Two men", 2: "A dog", 3: "Toy."}
-STREAMS = list(zip_longest(*REFERENCES.values()))  # as sacrebleu takes sentences of one reference and of two
+STREAMS = list(zip_longest(*REFERENCES.values()))  # sacrebleu's form for sentences of one and two references
 
 
 def corpus_bleu(translations) -> float:
@@ -29,8 +29,8 @@ def corpus_bleu(translations) -> float:
 
 
 @pytest.mark.parametrize("translations", [TRANSLATIONS, EMPTY, SHORT, {n: own[0] for n, own in REFERENCES.items()}])
-def test_the_figures_of_the_corpus_and_of_each_sentence_are_sacrebleu_s(translations) -> None:
-    with CocoScorer(REFERENCES, metrics=["sacreBLEU"], backend="sacrebleu") as scorer:
+def test_scores_of_the_corpus_and_of_each_sentence_are_sacrebleu_s(translations) -> None:
+    with CocoScorer(REFERENCES, metrics=["sacreBLEU"]) as scorer:
         scores = scorer.score(translations)
     assert scores.corpus == {"sacreBLEU": pytest.approx(corpus_bleu(translations), abs=1e-12)}
     for n, own in REFERENCES.items():
@@ -39,7 +39,7 @@ def test_the_figures_of_the_corpus_and_of_each_sentence_are_sacrebleu_s(translat
 
 
 def test_case_and_punctuation_count() -> None:
-    scorer = CocoScorer(REFERENCES, metrics=["sacreBLEU"], backend="sacrebleu")
+    scorer = CocoScorer(REFERENCES, metrics=["sacreBLEU"])
     lower = {n: text.lower() for n, text in TRANSLATIONS.items()}
     assert scorer.score(lower).corpus["sacreBLEU"] < scorer.score(TRANSLATIONS).corpus["sacreBLEU"]
 
@@ -48,10 +48,10 @@ def test_statistics_add_up_and_have_intervals() -> None:
     metric = SacreBleu(list(REFERENCES.values()))
     statistics = metric.statistics([TRANSLATIONS[n] for n in REFERENCES])
     assert statistics.shape == (3, 10)
-    both = metric.figures(np.stack([statistics.sum(0), statistics[0]]))
+    both = metric.scores(np.stack([statistics.sum(0), statistics[0]]))
     assert both.shape == (2, 1)
     assert both[0, 0] == pytest.approx(corpus_bleu(TRANSLATIONS))
-    scores = CocoScorer(REFERENCES, metrics=["sacreBLEU"], backend="sacrebleu").score(TRANSLATIONS)
+    scores = CocoScorer(REFERENCES, metrics=["sacreBLEU"]).score(TRANSLATIONS)
     interval = intervals(scores, num_replicates=50)["sacreBLEU"]
     assert interval.low <= scores.corpus["sacreBLEU"] <= interval.high
 
@@ -59,15 +59,15 @@ def test_statistics_add_up_and_have_intervals() -> None:
 @pytest.mark.parametrize(("kept", "nrefs"), [([1, 2, 3], "var"), ([1, 3], "1"), ([2], "2")])
 def test_the_signature_is_sacrebleu_s_own(kept: list[int], nrefs: str) -> None:
     references = {n: REFERENCES[n] for n in kept}
-    signature = CocoScorer(references, metrics=["sacreBLEU"], backend="sacrebleu").signature()
+    signature = CocoScorer(references, metrics=["sacreBLEU"]).signature()
     metric = sacrebleu.BLEU()
     metric.corpus_score([TRANSLATIONS[n] for n in kept], list(zip_longest(*references.values())))
     assert signature["sacrebleu"] == str(metric.get_signature())
     assert signature["sacrebleu"].startswith(f"nrefs:{nrefs}|case:mixed|eff:no|tok:13a|smooth:exp|version:")
 
 
-def test_what_it_does_not_have_is_refused() -> None:
-    with pytest.raises(InputError, match="expected metrics among sacreBLEU"):
-        CocoScorer(REFERENCES, metrics=["BLEU"], backend="sacrebleu")
+def test_metrics_of_other_tokens_and_document_frequencies_are_refused() -> None:
+    with pytest.raises(InputError, match=r"BLEU and sacreBLEU count the tokens of different tokenizers, .* and 13a;"):
+        CocoScorer(REFERENCES, metrics=["BLEU", "sacreBLEU"])
     with pytest.raises(InputError, match="no document frequencies"):
-        SacreBleuBackend([["a"]], ["sacreBLEU"], DocumentFrequencies(1, {}))
+        CocoScorer(REFERENCES, metrics=["sacreBLEU"], frequencies=DocumentFrequencies(1, {}))

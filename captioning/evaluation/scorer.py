@@ -1,0 +1,47 @@
+"""Build the scorer of a split's references from plain arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from captioning.metrics import COCO_METRICS, CocoScorer
+from captioning.metrics.document_frequencies import DocumentFrequencies
+from captioning.metrics.files import ImageId
+from captioning.metrics.table import OWN_BACKEND
+
+
+def build_scorer(
+    references: Mapping[ImageId, Sequence[str]],
+    *,
+    names: Collection[str] = COCO_METRICS,
+    backend: str = OWN_BACKEND,
+    frequencies: DocumentFrequencies | None = None,
+    clip: str | Path | None = None,
+    images: Sequence[Path] | None = None,
+    device: str = "cpu",
+) -> CocoScorer:
+    """Build the scorer of a split's references.
+
+    `captioning.metrics.table.check_metrics` checks names and backend without references.
+
+    Args:
+        references: the reference captions of each image, as published.
+        names: of the metrics, of `captioning.metrics.METRICS`.
+        backend: of `captioning.metrics.BACKENDS`.
+        frequencies: CIDEr's document frequencies; None counts these references.
+        clip: the folder of a CLIP model, for CLIPScore.
+        images: the file of each image in the order of the references, for CLIPScore.
+        device: of the CLIP model, such as "cuda".
+
+    Raises:
+        InputError: The metrics cannot be computed, or the references or the CLIP model are not valid.
+    """
+    embedding = None
+    if clip is not None:
+        from captioning.evaluation.clip import Clip  # imports torch
+
+        embedding = Clip(clip, device=device)
+    return CocoScorer(
+        references, metrics=names, backend=backend, frequencies=frequencies, images=images, embedding=embedding
+    )

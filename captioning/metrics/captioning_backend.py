@@ -1,0 +1,48 @@
+"""The backend of this package: every metric of the table, with statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar
+
+from captioning.errors import InputError
+from captioning.metrics.backend import Columns, score_by, versions
+from captioning.metrics.resources import Resources
+from captioning.metrics.table import METRICS
+from captioning.metrics.tokenization import PENN_TREEBANK, Tokenizer
+
+
+class CaptioningBackend:
+    """A `Backend` of the classes in `METRICS`; those that pycocoevalcap has equal its scores to 1e-6.
+
+    Raises:
+        InputError: Document frequencies are given, and the metrics count other tokens.
+    """
+
+    known: ClassVar[tuple[str, ...]] = tuple(METRICS)
+
+    def __init__(self, names: Sequence[str], resources: Resources) -> None:
+        self._tokenizer = self.tokenizer(names)
+        if resources.frequencies is not None and self._tokenizer != PENN_TREEBANK:
+            raise InputError(f"{', '.join(names)}: no document frequencies are used here; leave them out")
+        self._metrics = {name: METRICS[name].of(resources) for name in names}
+
+    @staticmethod
+    def tokenizer(names: Collection[str]) -> Tokenizer:
+        """See `Backend.tokenizer`."""
+        return next((tokenizer for name in names if (tokenizer := METRICS[name].tokenizer)), PENN_TREEBANK)
+
+    def score(self, captions: Sequence[str]) -> Columns:
+        """See `Backend.score`."""
+        return score_by(self._metrics, captions)
+
+    def signature(self) -> dict[str, Any]:
+        """See `Backend.signature`."""
+        return {
+            "tokenizer": self._tokenizer.name,
+            "metrics": [score for metric in self._metrics.values() for score in metric.names],
+            **versions(self._metrics),
+        }
+
+    def close(self) -> None:
+        """Do nothing: no process was started."""

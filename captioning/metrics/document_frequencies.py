@@ -1,0 +1,87 @@
+"""Document frequencies of n-grams: in how many images' references each one occurs. CIDEr weights n-grams by them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from captioning.errors import InputError
+from captioning.json_files import read_json
+from captioning.metrics.ngrams import Integers, Postings, ReferenceNGrams, referenced
+
+
+@dataclass(frozen=True)
+class DocumentFrequencies:
+    """In how many images' references each n-gram occurs.
+
+    Attributes:
+        num_images: with references.
+        counts: images by n-gram, its words joined by spaces. An n-gram that occurs in one image has the weight of one
+            that occurs in none, so only those that occur in two images or more need be listed.
+
+    Raises:
+        InputError: There is no image, or a count is not a whole number between 1 and the number of images.
+    """
+
+    num_images: int
+    counts: Mapping[str, int]
+
+    def __post_init__(self) -> None:
+        if type(self.num_images) is not int or self.num_images < 1:
+            raise InputError(f"expected document frequencies of at least one image; found {self.num_images!r}")
+        for ngram, count in self.counts.items():
+            if type(count) is not int or not 1 <= count <= self.num_images:
+                raise InputError(
+                    f"expected each n-gram in 1 to {self.num_images} images, found {ngram!r} in {count!r}; "
+                    "count the references again"
+                )
+
+    @classmethod
+    def of(cls, references: Sequence[Sequence[str]] | ReferenceNGrams) -> Self:
+        """Count the images of each n-gram in tokenized references, or in their n-grams.
+
+        Raises:
+            InputError: There is no image, or an image has no reference.
+        """
+        ngrams = referenced(references)
+        counts: dict[str, int] = {}
+        for order, postings in enumerate(ngrams.postings, start=1):
+            frequencies = document_frequencies(postings)
+            several = np.flatnonzero(frequencies > 1)
+            counts.update(zip(ngrams.index.ngrams(order, several), frequencies[several].tolist(), strict=True))
+        return cls(ngrams.num_images, counts)
+
+    def save(self, path: str | Path) -> None:
+        """Write them as JSON."""
+        Path(path).write_text(
+            json.dumps({"num_images": self.num_images, "counts": dict(self.counts)}, ensure_ascii=False),
+            encoding="utf-8",
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: The file is missing, or holds something else.
+        """
+        data = read_json(Path(path))
+        if data.keys() != {"num_images", "counts"} or not isinstance(data["counts"], dict):
+            raise InputError(
+                f"{path}: expected document frequencies, an object with 'num_images' and 'counts'; "
+                f"found the keys {', '.join(data) or 'none'}"
+            )
+        try:
+            return cls(**data)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+
+
+def document_frequencies(postings: Postings) -> Integers:
+    """Count the images in whose references each n-gram occurs, by the n-gram's number."""
+    return np.bincount(postings.ngrams, minlength=postings.num_ngrams)

@@ -1,0 +1,129 @@
+"""The table of metrics, and that of the programs that compute them.
+
+A new metric is one file in this folder, one entry in `METRICS` and one test file. Its name is then known to
+`captioning score --metrics`, to `metrics.names` and to every message. Nothing is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from captioning.errors import InputError
+
+if TYPE_CHECKING:
+    from captioning.metrics.backend import Backend
+    from captioning.metrics.metric import Metric
+
+Class = TypeVar("Class")
+
+
+class Table(Mapping[str, Class], Generic[Class]):
+    """Classes by name, each imported when it is looked up.
+
+    Args:
+        paths: of the classes by name, "module.Class" relative to `captioning.metrics`.
+    """
+
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        self._paths = dict(paths)
+
+    def __getitem__(self, name: str) -> Class:
+        module, _, attribute = self._paths[name].rpartition(".")
+        found: Class = getattr(import_module(f"captioning.metrics.{module}"), attribute)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
+METRICS: Table[type[Metric]] = Table(
+    {
+        "BLEU": "bleu.Bleu",
+        "METEOR": "meteor.Meteor",
+        "ROUGE-L": "rouge.RougeL",
+        "CIDEr": "cider.Cider",
+        "CIDEr-D": "cider.CiderD",
+        "SPICE": "spice.Spice",
+        "sacreBLEU": "sacre_bleu.SacreBleu",
+        "CLIPScore": "clip_score.ClipScore",
+    }
+)
+"""Every metric by its name, in the order in which scores are reported; a metric may report several scores."""
+
+ALIASES = {"rouge": "ROUGE-L"}
+"""Other names on the command line, in lower case."""
+
+COCO_METRICS = ("BLEU", "METEOR", "ROUGE-L", "CIDEr")
+"""The default: what COCO's evaluation reports."""
+
+OWN_BACKEND = "captioning"
+
+BACKENDS: Table[type[Backend]] = Table(
+    {
+        OWN_BACKEND: "captioning_backend.CaptioningBackend",
+        "pycocoevalcap": "originals.backend.PycocoevalcapBackend",
+    }
+)
+"""The programs that compute metrics: the classes of `METRICS`, or pycocoevalcap's original code."""
+
+
+def command_names() -> list[str]:
+    """List the metrics' names on the command line, aliases last."""
+    return [*map(str.lower, METRICS), *ALIASES]
+
+
+def metric_named(name: str) -> str:
+    """Find the metric that a user names, in upper or lower case or by an alias.
+
+    Raises:
+        InputError: No metric has this name.
+    """
+    known = {**{metric.lower(): metric for metric in METRICS}, **ALIASES}
+    if (found := known.get(name.strip().lower())) is None:
+        raise InputError(f"there is no metric {name.strip()!r}; choose among {', '.join(command_names())}")
+    return found
+
+
+def check_metrics(names: Collection[str], backend: str = OWN_BACKEND, *, given: Collection[str] = ()) -> None:
+    """Check that metrics can be computed together, before any work is done.
+
+    Args:
+        names: of `METRICS`.
+        backend: of `BACKENDS`.
+        given: the optional fields of `Resources` that the metrics will be given, such as "images".
+
+    Raises:
+        InputError: The backend is unknown, no metric is named, or the backend does not compute one that is named.
+            Two metrics use different tokenizers. A file, a package or a resource that a metric needs is missing.
+    """
+    if backend not in BACKENDS:
+        raise InputError(
+            f"expected one of the backends {', '.join(BACKENDS)}; found {backend!r}. Choose metrics by their names"
+        )
+    if not names or not all(name in METRICS for name in names):
+        raise InputError(f"expected metrics among {', '.join(METRICS)}; found {list(names)}")
+    known = BACKENDS[backend].known
+    if unknown := [name for name in names if METRICS[name].tokenizer is not None and name not in known]:
+        raise InputError(f"the backend {backend} computes {', '.join(known)}; found {', '.join(unknown)}")
+    tokenizers = {tokenizer: name for name in names if (tokenizer := METRICS[name].tokenizer)}
+    if len(tokenizers) > 1:
+        raise InputError(
+            f"{' and '.join(tokenizers.values())} count the tokens of different tokenizers, "
+            f"{' and '.join(tokenizer.name for tokenizer in tokenizers)}; compute them one after the other"
+        )
+    for name in names:
+        if backend == OWN_BACKEND or METRICS[name].tokenizer is None:
+            METRICS[name].check(given)
+
+
+def modes(names: Collection[str]) -> dict[str, str]:
+    """List the scores that metrics report: "max" for those that are better when higher, "min" for the others."""
+    return {score: METRICS[name].mode for name in names for score in METRICS[name].names}
