@@ -59,6 +59,14 @@ def test_what_differs_little_is_not_marked(tmp_path: Path) -> None:
     assert [row.best for row in report([tmp_path / "a", tmp_path / "b"]).rows] == [frozenset()] * 2
 
 
+@pytest.mark.parametrize(("wrong_every", "best"), [(20, frozenset()), (15, {"ROUGE-L", "CIDEr"})])
+def test_the_test_is_two_sided(tmp_path: Path, wrong_every: int, best: set[str]) -> None:
+    """A resample of 60 images holds none of 3 with probability (57/60)^60 = 0.046, none of 4 with 0.016."""
+    make_run(tmp_path / "a", "right", 1, 99)
+    make_run(tmp_path / "b", "sometimes_wrong", 1, wrong_every)
+    assert [row.best for row in report([tmp_path / "a", tmp_path / "b"], seed=3).rows] == [best, frozenset()]
+
+
 def test_runs_without_statistics_or_of_other_references_have_no_mark_and_it_is_said(
     sweep: Path, tmp_path: Path
 ) -> None:
