@@ -61,6 +61,14 @@ def test_an_insignificant_difference_is_not_marked(tmp_path: Path) -> None:
     assert compare_runs([tmp_path / "a", tmp_path / "b"]).best == {}
 
 
+@pytest.mark.parametrize(("wrong_every", "best"), [(20, {}), (15, {"ROUGE-L": 0, "CIDEr": 0})])
+def test_the_test_is_two_sided(tmp_path: Path, wrong_every: int, best: dict[str, int]) -> None:
+    """A resample of 60 images holds none of 3 with probability (57/60)^60 = 0.046, none of 4 with 0.016."""
+    make_run(tmp_path / "a", "right", 1, 99)
+    make_run(tmp_path / "b", "sometimes_wrong", 1, wrong_every)
+    assert compare_runs([tmp_path / "a", tmp_path / "b"], seed=3).best == best
+
+
 def test_runs_without_statistics_or_with_other_references_are_not_tested_and_the_note_says_so(
     sweep: Path, tmp_path: Path
 ) -> None:

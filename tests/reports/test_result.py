@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PIL import Image
 from rich.console import Console
 
-from captioning.data.example import CaptionedImage
 from captioning.errors import InputError
 from captioning.evaluation.predictions import Evaluation, Prediction
 from captioning.metrics import CocoScorer, Scores
 from captioning.metrics.diversity import summary
-from captioning.reports.result import Result, describe, print_scores, write_evaluation
+from captioning.reports.result import Result, describe
 from captioning.search import BeamSearch, Forbid, GreedySearch
 
 CAPTIONS = {7: 'a café, "open"', 3: "", 5: "two dogs"}
 
 
 @pytest.fixture
-def evaluated(tmp_path: Path) -> tuple[Any, Any]:
-    """A captioner that has validated, and its data."""
+def result() -> Result:
+    """The result of a validated captioner."""
     predictions = tuple(
         Prediction(image_id, caption, -0.5, image_id != 3, loss=2.0, num_tokens=4, num_unknown=int(image_id == 7))
         for image_id, caption in CAPTIONS.items()
@@ -40,15 +38,12 @@ def evaluated(tmp_path: Path) -> tuple[Any, Any]:
         tokens_per_caption=4.0,
         signature={"num_images": 3, "tokenizer": "x"},
     )
-    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
-    images = [CaptionedImage(image_id, tmp_path / "image.png", ("a reference",)) for image_id in CAPTIONS]
-    data = SimpleNamespace(data_name="tiny", split="val", images=lambda split: images)
-    return SimpleNamespace(evaluation=evaluation, search=GreedySearch(max_length=9)), data
+    return Result.of_evaluation(evaluation, data="tiny", split="val", search=GreedySearch(max_length=9))
 
 
-def test_metrics_json_has_scores_and_what_determines_them(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
-    metrics = write_evaluation(tmp_path / "out", *evaluated)
-    assert metrics == {
+def test_metrics_json_has_scores_and_what_determines_them(result: Result, tmp_path: Path) -> None:
+    result.write(tmp_path / "out")
+    assert result.content == {
         "metrics": {"BLEU-1": 0.4, "CIDEr": 0.94},
         "intervals": {},
         "language_model": {
@@ -70,15 +65,16 @@ def test_metrics_json_has_scores_and_what_determines_them(evaluated: tuple[Any, 
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
 
 
-def test_time_and_size_of_training_have_a_file_of_their_own(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
-    metrics = write_evaluation(tmp_path, *evaluated, training={"seconds": 1.5})
+def test_time_and_size_of_training_have_a_file_of_their_own(result: Result, tmp_path: Path) -> None:
+    result.write(tmp_path, training={"seconds": 1.5})
     assert json.loads((tmp_path / "training.json").read_text()) == {"seconds": 1.5}
-    assert metrics == write_evaluation(tmp_path / "evaluation", *evaluated)
+    result.write(tmp_path / "evaluation")
+    assert (tmp_path / "metrics.json").read_text() == (tmp_path / "evaluation" / "metrics.json").read_text()
     assert not (tmp_path / "evaluation" / "training.json").exists()
 
 
-def test_captions_and_scores_of_each_image_are_in_the_split_s_order(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
-    write_evaluation(tmp_path, *evaluated)
+def test_captions_and_scores_of_each_image_are_in_the_split_s_order(result: Result, tmp_path: Path) -> None:
+    result.write(tmp_path)
     captions = json.loads((tmp_path / "captions.json").read_text(encoding="utf-8"))
     assert captions == [{"image_id": image_id, "caption": caption} for image_id, caption in CAPTIONS.items()]
     with (tmp_path / "per_image.csv").open(newline="", encoding="utf-8") as file:
@@ -88,31 +84,22 @@ def test_captions_and_scores_of_each_image_are_in_the_split_s_order(evaluated: t
     assert rows[2][3] == "False"
 
 
-@pytest.mark.parametrize(("examples", "shown"), [(0, None), (1, 1), (2, 2), (3, 3), (99, 3)])
-def test_the_page_shows_as_many_examples_as_requested(
-    evaluated: tuple[Any, Any], tmp_path: Path, examples: int, shown: int | None
-) -> None:
-    write_evaluation(tmp_path, *evaluated, examples=examples)
-    page = tmp_path / "page.html"
-    assert (page.read_text(encoding="utf-8").count("<article>") if page.exists() else None) == shown
-
-
 def test_a_search_s_description_is_plain_and_complete() -> None:
     described = describe(BeamSearch(beam_size=3, processors=[Forbid([1])]))
     assert json.loads(json.dumps(described)) == described
     assert (described["name"], described["beam_size"], described["processors"]) == ("BeamSearch", 3, ["Forbid"])
 
 
-def test_a_folder_that_cannot_be_written_is_reported(evaluated: tuple[Any, Any], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(result: Result, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"the evaluation could not be written to .*file"):
-        write_evaluation(tmp_path / "file" / "out", *evaluated)
+        result.write(tmp_path / "file" / "out")
 
 
 def test_a_printed_table_says_that_scores_are_fractions(
-    evaluated: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    result: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    print_scores(write_evaluation(tmp_path, *evaluated))
+    result.print()
     printed = capsys.readouterr().out
     assert "tiny val, 3 images (fractions)" in printed
     assert "0.9400" in printed
@@ -120,12 +107,12 @@ def test_a_printed_table_says_that_scores_are_fractions(
 
 
 def test_a_translation_s_scores_are_above_sacrebleu_s_signature_in_one_line(
-    evaluated: tuple[Any, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    result: Result, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("captioning.reports.result.console", lambda: Console(width=40, markup=False))
     signature = "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"
-    evaluated[0].evaluation.signature["sacrebleu"] = signature
-    print_scores(write_evaluation(tmp_path, *evaluated))
+    result = replace(result, signature={**result.signature, "sacrebleu": signature})
+    result.print()
     assert capsys.readouterr().out.splitlines()[-1] == f"sacreBLEU|{signature}"
 
 
