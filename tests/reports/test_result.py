@@ -62,7 +62,7 @@ def test_metrics_json_has_scores_and_what_determines_them(result: Result, tmp_pa
             "search": {"name": "GreedySearch", "max_length": 9, "allow_unknown": False, "processors": []},
         },
     }
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result.content
 
 
 def test_time_and_size_of_training_have_a_file_of_their_own(result: Result, tmp_path: Path) -> None:
