@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 from captioning.commands import natural, positive
 from captioning.errors import InputError
-from captioning.metrics.table import BACKENDS, COCO_METRICS, OWN_BACKEND, check_metrics, command_names, metric_named
+from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEND, check_metrics, metric_named
 
 if TYPE_CHECKING:
     from captioning.metrics.files import ImageId
 
-DESCRIPTION = """Score captions of any model as COCO does, with 95 % confidence intervals.
-REFERENCES  COCO's captions JSON, Karpathy's (with --split), {"42": ["a dog", "the dog"], ...}, or lines of text
-RESULTS     COCO's results format, [{"image_id": 42, "caption": "a dog"}, ...], {"42": "a dog", ...}, or lines"""
-EPILOG = """example: captioning score captions_val2017.json results.json --compare other.json --json scores.json"""
+_NAMES = [", ".join(name.lower() for name in METRICS if (name in COCO_METRICS) is default) for default in (True, False)]
+DESCRIPTION = f"""Score captions of any model as COCO does, with 95 % confidence intervals.
+REFERENCES  COCO's captions JSON, Karpathy's (with --split), {{"42": ["a dog", "the dog"], ...}}, or lines of text
+RESULTS     COCO's results format, [{{"image_id": 42, "caption": "a dog"}}, ...], {{"42": "a dog", ...}}, or lines
+METRICS     {_NAMES[0]} (the default), {_NAMES[1]}
+example: captioning score captions_val2017.json results.json --compare other.json --json scores.json"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,7 +29,6 @@ def main(arguments: Sequence[str]) -> int:
         prog="captioning score",
         usage="captioning score REFERENCES RESULTS [options]",
         description=DESCRIPTION,
-        epilog=EPILOG,
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=40, width=120),
         add_help=False,
     )
@@ -37,9 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     add("results", type=Path, help=argparse.SUPPRESS)
     add("--split", metavar="NAME", help="of Karpathy's JSON")
     add("--subset", action="store_true", help="score the images that have a caption; without it each image needs one")
-    default = [name.lower() for name in COCO_METRICS]
-    others = ", ".join(name for name in command_names() if name not in default)
-    add("--metrics", metavar="NAMES", help=f"{','.join(default)} (the default), {others}")
+    add("--metrics", metavar="NAMES", help="of METRICS, separated by commas, in upper or lower case")
     add("--backend", choices=list(BACKENDS), default=OWN_BACKEND, metavar="NAME", help=f"code: {' or '.join(BACKENDS)}")
     add("--clip", type=Path, metavar="FOLDER", help="also compute CLIPScore by the CLIP model in FOLDER")
     add("--images", type=Path, metavar="DIR", help="the images, for --clip")

@@ -84,7 +84,7 @@ def test_figures_have_their_intervals_where_there_are_some(page: str, tmp_path: 
     write_page(tmp_path / "page.html", [CaptionedImage(1, tmp_path / "1.png", ("x",))], EVALUATION, metrics)
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "0.750–1.250" in text
-    assert "90 % of the splits" in text
+    assert "90 % bootstrap confidence intervals" in text
 
 
 def test_a_small_split_has_no_extremes_and_a_larger_one_has_the_best_median_and_worst(
