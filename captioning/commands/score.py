@@ -15,10 +15,11 @@ from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEN
 if TYPE_CHECKING:
     from captioning.metrics.files import ImageId
 
-DESCRIPTION = """Score captions of any model as COCO does, with 95 % confidence intervals.
-REFERENCES  COCO's captions JSON, Karpathy's (with --split), {"42": ["a dog", "the dog"], ...}, or lines of text
-RESULTS     COCO's results format, [{"image_id": 42, "caption": "a dog"}, ...], {"42": "a dog", ...}, or lines
-METRICS     %s (the default), %s
+_NAMES = [", ".join(name.lower() for name in METRICS if (name in COCO_METRICS) is default) for default in (True, False)]
+DESCRIPTION = f"""Score captions of any model as COCO does, with 95 % confidence intervals.
+REFERENCES  COCO's captions JSON, Karpathy's (with --split), {{"42": ["a dog", "the dog"], ...}}, or lines of text
+RESULTS     COCO's results format, [{{"image_id": 42, "caption": "a dog"}}, ...], {{"42": "a dog", ...}}, or lines
+METRICS     {_NAMES[0]} (the default), {_NAMES[1]}
 example: captioning score captions_val2017.json results.json --compare other.json --json scores.json"""
 
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="captioning score",
         usage="captioning score REFERENCES RESULTS [options]",
-        description=DESCRIPTION % tuple(", ".join(name.lower() for name in group) for group in (COCO_METRICS, others)),
+        description=DESCRIPTION,
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=40, width=120),
         add_help=False,
     )

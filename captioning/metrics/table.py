@@ -116,8 +116,7 @@ def check_metrics(names: Collection[str], backend: str = OWN_BACKEND, *, given: 
     tokenizers = {tokenizer: name for name in names if (tokenizer := METRICS[name].tokenizer)}
     if len(tokenizers) > 1:
         raise InputError(
-            f"{' and '.join(tokenizers.values())} count the tokens of different tokenizers, "
-            f"{' and '.join(tokenizer.name for tokenizer in tokenizers)}; compute them one after the other"
+            f"{' and '.join(tokenizers.values())} count the tokens of different tokenizers; compute them separately"
         )
     for name in names:
         if backend == OWN_BACKEND or METRICS[name].tokenizer is None:

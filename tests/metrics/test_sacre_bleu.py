@@ -67,7 +67,7 @@ def test_the_signature_is_sacrebleu_s_own(kept: list[int], nrefs: str) -> None:
 
 
 def test_metrics_of_other_tokens_and_document_frequencies_are_refused() -> None:
-    with pytest.raises(InputError, match=r"BLEU and sacreBLEU count the tokens of different tokenizers, .* and 13a;"):
+    with pytest.raises(InputError, match="BLEU and sacreBLEU count the tokens of different tokenizers;"):
         CocoScorer(REFERENCES, metrics=["BLEU", "sacreBLEU"])
     with pytest.raises(InputError, match="no document frequencies"):
         CocoScorer(REFERENCES, metrics=["sacreBLEU"], frequencies=DocumentFrequencies(1, {}))
