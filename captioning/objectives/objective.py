@@ -56,7 +56,8 @@ def check_objective(decoder: Decoder[Any], objective: Any) -> None:
     kind = type(decoder).__name__
     built = objective.func if isinstance(objective, partial) else objective
     name = getattr(built, "__name__", type(built).__name__)
-    needed, provided = needs(objective), getattr(decoder, "provides", frozenset())
+    needed = needs(objective)
+    provided: frozenset[Capability] = getattr(decoder, "provides", frozenset())
     for capability, advice in _FROM_DECODERS.items():
         if capability in needed - provided:
             raise InputError(f"{name} needs {capability}, which {kind} does not have; {advice}")
