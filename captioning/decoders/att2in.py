@@ -1,4 +1,4 @@
-"""Att2in: the attended image enters the candidate of the LSTM's cell, and no gate.
+"""Att2in: of the LSTM, only the cell's candidate reads the attended regions.
 
 Self-critical Sequence Training for Image Captioning. Rennie, Marcheret, Mroueh, Ross, Goel. CVPR 2017.
 arXiv:1612.00563, section 2.

@@ -1,4 +1,4 @@
-"""Up-Down: one LSTM attends, another one generates the words.
+"""Up-Down: one LSTM controls the attention, another one generates the words.
 
 Bottom-Up and Top-Down Attention for Image Captioning and Visual Question Answering. Anderson, He, Buehler, Teney,
 Johnson, Gould, Zhang. CVPR 2018. arXiv:1707.07998, section 3.2. Official code: in Caffe.

@@ -27,7 +27,7 @@ class CaptionAndObjects(nn.Module):
     reads:
 
         c_j ~ softmax(V grid_j + u), over the categories and "nothing"         q_w = σ(a_w · pooled + b_w)
-        loss + objects · mean_j -log p(c_j) + words / I · Σ_images Σ_w BCE(q_w, w stands in a caption)
+        loss + objects · mean_j -log p(c_j) + words / I · Σ_images Σ_w BCE(q_w, w is in a caption)
 
     Cell j shows the smallest object whose box contains the cell's centre, or whose box has its centre in the cell. Both
     heads are used in training only and are not part of a bundle. Word detectors beside captions: Fang et al. 2015
@@ -69,11 +69,11 @@ class CaptionAndObjects(nn.Module):
             )
         shown = self.place(features.grid).float().transpose(1, 2)  # (I, categories, R)
         objects = F.cross_entropy(shown, objects_in_cells(features.objects, shown.shape[2]))
-        said = self.word(features.pooled).float()
+        predicted = self.word(features.pooled).float()
         targets = batch.targets()
-        present = torch.zeros_like(said)
+        present = torch.zeros_like(predicted)
         present[batch.image_index[packed_rows(targets)], targets.data] = 1.0
-        words = F.binary_cross_entropy_with_logits(said, present, reduction="sum") / len(present)
+        words = F.binary_cross_entropy_with_logits(predicted, present, reduction="sum") / len(present)
         captions = self.captions(decoder, features, batch)
         return captions + self.objects_weight * objects + self.words_weight * words
 

@@ -47,8 +47,8 @@ class DoublyStochastic:
         logits = decoder.head(attended.hidden)
         alpha = attended.attention.float()
         sums = alpha.new_zeros(len(batch.lengths), alpha.shape[1]).index_add(0, packed_rows(inputs), alpha)
-        missing = (1 - sums).square()
+        deviation = (1 - sums).square()
         if features.mask is not None:
-            missing = missing * features.mask.index_select(0, batch.image_index)
+            deviation = deviation * features.mask.index_select(0, batch.image_index)
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.label_smoothing)
-        return loss + self.weight * missing.sum(1).mean()
+        return loss + self.weight * deviation.sum(1).mean()

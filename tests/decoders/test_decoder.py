@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from captioning.decoders import LanguageModel
 from captioning.decoders.attention import Memory
-from captioning.decoders.decoder import State, packed_rows
+from captioning.decoders.decoder import Capability, State, packed_rows
 
 EXACT = {"rtol": 1e-5, "atol": 1e-5}  # float32: about a hundred rounding errors of numbers near 1, or of larger ones
 
@@ -169,3 +169,15 @@ def test_start_is_computed_once_per_image(decoder, features, batch, monkeypatch)
     monkeypatch.setattr(decoder, "start", lambda given: (rows.append(len(given)), start(given))[1])
     decoder(features, batch.inputs(), batch.image_index)
     assert rows == [3]  # images, not the 5 captions
+
+
+def test_attention_weights_are_shares_of_real_regions(decoder, features, batch):
+    if Capability.REGIONS not in decoder.provides:
+        assert not hasattr(decoder, "attend")
+        return
+    weights = decoder.attend(features, batch.inputs(), batch.image_index).attention
+    real = features.mask[batch.image_index][packed_rows(batch.inputs())]
+    assert weights.shape == (17, 2)
+    assert (weights[real] > 0).all()
+    assert (weights[~real] == 0).all()
+    assert (weights.sum(1) < 1 + 1e-6).all()
