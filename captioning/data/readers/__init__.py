@@ -1,1 +1,1 @@
-"""One file a file format: from a data set's files to captioned images."""
+"""Readers, one module per file format, that turn a data set's files into captioned images."""
