@@ -1,4 +1,4 @@
-"""The command `captioning`: one file a subcommand, each imported only when it is asked for."""
+"""The command `captioning`. Each subcommand is a module, imported only when it is used."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from captioning.errors import InputError
 SUMMARIES = {
     "train": "train a captioner; -m sweeps",
     "evaluate": "score a bundle on a split as COCO does",
-    "score": "score a file of captions, of any model, against references",
-    "report": "make one table over runs",
+    "score": "score a file of captions against references",
+    "report": "make a table of runs",
     "caption": "caption images with a bundle",
     "translate": "translate sentences with a bundle",
-    "generate": "make up sentences with a language model's bundle",
+    "generate": "sample sentences from a language model's bundle",
     "extract": "cache a split's image features",
     "bundle": "make a bundle from a run's checkpoint",
-    "vectors": "learn word vectors from captions, for a decoder to start from",
-    "scenes": "make the generated data set",
-    "bench": "measure speed beside what it could be, and metrics beside people",
+    "vectors": "learn word vectors from captions, to initialise a decoder",
+    "scenes": "generate the synthetic data set",
+    "bench": "measure speed, and the agreement of metrics with people",
 }
 
 HELP = """usage: captioning COMMAND ...
@@ -36,30 +36,30 @@ Train, compare, score and use neural image captioners with recurrent decoders.
 commands:
 {commands}
 
-`captioning COMMAND --help` tells more. A first run, with no data of your own:
+See `captioning COMMAND --help`. A first run needs no data of your own:
   captioning scenes data/scenes
   captioning train experiment=scenes/show_and_tell
 """
 
 
 READER_GONE = 141
-"""The exit status where whoever reads stdout, such as `head`, has enough: that of a program that SIGPIPE ends."""
+"""The exit status after the reader of stdout, such as `head`, has closed the pipe: that of death by SIGPIPE."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `captioning`; returns the exit status. A user's mistake is one message, never a traceback."""
-    # oneDNN keeps what it prepared for the last 1,024 shapes. No two batches of captions have the same, and on Flickr8k
-    # a run of ten epochs would hold a gigabyte of it.
+    """Run `captioning` and return the exit status. A user's mistake is reported as one message without a traceback."""
+    # oneDNN caches primitives for the last 1,024 shapes. Batches of captions rarely have the same shape, and in ten
+    # epochs on Flickr8k this cache would grow to a gigabyte.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no valid text
     try:
         try:
             return _run(*(sys.argv[1:] if arguments is None else arguments) or ["--help"])
         finally:
-            sys.stdout.flush()  # at exit nobody could catch what it raises
+            sys.stdout.flush()  # at exit its exception could not be caught
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return READER_GONE
 
 
@@ -71,13 +71,13 @@ def _run(name: str, *rest: str) -> int:
         print(f"captioning {__version__}")
         return 0
     if name not in SUMMARIES:
-        print(f"captioning: there is no command {name!r}; there are {', '.join(SUMMARIES)}", file=sys.stderr)
+        print(f"captioning: unknown command {name!r}; expected one of {', '.join(SUMMARIES)}", file=sys.stderr)
         return 2
     return guarded(name, lambda: importlib.import_module(f"captioning.commands.{name}").main(rest))
 
 
 def guarded(name: str, command: Callable[[], int]) -> int:
-    """Run a command; print what a user can mend as one message."""
+    """Run a command and print errors that a user can correct as one message."""
     try:
         return command()
     except InputError as error:
@@ -96,30 +96,30 @@ def guarded(name: str, command: Callable[[], int]) -> int:
 
 
 def _reader_has_gone() -> bool:
-    """Whether stdout is a pipe that nobody reads: another pipe may be the broken one."""
+    """Check whether stdout is the broken pipe, since another one may be."""
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)  # only what is always told: errors
+    poll.register(sys.stdout.fileno(), 0)  # errors are always reported
     return bool(poll.poll(0))
 
 
 def positive(text: str) -> int:
-    """An option's value that must be a whole number from 1, for argparse."""
+    """Parse an option's value as a whole number from 1, for argparse."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
     return int(text)
 
 
 def natural(text: str) -> int:
-    """An option's value that must be a whole number from 0, for argparse."""
+    """Parse an option's value as a whole number from 0, for argparse."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
     return int(text)
 
 
 def config_folder() -> Path:
-    """conf/: inside an installed package, or beside it in a checkout."""
+    """Find conf/, inside an installed package or beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "conf", package.parent / "conf"):
         if (folder / "train.yaml").is_file():
             return folder
-    raise InputError(f"the configuration groups are missing: looked for conf/ in {package} and {package.parent}")
+    raise InputError(f"conf/ with train.yaml is missing in {package} and {package.parent}; install captioning again")

@@ -1,4 +1,4 @@
-"""Commands that Hydra configures: find conf/, check overrides with helpful words, run one job or a sweep."""
+"""Run commands that Hydra configures: check the overrides, then run one job or a sweep."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ WITHOUT_VALUE = (*SWEEP, "--run", "-r", "--resolve", "--version", "--hydra-help"
 
 
 def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | None = None) -> int:
-    """Run `task(config, output folder)` with Hydra's overrides and flags in `arguments`.
+    """Run `task(config, output folder)` with Hydra's flags and overrides, and return the exit status.
 
-    In a sweep (`-m`) `output` is the folder of its runs' folders; a run that fails is reported and the others go on;
-    the exit status is then 1.
+    In a sweep (`-m`), `output` is the folder that contains the runs' folders. If a run fails, its error is logged, the
+    other runs continue, and the exit status is 1.
 
     Args:
-        command: its configuration's name.
-        task: what is run.
+        command: the name of its configuration.
+        task: the function to run.
         arguments: flags and overrides in any order.
-        check: of a run that is no sweep; it raises InputError before anything is written.
+        check: called for a single run, not for a sweep, to raise InputError before anything is written.
     """
     folder = config_folder()
-    flags, overrides = parted(arguments)
+    flags, overrides = separate_flags(arguments)
     sweeps = bool(set(SWEEP) & set(flags))
-    overrides = [in_hydra_s_words(override, sweeps=sweeps) for override in overrides]
+    overrides = [hydra_override(override, sweeps=sweeps) for override in overrides]
     composed = check_overrides(command, overrides)
-    if not int(os.environ.get("LOCAL_RANK", "0")):  # the other processes of a run come when it has begun
+    if not int(os.environ.get("LOCAL_RANK", "0")):  # other processes start after the run has begun
         if sweeps:
             _check_sweep(composed)
         elif check is not None:
@@ -60,16 +60,16 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
     def job(config: DictConfig) -> None:
         hydra_config = HydraConfig.get()
         output = Path(hydra_config.runtime.output_dir)
-        sys.argv = list(command_line)  # Lightning starts its other processes with it
+        sys.argv = list(command_line)  # Lightning starts its other processes with this command line
         with open_dict(config):
             config.output = str(output)
         if hydra_config.mode != RunMode.MULTIRUN:
             _checked(task, config, output)
             return
-        sys.argv.append(f"hydra.sweep.dir='{hydra_config.sweep.dir}'")  # not as late as they would name it
+        sys.argv.append(f"hydra.sweep.dir='{hydra_config.sweep.dir}'")  # other processes would choose a later timestamp
         try:
             _checked(task, config, output)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the sweep's other runs go on
+        except Exception as error:  # noqa: BLE001 - the sweep's other runs continue after any error
             failed.append(HydraConfig.get().job.num)
             cause = error.__cause__ if isinstance(error.__cause__, InputError) else error
             text = str(cause) if isinstance(cause, InputError) else traceback.format_exc()
@@ -77,7 +77,7 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
             log.error("run %s failed: %s", output.name, text)
 
     sys.argv = [f"captioning {command}", *flags, *overrides]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach us; Hydra's own report is half a traceback
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise errors instead of printing part of a traceback
     main = hydra.main(version_base="1.3", config_path=str(folder), config_name=command)
     try:
         main(_user_errors(command, job))()
@@ -86,8 +86,8 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
     return int(bool(failed))
 
 
-def parted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Hydra's flags with their values, and the overrides: it reads no flag that stands between overrides."""
+def separate_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Separate Hydra's flags and their values from the overrides, because Hydra reads no flags between overrides."""
     flags: list[str] = []
     overrides: list[str] = []
     value_follows = False
@@ -98,8 +98,8 @@ def parted(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, overrides
 
 
-def in_hydra_s_words(override: str, *, sweeps: bool) -> str:
-    """GROUP=null as Hydra wants it, and in a sweep `output` as what it calls the folder of the runs' folders."""
+def hydra_override(override: str, *, sweeps: bool) -> str:
+    """Translate GROUP=null to Hydra's ~GROUP, and a sweep's `output` to Hydra's name for it."""
     key, _, value = override.partition("=")
     if value == "null" and key and (config_folder() / key.partition("@")[0]).is_dir():
         return f"~{key}"
@@ -112,24 +112,24 @@ def _checked(task: Task, config: DictConfig, output: Path) -> None:
 
 
 def _check_sweep(config: DictConfig) -> None:
-    """A sweep's table must not find the runs of another."""
+    """Check that the sweep's folder has no earlier runs, which would enter its table."""
     folder = Path(config.hydra.sweep.dir)
     if any(folder.glob("*/.hydra")):
         raise InputError(
-            f"{folder} holds a sweep's runs; choose another folder for this one, as output=DIR (a run of it goes on by "
-            f"itself, as output={folder}/0 checkpoint={folder}/0/checkpoints/last.ckpt)"
+            f"{folder} already holds a sweep's runs; choose another folder with output=DIR, or resume one run with "
+            f"output={folder}/0 checkpoint={folder}/0/checkpoints/last.ckpt"
         )
 
 
 def _user_errors(command: str, job: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Let Hydra, which prints tracebacks, see a user's mistake as an exit."""
+    """Turn a user's mistake into SystemExit, because Hydra prints tracebacks of other exceptions."""
 
     def wrapped(config: DictConfig) -> None:
         def run_job() -> int:
             try:
                 job(config)
             except (HydraException, OmegaConfBaseException) as error:
-                # What a part's constructor found wrong comes wrapped in Hydra's words.
+                # Hydra wraps the InputError of a constructor.
                 raise (error.__cause__ if isinstance(error.__cause__, InputError) else InputError(error)) from error
             return 0
 
@@ -140,17 +140,17 @@ def _user_errors(command: str, job: Callable[[DictConfig], None]) -> Callable[[D
 
 
 def check_overrides(command: str, overrides: Sequence[str]) -> DictConfig:
-    """Compose the configuration, Hydra's own too, once before Hydra does; a sweep's choices stand in by their first.
+    """Compose the configuration, including Hydra's own, to check the overrides. Sweeps use their first choice.
 
     Raises:
-        InputError: an override does not fit; the message lists what is there.
+        InputError: an override is invalid. The message lists the known keys.
     """
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
     except HydraException as error:
         raise InputError(
-            f"an override cannot be read: {error}\n(expected KEY=VALUE; a value with any of = , : ( ) [ ] {{ }} or a "
-            "blank in it stands in quotes inside the shell's: \"KEY='VALUE'\")"
+            f"an override cannot be read: {error}\n(expected KEY=VALUE; a value with a space or any of "
+            "= , : ( ) [ ] { } needs two pairs of quotes: \"KEY='VALUE'\")"
         ) from error
     plain = []
     for override in parsed:
@@ -159,8 +159,8 @@ def check_overrides(command: str, overrides: Sequence[str]) -> DictConfig:
             choices = list(override.sweep_string_iterator())
             if "null" in choices and not _chooses_no_group(text):
                 raise InputError(
-                    f"{text}: null is no choice that a sweep can make of a group; name it (finetuning=frozen, "
-                    "schedule=constant), or run it by itself"
+                    f"{text}: a sweep cannot choose null for a group; name the option (finetuning=frozen, "
+                    "schedule=constant), or use a single run"
                 )
             text = f"{override.get_key_element()}={choices[0]}"
         plain.append(text)
@@ -179,12 +179,12 @@ def check_overrides(command: str, overrides: Sequence[str]) -> DictConfig:
 
 
 def _compose(command: str, overrides: Sequence[str]) -> DictConfig:
-    """Compose the configuration, or name the first override that does not fit those before it."""
+    """Compose the configuration. On failure, name the first override that is invalid after those before it."""
     try:
         composed: DictConfig = hydra.compose(command, list(overrides), return_hydra_config=True)
         return composed
     except (HydraException, OmegaConfBaseException):
-        in_order = sorted(overrides, key=_chooses_no_group)  # Hydra too makes the choices first
+        in_order = sorted(overrides, key=_chooses_no_group)  # Hydra also chooses groups first
         for n, override in enumerate(in_order):
             try:
                 hydra.compose(command, in_order[: n + 1])
@@ -199,7 +199,7 @@ def _chooses_no_group(override: str) -> bool:
 
 
 def _missing(node: Any, key: str) -> Iterator[str]:
-    """Keys without a value; interpolations are not followed."""
+    """Yield the keys without a value. Interpolations are not followed."""
     if node == "???":
         yield key
     elif isinstance(node, dict):
@@ -208,7 +208,7 @@ def _missing(node: Any, key: str) -> Iterator[str]:
 
 
 def _explain(command: str, before: Sequence[str], override: str, error: Exception) -> str:
-    """Hydra's words, and the keys that are there."""
+    """Extend Hydra's message by the known keys and the closest one."""
     message = str(error).splitlines()[0]
     key = override.lstrip("+~").split("=")[0]
     try:
@@ -226,5 +226,5 @@ def _explain(command: str, before: Sequence[str], override: str, error: Exceptio
     return (
         f"{override}: {message}\n{where} has: {', '.join(known)}"
         + (f"\ndid you mean {close[0]!r}?" if close else "")
-        + "\n(a new key is added with a + before it; groups are chosen as group=option)"
+        + "\n(to add a new key, put + before it; to choose a group's option, use group=option)"
     )

@@ -10,12 +10,12 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="captioning bundle",
-        description="Make a bundle, the folder that `captioning caption` and `Captioner.from_pretrained` read, "
-        "from any checkpoint of a run.",
+        description="Make a bundle from any checkpoint of a run. A bundle is the folder that `captioning caption` "
+        "and `Captioner.from_pretrained` read.",
         epilog="example: captioning bundle runs/2026-01-31/checkpoints/last.ckpt my_bundle",
     )
-    parser.add_argument("checkpoint", help="a .ckpt file of a run's checkpoints/")
-    parser.add_argument("out", help="the bundle's folder; must not exist, or be empty")
+    parser.add_argument("checkpoint", help="a .ckpt file from a run's checkpoints/")
+    parser.add_argument("out", help="folder of the new bundle; must be empty or not exist")
     options = parser.parse_args(arguments)
 
     from captioning.training.checkpoints import bundle_checkpoint

@@ -25,7 +25,6 @@ example: captioning score captions_val2017.json results.json --compare other.jso
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    others = [name for name in METRICS if name not in COCO_METRICS]
     parser = argparse.ArgumentParser(
         prog="captioning score",
         usage="captioning score REFERENCES RESULTS [options]",

@@ -18,54 +18,56 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="captioning translate",
-        description="Translate sentences with a model that was trained on text (data=multi30k). Without TEXT, each "
-        "line of the standard input is a sentence. Each translation is one line.",
+        description="Translate sentences with a model trained on text (data=multi30k). Without TEXT, each line of "
+        "standard input is a sentence. Each translation is printed on one line.",
         epilog="example: captioning translate runs/de-en/bundle 'Ein Hund rennt im Schnee.' --alignments out/",
     )
     parser.add_argument("bundle", help="the model's folder")
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="sentences")
-    parser.add_argument("--beam-size", type=positive, help="beams; 1 is greedy (default: as the bundle says)")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="sentences to translate")
+    parser.add_argument(
+        "--beam-size", type=positive, help="number of beams; 1 is greedy search (default: the bundle's)"
+    )
     add_batches(parser, "sentences")
     parser.add_argument(
-        "--alignments", type=Path, metavar="DIR", help="draw, for each sentence, which words each word was said from"
+        "--alignments", type=Path, metavar="DIR", help="save an image of each sentence's word alignments in DIR"
     )
     parser.add_argument(
         "--json",
         action="store_true",
-        help='one {"text", "translation", "score", "finished"} a line; score is the log-probability',
+        help='print {"text", "translation", "score", "finished"} on each line; score is the log-probability',
     )
     options = parser.parse_args(arguments)
 
     captioner = load(options.bundle, options.device)
     search = with_beams(captioner.search, options.beam_size)
-    sentences, num_cut = options.texts or _lines(), 0
+    sentences, num_truncated = options.texts or _lines(), 0
     for start in range(0, len(sentences), options.batch_size):
         texts = sentences[start : start + options.batch_size]
         translations = captioner.translate(texts, search=search, batch_size=options.batch_size)
-        num_cut += sum(not found.finished for found in translations)
+        num_truncated += sum(not found.finished for found in translations)
         for text, found in zip(texts, translations, strict=True):
             line = {"text": text, "translation": found.text, "score": found.score, "finished": found.finished}
             print(json.dumps(line, ensure_ascii=False) if options.json else one_line(found.text), flush=True)
-        if options.alignments is not None:  # what is printed is not lost if an image cannot be drawn
+        if options.alignments is not None:  # after printing, so that an error here loses no translation
             from captioning.model.attention_maps import alignments, draw_alignment, save_figure
 
             found_in = alignments(captioner, texts, [found.text for found in translations])
             for number, alignment in enumerate(found_in, start=start + 1):
                 save_figure(draw_alignment(alignment), options.alignments / f"{number}.png", dpi=120)
-    if num_cut:
+    if num_truncated:
         print(
-            f"captioning translate: {num_cut} of {len(sentences)} translations were truncated at {search.max_length} "
-            "tokens",
+            f"captioning translate: {num_truncated} of {len(sentences)} translations were truncated at "
+            f"{search.max_length} tokens",
             file=sys.stderr,
         )
     return 0
 
 
 def _lines() -> list[str]:
-    """The lines of the standard input, which end at line feeds alone, as those of `captioning.text.lines`."""
+    """Read the lines of standard input. As in `captioning.text.lines`, only line feeds end a line."""
     assert isinstance(sys.stdin, io.TextIOWrapper)
     sys.stdin.reconfigure(encoding="utf-8-sig", newline="\n")
     try:
         return [line.rstrip("\r\n") for line in sys.stdin]
     except UnicodeDecodeError as error:
-        raise InputError(f"the standard input is no text in UTF-8 ({error})") from error
+        raise InputError(f"standard input is not UTF-8 text ({error})") from error

@@ -1,4 +1,4 @@
-"""The batch that training, validation and search share."""
+"""The batch used by training, validation and search."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ class CaptionBatch:
 
     Attributes:
         image_ids: the I images' ids.
-        images: (I, C, H, W) float, or None where `features` are given.
-        features: what the encoder made of them earlier, or None where `images` are given.
+        images: (I, C, H, W) float, or None if `features` are given.
+        features: cached features of the images, or None if `images` are given.
         tokens: (N, T+1) int64: `<bos>`, the words, `<eos>`, padding.
-        lengths: (N) int64 on the CPU, sorted from the longest: the number of tokens that are predicted, the
-            words and `<eos>`.
-        image_index: (N) int64: each caption's row in the images.
-        objects: what is annotated in the I images, where it is asked for.
+        lengths: (N) int64 on the CPU, in descending order: the number of predicted tokens, the words and `<eos>`.
+        image_index: (N) int64, the row of each caption's image.
+        objects: annotated objects of the I images, if requested.
     """
 
     image_ids: tuple[int | str, ...]
@@ -37,18 +36,18 @@ class CaptionBatch:
     objects: Objects | None = None
 
     def inputs(self) -> PackedSequence:
-        """The tokens that a teacher-forced decoder reads: `<bos>` and the words."""
+        """Pack the inputs of a teacher-forced decoder: `<bos>` and the words."""
         return self._pack(self.tokens[:, :-1])
 
     def targets(self) -> PackedSequence:
-        """The tokens that it must predict: the words and `<eos>`."""
+        """Pack the tokens to predict: the words and `<eos>`."""
         return self._pack(self.tokens[:, 1:])
 
     def _pack(self, tokens: Tensor) -> PackedSequence:
         return pack_padded_sequence(tokens, self.lengths, batch_first=True)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> CaptionBatch:
-        """Move all but `lengths`, which packing reads on the CPU."""
+        """Move all tensors except `lengths`, which packing reads on the CPU."""
 
         def move(x: Tensor | None) -> Tensor | None:
             return None if x is None else x.to(device, non_blocking=non_blocking)
@@ -76,18 +75,18 @@ def collate(
     features: ImageFeatures | None = None,
     objects: Objects | None = None,
 ) -> CaptionBatch:
-    """Pad, sort and index the captions of some images.
+    """Build a batch: pad the captions, sort them by length and index their images.
 
     Args:
-        image_ids: of the I images.
-        captions: for each image its captions' ids, `<bos>` first and `<eos>` last.
+        image_ids: ids of the I images.
+        captions: token ids of each image's captions, from `<bos>` to `<eos>`.
         pad: the id of `<pad>`.
-        images: (I, C, H, W), or
-        features: of the I images.
-        objects: of the I images.
+        images: (I, C, H, W); None if `features` are given.
+        features: features of the I images; None if `images` are given.
+        objects: annotated objects of the I images.
     """
     rows = [(ids, i) for i, own in enumerate(captions) for ids in own]
-    rows.sort(key=lambda row: -len(row[0]))  # stable: equal lengths keep the images' order
+    rows.sort(key=lambda row: -len(row[0]))  # stable: captions of equal length keep the order of the images
     columns = list(zip_longest(*(ids for ids, _ in rows), fillvalue=pad)) or [()]
     tokens = torch.tensor(columns, dtype=torch.int64).T
     return CaptionBatch(

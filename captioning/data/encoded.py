@@ -1,4 +1,4 @@
-"""Captions as token ids, packed in two arrays."""
+"""Captions as token ids, stored in a few flat arrays."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from captioning.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
-_MOST_CUT = 0.1
-"""The share of captions beyond which a model that never sees their ends is not worth training."""
+_MAX_TRUNCATED = 0.1
+"""The largest fraction of captions that may be truncated."""
 
 
 class EncodedCaptions:
-    """The ids of every caption of a split: half a million captions take 30 MB, and forked workers share them.
+    """Store the token ids of every caption of a split.
+
+    Half a million captions take 30 MB, and forked workers share them.
 
     Args:
         images: the split.
-        tokenizer: cuts the captions.
-        max_length: longest caption in tokens; those of a longer one after that are cut, and its `<eos>`
-            with them, so that no model learns to stop in the middle. None cuts nothing.
+        tokenizer: tokenizes the captions.
+        max_length: number of tokens after which captions are truncated, or None for no limit. A truncated caption loses
+            its `<eos>` too, so that no model learns to stop in the middle of a sentence.
 
     Attributes:
-        lengths: (I,) tokens of each image's longest caption; 0 where it has none.
-        num_clipped: captions that were cut.
+        lengths: (I,) number of tokens of each image's longest caption, 0 for an image without captions.
+        num_clipped: number of truncated captions.
 
     Raises:
-        InputError: more than a tenth of the captions would be cut.
+        InputError: more than a tenth of the captions would be truncated.
     """
 
     def __init__(
@@ -43,19 +45,18 @@ class EncodedCaptions:
         if max_length is not None:
             too_long = [n for n, own in enumerate(ids) if len(own) > max_length + 2]
             self.num_clipped = len(too_long)
-            if len(too_long) > _MOST_CUT * len(ids):
+            if len(too_long) > _MAX_TRUNCATED * len(ids):
                 longest = max(map(len, ids)) - 2
                 raise InputError(
-                    f"data.max_length={max_length}: {len(too_long):,} of {len(ids):,} training captions are longer and "
-                    "would lose their ends, so that no model learns to stop; the longest has "
-                    f"{longest} tokens: set data.max_length={longest} search.max_length={longest + 1}, which counts "
-                    "<eos> too"
+                    f"data.max_length={max_length} would truncate {len(too_long):,} of {len(ids):,} training captions, "
+                    f"more than {_MAX_TRUNCATED:.0%}; set data.max_length={longest} search.max_length={longest + 1} "
+                    "(the longest caption, and <eos>)"
                 )
             for n in too_long:
                 ids[n] = ids[n][: max_length + 1]
             log.log(
                 logging.WARNING if too_long else logging.INFO,
-                "%d of %d captions are longer than max_length=%d tokens and were cut",
+                "%d of %d captions are longer than max_length=%d tokens and were truncated",
                 len(too_long),
                 len(ids),
                 max_length,
@@ -67,7 +68,7 @@ class EncodedCaptions:
         self.lengths = np.array([sizes[a:b].max(initial=0) for a, b in pairwise(self._images)], dtype=np.int64)
 
     def __getitem__(self, image: int) -> list[list[int]]:
-        """Each caption of the image in this row."""
+        """Return the token ids of each caption of image number `image`."""
         return [
             self._ids[self._captions[n] : self._captions[n + 1]].tolist()
             for n in range(self._images[image], self._images[image + 1])

@@ -1,4 +1,4 @@
-"""The one form in which every data set reaches the rest of the code."""
+"""The common form of all data sets: images with their captions."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class SceneObject:
-    """One annotated thing in an image.
+    """An annotated object of an image.
 
     Attributes:
-        category: its name, such as "dog".
+        category: name of its category, such as "dog".
         box: left, top, width, height as fractions of the image's width and height, in [0, 1].
     """
 
@@ -24,11 +24,11 @@ class CaptionedImage:
     """An image with its captions, as every reader returns it.
 
     Attributes:
-        image_id: unique in its data set: COCO's integer, or the file name for Flickr.
-        path: the image's file, which a reader does not open; of a sentence, the file of its language.
-        captions: as published, untouched; empty where the split has none.
-        objects: annotated things in the annotation's order; empty unless asked for.
-        text: the sentence that stands in place of an image, to be translated; None for images.
+        image_id: unique within its data set: COCO's integer, or the file name for Flickr.
+        path: the image's file, which readers do not open; for a sentence, the file that contains it.
+        captions: the captions as published; empty if the split has none.
+        objects: annotated objects in annotation order; empty unless requested.
+        text: the sentence to translate, which replaces the image; None for images.
     """
 
     image_id: int | str

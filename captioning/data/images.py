@@ -1,4 +1,4 @@
-"""Images: finding their files, reading them, and turning any kind into upright 8-bit RGB."""
+"""Find image files, and read images of any kind as upright 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from captioning.errors import InputError
 
 log = logging.getLogger(__name__)
 
-# What a folder or a pattern is searched for; a file named in full may have any suffix.
+# The suffixes that folders and patterns are searched for. A file given by its full name may have any suffix.
 IMAGE_SUFFIXES = frozenset(
     [".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
 )
 
-# By EXIF orientation. ImageOps.exif_transpose does the same, but then rewrites the whole EXIF block, which
-# fails on photographs with any odd tag in it.
+# By EXIF orientation. ImageOps.exif_transpose also rewrites the whole EXIF block, which fails on photographs with
+# invalid tags.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,7 +36,7 @@ _UPRIGHT = {
 
 
 def load_image(path: str | Path) -> Image.Image:
-    """Read an image of any common kind as upright RGB, the first frame where there are several.
+    """Read an image of any common format as upright RGB. Of an animation it reads the first frame.
 
     Args:
         path: the image's file.
@@ -45,8 +45,8 @@ def load_image(path: str | Path) -> Image.Image:
         A loaded RGB image, converted as by `to_rgb`.
 
     Raises:
-        InputError: no such file, a folder, not an image, damaged or cut short, or larger than Pillow's
-            limit against decompression bombs.
+        InputError: the file does not exist, is not an image, is damaged or truncated, or exceeds Pillow's limit
+            against decompression bombs.
     """
     path = Path(path)
     if path.is_dir():
@@ -56,20 +56,20 @@ def load_image(path: str | Path) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Turn an image of any mode into upright 8-bit RGB.
+    """Convert an image of any mode to upright 8-bit RGB.
 
-    The EXIF orientation is applied, transparency is laid on white, and values of more than 8 bits are scaled,
-    not clipped. Modes I and F do not say which value is white: it is the first of 255 and 65,535 (for F also
-    1.0, before these) that no value exceeds, or else the highest value; negative values and NaN are black.
+    The EXIF orientation is applied, transparent pixels become white, and values of more than 8 bits are scaled. Modes I
+    and F do not define the value of white. It is the first of 255 and 65,535 (for F of 1.0, 255 and 65,535) that no
+    value exceeds, or else the highest value. Negative values and NaN become black.
 
     Args:
-        image: left as it is. Of an animation the current frame is taken.
+        image: any image, which is not changed. Of an animation, the current frame is converted.
 
     Returns:
         A new RGB image.
 
     Raises:
-        InputError: a lazily read file turns out to be damaged, or the mode has no conversion to RGB.
+        InputError: the image is read lazily and its file is damaged, or its mode cannot be converted to RGB.
     """
     name = getattr(image, "filename", "") or f"image of mode {image.mode}, {image.width} x {image.height}"
     with _decoding(str(name)):
@@ -77,15 +77,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def find_images(arguments: Sequence[str | Path]) -> tuple[list[Path], list[str]]:
-    """Find the image files that a user means.
+    """Expand files, folders and patterns to the paths of images.
 
     Args:
-        arguments: each a file, a folder (the images directly inside, by suffix) or a pattern (`*`, `?`,
-            `[]`, and `**` for any depth; again by suffix). Hidden files are taken only when named.
+        arguments: files, folders (for the images directly inside) or patterns with `*`, `?`, `[]`, and `**` for any
+            depth. Folders and patterns select images by suffix and skip hidden files.
 
     Returns:
-        The paths, in the order of the arguments, sorted within each, no path twice; and one message for each
-        argument that gives no image, so that a command can report these and go on with the others.
+        The paths without duplicates, in the order of the arguments and sorted within each; and one message for each
+        argument without images.
     """
     paths: dict[Path, None] = {}
     problems: list[str] = []
@@ -93,11 +93,11 @@ def find_images(arguments: Sequence[str | Path]) -> tuple[list[Path], list[str]]
         path = Path(argument)
         if path.is_dir():
             found = _only_images(path.iterdir())
-            problem = f"{path}: no image in this folder; for those in folders below give '{path}/**/*.jpg'"
+            problem = f"{path}: no image in this folder; for images in subfolders give '{path}/**/*.jpg'"
         elif path.exists():
             found, problem = [path], ""
         elif glob.has_magic(str(argument)):
-            # pathlib's own glob takes no pattern that begins at the root
+            # pathlib's glob refuses patterns that begin at the root
             found = _only_images(map(Path, glob.glob(str(argument), recursive=True)))  # noqa: PTH207
             problem = f"{argument}: no image matches this pattern"
         else:
@@ -109,7 +109,7 @@ def find_images(arguments: Sequence[str | Path]) -> tuple[list[Path], list[str]]
 
 
 def missing_files(paths: Iterable[Path]) -> list[Path]:
-    """Tell which files do not exist, by listing each folder once rather than asking for each file."""
+    """List the files that do not exist. It reads each folder once, which is faster than a query for each file."""
     listings: dict[str, set[str]] = {}
     missing = []
     for path in paths:
@@ -122,21 +122,21 @@ def missing_files(paths: Iterable[Path]) -> list[Path]:
 
 
 def require_files(paths: Sequence[Path], source: Path) -> None:
-    """Check that every image a reader is about to return has its file.
+    """Check that every image file exists.
 
     Args:
         paths: the images' files.
-        source: the file that names them, for the message.
+        source: the file that lists them, for the message.
 
     Raises:
-        InputError: some do not exist; the message counts them and gives the first three.
+        InputError: some files do not exist. The message counts them and names the first three.
     """
     missing = missing_files(paths)
     if missing:
         raise InputError(
             f"{source} names {len(paths):,} images, of which {len(missing):,} have no file: "
             f"{', '.join(map(str, missing[:3]))}{', ...' if len(missing) > 3 else ''}; "
-            "add them, or give data.features=DIR: with cached features no images are needed"
+            "add them, or set data.features=DIR to use cached features, which need no images"
         )
 
 
@@ -157,7 +157,7 @@ def _only_images(paths: Iterable[Path]) -> list[Path]:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    image.load()  # turns a TIFF by itself, and reads EXIF that stands behind a PNG's pixels
+    image.load()  # also applies a TIFF's orientation, and reads EXIF data after a PNG's pixels
     turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     upright = image.copy() if turn is None else image.transpose(turn)
     if upright.mode.startswith(("I", "F")):
@@ -166,7 +166,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", upright.size, "white")
         upright = Image.alpha_composite(white, upright.convert("RGBA"))
     rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
-    rgb.info.clear()  # the EXIF in it would turn the image a second time
+    rgb.info.clear()  # its EXIF orientation must not be applied again
     return rgb
 
 
@@ -183,7 +183,7 @@ def _scaled_to_8_bits(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _decoding(name: str) -> Iterator[None]:
-    """Turn whatever goes wrong while decoding into an InputError; Pillow's warnings go to the log."""
+    """Convert any decoding error to an InputError, and log Pillow's warnings."""
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -196,13 +196,13 @@ def _decoding(name: str) -> Iterator[None]:
         raise InputError(f"{name}: {error}; make the image smaller") from error
     except Exception as error:  # decoders raise anything on damaged bytes: SyntaxError, struct.error, ...
         reason = str(error) or type(error).__name__
-        raise InputError(f"{name}: the image cannot be read ({reason}); get or save the file anew") from error
+        raise InputError(f"{name}: the image cannot be read ({reason}); get the file again or save it again") from error
     for warning in caught:
         log.debug("%s: %s", name, warning.message)
 
 
 def _what_it_is(name: str) -> str:
-    """Say what stands in a file that is no image: often a saved web page, or nothing."""
+    """Describe the start of a file that is no image. It is often a saved web page, or empty."""
     with Path(name).open("rb") as file:
         start = file.read(16)
     return f" (begins with {start!r})" if start else " (the file is empty)"

@@ -18,12 +18,12 @@ ASK_FOR_THEM = "add data.objects=true to a data set with annotated objects, such
 
 
 def categories(images: Sequence[CaptionedImage]) -> list[str]:
-    """The names of all categories in `images`, in alphabetical order.
+    """List the names of all object categories in `images`, in alphabetical order.
 
     Raises:
-        InputError: there is no object at all.
+        InputError: no image has an object.
     """
-    names = sorted({thing.category for image in images for thing in image.objects})
+    names = sorted({o.category for image in images for o in image.objects})
     if not names:
         raise InputError(
             f"this model learns from objects, and none of the {len(images)} training images has any; {ASK_FOR_THEM}"
@@ -32,12 +32,14 @@ def categories(images: Sequence[CaptionedImage]) -> list[str]:
 
 
 class Layouts:
-    """What stands where in each image of a split, in the annotation's order.
+    """Store the categories and boxes of the objects of each image of a split, in annotation order.
+
+    The log counts the objects that are left out.
 
     Args:
-        images: the split, of which some image must have objects.
-        categories: names, in the order of their ids. Objects of other categories are left out, and counted in the log.
-        max_objects: of one image; later ones are left out, and counted in the log.
+        images: the split. At least one image must have objects.
+        categories: category names in the order of their ids. Objects of other categories are left out.
+        max_objects: largest number of objects of an image. Further objects are left out.
 
     Raises:
         InputError: no image has an object.
@@ -51,23 +53,23 @@ class Layouts:
         self._categories = [torch.tensor([category for category, _ in own[:max_objects]]).long() for own in known]
         self._boxes = [torch.tensor([box for _, box in own[:max_objects]]).reshape(-1, 4) for own in known]
         unknown = sum(len(image.objects) for image in images) - sum(map(len, known))
-        cut = sum(len(own) > max_objects for own in known)
-        bare = sum(not own for own in known)
-        if unknown or cut or bare:
+        truncated = sum(len(own) > max_objects for own in known)
+        empty = sum(not own for own in known)
+        if unknown or truncated or empty:
             log.warning(
-                "objects of %d images: %d of categories that training never saw are left out, %d images have more than "
-                "%d and are cut, %d have none",
+                "objects of %d images: %d have categories that are not in the training split and are left out; "
+                "%d images have more than %d objects, and the rest are left out; %d images have none",
                 len(images),
                 unknown,
-                cut,
+                truncated,
                 max_objects,
-                bare,
+                empty,
             )
 
     def __getitem__(self, rows: Sequence[int]) -> Objects:
-        """The objects of the images in these rows."""
+        """Return the objects of the images in `rows`, padded to the largest number among them."""
         counts = torch.tensor([len(self._categories[row]) for row in rows])
-        most = max(1, int(counts.max()))
-        categories = pad_sequence([torch.zeros(most).long(), *(self._categories[row] for row in rows)], True)[1:]
-        boxes = pad_sequence([torch.zeros(most, 4), *(self._boxes[row] for row in rows)], True)[1:]
-        return Objects(categories, boxes, torch.arange(most) < counts[:, None])
+        longest = max(1, int(counts.max()))
+        categories = pad_sequence([torch.zeros(longest).long(), *(self._categories[row] for row in rows)], True)[1:]
+        boxes = pad_sequence([torch.zeros(longest, 4), *(self._boxes[row] for row in rows)], True)[1:]
+        return Objects(categories, boxes, torch.arange(longest) < counts[:, None])

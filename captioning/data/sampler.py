@@ -1,4 +1,4 @@
-"""Which images stand together in a batch."""
+"""Samplers that group images into batches."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ log = logging.getLogger(__name__)
 
 
 class Rows(list[int]):
-    """The rows of a batch, and the seed of whatever is random in making it."""
+    """The rows of a batch, with the seed of its random augmentation."""
 
     seed: int = 0
 
 
 class BucketSampler(Sampler[list[int]]):
-    """Batches of images whose captions are about equally long, in another order every epoch.
+    """Yield batches of images whose captions have similar lengths, in a new order every epoch.
 
-    Images are shuffled, cut into pools of many batches, sorted by length inside each pool, cut into batches,
-    and the batches shuffled. The order depends on the seed and the epoch alone. With several processes each
-    one gets every world-th batch; the list is filled up from its start so that all have equally many. Images
-    without captions have nothing to teach: they are left out, and their number is logged.
+    Images are shuffled, split into pools of many batches, sorted by length within each pool and split into batches,
+    which are shuffled. The order depends only on the seed and the epoch. With several processes, each gets every
+    world_size-th batch. The list is extended from its start so that all get the same number. Images without captions
+    are left out, and the log counts them.
 
     Args:
-        lengths: (I,) tokens of each image's longest caption, 0 where it has none.
-        batch_size: images in a batch, on one process.
-        seed: of the shuffling.
-        rank: this process.
+        lengths: (I,) number of tokens of each image's longest caption, 0 for an image without captions.
+        batch_size: images per batch and process.
+        seed: seed of the shuffling.
+        rank: index of this process.
         world_size: number of processes.
-        pool: batches in a pool.
+        pool: batches per pool.
 
     Raises:
         InputError: no image has a caption, or `batch_size` is below 1.
@@ -63,18 +63,18 @@ class BucketSampler(Sampler[list[int]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of `epoch`; Lightning calls this before each one."""
+        """Set the epoch whose order comes next. Lightning calls this before each epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Batches of one process."""
+        """Return the number of batches of one process."""
         return _per_process(len(self.images), self.batch_size, self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng((self.seed, self.epoch))
-        pools = _cut(random.permutation(self.images), self.batch_size * self.pool)
+        pools = _chunks(random.permutation(self.images), self.batch_size * self.pool)
         order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
-        batches = _cut(order, self.batch_size)
+        batches = _chunks(order, self.batch_size)
         shuffled = random.permutation(len(batches))
         for n in range(self.rank, len(self) * self.world_size, self.world_size):
             rows = Rows(batches[shuffled[n % len(batches)]].tolist())
@@ -83,15 +83,15 @@ class BucketSampler(Sampler[list[int]]):
 
 
 class InOrderSampler(Sampler[list[int]]):
-    """Batches of images in the split's order, for evaluation.
+    """Yield batches of images in the order of the split, for evaluation.
 
-    With several processes each one gets every world-th batch; where the number does not divide, a process
-    gets a batch that another one has too, and whoever gathers the results keeps one by image id.
+    With several processes, each gets every world_size-th batch. If the number of batches is not divisible, some batches
+    go to two processes. The gathering step keeps one result for each image id.
 
     Args:
         num_images: I.
-        batch_size: images in a batch.
-        rank: this process.
+        batch_size: images per batch.
+        rank: index of this process.
         world_size: number of processes.
 
     Raises:
@@ -103,22 +103,22 @@ class InOrderSampler(Sampler[list[int]]):
         self.rank, self.world_size = rank, world_size
 
     def __len__(self) -> int:
-        """Batches of one process."""
+        """Return the number of batches of one process."""
         return _per_process(self.num_images, self.batch_size, self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        batches = _cut(np.arange(self.num_images), self.batch_size)
+        batches = _chunks(np.arange(self.num_images), self.batch_size)
         for n in range(self.rank, len(self) * self.world_size, self.world_size):
             yield batches[n % len(batches)].tolist()
 
 
-def _cut(rows: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:
-    """Pieces of `size` rows; the last one may be shorter."""
+def _chunks(rows: npt.NDArray[np.int64], size: int) -> list[npt.NDArray[np.int64]]:
+    """Split into chunks of `size` rows. The last one may be shorter."""
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def _per_process(num_images: int, batch_size: int, world_size: int) -> int:
-    """Batches of each process, rounded up."""
+    """Return the number of batches of each process, rounded up."""
     return -(-num_images // (batch_size * world_size))
 
 

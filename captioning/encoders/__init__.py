@@ -1,4 +1,4 @@
-"""Images to features: torchvision's and timm's networks, and a small one; and sentences, by recurrent layers."""
+"""Encoders: torchvision's and timm's networks and a small CNN for images, recurrent layers for sentences."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy: a decoder takes ImageFeatures from here and must not wait for timm and torchvision.
+    # Lazy, so that a decoder that imports ImageFeatures does not import timm and torchvision.
     if name in _MODULES:
         return getattr(import_module(f"captioning.encoders.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'captioning.encoders' has no attribute {name!r}")

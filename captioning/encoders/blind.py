@@ -1,4 +1,4 @@
-"""An encoder that sees nothing, for models that read something else than pixels."""
+"""An encoder that ignores the image, for language models and control experiments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from captioning.encoders.transform import ImageTransform
 
 
 class Blind(Encoder):
-    """Gives every image the feature 0: the control of an experiment, and the encoder of models without one."""
+    """Encode every image as a single 0.
+
+    It serves as a control in experiments, and as the encoder of models that read no image.
+    """
 
     reads = "nothing"
     feature_size = 1

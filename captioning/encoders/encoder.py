@@ -1,4 +1,4 @@
-"""What every encoder is: images, or sentences, to ImageFeatures, and how much of it learns."""
+"""The interface of encoders, which turn images or sentences into ImageFeatures, and fine-tuning by stages."""
 
 from __future__ import annotations
 
@@ -20,44 +20,43 @@ class Encoder(nn.Module, ABC):
 
     Args:
         model: the network's name.
-        grid: whether `forward` gives the grid too.
-        transform: how an image becomes this network's input; None where it is set later.
+        grid: whether `forward` also returns the grid.
+        transform: preprocessing of this network's images; None for an encoder of sentences.
 
     Attributes:
-        feature_size: F, the width of pooled and grid features; a subclass sets it.
-        transform: how an image becomes this network's input.
-        reads: what `forward` takes: "images"; "texts"; "nothing", where it looks at no pixel; or "features", where
-            it only refuses, because features come from files alone.
+        feature_size: F, the width of pooled and grid features. Subclasses set it.
+        transform: preprocessing of this network's images, or None.
+        reads: input of `forward`: "images", "texts", or "nothing" if it ignores the pixels. With "features",
+            `forward` always raises InputError, because the features come from files.
     """
 
     reads: Literal["images", "texts", "nothing", "features"] = "images"
     feature_size: int
-    transform: ImageTransform | TextTransform
+    transform: ImageTransform | TextTransform | None
 
     def __init__(self, model: str, *, grid: bool, transform: ImageTransform | None = None) -> None:
         super().__init__()
         self.model_name, self.grid = model, grid
-        if transform is not None:
-            self.transform = transform
-        self._num_stages: int | None = None  # that train; None for all, loose parameters included
+        self.transform = transform
+        self._num_stages: int | None = None  # trainable stages; None for all parameters, also those of no stage
 
     @abstractmethod
     def forward(self, images: Tensor) -> ImageFeatures:
         """Encode images.
 
         Args:
-            images: (I, C, H, W) float, made by `transform`.
+            images: (I, C, H, W) float, preprocessed by `transform`.
 
         Returns:
             pooled (I, F), and with `grid` also grid (I, R, F), row by row from the top left.
         """
 
     def stages(self) -> list[nn.Module]:
-        """The network's parts with parameters, from input to output.
+        """List the submodules that have parameters, from input to output.
 
-        A part that holds more than half of all parameters is opened into its own parts, until none does or it
-        has none. A normalisation goes with the part before it. Parameters that are no part's, such as a
-        transformer's position embedding, belong to no stage.
+        A submodule with more than half of all parameters is replaced by its own submodules, repeatedly. A normalisation
+        layer joins the submodule before it. Parameters outside submodules, such as a transformer's position embedding,
+        belong to no stage.
         """
         parts, limit = _parts(self), _num_parameters(self) / 2
         while large := next((p for p in parts if _num_parameters(p) > limit and _parts(p)), None):
@@ -72,19 +71,19 @@ class Encoder(nn.Module, ABC):
         return stages
 
     def set_trainable(self, num_stages: int | None) -> Self:
-        """Choose what learns, and put that in training mode and the rest in evaluation mode, to stay there.
+        """Choose the trainable stages. The others are frozen and stay in evaluation mode.
 
         Args:
-            num_stages: only the last so many `stages()`; 0 for none; None for all of the network.
+            num_stages: how many of the last `stages()` train; 0 for none, None for the whole network.
 
         Raises:
-            InputError: there are not so many stages.
+            InputError: `num_stages` is negative or larger than the number of stages.
         """
         stages = self.stages()
         if num_stages is not None and not 0 <= num_stages <= len(stages):
             raise InputError(
                 f"{self.model_name}: num_stages={num_stages}, expected 0 (frozen) to {len(stages)} (all its "
-                "stages), or null for all of it"
+                "stages), or null for the whole network"
             )
         self._num_stages = num_stages
         self.requires_grad_(num_stages is None)
@@ -93,7 +92,7 @@ class Encoder(nn.Module, ABC):
         return self.train()
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode of what learns. The rest stays in evaluation mode: no statistic of it drifts."""
+        """Set the mode of the trainable stages. Frozen stages stay in evaluation mode with fixed statistics."""
         super().train(mode and self._num_stages is None)
         for stage in self._trainable_stages():
             stage.train(mode)
@@ -105,7 +104,7 @@ class Encoder(nn.Module, ABC):
         return self.stages()[-self._num_stages :]
 
     def digest(self) -> str:
-        """SHA-256 of the weights: names, types, shapes and bytes of the state dict, in the order of names."""
+        """Compute the SHA-256 of the state dict: names, dtypes, shapes and bytes, sorted by name."""
         digest = hashlib.sha256()
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -113,16 +112,24 @@ class Encoder(nn.Module, ABC):
         return digest.hexdigest()
 
     def identity(self, transform: ImageTransform | TextTransform | None = None) -> dict[str, Any]:
-        """Describe what features depend on, as JSON values: encoders with equal identities give equal features.
+        """Describe everything that features depend on, as JSON types.
+
+        Two encoders with equal identities compute equal features.
 
         Args:
-            transform: makes the encoder's input; None for the encoder's own.
+            transform: preprocessing of the inputs; None for the encoder's own.
+
+        Raises:
+            ValueError: `transform` is None and the encoder has none of its own.
         """
+        transform = transform or self.transform
+        if transform is None:
+            raise ValueError(f"{self.model_name} has no transform of its own, expected one as an argument")
         return {
             "class": type(self).__name__,
             "model": self.model_name,
             "grid": self.grid,
-            "transform": (transform or self.transform).to_dict(),
+            "transform": transform.to_dict(),
             "weights": self.digest(),
         }
 

@@ -1,4 +1,4 @@
-"""What an encoder hands to a decoder."""
+"""Image features: what an encoder passes to a decoder."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Objects:
-    """What is annotated in I images, up to O things each, in the annotation's order.
+    """The annotated objects of I images, up to O each, in annotation order.
 
     Attributes:
-        categories: (I, O) int64, ids of their categories.
+        categories: (I, O) int64, category ids.
         boxes: (I, O, 4) float: left, top, width, height as fractions of the image.
-        mask: (I, O) bool, True where there is a thing.
+        mask: (I, O) bool, True where there is an object.
     """
 
     categories: Tensor
@@ -24,20 +24,20 @@ class Objects:
     mask: Tensor
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Objects:
-        """Change every tensor."""
+        """Apply a function to every tensor."""
         return Objects(change(self.categories), change(self.boxes), change(self.mask))
 
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Features of I images: one vector for the whole image, and optionally one for each place of it.
+    """Features of I images: one vector for each image, and optionally one for each grid cell or region.
 
     Attributes:
-        pooled: (I, F) float, the whole image.
-        grid: (I, R, F) float, grid cells (row by row, from the top left) or regions; None if not extracted.
-        mask: (I, R) bool, True where a region is real; None when all are.
-        objects: what is annotated in the images; None where nothing was read.
-        final: a recurrent encoder's state after its last input, (I, L, D) each; None of others.
+        pooled: (I, F) float, one vector for each image.
+        grid: (I, R, F) float, grid cells (row by row from the top left) or regions; None if not extracted.
+        mask: (I, R) bool, True for real regions, False for padding; None if there is no padding.
+        objects: the annotated objects; None if none were read.
+        final: the state of a recurrent encoder after its last input, (I, L, D) each; None for other encoders.
     """
 
     pooled: Tensor
@@ -50,7 +50,7 @@ class ImageFeatures:
         return self.pooled.shape[0]
 
     def rows(self, index: Tensor) -> ImageFeatures:
-        """Pick (or repeat) images by `index`, an int64 tensor of any length."""
+        """Select images by `index`, an int64 tensor of any length. Images may repeat."""
         return self._map(lambda x: x.index_select(0, index))
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> ImageFeatures:

@@ -1,4 +1,4 @@
-"""Regions that a detector found, whose features come from files: no image is seen here."""
+"""Regions found by an object detector, whose features are read from files instead of computed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from captioning.errors import InputError
 
 
 class Regions(Encoder):
-    """The detector of bottom-up attention (Anderson et al. 2018), known by the features that it left.
+    """Stand for the detector of bottom-up attention (Anderson et al. 2018), whose features are read from files.
 
-    `captioning extract` reads them into a feature store, and models train and are evaluated on that. Pooled is the
-    mean of an image's regions, the paper's v̄ (equation 2 reads it).
+    `captioning extract` copies them into a feature store, on which models are trained and evaluated. Pooled features
+    are the mean over an image's regions, the paper's v̄ (used in equation 2).
 
     Args:
-        detector: a name for what made the features; stores of two names are not taken for one another.
+        detector: a name for the detector. A feature store of one detector is refused for another.
         feature_size: F.
-        num_regions: R, the most that an image may have; those with fewer are masked.
+        num_regions: R, the largest number of regions of an image. Missing regions are masked.
 
     Raises:
-        InputError: a size is not possible.
+        InputError: `feature_size` or `num_regions` is below 1.
     """
 
     reads = "features"
@@ -35,12 +35,12 @@ class Regions(Encoder):
         self.feature_size, self.num_regions = feature_size, num_regions
 
     def forward(self, images: Tensor) -> ImageFeatures:
-        """Refuse.
+        """Raise an error, because this package has no detector.
 
         Raises:
-            InputError: always: the regions of an image are its detector's work.
+            InputError: always.
         """
         raise InputError(
-            f"this model reads the regions that a detector ({self.model_name}) found, and captioning has no detector: "
-            "give features by data.features=DIR, made by `captioning extract encoder=regions regions=FILES`"
+            f"this model needs regions from the detector {self.model_name}, and captioning has no detector; set "
+            "data.features=DIR, a folder made by `captioning extract encoder=regions regions=FILES`"
         )

@@ -1,4 +1,4 @@
-"""A small network for generated scenes, quick to train from nothing."""
+"""A small CNN for generated scenes, quick to train from scratch."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ POOLED_CHANNELS, HEADS = 32, 8
 
 
 class SmallCNN(Encoder):
-    """Convolutions that see where they are, and heads that look at one thing each.
+    """Convolutions with coordinate channels, pooled by eight attention heads.
 
-    Each block is a convolution 3 x 3, batch normalisation (Ioffe and Szegedy 2015) and ReLU. The first has a
-    stride of 2, and a maximum over 2 x 2 halves the map before each block from the third on. Two channels beside
-    the colours hold each pixel's column and row (CoordConv, Liu et al. 2018). In the grid a place's colour and
-    position stand beside its shape, x_j = [block_n; mean of block_1; mean of the input] over place j, and F is the
-    width of that. Pooled features are a linear layer over three readings of the grid, in which layer normalisation
-    (Ba et al. 2016) gives all images one scale:
+    Each block is a 3 x 3 convolution, batch normalisation (Ioffe and Szegedy 2015) and ReLU. The first block has
+    stride 2. From the third block on, 2 x 2 max pooling comes before the convolution. Two input channels beside the
+    colours hold each pixel's column and row (CoordConv, Liu et al. 2018).
 
-        max_j x_j                               what there is
-        reduce(x)                               where: the whole grid in 32 channels
-        Σ_j α_kj x_j,  k = 1..8                 one thing with all that belongs to it
+    A grid cell's features are x_j = [block_n; mean of block_1; mean of the input] over cell j, so they hold its shape,
+    colour and position. F is their width. Pooled features are a linear layer over three summaries of the grid,
+    followed by layer normalisation (Ba et al. 2016):
+
+        max_j x_j                               which features occur
+        reduce(x)                               where they occur: the whole grid in 32 channels
+        Σ_j α_kj x_j,  k = 1..8                 one object with its attributes
         α_k = softmax_j(q_k · x_j)
 
-    The last are attention with learned queries (Set Transformer, Lee et al. 2019): what belongs to one object is read
-    at one place.
+    The third is attention with learned queries (Set Transformer, Lee et al. 2019). It reads all attributes of one
+    object from one cell.
 
     Args:
         size: height and width of its images, in pixels.
-        channels: of each block, multiples of 8; as many blocks as there are.
-        grid: give the grid too.
-        weights: a local file, or None for random ones.
+        channels: output channels of each block, multiples of 8.
+        grid: also return the grid.
+        weights: a local file, or None for random weights.
 
     Raises:
-        InputError: a size is not possible, or the file does not fit.
+        InputError: a size or a number of channels is out of range, or the file does not fit.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class SmallCNN(Encoder):
         transform = ImageTransform(size=cast("tuple[int, int]", tuple(size)), mean=half, std=half, mode="squash")
         super().__init__("small_cnn", grid=grid, transform=transform)
         if not channels or any(c < MULTIPLE or c % MULTIPLE for c in channels):
-            raise InputError(f"small_cnn: channels={list(channels)}, expected multiples of {MULTIPLE}, at least one")
+            raise InputError(f"small_cnn: channels={list(channels)}, expected one or more multiples of {MULTIPLE}")
         blocks = [_block(number, *widths) for number, widths in enumerate(pairwise([3 + 2, *channels]))]
         self.blocks = nn.Sequential(*blocks)
         self.feature_size = channels[-1] + channels[0] + 3 + 2
@@ -69,8 +70,8 @@ class SmallCNN(Encoder):
         height, width = (-(-side // 2**halvings) for side in size)  # halving rounds up
         self.reduce = nn.Conv2d(self.feature_size, POOLED_CHANNELS, kernel_size=1)
         self.query = nn.Conv2d(self.feature_size, HEADS, kernel_size=1)
-        readings = self.feature_size + POOLED_CHANNELS * height * width + HEADS * self.feature_size
-        self.pool = nn.Linear(readings, self.feature_size)
+        summary_size = self.feature_size + POOLED_CHANNELS * height * width + HEADS * self.feature_size
+        self.pool = nn.Linear(summary_size, self.feature_size)
         self.norm = nn.LayerNorm(self.feature_size)
         self.register_buffer("positions", _positions(*size), persistent=False)
         if weights is not None:
@@ -80,13 +81,13 @@ class SmallCNN(Encoder):
 
     def forward(self, images: Tensor) -> ImageFeatures:
         """See `Encoder.forward`."""
-        placed = torch.cat([images, self.positions.expand(len(images), -1, -1, -1)], dim=1)
-        colours = self.blocks[0](placed)
-        shapes = self.blocks[1:](colours)
-        means = [F.adaptive_avg_pool2d(below, shapes.shape[2:]).to(shapes.dtype) for below in (colours, placed)]
-        x = torch.cat([shapes, *means], dim=1)
-        readings = torch.cat([x.amax((2, 3)), self.reduce(x).flatten(1), self._heads(x)], dim=1)
-        return ImageFeatures(self.norm(self.pool(readings)), to_grid(x) if self.grid else None)
+        inputs = torch.cat([images, self.positions.expand(len(images), -1, -1, -1)], dim=1)
+        first = self.blocks[0](inputs)
+        last = self.blocks[1:](first)
+        means = [F.adaptive_avg_pool2d(below, last.shape[2:]).to(last.dtype) for below in (first, inputs)]
+        x = torch.cat([last, *means], dim=1)
+        summaries = torch.cat([x.amax((2, 3)), self.reduce(x).flatten(1), self._heads(x)], dim=1)
+        return ImageFeatures(self.norm(self.pool(summaries)), to_grid(x) if self.grid else None)
 
     def _heads(self, x: Tensor) -> Tensor:
         alpha = self.query(x).flatten(2).float().softmax(2)  # (I, heads, R)
@@ -104,6 +105,6 @@ def _block(number: int, in_channels: int, out_channels: int) -> nn.Sequential:
 
 
 def _positions(height: int, width: int) -> Tensor:
-    """Each pixel's column and row from -1 to 1, (2, H, W)."""
+    """Return each pixel's column and row, scaled to [-1, 1], as (2, H, W)."""
     rows, columns = torch.linspace(-1, 1, height), torch.linspace(-1, 1, width)
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"))

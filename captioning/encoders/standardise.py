@@ -1,4 +1,4 @@
-"""Features scaled to mean 0 and one deviation, channel by channel."""
+"""Standardisation of image features: mean 0 and a fixed standard deviation for each channel."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ log = logging.getLogger(__name__)
 
 
 class Standardise(nn.Module):
-    """deviation · (x - mean) / std of every channel, with the statistics of the training split.
+    """Compute deviation · (x - mean) / std for every channel, with statistics of the training split.
 
-    Pooled and grid features have their own statistics, since a mean over places varies less than a place.
-    Before `fit` it is the identity. The statistics are part of the state dict and do not learn.
+    Pooled and grid features have separate statistics, because a mean over grid cells varies less than a cell does.
+    Before `fit` it is the identity. The statistics are saved in the state dict and are not trained.
 
-    The deviation sets how far a step of Adam moves what a linear map makes of the F channels: each weight moves by the
-    learning rate, and their sum by up to F times deviation times that.
+    The deviation sets how far one step of Adam moves the output of a linear layer over the F channels. Each weight
+    moves by the learning rate, so the output moves by up to F · deviation times the learning rate.
 
     Args:
         feature_size: F.
-        deviation: of every channel, afterwards.
+        deviation: standard deviation of every channel of the output.
     """
 
     mean: Tensor
@@ -41,20 +41,19 @@ class Standardise(nn.Module):
             self.register_buffer(name, torch.full((feature_size,), value))
 
     def forward(self, features: ImageFeatures) -> ImageFeatures:
-        """Scale pooled (I, F) and, where there is one, grid (I, R, F)."""
+        """Scale pooled (I, F) and, if there is one, grid (I, R, F)."""
         pooled = (features.pooled - self.mean) / (self.std / self.deviation)
         grid = None if features.grid is None else (features.grid - self.grid_mean) / (self.grid_std / self.deviation)
         return replace(features, pooled=pooled, grid=grid)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[ImageFeatures]) -> None:
-        """Take the statistics of all images in `batches`, which are read once; masked places do not count.
+        """Compute the statistics over all images of `batches`, in one pass. Masked regions do not count.
 
-        Deviations are over the population. A channel that never changes keeps deviation 1, and these are
-        counted in the log.
+        Standard deviations are those of the population. A constant channel gets std 1; the log counts such channels.
 
         Raises:
-            InputError: there are no images, or a feature is not a finite number.
+            InputError: there are no images, or a feature is not finite.
         """
         pooled, grid = _Moments(self.mean), _Moments(self.grid_mean)
         for features in batches:
@@ -62,7 +61,7 @@ class Standardise(nn.Module):
             if features.grid is not None:
                 grid.update(features.grid.flatten(0, 1) if features.mask is None else features.grid[features.mask])
         if not pooled.count:
-            raise InputError("no features to standardise by: expected the training split's, found no image")
+            raise InputError("cannot standardise features: the training split has no images")
         self.mean.copy_(pooled.mean)
         self.std.copy_(pooled.deviation("pooled"))
         if grid.count:
@@ -71,7 +70,7 @@ class Standardise(nn.Module):
 
 
 class _Moments:
-    """Mean and variance of rows that come in batches, float64 (Chan, Golub and LeVeque 1983, eq. 2.1)."""
+    """Mean and variance of rows, updated batch by batch in float64 (Chan, Golub and LeVeque 1983, eq. 2.1)."""
 
     def __init__(self, like: Tensor) -> None:
         self.count = 0
@@ -84,8 +83,8 @@ class _Moments:
         rows = rows.to(self.mean)
         if not rows.isfinite().all():
             raise InputError(
-                f"features to standardise by: {int((~rows.isfinite()).any(1).sum())} of {len(rows)} rows "
-                "of a batch hold values that are not finite; check the encoder's weights or its feature store"
+                f"cannot standardise features: {int((~rows.isfinite()).any(1).sum())} of {len(rows)} rows "
+                "of a batch are not finite; check the encoder's weights or its feature store"
             )
         count = self.count + len(rows)
         mean = rows.mean(0)
@@ -96,8 +95,8 @@ class _Moments:
 
     def deviation(self, what: str) -> Tensor:
         deviation = (self.squares / self.count).sqrt()
-        # Rounding leaves something of a constant: a float32 ulp is 1e-7 of its size.
+        # Rounding gives a constant channel a small deviation: a float32 ulp is about 1e-7 of the value.
         constant = deviation <= 1e-7 * self.mean.abs()
         if constant.any():
-            log.warning("%d of %d %s channels never change", int(constant.sum()), len(constant), what)
+            log.warning("%d of %d %s channels are constant", int(constant.sum()), len(constant), what)
         return deviation.masked_fill(constant, 1.0)

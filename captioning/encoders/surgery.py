@@ -1,4 +1,4 @@
-"""Finding and taking out parts of somebody else's network, by watching it run."""
+"""Find and remove layers of a third-party network by recording a forward pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from captioning.encoders.transform import ImageTransform
 
 
 class Call(NamedTuple):
-    """One call of a module: its name in the network, itself, and what it returned."""
+    """One call of a module: its name in the network, the module, and its output."""
 
     name: str
     module: nn.Module
@@ -20,16 +20,16 @@ class Call(NamedTuple):
 
 
 def example(transform: ImageTransform) -> Tensor:
-    """One grey image (1, 3, H, W), to run a network once and see what it gives."""
+    """Create a grey image (1, 3, H, W) to run a network on."""
     return torch.zeros(1, 3, *transform.size)
 
 
 def record_calls(network: nn.Module, run: Callable[[], Any]) -> tuple[list[Call], Any]:
-    """Run something of `network` without gradients, in evaluation mode.
+    """Record the calls of all submodules while `run` runs, in evaluation mode without gradients.
 
     Returns:
-        The calls of the modules inside, in the order in which they ended (a part stands before what contains
-        it), and what `run` returned.
+        The calls in the order in which they ended, so that a submodule comes before its parent; and the result of
+        `run`.
     """
     calls: list[Call] = []
 
@@ -48,7 +48,7 @@ def record_calls(network: nn.Module, run: Callable[[], Any]) -> tuple[list[Call]
 
 
 def remove_layers(network: nn.Module, calls: Iterable[Call]) -> None:
-    """Put an identity in the place of every called module that holds parameters of its own."""
+    """Replace every called module that has direct parameters by an identity."""
     for name, module, _ in calls:
         if next(module.parameters(recurse=False), None) is not None:
             parent, _, attribute = name.rpartition(".")
@@ -56,12 +56,12 @@ def remove_layers(network: nn.Module, calls: Iterable[Call]) -> None:
 
 
 def to_grid(features: Tensor, num_prefix: int = 0) -> Tensor:
-    """Lay a map (I, F, H, W), or tokens (I, S, F) of which `num_prefix` are no place, out as (I, R, F)."""
+    """Reshape a feature map (I, F, H, W), or tokens (I, S, F) without the first `num_prefix`, to (I, R, F)."""
     if features.ndim == 4:
         return features.flatten(2).transpose(1, 2)
     return features[:, num_prefix:]
 
 
 def mean_of(grid: Tensor) -> Tensor:
-    """Pool (I, R, F) to (I, F)."""
+    """Average (I, R, F) over the regions to (I, F)."""
     return grid.mean(dim=1)

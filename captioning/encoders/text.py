@@ -1,4 +1,4 @@
-"""A recurrent encoder of sentences, for translation: a source text stands where a captioner has an image."""
+"""A recurrent encoder of sentences, for translation. The source sentence takes the place of the image."""
 
 from __future__ import annotations
 
@@ -10,32 +10,30 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
-from captioning.encoders.text_transform import NO_TOKEN, TextTransform
+from captioning.encoders.text_transform import NO_TOKEN
 from captioning.recurrent.layer import SequenceLayer
 
 
 class TextEncoder(Encoder):
-    """Embeds a sentence's words and reads them with a recurrent layer.
+    """Encode a sentence by an embedding and a recurrent layer.
 
         x_j = W_e S_j;  h_j = RNN(x_j, h_{j-1})           j = 1 .. S, S_S = <eos>
 
-    Its features are grid, the annotations h_j of all words; pooled, the output at the last word, and of two
-    directions side by side each one's own last, [→h_S; ←h_1]; and final, the layer's state after the last word.
+    The grid holds the annotations h_j of all tokens. Pooled is the output at the last token, h_S; for a bidirectional
+    layer it is [→h_S; ←h_1]. Final is the layer's state after the last token.
+
+    It has no transform of its own: the source language's tokenizer is not part of the encoder.
 
     Args:
         vocab_size: V of the source language.
-        recurrent: builds the recurrent layer; one that reads in both directions too.
+        recurrent: builds the recurrent layer, which may be bidirectional.
         embedding_size: E.
         hidden_size: F, the width of h_j.
         dropout: on x_j and h_j, in training.
-        reverse: read the last word first (Sutskever et al. 2014, arXiv:1409.3215, section 3.3); `<eos>` stays last.
-
-    Attributes:
-        transform: set by whoever knows the source language's tokenizer, before use.
+        reverse: read the last word first (Sutskever et al. 2014, arXiv:1409.3215, section 3.3). `<eos>` stays last.
     """
 
     reads = "texts"
-    transform: TextTransform
 
     def __init__(
         self,
@@ -57,7 +55,7 @@ class TextEncoder(Encoder):
         """Encode sentences.
 
         Args:
-            texts: (I, S) int64, of `TextTransform`.
+            texts: (I, S) int64, from `TextTransform`.
 
         Returns:
             pooled (I, F), grid (I, S, F), mask (I, S) and final (I, L, ..).
@@ -66,12 +64,12 @@ class TextEncoder(Encoder):
         mask = texts != NO_TOKEN
         lengths = mask.sum(1)
         order = lengths.argsort(descending=True, stable=True)
-        place = order.argsort()  # where each sentence stands in that order
+        rank = order.argsort()  # each sentence's row in that order
         words = pack_padded_sequence(texts[order], lengths[order].cpu(), batch_first=True)
         x: PackedSequence = words._replace(data=self.dropout(self.embedding(words.data)))
         outputs, final = self.recurrent(x)
         h, _ = pad_packed_sequence(outputs, batch_first=True)
-        h = h[place]
+        h = h[rank]
         last = h[torch.arange(len(h), device=h.device), lengths - 1]
         if 2 * final[0].shape[2] == self.feature_size:
             last = torch.cat([last[:, : self.feature_size // 2], h[:, 0, self.feature_size // 2 :]], 1)
@@ -79,11 +77,11 @@ class TextEncoder(Encoder):
             pooled=self.dropout(last),
             grid=self.dropout(h),
             mask=mask,
-            final=tuple(s[:, place].transpose(0, 1) for s in final),
+            final=tuple(s[:, rank].transpose(0, 1) for s in final),
         )
 
     def in_reading_order(self, texts: Tensor) -> Tensor:
-        """Sentences (I, S) in the order in which the grid has their words: with `reverse`, all but `<eos>` mirrored."""
+        """Return sentences (I, S) in the token order of the grid. `reverse` reverses all tokens but `<eos>`."""
         if not self.reverse:
             return texts
         column = torch.arange(texts.shape[1], device=texts.device)

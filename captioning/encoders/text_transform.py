@@ -1,4 +1,4 @@
-"""How a sentence becomes a text encoder's input, as plain values that travel with the weights."""
+"""Preprocessing of a text encoder's sentences, as plain values that are saved with the weights."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from captioning.errors import InputError
 from captioning.text.tokenizer import Tokenizer
 
 NO_TOKEN = -1
-"""Padding of source sentences: the id of no token, so that an encoder need not know its tokenizer's."""
+"""Padding of source sentences. It is not a token id, so an encoder need not know the tokenizer's `<pad>`."""
 
 
 class TextTransform:
-    """The ids of sentences' words, and `<eos>`.
+    """Turn sentences into token ids that end with `<eos>`.
 
     Args:
-        tokenizer: of the source language.
+        tokenizer: tokenizer of the source language.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Turn sentences into (I, S) int64, padded by NO_TOKEN; an empty one is `<eos>` alone."""
+        """Turn sentences into (I, S) int64, padded with NO_TOKEN. An empty sentence is `<eos>` alone."""
         ids = [torch.tensor(own[1:]) for own in self.tokenizer.encode(texts)]
         return pad_sequence(ids, batch_first=True, padding_value=NO_TOKEN)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it: the tokenizers library's own format, as text."""
+        """Return the tokenizer in the tokenizers library's JSON format, as a string."""
         return {"tokenizer": self.tokenizer.to_json()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TextTransform:
-        """Make a transform from what `to_dict` gave.
+        """Create a transform from the values that `to_dict` returned.
 
         Raises:
-            InputError: it is none of a text's.
+            InputError: the values do not come from a text transform.
         """
         if set(values) != {"tokenizer"} or not isinstance(values["tokenizer"], str):
             raise InputError(f"text transform: expected a tokenizer's JSON as 'tokenizer', found {sorted(values)}")

@@ -1,13 +1,15 @@
-"""The networks of timm as encoders."""
+"""Encoders from timm."""
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
-import timm
-from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
 from captioning.encoders.encoder import Encoder
@@ -17,28 +19,49 @@ from captioning.encoders.transform import ImageTransform
 from captioning.encoders.weights import downloading, load_weights, read_weights, similar
 from captioning.errors import InputError
 
+
+@contextmanager
+def _light_import() -> Iterator[None]:
+    """Import timm faster: without wandb, which only its training scripts use, and without garbage collection."""
+    hides, collects = "wandb" not in sys.modules, gc.isenabled()
+    if hides:
+        sys.modules["wandb"] = None  # type: ignore[assignment]  # timm takes an ImportError for "not installed"
+    gc.disable()
+    try:
+        yield
+    finally:
+        if hides:
+            del sys.modules["wandb"]
+        if collects:
+            gc.enable()
+
+
+with _light_import():
+    import timm
+    from timm.data import resolve_model_data_config
+
 log = logging.getLogger(__name__)
 
 
 class TimmEncoder(Encoder):
-    """A network of timm (Wightman 2019), its classifier taken out.
+    """A network of timm (Wightman 2019) without its classifier.
 
-    Pooled features are what the classifier read; the grid is the last map, or a transformer's patch tokens.
-    Where the layers between the two change the width (MobileNetV3), an encoder with a grid has no such
-    layers: pooled is then the grid's mean, so that both have F channels.
+    Pooled features are the classifier's input. The grid is the last feature map, or a transformer's patch tokens. If
+    the layers between the two change the width (MobileNetV3), an encoder with a grid removes these layers and pools
+    the grid's mean, so that both have F channels.
 
     Args:
-        model: a name of timm's, with or without a tag: "resnet50", "resnet50.a1_in1k".
-        weights: "pretrained", which timm downloads; a local file in timm's key names; or None for random
-            ones.
-        grid: give the grid too.
-        mode: "crop", timm's own evaluation preprocessing for these weights, or "squash", the same without
-            losing the edges; see `ImageTransform`.
-        size: height and width of the images it is given, in pixels; None for those that its weights were
-            evaluated at. Fewer are faster, and give a smaller grid.
+        model: timm's name, with or without a tag: "resnet50", "resnet50.a1_in1k".
+        weights: "pretrained" for timm's download, a local file with timm's key names, or None for random weights.
+        grid: also return the grid.
+        mode: "crop" for timm's evaluation preprocessing of these weights, or "squash" to keep the edges; see
+            `ImageTransform`.
+        size: height and width of the input images, in pixels; None for the size at which timm evaluates the weights.
+            Smaller images are faster and give a smaller grid.
 
     Raises:
-        InputError: an unknown name, weights that cannot be had or do not fit, or a network without a grid.
+        InputError: the name is unknown, the weights cannot be obtained or do not fit, or `grid` is set and the network
+            has no grid.
     """
 
     transform: ImageTransform
@@ -50,7 +73,7 @@ class TimmEncoder(Encoder):
         if weights == "pretrained":
             if not timm.models.is_model_pretrained(model):
                 raise InputError(
-                    f"timm has no weights for {model}; expected a local file, null, or one of "
+                    f"timm has no weights for {model}; expected a local file, null, or one of the models "
                     f"{similar(model, timm.list_models(pretrained=True))}"
                 )
             with downloading(f"timm's weights of {model}"):
@@ -92,7 +115,7 @@ class TimmEncoder(Encoder):
             channels_last = getattr(self.network, "output_fmt", "NCHW") == "NHWC"
             return features.flatten(1, 2) if channels_last else to_grid(features)
         num_tokens = features.shape[1]
-        # Where a network does not tell, its images are square and what is left over is no place.
+        # Without num_prefix_tokens, the patches are assumed to form a square, and the surplus tokens are the prefix.
         num_prefix = getattr(self.network, "num_prefix_tokens", num_tokens - math.isqrt(num_tokens) ** 2)
         return to_grid(features, num_prefix)
 
@@ -100,8 +123,8 @@ class TimmEncoder(Encoder):
 def _check_name(model: str) -> None:
     if any(c in model for c in ":/\\"):
         raise InputError(
-            f"timm model {model!r}: expected one of timm's registered names, not a hub's or a folder's; "
-            "weights of your own go into encoder.weights=PATH"
+            f"timm model {model!r}: expected one of timm's registered names, not a hub or a folder; "
+            "give your own weights as encoder.weights=PATH"
         )
     architecture, _, tag = model.partition(".")
     if not timm.is_model(architecture):
@@ -117,11 +140,11 @@ def _transform(model: str, network: nn.Module, mode: str, size: int | None) -> I
     _, height, width = config["input_size"]
     fixed = cast(Any, network).default_cfg.get("fixed_input_size", False)
     if size is not None and fixed and (size, size) != (height, width):
-        raise InputError(f"{model} takes images of {height} x {width} pixels alone, not size={size}; use size=null")
+        raise InputError(f"{model} takes only images of {height} x {width} pixels, not size={size}; use size=null")
     if size is not None:
         height = width = size
     own, resize_size = config["crop_mode"], math.floor(height / config["crop_pct"])
-    # Some networks' own way is to lose nothing.
+    # timm evaluates some networks without cropping.
     squashes = mode == "squash" or (own == "squash" and config["crop_pct"] == 1)
     if not squashes and (own != "center" or height != width):
         raise InputError(

@@ -1,4 +1,4 @@
-"""The classification networks of torchvision as encoders."""
+"""Encoders from torchvision's classification networks."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ log = logging.getLogger(__name__)
 
 
 class TorchvisionEncoder(Encoder):
-    """A classification network of torchvision, its last layer and auxiliary heads taken out.
+    """A classification network of torchvision without its last layer and auxiliary heads.
 
-    Pooled features are what the last layer read: 512 of ResNet-18's average, VGG's 4,096 of fc7, a
-    transformer's class token. The grid is the last map of more than one place, or a transformer's patch
-    tokens. Where the layers between the two change the width (VGG, AlexNet, MobileNetV3), an encoder with a
-    grid has no such layers: pooled is then the grid's mean, so that both have F channels.
+    Pooled features are the last layer's input: ResNet-18's 512 averages, VGG's 4,096 units of fc7, a transformer's
+    class token. The grid is the last feature map of more than one cell, or a transformer's patch tokens. If the layers
+    between the two change the width (VGG, AlexNet, MobileNetV3), an encoder with a grid removes these layers and pools
+    the grid's mean, so that both have F channels.
 
     Args:
         model: a name of `torchvision.models`, such as "resnet101".
-        weights: a name of that model's weights, such as "DEFAULT" or "IMAGENET1K_V2", which torchvision
-            downloads; a local file; or None for random ones.
-        grid: give the grid too.
-        mode: "crop", the preprocessing published with the weights (with a file or None: with the default
-            ones), or "squash", the same without losing the edges; see `ImageTransform`.
+        weights: a name of the model's weights that torchvision downloads, such as "DEFAULT" or "IMAGENET1K_V2"; a
+            local file; or None for random weights.
+        grid: also return the grid.
+        mode: "crop" for the preprocessing published with the weights (with the default weights for a file or None), or
+            "squash" to keep the edges; see `ImageTransform`.
 
     Raises:
-        InputError: an unknown name, weights that cannot be had, do not fit, or give no numbers.
+        InputError: the name is unknown, or the weights cannot be obtained, do not fit, or give features that are not
+            finite.
     """
 
     transform: ImageTransform
@@ -61,7 +62,7 @@ class TorchvisionEncoder(Encoder):
     def _take_out_heads(self) -> None:
         calls, _ = self._run()
         network: Any = self.network
-        # What only training calls is an auxiliary classifier.
+        # Submodules that only training calls are auxiliary classifiers.
         for name, _ in list(network.named_children()):
             if not any(call.name == name or call.name.startswith(f"{name}.") for call in calls):
                 setattr(network, name, None)
@@ -76,12 +77,12 @@ class TorchvisionEncoder(Encoder):
         self._grid_module: str | None = None
         self._num_prefix = 0
         if self.grid:
-            at = max(i for i, call in enumerate(calls) if _places(call))
+            at = max(i for i, call in enumerate(calls) if _num_cells(call))
             name, _, features = calls[at]
             self._grid_module = name
             if features.ndim == 3:
-                patches = [call for call in calls if _places(call) and call.output.ndim == 4][-1]
-                self._num_prefix = features.shape[1] - _places(patches)
+                patches = [call for call in calls if _num_cells(call) and call.output.ndim == 4][-1]
+                self._num_prefix = features.shape[1] - _num_cells(patches)
             grid = to_grid(features, self._num_prefix)
             if grid.shape[2] != self.feature_size:
                 log.info("%s: pooled is the mean of the grid's %d channels", self.model_name, grid.shape[2])
@@ -89,8 +90,8 @@ class TorchvisionEncoder(Encoder):
                 self.feature_size, self._mean, pooled = grid.shape[2], True, mean_of(grid)
         if not pooled.isfinite().all():
             raise InputError(
-                f"{self.model_name}: these weights give features that are no numbers; expected weights for "
-                "all of the network (IMAGENET1K_FEATURES needs encoder.grid=true)"
+                f"{self.model_name}: these weights give features that are not finite; expected weights of "
+                "the whole network (IMAGENET1K_FEATURES needs encoder.grid=true)"
             )
 
     def _run(self) -> tuple[list[Call], Tensor]:
@@ -112,17 +113,17 @@ class TorchvisionEncoder(Encoder):
 
 
 def _classifier(model: str, default: WeightsEnum) -> nn.Module:
-    """The network with random weights, as the default weights need it."""
+    """Build the network that the default weights fit, with random weights."""
     build: dict[str, Any] = {"weights": None}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The default weight initialization of", FutureWarning)
         network = get_model(model, **build)
         crop = default.transforms().crop_size[0]
-        # A ViT takes one size of image, and the builder's is not always that of the weights.
+        # A ViT takes one image size, and the builder's default is not always that of the weights.
         if getattr(network, "image_size", crop) != crop:
             network = get_model(model, **build, image_size=crop)
     if hasattr(network, "transform_input"):
-        # These networks were published for other means; with this they take torchvision's.
+        # GoogLeNet and Inception were trained with other means; this makes them take torchvision's.
         network.transform_input = True
     return cast(nn.Module, network)
 
@@ -137,7 +138,7 @@ def _state(model: str, weights: str, published: Mapping[str, WeightsEnum]) -> Ma
         return read_weights(weights)
     raise InputError(
         f"{model}: weights={weights!r}, expected one of {', '.join(published)}, a file ending in one of "
-        f"{', '.join(SUFFIXES)}, or null for random ones"
+        f"{', '.join(SUFFIXES)}, or null for random weights"
     )
 
 
@@ -154,10 +155,10 @@ def _transform(preset: WeightsEnum, mode: str) -> ImageTransform:
     )
 
 
-def _places(call: Call) -> int:
-    """Number of places of a module's output: of a map (I, F, H, W), or tokens (I, S, F); 0 if it has none."""
+def _num_cells(call: Call) -> int:
+    """Count the grid cells of an output (I, F, H, W), or the tokens of (I, S, F); 0 for a single one or neither."""
     if not isinstance(call.output, Tensor) or call.output.ndim not in (3, 4):
         return 0
     shape = call.output.shape
-    places = shape[2] * shape[3] if call.output.ndim == 4 else shape[1]
-    return places if places > 1 else 0
+    cells = shape[2] * shape[3] if call.output.ndim == 4 else shape[1]
+    return cells if cells > 1 else 0

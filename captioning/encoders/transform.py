@@ -1,4 +1,4 @@
-"""How an image becomes an encoder's input, as plain values that travel with the weights."""
+"""Preprocessing of an encoder's images, as plain values that are saved with the weights."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 
+import numpy as np
 import torch
-from PIL.Image import Image
+from PIL.Image import Image, Resampling
 from torch import Tensor
-from torchvision.transforms import InterpolationMode, v2
-from torchvision.transforms import functional as F
 
 from captioning.errors import InputError
 
@@ -25,15 +24,15 @@ class ImageTransform:
 
     Attributes:
         size: height and width of the result, in pixels.
-        resize_size: "crop" only: what the shorter side is resized to before the centre is cut out.
+        resize_size: length of the shorter side before the centre crop, in pixels; None with mode "squash".
         interpolation: Pillow's filter; shrinking is antialiased.
-        mean: per channel, of values in [0, 1].
-        std: per channel, of values in [0, 1].
-        mode: "crop", what published weights were evaluated with: the edges are lost; or "squash": the whole
-            image is resized to `size`, whatever its proportions, and nothing is lost.
+        mean: mean of each channel, for values in [0, 1].
+        std: standard deviation of each channel, for values in [0, 1].
+        mode: "crop" keeps the centre and loses the edges, as published weights were evaluated; "squash" resizes the
+            whole image to `size` and ignores its proportions.
 
     Raises:
-        InputError: a value is not possible; the message names it.
+        InputError: a value is out of range. The message names it.
     """
 
     size: tuple[int, int]
@@ -48,7 +47,7 @@ class ImageTransform:
             if not holds:
                 raise InputError(f"image transform: {name}={getattr(self, name)!r}, expected {expected}")
 
-        # Lists come from JSON and YAML.
+        # JSON and YAML provide lists.
         for name in ("size", "mean", "std"):
             value = getattr(self, name)
             require(isinstance(value, (tuple, list)), name, "a list of numbers")
@@ -66,26 +65,30 @@ class ImageTransform:
             require(_is_size(self.resize_size), "resize_size", "a whole number above 0 with mode='crop'")
 
     def __call__(self, image: Image) -> Tensor:
-        """Turn an RGB image of any size into (C, H, W) float32."""
-        filter_ = InterpolationMode(self.interpolation)
+        """Turn an RGB image of any size into (C, H, W) float32, with torchvision's arithmetic bit for bit."""
+        resampling, (height, width) = Resampling[self.interpolation.upper()], self.size
         if self.mode == "squash":
-            image = F.resize(image, list(self.size), interpolation=filter_)
+            image = image.resize((width, height), resampling)
         else:
-            image = F.resize(image, [cast(int, self.resize_size)], interpolation=filter_)
-            image = F.center_crop(image, list(self.size))
-        pixels = F.convert_image_dtype(F.pil_to_tensor(image), torch.float32)
-        return cast(Tensor, F.normalize(pixels, list(self.mean), list(self.std), inplace=True))
+            resize_size, shorter = cast(int, self.resize_size), min(image.size)
+            resized = (resize_size * image.width // shorter, resize_size * image.height // shorter)
+            image = image.resize(resized, resampling)
+            left, top = _offset(image.width, width), _offset(image.height, height)
+            image = image.crop((left, top, left + width, top + height))
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).to(torch.float32) / 255
+        mean, std = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (self.mean, self.std))
+        return pixels.sub_(mean).div_(std)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON has it: `from_dict` of it, or of what JSON makes of it, is equal to this."""
+        """Return the values as JSON types. `from_dict` restores an equal transform from them."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ImageTransform:
-        """Make a transform from what `to_dict` gave.
+        """Create a transform from the values that `to_dict` returned.
 
         Raises:
-            InputError: a key is missing or unknown, or a value is not possible.
+            InputError: a key is missing or unknown, or a value is out of range.
         """
         names = {field.name for field in fields(cls)}
         if set(values) != names:
@@ -106,28 +109,32 @@ class ImageTransform:
         saturation: float = 0.2,
         hue: float = 0.0,
     ) -> Callable[[Image], Tensor]:
-        """Make the random variant that training images may go through, of the same size and scale.
+        """Create a random variant of this transform for training, with the same size and normalisation.
 
-        Its defaults keep what captions speak of: most of the image, its sides, its colours.
+        The defaults preserve what captions mention: most of the image, left and right, and colours.
 
         Args:
-            scale: least and greatest share of the image's area that a random crop keeps, in (0, 1].
-            ratio: least and greatest width over height of that crop.
-            horizontal_flip: probability of mirroring. Captions say "left" and "right", so 0 unless asked for.
-            brightness: factor drawn from 1 - brightness to 1 + brightness.
-            contrast: as brightness.
-            saturation: as brightness.
-            hue: shift drawn from -hue to hue, at most 0.5, half the colour circle. Captions name colours.
+            scale: smallest and largest fraction of the image's area that a random crop keeps, in (0, 1].
+            ratio: smallest and largest width divided by height of that crop.
+            horizontal_flip: probability of mirroring. The default is 0, because captions say "left" and "right".
+            brightness: the factor is drawn from 1 - brightness to 1 + brightness.
+            contrast: same as brightness.
+            saturation: same as brightness.
+            hue: the shift is drawn from -hue to hue, at most 0.5, which is half the colour circle. The default is 0,
+                because captions name colours.
 
         Returns:
-            A picklable callable like this one; it draws from torch's global generator.
+            A picklable callable with the same interface. It draws from torch's global generator.
 
         Raises:
-            InputError: an argument is out of its range.
+            InputError: an argument is out of range.
         """
+        # torchvision takes a second to import, and inference does not need it.
+        from torchvision.transforms import InterpolationMode, v2
+
         low, high = scale
         if not 0 < low <= high <= 1:
-            raise InputError(f"augmentation: scale={scale}, expected 0 < least <= greatest <= 1")
+            raise InputError(f"augmentation: scale={scale}, expected 0 < smallest <= largest <= 1")
         try:
             steps = [
                 v2.RandomResizedCrop(self.size, scale, ratio, InterpolationMode(self.interpolation)),
@@ -140,6 +147,12 @@ class ImageTransform:
         except (ValueError, TypeError) as error:
             raise InputError(f"augmentation: {error}") from error
         return cast("Callable[[Image], Tensor]", v2.Compose(steps))
+
+
+def _offset(length: int, crop: int) -> int:
+    """Return where a central crop of one side starts. It is negative where black padding is needed."""
+    # torchvision rounds half to even when it crops, and puts the smaller half of the padding first.
+    return round((length - crop) / 2) if length >= crop else -((crop - length) // 2)
 
 
 def _is_size(value: object) -> bool:

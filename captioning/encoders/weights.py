@@ -1,4 +1,4 @@
-"""Weights from files and downloads, read safely and loaded strictly."""
+"""Read weights safely from files and downloads, and load them strictly."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 
 def read_weights(path: str | Path) -> Mapping[str, Tensor]:
-    """Read a state dict from a `.safetensors` file, or from one of torch's without running anything in it.
+    """Read a state dict from a `.safetensors` or PyTorch file without running any code in it.
 
     Raises:
-        InputError: no such file, another kind of file, damaged, or not a mapping of names to tensors.
+        InputError: the file does not exist, is of another kind, is damaged, or does not map names to tensors.
     """
     path = Path(path)
     if path.suffix not in SUFFIXES:
@@ -35,29 +35,29 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
             state = safetensors.torch.load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes raise anything, and of a pickle torch says how to run it: left out
+    except Exception as error:  # damaged bytes raise anything; torch's own message says how to run a pickle
         raise InputError(
-            f"weights {path}: cannot be read as tensors and plain data: it is damaged, or holds other objects; get the "
-            "file anew, or save the network's state dict as .safetensors"
+            f"weights {path}: cannot be read as tensors and plain data. The file is damaged or holds other objects; "
+            "get it again, or save the network's state dict as .safetensors"
         ) from error
     others = [] if not isinstance(state, dict) else [k for k, v in state.items() if not isinstance(v, Tensor)]
     if not isinstance(state, dict) or others:
         found = f"{len(others)} other entries ({_some(others)})" if others else type(state).__name__
         raise InputError(
             f"weights {path}: expected a state dict, names to tensors alone, found {found}; "
-            "save the state dict inside it as a file of its own"
+            "save its state dict as a separate file"
         )
     return state
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Load every weight of `model` from `state`, which must hold these and no others.
+    """Load every weight of `model` from `state`, which must hold exactly these weights.
 
     Raises:
-        InputError: names or shapes differ; the message counts them and gives a few.
+        InputError: names or shapes differ. The message counts them and names a few.
     """
     own = model.state_dict()
-    # A file without layer versions, as every .safetensors is, is taken to have this network's.
+    # .safetensors files have no layer versions: assume this network's.
     versions = getattr(state, "_metadata", own._metadata)  # type: ignore[attr-defined]
     state = OrderedDict((_modern(name), tensor) for name, tensor in state.items())
     state._metadata = versions  # type: ignore[attr-defined]
@@ -69,25 +69,25 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Pa
     if wrong:
         missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     else:
-        # A failure leaves the network half loaded, and the error keeps anybody from using it.
+        # A failure leaves the network half loaded, but the error below prevents its use.
         missing, unexpected = model.load_state_dict(state, strict=False)
     problems = {"missing": missing, "unexpected": unexpected, "of another shape": sorted(wrong)}
     if any(problems.values()):
-        told = "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in problems.items() if names)
+        counts = "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in problems.items() if names)
         raise InputError(
-            f"weights {source} do not fit {type(model).__name__}: {told}; of {len(own)} weights. "
-            "Name the model that they are of"
+            f"weights {source} do not fit {type(model).__name__}: {counts}; of {len(own)} weights. "
+            "Name the model that these weights belong to"
         )
 
 
 @contextmanager
 def downloading(what: str, *, place: str = "") -> Iterator[None]:
-    """Turn a failed download into an InputError that says what was tried and what to do instead."""
+    """Convert a failed download to an InputError that says what failed and what to do instead."""
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # each library's network errors are its own
+    except Exception as error:  # every library has its own network errors
         raise InputError(
             f"{what} could not be downloaded ({type(error).__name__}: {_first_line(error)}). Without a "
             f"network, encoder.weights=PATH reads a local {SUFFIXES[0]} or {SUFFIXES[1]} file{place}"
@@ -95,18 +95,18 @@ def downloading(what: str, *, place: str = "") -> Iterator[None]:
 
 
 def similar(name: str, known: Iterable[str]) -> str:
-    """Name what may have been meant, for a message."""
+    """List the known names that are most similar to `name`, for an error message."""
     return ", ".join(get_close_matches(name, list(known), n=5, cutoff=0.4)) or "nothing"
 
 
 def _modern(name: str) -> str:
-    # Published DenseNet files are older than torch's rule of no dots in module names: norm.1 is norm1 now.
+    # Published DenseNet files predate the rule against dots in module names: norm.1 is now norm1.
     return re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)", r"\1\2", name)
 
 
 def _some(names: Iterable[object]) -> str:
-    told = list(map(str, names))
-    return ", ".join(told[:3]) + (", ..." if len(told) > 3 else "")
+    words = list(map(str, names))
+    return ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.search.hypotheses import Hypotheses, Search
-from captioning.search.processors import apply, never
+from captioning.search.processors import Processor, apply, never
 from captioning.text.tokenizer import SpecialTokens
 
 
@@ -40,8 +41,11 @@ class BeamSearch(Search):
     """
 
     beam_size: int = 5
+    max_length: int = 30
     num_best: int = 1
     length_normalization: float = 0.0
+    allow_unknown: bool = False
+    processors: Sequence[Processor] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

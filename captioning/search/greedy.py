@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.one_by_one import one_by_one
-from captioning.search.processors import never
+from captioning.search.processors import Processor, never
 from captioning.text.tokenizer import SpecialTokens
 
 
@@ -28,6 +29,10 @@ class GreedySearch(Search):
     Raises:
         InputError: `max_length` is below 1.
     """
+
+    max_length: int = 30
+    allow_unknown: bool = False
+    processors: Sequence[Processor] = ()
 
     @torch.no_grad()
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -35,14 +35,14 @@ class Hypotheses:
     finished: Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
 class Search(ABC):
     """Finds captions of images.
 
-    A search is a frozen dataclass: its fields are its settings, and `dataclasses.replace` changes them. A class that a
-    bundle may name derives from this one.
+    A search is a frozen dataclass: its fields are its settings, in the order in which results describe it, and
+    `dataclasses.replace` changes them. Every search has the fields below. A class that a bundle may name derives from
+    this one.
 
-    Args:
+    Attributes:
         max_length: the maximum number of tokens, `<eos>` included.
         allow_unknown: whether `<unk>` may be chosen.
         processors: applied in this order to the log-probabilities of each step.
@@ -51,9 +51,9 @@ class Search(ABC):
         InputError: `max_length` is below 1.
     """
 
-    max_length: int = 30
-    allow_unknown: bool = False
-    processors: Sequence[Processor] = ()
+    max_length: int
+    allow_unknown: bool
+    processors: Sequence[Processor]
 
     def __post_init__(self) -> None:
         if self.max_length < 1:
@@ -66,4 +66,4 @@ class Search(ABC):
 
     def settings(self) -> dict[str, Any]:
         """Return the value of every field by its name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {field.name: getattr(self, field.name) for field in fields(cast(Any, self))}

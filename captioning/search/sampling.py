@@ -14,7 +14,7 @@ from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.one_by_one import one_by_one
-from captioning.search.processors import never
+from captioning.search.processors import Processor, never
 from captioning.seeds import seed_of
 from captioning.text.tokenizer import SpecialTokens
 
@@ -63,6 +63,9 @@ class Sampling(Search):
     top_p: float | None = None
     num_samples: int = 1
     seed: int = 1
+    max_length: int = 30
+    allow_unknown: bool = False
+    processors: Sequence[Processor] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -111,6 +111,7 @@ def build_encoder(config: DictConfig, splits: Splits) -> tuple[Encoder, ImageTra
     """
     if "vocab_size" not in signature(get_class(config.encoder._target_)).parameters:
         encoder: Encoder = instantiate(config.encoder)
+        assert encoder.transform is not None  # only an encoder of sentences has none
         return encoder, encoder.transform, {}
     if config.finetuning is None:
         raise InputError("an encoder of sentences is trained from scratch; leave out finetuning=")

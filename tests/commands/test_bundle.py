@@ -1,4 +1,4 @@
-"""captioning bundle: a checkpoint becomes the bundle that its run writes."""
+"""captioning bundle: make the bundle of a checkpoint."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from captioning import Captioner
 Command = Callable[..., Any]
 
 
-def test_a_checkpoint_s_bundle_captions_as_the_run_s(
+def test_the_bundle_of_a_checkpoint_equals_that_of_its_run(
     command: Command, run_folder: Path, scenes: Path, tmp_path: Path
 ) -> None:
-    """The best checkpoint is the one whose name holds its epoch; the last one may be another."""
+    """The best checkpoint has its epoch in its name. The last one may be another."""
     (best,) = (run_folder / "checkpoints").glob("epoch_*.ckpt")
     ran = command("bundle", best, tmp_path / "bundle")
     assert (ran.status, ran.out) == (0, f"{tmp_path / 'bundle'}\n")
-    pictures = sorted((scenes / "test2017").glob("*.jpg"))
-    made, own = (Captioner.from_pretrained(p).caption(pictures) for p in (tmp_path / "bundle", run_folder / "bundle"))
+    images = sorted((scenes / "test2017").glob("*.jpg"))
+    made, own = (Captioner.from_pretrained(p).caption(images) for p in (tmp_path / "bundle", run_folder / "bundle"))
     assert made == own
     for name in ("config.json", "tokenizer.json", "transform.json", "model.safetensors"):
         assert (tmp_path / "bundle" / name).read_bytes() == (run_folder / "bundle" / name).read_bytes()
@@ -32,7 +32,7 @@ def test_a_checkpoint_s_bundle_captions_as_the_run_s(
     assert metrics == {"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}}
 
 
-def test_what_is_no_checkpoint_is_refused_unrun(command: Command, tmp_path: Path) -> None:
+def test_other_files_are_refused_without_running_them(command: Command, tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> Any:
             return Path.mkdir, (tmp_path / "hacked",)
@@ -52,7 +52,9 @@ def test_what_is_no_checkpoint_is_refused_unrun(command: Command, tmp_path: Path
 
 
 @pytest.mark.parametrize("out", ["{tmp}/full", "/dev/null/bundle"])
-def test_a_place_that_cannot_be_written_is_told(command: Command, run_folder: Path, tmp_path: Path, out: str) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(
+    command: Command, run_folder: Path, tmp_path: Path, out: str
+) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "something").touch()
     ran = command("bundle", run_folder / "checkpoints" / "last.ckpt", out.format(tmp=tmp_path))

@@ -49,7 +49,7 @@ def test_the_sentences_are_python_s(command: Command, language_model: Path) -> N
     assert ran.out.split("\n")[:-1] == [captioner.tokenizer.decode(tokens) for tokens in found.tokens[0].tolist()]
 
 
-def test_ten_sentences_differ_with_the_seed_alone_and_what_was_cut_is_counted(
+def test_ten_sentences_depend_on_the_seed_and_truncated_ones_are_counted(
     command: Command, language_model: Path
 ) -> None:
     first, again, other = (command("generate", language_model, *seed) for seed in ((), ("--seed", "1"), ("--seed", 2)))
@@ -57,11 +57,11 @@ def test_ten_sentences_differ_with_the_seed_alone_and_what_was_cut_is_counted(
     assert first == again != other
     cut = sum(len(line.split()) == 6 for line in first.out.splitlines())
     assert 0 < cut < 10
-    assert first.err == f"captioning generate: {cut} of 10 were cut at 6 tokens\n"
+    assert first.err == f"captioning generate: {cut} of 10 were truncated at 6 tokens\n"
 
 
 @pytest.mark.parametrize("length", [2, 50])  # the bundle's own is 6
-def test_sentences_are_as_long_as_is_asked_for(command: Command, language_model: Path, length: int) -> None:
+def test_max_length_is_respected(command: Command, language_model: Path, length: int) -> None:
     captioner = Captioner.from_pretrained(language_model)
     search = Sampling(num_samples=40, max_length=length)
     found = search(captioner.decoder, ImageFeatures(torch.zeros(1, 21)), captioner.tokenizer.special)
@@ -72,12 +72,12 @@ def test_sentences_are_as_long_as_is_asked_for(command: Command, language_model:
     assert "--max-length" in command("generate", language_model, "--max-length", "0").err
 
 
-def test_a_model_that_looks_at_images_is_told(command: Command, bundle: Path) -> None:
+def test_a_model_of_images_is_refused(command: Command, bundle: Path) -> None:
     message = command("generate", bundle).message
-    assert "is a ShowAndTell, which needs something to look at; expected a LanguageModel" in message
+    assert "is a ShowAndTell, which needs an image; expected a LanguageModel" in message
     assert "captioning caption" in message
 
 
-def test_a_temperature_of_nothing_is_told(command: Command, language_model: Path) -> None:
+def test_temperature_zero_is_refused(command: Command, language_model: Path) -> None:
     message = command("generate", language_model, "--temperature", "0").message
     assert "temperature=0 leaves nothing to chance; use greedy search" in message

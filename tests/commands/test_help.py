@@ -1,4 +1,4 @@
-"""The command itself: help that fits a screen, quick, and mistakes in its name."""
+"""The command `captioning` itself: short and fast help, and unknown commands."""
 
 from __future__ import annotations
 
@@ -32,43 +32,43 @@ def test_what_experiments_share_is_not_listed_as_one(command: Command) -> None:
     assert "_base" not in command("train", "--help").out
 
 
-def test_no_arguments_are_a_call_for_help(command: Command) -> None:
+def test_no_arguments_print_the_help(command: Command) -> None:
     assert command() == command("-h")
     assert all(name in command().out for name in SUMMARIES)
 
 
-def test_the_version_is_told(command: Command) -> None:
+def test_the_version_is_printed(command: Command) -> None:
     assert command("--version").out == f"captioning {__version__}\n"
 
 
-def test_an_unknown_command_is_told_with_those_there_are(command: Command) -> None:
+def test_an_unknown_command_is_reported_with_the_known_ones(command: Command) -> None:
     ran = command("trian")
     assert ran.status == 2
-    assert ran.err == f"captioning: there is no command 'trian'; there are {', '.join(SUMMARIES)}\n"
+    assert ran.err == f"captioning: unknown command 'trian'; expected one of {', '.join(SUMMARIES)}\n"
 
 
-def test_a_file_that_cannot_be_moved_is_told_with_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Lightning writes a checkpoint into the temporary folder, and moves it."""
+def test_a_failed_move_is_reported_with_both_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lightning writes a checkpoint to a temporary folder and moves it."""
     made, place = tmp_path / "made", tmp_path / "nowhere" / "last.ckpt"
     made.touch()
     assert guarded("train", lambda: bool(made.rename(place))) == 1
     assert capsys.readouterr().err == f"captioning train: No such file or directory ({made} to {place})\n"
 
 
-@pytest.mark.parametrize("name", [None, *SUMMARIES])
-def test_help_waits_for_nothing_heavy(name: str | None) -> None:
+def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from captioning.commands import main\n"
-        "try: main(sys.argv[1:])\n"
-        "except SystemExit: pass\n"
+        "for name in sys.argv[1:]:\n"
+        "    try: main([*name.split(), '--help'])\n"
+        "    except SystemExit: pass\n"
         "print(*sys.modules, file=sys.stderr)"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code, *([name] if name else []), "--help"],
+        [sys.executable, "-c", code, "", *SUMMARIES],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
-    assert ran.stdout.startswith("usage: captioning")
+    assert ran.stdout.count("usage: captioning") == 1 + len(SUMMARIES)
     assert not set(HEAVY) & set(ran.stderr.split())

@@ -65,5 +65,5 @@ def test_so_it_does_where_nothing_is_buffered(unread: int) -> None:
     assert run("caption", stdout=unread, unbuffered=True) == (141, "")
 
 
-def test_another_pipe_that_breaks_is_told() -> None:
+def test_another_pipe_that_breaks_is_reported() -> None:
     assert run("train", stdout=subprocess.PIPE) == (1, "captioning train: Broken pipe\n")

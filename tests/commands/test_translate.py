@@ -44,7 +44,7 @@ def text_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("text")
     for split, count in (("train", 20), ("val", 5)):
         german, english = [*GERMAN[:count]], [*ENGLISH[:count]]
-        if split == "val":  # of letters that training never saw
+        if split == "val":  # letters that are not in the training split
             german, english = [*german, UNSEEN[0]], [*english, UNSEEN[1]]
         (root / f"{split}.de").write_text("\n".join(german) + "\n", encoding="utf-8")
         (root / f"{split}.en").write_text("\n".join(english) + "\n", encoding="utf-8")
@@ -120,11 +120,11 @@ def given(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content), encoding="latin-1"))
 
 
-def test_a_standard_input_that_is_no_text_is_told(
+def test_a_standard_input_that_is_no_text_is_reported(
     command: Command, translator: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given(monkeypatch, b"Gr\xf6\xdfe\n")
-    assert "the standard input is no text in UTF-8" in command("translate", translator / "bundle").message
+    assert "standard input is not UTF-8 text" in command("translate", translator / "bundle").message
 
 
 def test_a_translation_is_one_line_whatever_it_holds(
@@ -142,7 +142,7 @@ def test_a_translation_is_one_line_whatever_it_holds(
 
 def test_what_was_cut_is_counted(command: Command, translator: Path, tmp_path: Path) -> None:
     model = Captioner.from_pretrained(translator / "bundle")
-    for bias, message in ((-1000, "captioning translate: 3 of 3 were cut at 6 tokens\n"), (1000, "")):
+    for bias, message in ((-1000, "captioning translate: 3 of 3 were truncated at 6 tokens\n"), (1000, "")):
         with torch.no_grad():
             model.decoder.head.bias[model.tokenizer.special.eos] = bias
         folder = model.save(tmp_path / f"eos {bias}")

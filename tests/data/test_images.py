@@ -53,8 +53,7 @@ STORED = {
 }
 
 
-@pytest.mark.parametrize("suffix", ["png", "tiff"])
-@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize(("orientation", "suffix"), [*((o, "png") for o in STORED), (6, "tiff")])  # Pillow turns a TIFF
 def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: str) -> None:
     stored = Image.new("RGB", (3, 2) if orientation < 5 else (2, 3))
     right, bottom = stored.width - 1, stored.height - 1
@@ -70,7 +69,7 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: s
     assert corners(image) == [RED, GREEN, BLUE, WHITE]
 
 
-def test_image_in_memory_is_turned_once_and_left_as_it_is(tmp_path: Path) -> None:
+def test_image_in_memory_is_turned_once_and_not_changed(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (3, 2)).save(tmp_path / "a.jpg", exif=exif)
@@ -81,7 +80,7 @@ def test_image_in_memory_is_turned_once_and_left_as_it_is(tmp_path: Path) -> Non
     assert to_rgb(once).size == (2, 3)
 
 
-def test_odd_exif_tag_does_not_hinder_turning(tmp_path: Path) -> None:
+def test_invalid_exif_tag_does_not_prevent_turning(tmp_path: Path) -> None:
     # Two entries: orientation 6, and a DateTime that is a number instead of a text.
     entries = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHIHH", 0x0132, 3, 1, 5, 0)
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4)
@@ -110,7 +109,7 @@ def transparent(mode: str) -> Image.Image:
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P", "L with a key"])
-def test_transparency_is_laid_on_white(mode: str) -> None:
+def test_transparency_becomes_white(mode: str) -> None:
     image = to_rgb(transparent(mode))
     assert [image.getpixel((0, 0)), image.getpixel((1, 0))] == [(0, 0, 0), WHITE]
 
@@ -120,7 +119,7 @@ def test_half_transparency_is_mixed_with_white() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "gif", "webp"])
-def test_transparent_files_are_laid_on_white(tmp_path: Path, suffix: str) -> None:
+def test_transparent_files_become_white(tmp_path: Path, suffix: str) -> None:
     Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(tmp_path / f"a.{suffix}")
     assert load_image(tmp_path / f"a.{suffix}").getpixel((0, 0)) == WHITE
 
@@ -209,17 +208,17 @@ def test_first_frame_of_an_animation_is_taken(tmp_path: Path, suffix: str) -> No
     assert load_image(tmp_path / f"a.{suffix}").getpixel((0, 0)) == RED
 
 
-def test_unconvertible_mode_is_told() -> None:
+def test_unconvertible_mode_is_reported() -> None:
     with pytest.raises(InputError, match=r"image of mode La, 2 x 1: the image cannot be read .*La"):
         to_rgb(Image.new("La", (2, 1)))
 
 
-def test_missing_file_is_told(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.jpg: no such file, expected an image"):
         load_image(tmp_path / "a.jpg")
 
 
-def test_folder_is_told(tmp_path: Path) -> None:
+def test_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder, expected an image file"):
         load_image(tmp_path)
 
@@ -228,19 +227,19 @@ def test_folder_is_told(tmp_path: Path) -> None:
     ("data", "reason"),
     [(b"<html>not found</html>", r"begins with b'<html>not found<'"), (b"", "the file is empty")],
 )
-def test_not_an_image_is_told_with_what_it_is(tmp_path: Path, data: bytes, reason: str) -> None:
+def test_not_an_image_is_reported_with_what_it_is(tmp_path: Path, data: bytes, reason: str) -> None:
     (tmp_path / "a.jpg").write_bytes(data)
     with pytest.raises(InputError, match=rf"a\.jpg: not an image, or a damaged one \({reason}\)"):
         load_image(tmp_path / "a.jpg")
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_truncated_file_is_told(tmp_path: Path, suffix: str) -> None:
+def test_truncated_file_is_reported(tmp_path: Path, suffix: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     file = tmp_path / f"a.{suffix}"
     Image.fromarray(noise).save(file)
     file.write_bytes(file.read_bytes()[:-1000])
-    with pytest.raises(InputError, match=rf"a\.{suffix}: the image cannot be read \(.*truncated.*anew"):
+    with pytest.raises(InputError, match=rf"a\.{suffix}: the image cannot be read \(.*truncated.*again"):
         load_image(file)
     with (
         Image.open(file) as lazily_read,
@@ -304,7 +303,7 @@ def test_folder_gives_its_own_images_sorted(folder: Path) -> None:
     assert find_images([folder]) == ([folder / "A.PNG", folder / "b.jpg", folder / "c[1].jpg"], [])
 
 
-def test_named_file_is_taken_whatever_its_name(folder: Path) -> None:
+def test_named_file_may_have_any_suffix(folder: Path) -> None:
     named = [folder / "notes.txt", folder / ".hidden.jpg", folder / "c[1].jpg"]
     assert find_images(named) == (named, [])
 
@@ -327,13 +326,13 @@ def test_relative_arguments_stay_relative(folder: Path, monkeypatch: pytest.Monk
     assert find_images(["b.jpg", "below", "*.PNG"])[0] == [Path("b.jpg"), Path("below/d.webp"), Path("A.PNG")]
 
 
-def test_arguments_that_give_nothing_are_told_and_the_others_are_found(folder: Path) -> None:
+def test_arguments_without_images_are_reported_and_the_others_are_found(folder: Path) -> None:
     paths, problems = find_images([folder / "none.jpg", folder / "b.jpg", f"{folder}/*.gif", folder / "folder.jpg"])
     assert paths == [folder / "b.jpg"]
     assert problems == [
         f"{folder}/none.jpg: no such file or folder",
         f"{folder}/*.gif: no image matches this pattern",
-        f"{folder}/folder.jpg: no image in this folder; for those in folders below give '{folder}/folder.jpg/**/*.jpg'",
+        f"{folder}/folder.jpg: no image in this folder; for images in subfolders give '{folder}/folder.jpg/**/*.jpg'",
     ]
 
 

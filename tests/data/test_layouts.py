@@ -40,14 +40,14 @@ def test_a_split_without_any_object_is_refused():
         Layouts([image(), image()], ["cat"])
 
 
-def test_what_is_left_out_is_counted(caplog: pytest.LogCaptureFixture):
+def test_objects_left_out_are_counted(caplog: pytest.LogCaptureFixture):
     images = [image("cat", "fox", "cat", "cat"), image("fox")]
     with caplog.at_level(logging.WARNING):
         objects = Layouts(images, ["cat"], max_objects=2)[[0, 1]]
     assert objects.mask.tolist() == [[True, True], [False, False]]
     assert (
-        "2 of categories that training never saw are left out, 1 images have more than 2 and are cut, 1 have none"
-        in caplog.text
+        "2 have categories that are not in the training split and are left out; 1 images have more than 2 objects, "
+        "and the rest are left out; 1 images have none" in caplog.text
     )
 
 

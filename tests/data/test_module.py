@@ -249,7 +249,7 @@ def test_long_captions_are_cut_in_training_alone_and_counted(flickr8k: Path, cap
     assert sum(int((batch.tokens == eos).sum()) for batch in cut) == 10 - 1  # what was cut has no end
     assert max(batch.tokens.shape[1] for batch in whole) == 1 + 7 + 1
     assert sum(int((batch.tokens == eos).sum()) for batch in whole) == 10
-    assert "1 of 10 captions are longer than max_length=5 tokens and were cut" in caplog.text
+    assert "1 of 10 captions are longer than max_length=5 tokens and were truncated" in caplog.text
 
 
 def test_an_unknown_word_of_an_evaluated_split_stays_unknown(flickr8k: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import captioning.encoders
 from captioning.encoders import Encoder, ImageFeatures, ImageTransform
 from captioning.errors import InputError
 
@@ -47,7 +48,7 @@ def statistics(encoder: TwoConvolutions) -> list[Tensor]:
     return [norm.running_mean.clone() for norm in (encoder.norm, encoder.last[1])]
 
 
-def test_stages_are_ordered_and_a_normalisation_goes_with_the_part_before():
+def test_stages_are_ordered_and_a_normalisation_joins_the_stage_before():
     encoder = TwoConvolutions()
     assert [set(map(id, stage.parameters())) for stage in encoder.stages()] == [
         set(map(id, [*encoder.stem.parameters(), *encoder.norm.parameters()])),
@@ -56,10 +57,10 @@ def test_stages_are_ordered_and_a_normalisation_goes_with_the_part_before():
     ]
 
 
-def test_stages_open_a_part_that_holds_most_parameters():
+def test_stages_split_a_module_with_most_parameters():
     small, middle, large = nn.Linear(2, 2), nn.Linear(3, 3), nn.Linear(9, 9)
     blocks = nn.Sequential(middle, nn.ReLU(), large)
-    # The network holds all, its blocks hold most, and the large layer holds most but has no parts.
+    # The network and its blocks have most parameters and are split. The large layer has most but cannot be split.
     assert Nested(nn.Sequential(small, blocks)).stages() == [small, middle, large]
 
 
@@ -75,7 +76,7 @@ def test_frozen_encoder_builds_no_graph_and_its_statistics_do_not_drift():
     torch.testing.assert_close(statistics(encoder), before, rtol=0, atol=0)
 
 
-def test_last_stages_train_and_the_rest_stays_as_it_is():
+def test_last_stages_train_and_the_others_stay_fixed():
     encoder = TwoConvolutions().set_trainable(1)
     first, last = statistics(encoder)
     assert trainable(encoder) == {"last.0.weight", "last.0.bias", "last.1.weight", "last.1.bias"}
@@ -87,14 +88,14 @@ def test_last_stages_train_and_the_rest_stays_as_it_is():
     assert not torch.equal(statistics(encoder)[1], last)
 
 
-def test_mode_of_what_trains_follows_train_and_eval():
+def test_mode_of_trainable_stages_follows_train_and_eval():
     encoder = TwoConvolutions().set_trainable(2)
     for mode in (False, True, False):
         encoder.train(mode)
         assert (encoder.middle.training, encoder.last[1].training, encoder.stem.training) == (mode, mode, False)
 
 
-def test_all_trains_parameters_of_no_stage_too():
+def test_none_also_trains_parameters_of_no_stage():
     encoder = TwoConvolutions().set_trainable(0)
     encoder.set_trainable(3)
     assert trainable(encoder) == {name for name, _ in encoder.named_parameters()} - {"shift"}
@@ -105,7 +106,7 @@ def test_all_trains_parameters_of_no_stage_too():
 
 
 @pytest.mark.parametrize("num_stages", [-1, 4])
-def test_more_stages_than_there_are_is_refused(num_stages):
+def test_invalid_number_of_stages_is_refused(num_stages):
     with pytest.raises(InputError, match=rf"two_convolutions: num_stages={num_stages}, expected 0 .* to 3 "):
         TwoConvolutions().set_trainable(num_stages)
 
@@ -118,7 +119,7 @@ class Known(Nested):
 
 
 def test_digest_is_sha256_of_names_types_shapes_and_bytes():
-    # Of fixed bytes, so that every process and machine must give it. Little-endian, as all that torch runs on.
+    # Every process and machine must compute this value. All platforms of torch are little-endian.
     expected = hashlib.sha256(
         b"a torch.float32 [2, 1]\n" + bytes.fromhex("0000803f00000040") + b"b torch.int64 []\n" + bytes([3] + [0] * 7)
     ).hexdigest()
@@ -128,7 +129,7 @@ def test_digest_is_sha256_of_names_types_shapes_and_bytes():
     assert Known(a=a.expand(2, 2)[:, :1], b=b).digest() == expected  # whatever the memory layout
 
 
-def test_digest_tells_every_change():
+def test_digest_changes_with_every_change():
     x = torch.tensor([1.0, 2.0])
     changed = [
         {"a": x},
@@ -153,25 +154,30 @@ def test_identity_survives_json_and_follows_weights_and_transform():
         "transform": TRANSFORM.to_dict(),
         "weights": encoder.digest(),
     }
-    encoder.transform = ImageTransform(size=(5, 5), mode="squash")
     with torch.no_grad():
         encoder.stem.bias += 1
-    after = encoder.identity()
+    after = encoder.identity(ImageTransform(size=(5, 5), mode="squash"))
     assert {key for key in before if before[key] != after[key]} == {"transform", "weights"}
 
 
+def test_identity_needs_a_transform():
+    encoder = TwoConvolutions()
+    encoder.transform = None
+    with pytest.raises(ValueError, match="two_convolutions has no transform of its own"):
+        encoder.identity()
+    assert encoder.identity(TRANSFORM) == TwoConvolutions().identity() | {"weights": encoder.digest()}
+
+
 @pytest.mark.slow
-def test_features_import_neither_timm_nor_torchvision():
+def test_a_small_cnn_needs_neither_timm_nor_torchvision():
     code = (
-        "import sys; from captioning.encoders import ImageFeatures; print({'timm', 'torchvision'} & set(sys.modules))"
+        "import sys; from PIL import Image; from captioning.encoders import SmallCNN, Standardise, TextEncoder\n"
+        "SmallCNN().transform(Image.new('RGB', (7, 5))); print({'timm', 'torchvision'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
 
-def test_every_public_name_is_importable():
-    import captioning.encoders
-
-    assert all(getattr(captioning.encoders, name).__name__ == name for name in captioning.encoders.__all__)
+def test_an_unknown_encoder_is_no_attribute():
     with pytest.raises(AttributeError, match="no attribute 'Resnet'"):
         _ = captioning.encoders.Resnet

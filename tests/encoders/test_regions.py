@@ -1,4 +1,4 @@
-"""An encoder whose features a detector left in files."""
+"""Regions, whose features come from files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from captioning.encoders import Regions
 from captioning.errors import InputError
 
 
-def test_an_image_is_refused_with_what_to_do() -> None:
-    with pytest.raises(InputError, match=r"a detector \(vg\) found, .* give features by data.features=DIR"):
+def test_encoding_an_image_is_refused_with_what_to_do() -> None:
+    with pytest.raises(InputError, match=r"regions from the detector vg, .* set data.features=DIR"):
         Regions("vg")(torch.zeros(1, 3, 1, 1))
 
 
@@ -20,6 +20,6 @@ def test_only_the_same_detector_has_the_same_identity() -> None:
 
 
 @pytest.mark.parametrize("sizes", [{"feature_size": 0}, {"num_regions": 0}])
-def test_a_size_that_is_not_possible_is_told(sizes: dict[str, int]) -> None:
+def test_invalid_sizes_are_refused(sizes: dict[str, int]) -> None:
     with pytest.raises(InputError, match="expected at least 1"):
         Regions(**sizes)

@@ -28,9 +28,8 @@ def test_transform_keeps_every_pixel_of_a_scene():
     assert encoder.transform(scene)[1].unique().tolist() == [-1.0]
 
 
-def test_pooled_features_tell_where_a_shape_stands():
-    # Convolutions see a shape and the same shape 32 pixels further alike: without the two channels of
-    # positions the average over places would be equal. How far the features move is set against another colour.
+def test_pooled_features_depend_on_position():
+    # Only `reduce` can see that a shape moved by 32 pixels. The change is compared with that of another colour.
     torch.manual_seed(0)
     encoder = SmallCNN().eval()
     encoder.positions.zero_()
@@ -45,8 +44,8 @@ def test_pooled_features_tell_where_a_shape_stands():
     assert moved > 0.5 * recoloured
 
 
-def test_cells_of_the_grid_know_their_place():
-    # Far from the edges, cells of an empty image differ by the channels of positions alone.
+def test_grid_cells_depend_on_their_position():
+    # Far from the edges, cells of an empty image differ only by the coordinate channels.
     torch.manual_seed(0)
     encoder = SmallCNN(size=(256, 256), grid=True).eval()
     empty = torch.zeros(1, 3, 256, 256)
@@ -58,15 +57,15 @@ def test_cells_of_the_grid_know_their_place():
     torch.testing.assert_close(grid[:, 13, 13], grid[:, 18, 18])
 
 
-def test_a_place_has_its_own_colour_and_position():
-    encoder = SmallCNN(size=(16, 16), channels=(8, 8), grid=True)  # 8 x 8 places of 2 x 2 pixels
+def test_a_grid_cell_holds_its_colour_and_position():
+    encoder = SmallCNN(size=(16, 16), channels=(8, 8), grid=True)  # 8 x 8 cells of 2 x 2 pixels
     images = torch.rand(1, 3, 16, 16)
-    place = encoder(images).grid[0, 8 * 3 + 5, 8 + 8 :]
-    torch.testing.assert_close(place[:3], images[0, :, 6:8, 10:12].mean((1, 2)))
-    torch.testing.assert_close(place[3:], (torch.tensor([10.5, 6.5]) - 7.5) / 7.5)
+    cell = encoder(images).grid[0, 8 * 3 + 5, 8 + 8 :]
+    torch.testing.assert_close(cell[:3], images[0, :, 6:8, 10:12].mean((1, 2)))
+    torch.testing.assert_close(cell[3:], (torch.tensor([10.5, 6.5]) - 7.5) / 7.5)
 
 
-def test_a_head_that_is_sure_reads_one_place():
+def test_a_head_with_sharp_attention_reads_one_cell():
     torch.manual_seed(0)
     encoder = SmallCNN(size=(32, 32), channels=(8, 8, 8)).eval()
     x = torch.rand(2, 21, 8, 8)
@@ -96,7 +95,7 @@ def test_neighbours_are_invisible_in_use():
     torch.testing.assert_close(together.grid[1:2], alone.grid)
 
 
-def test_learns_where_a_shape_stands():
+def test_learns_the_position_of_a_shape():
     torch.manual_seed(0)
     encoder = SmallCNN(size=(32, 32), channels=(16, 32, 32))
     classifier = torch.nn.Linear(encoder.feature_size, 4)
@@ -135,8 +134,8 @@ def test_stages_run_from_the_first_block_to_the_features():
 
 
 @pytest.mark.parametrize("channels", [(), (12, 16), (0,)])
-def test_impossible_channels_are_named(channels):
-    with pytest.raises(InputError, match=r"channels=.* expected multiples of 8, at least one"):
+def test_invalid_channels_are_refused(channels):
+    with pytest.raises(InputError, match=r"channels=.* expected one or more multiples of 8"):
         SmallCNN(channels=channels)
 
 

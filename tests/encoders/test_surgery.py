@@ -15,13 +15,13 @@ def test_map_becomes_a_grid_row_by_row_from_the_top_left():
             assert torch.equal(grid[0, row * width + column], features[0, :, row, column])
 
 
-def test_tokens_that_are_no_place_are_left_out():
+def test_prefix_tokens_are_left_out():
     tokens = torch.arange(30).view(1, 6, 5)
     assert torch.equal(to_grid(tokens, num_prefix=2), tokens[:, 2:])
     assert torch.equal(mean_of(tokens.float()), tokens.float().mean(1))
 
 
-def test_calls_are_recorded_from_the_inside_out_and_change_nothing():
+def test_recording_calls_changes_nothing_and_lists_children_first():
     network = nn.Sequential(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), nn.ReLU())
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     calls, result = record_calls(network, lambda: network(torch.randn(1, 3)))
@@ -32,7 +32,7 @@ def test_calls_are_recorded_from_the_inside_out_and_change_nothing():
     assert all(module.training and not module._forward_hooks for module in network.modules())
 
 
-def test_removed_layers_are_identities_and_their_parameters_are_gone():
+def test_removed_layers_become_identities_without_parameters():
     network = nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.Linear(3, 3), nn.ReLU()))
     calls, _ = record_calls(network, lambda: network(torch.randn(1, 3)))
     remove_layers(network, calls[1:])

@@ -41,7 +41,7 @@ def test_a_sentence_s_features_do_not_depend_on_its_neighbours(layer) -> None:
             torch.testing.assert_close(s[row], own[0])
 
 
-def test_annotations_and_final_state_are_torch_s_own() -> None:
+def test_annotations_and_final_state_equal_torch() -> None:
     model = encoder(LSTM)
     x = model.embedding(torch.tensor([[7, 1, 4, 5]]))
     outputs, (h, c) = model.recurrent.fused(x.transpose(0, 1))
@@ -51,7 +51,7 @@ def test_annotations_and_final_state_are_torch_s_own() -> None:
     torch.testing.assert_close(found.final, (h.transpose(0, 1), c.transpose(0, 1)))
 
 
-def test_pooled_of_two_directions_is_each_one_s_own_last_output() -> None:
+def test_pooled_of_a_bidirectional_layer_is_the_last_output_of_each_direction() -> None:
     model = encoder(LAYERS["both"])
     reference = nn.LSTM(3, 3, batch_first=True, bidirectional=True)
     ahead, back = model.recurrent.forwards.fused, model.recurrent.backwards.fused
@@ -63,7 +63,7 @@ def test_pooled_of_two_directions_is_each_one_s_own_last_output() -> None:
     torch.testing.assert_close(model(TEXTS[1:2]).pooled, torch.cat([outputs[:, -1, :3], outputs[:, 0, 3:]], 1))
 
 
-def test_a_reversed_sentence_keeps_its_end_last() -> None:
+def test_a_reversed_sentence_keeps_eos_last() -> None:
     plain, turned = encoder(GRU), encoder(GRU, reverse=True)
     by_hand = torch.tensor([[3, 5, NO_TOKEN, NO_TOKEN], [4, 1, 7, 5], [5, NO_TOKEN, NO_TOKEN, NO_TOKEN]])
     found = plain(by_hand)
@@ -83,6 +83,6 @@ def test_a_transform_survives_json() -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"tokenizer": 3}, {"tokenizer": "{}", "size": 1}, {"tokenizer": "no json"}])
-def test_a_transform_that_is_none_of_a_text_s_is_refused(values) -> None:
+def test_another_transform_is_refused(values) -> None:
     with pytest.raises(InputError, match="tokenizer"):
         TextTransform.from_dict(values)

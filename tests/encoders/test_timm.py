@@ -11,7 +11,7 @@ from timm.data import create_transform, resolve_model_data_config
 from captioning.encoders.timm import TimmEncoder
 from captioning.errors import InputError
 
-# Model, kind of its features, F pooled, F with a grid, places of the grid.
+# Model, kind of its features, F pooled, F with a grid, grid cells.
 MODELS = [
     ("test_resnet", "maps", 96, 96, 25),
     ("test_vit", "tokens", 64, 64, 100),
@@ -21,9 +21,9 @@ MODELS = [
         for row in [
             ("mambaout_femto", "channels last, then a wider layer", 1152, 288, 49),
             ("swin_s3_tiny_224", "channels last", 768, 768, 49),
-            ("coat_lite_tiny", "tokens that do not say which are places", 320, 320, 49),
-            ("deit_tiny_distilled_patch16_224", "two tokens that are no places", 192, 192, 196),
-            ("vit_relpos_small_patch16_224", "no token but places", 384, 384, 196),
+            ("coat_lite_tiny", "tokens, unknown number of prefix tokens", 320, 320, 49),
+            ("deit_tiny_distilled_patch16_224", "two prefix tokens", 192, 192, 196),
+            ("vit_relpos_small_patch16_224", "no prefix token", 384, 384, 196),
             ("convnext_femto", "maps", 384, 384, 49),
             ("vgg11", "maps, then a wider layer", 4096, 512, 49),
             ("inception_v3", "maps", 2048, 2048, 64),
@@ -79,19 +79,19 @@ def test_grid_of_tokens_is_its_patches():
 
 
 @pytest.mark.parametrize(
-    ("told", "num_tokens", "num_places"),
-    [(16, 65, 49), (0, 50, 50), (None, 50, 49), (None, 49, 49)],  # a network that does not tell: a square is left
+    ("num_prefix", "num_tokens", "num_patches"),
+    [(16, 65, 49), (0, 50, 50), (None, 50, 49), (None, 49, 49)],  # None: the patches form a square
 )
-def test_tokens_that_are_no_places_are_left_out(told, num_tokens, num_places):
+def test_prefix_tokens_are_not_in_the_grid(num_prefix, num_tokens, num_patches):
     encoder = TimmEncoder("test_vit", None)
-    if told is None:
+    if num_prefix is None:
         del encoder.network.num_prefix_tokens
     else:
-        encoder.network.num_prefix_tokens = told
-    assert encoder._to_grid(torch.zeros(1, num_tokens, 2)).shape == (1, num_places, 2)
+        encoder.network.num_prefix_tokens = num_prefix
+    assert encoder._to_grid(torch.zeros(1, num_tokens, 2)).shape == (1, num_patches, 2)
 
 
-def test_pooled_of_other_width_than_the_grid_is_its_mean_and_said(caplog):
+def test_pooled_of_another_width_becomes_the_grid_mean_and_is_logged(caplog):
     with caplog.at_level(logging.INFO):
         encoder = TimmEncoder("mobilenetv3_small_050", None, grid=True).eval()
     assert "mobilenetv3_small_050: pooled is the mean of the grid's 288 channels" in caplog.text
@@ -102,7 +102,7 @@ def test_pooled_of_other_width_than_the_grid_is_its_mean_and_said(caplog):
 
 
 def test_every_parameter_gets_a_gradient():
-    # Those that do not would stop distributed training.
+    # A parameter without a gradient would stop distributed training.
     for grid in (False, True):
         encoder = TimmEncoder("mobilenetv3_small_050", None, grid=grid)
         encoder(torch.randn(2, 3, 64, 64)).pooled.sum().backward()
@@ -126,7 +126,7 @@ def test_transform_is_timms_own_bit_by_bit(model):
     assert torch.equal(encoder.transform(random_image()), own(random_image()))
 
 
-def test_network_that_timm_evaluates_squashed_is_squashed_in_crop_mode_too(monkeypatch):
+def test_network_that_timm_evaluates_squashed_is_also_squashed_in_crop_mode(monkeypatch):
     monkeypatch.setattr(
         "captioning.encoders.timm.resolve_model_data_config",
         lambda network: resolve_model_data_config(network, args={"crop_pct": 1.0, "crop_mode": "squash"}),
@@ -139,7 +139,7 @@ def test_network_that_timm_evaluates_squashed_is_squashed_in_crop_mode_too(monke
     assert torch.equal(encoder.transform(random_image()), own(random_image()))
 
 
-def test_preprocessing_that_cannot_be_expressed_is_refused(monkeypatch):
+def test_unsupported_preprocessing_is_refused(monkeypatch):
     monkeypatch.setattr(
         "captioning.encoders.timm.resolve_model_data_config",
         lambda network: resolve_model_data_config(network, args={"crop_mode": "border"}),
@@ -149,7 +149,7 @@ def test_preprocessing_that_cannot_be_expressed_is_refused(monkeypatch):
     assert TimmEncoder("test_vit", None, mode="squash").transform.mode == "squash"
 
 
-def test_pretrained_weights_are_timms(monkeypatch):
+def test_pretrained_weights_come_from_timm(monkeypatch):
     asked = {}
 
     def create(name, pretrained):
@@ -162,7 +162,7 @@ def test_pretrained_weights_are_timms(monkeypatch):
     assert asked == {"test_resnet.r160_in1k": True}
 
 
-def test_failed_download_says_how_to_go_on(monkeypatch):
+def test_failed_download_says_what_to_do(monkeypatch):
     def fail(name, pretrained):
         raise FileNotFoundError("cannot find the requested files in the local cache")
 
@@ -178,18 +178,18 @@ def test_failed_download_says_how_to_go_on(monkeypatch):
     [
         ("resnt18", None, "timm has no model 'resnt18'; near: resnet18"),
         ("resnet18.foo", None, "timm's resnet18 has no weights tagged 'foo'; it has a1_in1k"),
-        ("hf-hub:timm/resnet18", None, "expected one of timm's registered names, not a hub's or a folder's"),
+        ("hf-hub:timm/resnet18", None, "expected one of timm's registered names, not a hub or a folder"),
         ("local-dir:weights", None, "expected one of timm's registered names"),
         ("timm/resnet18", None, "expected one of timm's registered names"),
         ("test_resnet", "absent.pth", "absent.pth: no such file"),
         (
             "starnet_s050",
             "pretrained",
-            "no weights for starnet_s050; expected a local file, null, or one of starnet_s",
+            "no weights for starnet_s050; expected a local file, null, or one of the models starnet_s",
         ),
     ],
 )
-def test_impossible_arguments_are_named(model, weights, message):
+def test_invalid_arguments_are_refused(model, weights, message):
     with pytest.raises(InputError, match=message):
         TimmEncoder(model, weights)
 
@@ -221,7 +221,7 @@ def test_real_weights_load_strictly(shared, model, side, places):
 
 @pytest.mark.shared
 def test_real_weights_recognise_an_image(shared):
-    # Preprocessing, weights and network belong together: the dog of this image is among the likeliest classes.
+    # With matching preprocessing, weights and network, a dog is among the most probable classes of this image.
     name = "tf_efficientnet_lite0"
     path = shared / "weights" / f"{name}.safetensors"
     encoder = TimmEncoder(name, str(path), mode="squash").eval()
@@ -232,19 +232,19 @@ def test_real_weights_recognise_an_image(shared):
     assert {*range(151, 269)} & {*scores[0].topk(3).indices.tolist()}  # ImageNet's dogs are 151 to 268
 
 
-def test_a_size_of_its_own_scales_image_and_grid():
+def test_size_scales_image_and_grid():
     whole, small = (TimmEncoder("test_resnet", None, grid=True, mode="squash", size=s).eval() for s in (None, 96))
     assert small.transform.size == (96, 96)
     picture = Image.new("RGB", (50, 40), "red")
     with torch.no_grad():
-        places = [encoder(encoder.transform(picture)[None]).grid.shape[1] for encoder in (whole, small)]
-    assert places == [25, 9]  # 160 / 32 and 96 / 32, squared
+        cells = [encoder(encoder.transform(picture)[None]).grid.shape[1] for encoder in (whole, small)]
+    assert cells == [25, 9]  # 160 / 32 and 96 / 32, squared
     crop = TimmEncoder("test_resnet", None, size=96).transform
     pct = resolve_model_data_config(timm.create_model("test_resnet"))["crop_pct"]
     assert (crop.size, crop.resize_size) == ((96, 96), int(96 / pct))
 
 
-def test_a_network_of_one_size_takes_no_other():
+def test_a_network_of_fixed_size_refuses_another_size():
     assert TimmEncoder("test_vit", None, size=160).transform.size == (160, 160)
-    with pytest.raises(InputError, match=r"160 x 160 pixels alone, not size=96; use size=null"):
+    with pytest.raises(InputError, match=r"only images of 160 x 160 pixels, not size=96; use size=null"):
         TimmEncoder("test_vit", None, size=96)

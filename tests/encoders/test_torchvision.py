@@ -19,7 +19,7 @@ from torchvision.models import (
 from captioning.encoders.torchvision import TorchvisionEncoder, _transform
 from captioning.errors import InputError
 
-# Model, side of its images, F pooled, F with a grid, places of the grid, whether pooled is the grid's mean.
+# Model, image side, F pooled, F with a grid, grid cells, whether pooled is the grid's mean.
 MODELS = [
     ("squeezenet1_1", 224, 512, 512, 169, True),
     ("mobilenet_v3_small", 224, 1024, 576, 49, True),
@@ -108,7 +108,7 @@ def test_tokens_of_a_transformers_grid_are_its_patches():
     assert (grid[1] - grid[0]).norm(dim=1).argmax() == 3 * 14 + 5
 
 
-def test_classifier_and_layers_that_no_feature_needs_are_gone():
+def test_classifier_and_unused_layers_are_removed():
     assert not [n for n in TorchvisionEncoder("resnet18", None).state_dict() if "fc" in n]
     assert not [n for n in TorchvisionEncoder("mobilenet_v3_small", None, grid=True).state_dict() if "classifier" in n]
 
@@ -122,7 +122,7 @@ def test_auxiliary_heads_are_off(model):
     assert encoder.train()(torch.randn(2, 3, side, side)).pooled.requires_grad  # in training a tensor too
 
 
-def test_gradients_reach_the_last_stages_alone():
+def test_gradients_reach_only_the_last_stages():
     encoder = TorchvisionEncoder("resnet18", None, grid=True).set_trainable(1)
     features = encoder(torch.randn(2, 3, 64, 64))
     (features.pooled.sum() + features.grid.sum()).backward()
@@ -175,7 +175,7 @@ def test_squash_differs_from_crop_in_geometry_alone():
     assert squash.to_dict() == crop.to_dict() | {"mode": "squash", "resize_size": None}
 
 
-def test_named_weights_are_downloaded_and_bring_their_transform(monkeypatch):
+def test_named_weights_are_downloaded_with_their_transform(monkeypatch):
     published = get_model("squeezenet1_1").state_dict()
     asked = []
 
@@ -190,7 +190,7 @@ def test_named_weights_are_downloaded_and_bring_their_transform(monkeypatch):
     assert encoder.transform == _transform(SqueezeNet1_1_Weights.IMAGENET1K_V1, "crop")
 
 
-def test_failed_download_says_how_to_go_on(monkeypatch):
+def test_failed_download_says_what_to_do(monkeypatch):
     def fail(self, *args, **kwargs):
         raise urllib.error.URLError("no network")
 
@@ -202,7 +202,7 @@ def test_failed_download_says_how_to_go_on(monkeypatch):
 
 
 @pytest.mark.slow
-def test_weights_of_another_size_of_image_are_refused(monkeypatch):
+def test_weights_of_another_image_size_are_refused(monkeypatch):
     # A bundle builds the network before it knows which weights it gets, so all weights must fit one network.
     assert ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1.transforms().crop_size == [384]
     large = get_model("vit_b_16", image_size=384).state_dict()
@@ -211,20 +211,20 @@ def test_weights_of_another_size_of_image_are_refused(monkeypatch):
         TorchvisionEncoder("vit_b_16", "IMAGENET1K_SWAG_E2E_V1")
 
 
-def test_layers_with_versions_load_from_a_file_without(tmp_path):
+def test_versioned_layers_load_from_a_file_without_versions(tmp_path):
     network = get_model("mnasnet0_5")
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
     encoder = TorchvisionEncoder("mnasnet0_5", str(tmp_path / "weights.safetensors"))
     assert torch.equal(encoder.network.layers[0].weight, network.layers[0].weight)
 
 
-def test_weights_that_give_no_numbers_are_refused(tmp_path):
-    # torchvision publishes a VGG whose last layers are not a number.
+def test_weights_that_give_nonfinite_features_are_refused(tmp_path):
+    # torchvision publishes a VGG whose last layers are NaN.
     state = get_model("mobilenet_v3_small").state_dict()
     state["classifier.0.weight"].fill_(float("nan"))
     path = tmp_path / "features.safetensors"
     save_file(state, path)
-    with pytest.raises(InputError, match="mobilenet_v3_small: these weights give features that are no numbers"):
+    with pytest.raises(InputError, match="mobilenet_v3_small: these weights give features that are not finite"):
         TorchvisionEncoder("mobilenet_v3_small", str(path))
     assert TorchvisionEncoder("mobilenet_v3_small", str(path), grid=True).feature_size == 576
 
@@ -238,7 +238,7 @@ def test_weights_that_give_no_numbers_are_refused(tmp_path):
         ("resnet18", "absent.pth", "absent.pth: no such file"),
     ],
 )
-def test_impossible_arguments_are_named(model, weights, message):
+def test_invalid_arguments_are_refused(model, weights, message):
     with pytest.raises(InputError, match=message):
         TorchvisionEncoder(model, weights)
 
@@ -249,7 +249,7 @@ def test_file_of_another_model_is_refused(tmp_path):
         TorchvisionEncoder("mobilenet_v3_small", str(tmp_path / "weights.safetensors"))
 
 
-def test_pooled_that_is_the_mean_of_the_grid_is_said(caplog):
+def test_pooling_by_the_grid_mean_is_logged(caplog):
     with caplog.at_level("INFO"):
         TorchvisionEncoder("mobilenet_v3_small", None, grid=True)
     assert "mobilenet_v3_small: pooled is the mean of the grid's 576 channels" in caplog.text

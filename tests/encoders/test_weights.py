@@ -37,7 +37,8 @@ def test_other_names_and_shapes_are_counted_and_a_few_given():
         load_weights(network(), state, "resnet.pth")
     assert str(error.value) == (
         "weights resnet.pth do not fit Sequential: 1 missing (1.weight); 4 unexpected (head.weight, x, y, ...); "
-        "1 of another shape (0.weight is [2, 2], expected [3, 2]); of 4 weights. Name the model that they are of"
+        "1 of another shape (0.weight is [2, 2], expected [3, 2]); of 4 weights. "
+        "Name the model that these weights belong to"
     )
 
 
@@ -62,7 +63,7 @@ def test_file_cannot_run_code(tmp_path):
     assert "payload ran" not in logging.Logger.manager.loggerDict
 
 
-def test_unreadable_files_are_told_apart(tmp_path):
+def test_unreadable_files_have_different_messages(tmp_path):
     (tmp_path / "damaged.safetensors").write_bytes(b"\xff" * 40)
     torch.save({"state_dict": network().state_dict(), "epoch": 3}, tmp_path / "checkpoint.pth")
     torch.save(torch.zeros(3), tmp_path / "tensor.pth")
@@ -91,7 +92,7 @@ def test_published_densenet_names_are_read():
     assert [p.item() for p in net.parameters()] == [5, 6, 7]
 
 
-def test_failed_download_says_what_was_tried_and_what_to_do():
+def test_failed_download_says_what_failed_and_what_to_do():
     with pytest.raises(InputError) as error, downloading("resnet18 DEFAULT", place="; or elsewhere"):
         raise OSError("name or service not known\nlong trace")
     assert str(error.value) == (

@@ -103,7 +103,8 @@ def by_encoder(encoder: Encoder, *, device: str | None, batch_size: int, num_wor
     Raises:
         InputError: There is no such device, or the encoder reads sentences.
     """
-    if encoder.reads == "texts":
+    transform = encoder.transform
+    if transform is None:
         raise InputError("an encoder of sentences is trained with its decoder: its features are not cached")
     try:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -112,7 +113,7 @@ def by_encoder(encoder: Encoder, *, device: str | None, batch_size: int, num_wor
         raise InputError(f"device={device}: {str(error).splitlines()[0]}") from error
 
     def features_of(images: Sequence[CaptionedImage]) -> Iterator[ImageFeatures]:
-        source = source_of(encoder, encoder.transform, images)
+        source = source_of(encoder, transform, images)
         sampler = InOrderSampler(len(images), batch_size)
         loader = DataLoader(ImageBatches(images, source), batch_size=None, sampler=sampler, num_workers=num_workers)
         return encode(encoder, loader, chosen)

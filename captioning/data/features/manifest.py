@@ -1,4 +1,4 @@
-"""What a feature store says of itself, and how two of them differ."""
+"""The manifest of a feature store, and the differences between two stores."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Manifest:
     """The content of manifest.json.
 
     Attributes:
-        identity: what the features depend on, as `Encoder.identity` gives it.
-        image_ids: of every row, in order, all different.
-        arrays: the dtype and shape of each file, by its stem: pooled, grid, mask.
-        rows_done: rows that are safely on the disk.
+        identity: everything that the features depend on, from `Encoder.identity`.
+        image_ids: the image id of every row, in order, without duplicates.
+        arrays: dtype and shape of each file, keyed by its stem: pooled, grid, mask.
+        rows_done: number of rows that are safely on disk.
     """
 
     identity: Mapping[str, Any]
@@ -35,7 +35,7 @@ class Manifest:
     rows_done: int
 
     def write(self, folder: Path) -> None:
-        """Replace the file at once: whatever happens, it is the old one or the new one."""
+        """Replace the file atomically, so that an interruption leaves the old file or the new one."""
         content = {
             "format_version": FORMAT_VERSION,
             "identity": self.identity,
@@ -56,7 +56,7 @@ class Manifest:
         """Read and check a folder's manifest.
 
         Raises:
-            InputError: there is none, it is of another format version, or it is damaged.
+            InputError: the manifest does not exist, has another format version, or is damaged.
         """
         path = folder / "manifest.json"
         try:
@@ -91,10 +91,10 @@ class Manifest:
 
 
 def check_ids(image_ids: Sequence[ImageId]) -> None:
-    """Refuse ids that cannot name the rows of a store.
+    """Check that image ids can name the rows of a store.
 
     Raises:
-        InputError: there are none, or some are no int or str, or stand twice.
+        InputError: there are no ids, some are neither int nor str, or some are duplicates.
     """
     if not image_ids:
         raise InputError("no images to store features of; expected at least one")
@@ -107,7 +107,7 @@ def check_ids(image_ids: Sequence[ImageId]) -> None:
 
 
 def identity_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Tell in what two identities differ, nested keys with dots."""
+    """Describe the differences between two identities. Nested keys are joined by dots."""
     a, b = flat(there), flat(here)
     return [
         f"{key} is {_short(a.get(key))} there and {_short(b.get(key))} here"
@@ -117,7 +117,7 @@ def identity_differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> l
 
 
 def id_differences(there: Sequence[ImageId], here: Sequence[ImageId]) -> list[str]:
-    """Tell how two lists of image ids differ."""
+    """Describe the differences between two lists of image ids."""
     if list(there) == list(here):
         return []
     new, gone = sorted(set(here) - set(there), key=str), sorted(set(there) - set(here), key=str)
@@ -130,12 +130,12 @@ def id_differences(there: Sequence[ImageId], here: Sequence[ImageId]) -> list[st
 
 
 def how_to_make(folder: Path) -> str:
-    """Tell the command that makes the store of one split in `folder`."""
+    """Name the command that makes the store of one split in `folder`."""
     return f"make it with `captioning extract features={folder.parent}` and the settings of data and encoder"
 
 
 def some(ids: Sequence[object]) -> str:
-    """Give the first three, for a message."""
+    """List the first three, for a message."""
     return ", ".join(map(repr, ids[:3])) + (", ..." if len(ids) > 3 else "") or "none"
 
 

@@ -1,4 +1,4 @@
-"""Features of detected regions, in the two forms in which those of bottom-up attention are handed around."""
+"""Read features of detected regions from the two published file formats of bottom-up attention."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 
 Regions = NDArray[np.float32]
-"""(n, F), of one image."""
+"""Regions of one image, (n, F)."""
 
 NPZ_ARRAYS = ("feat", "x", "features")
 TSV_COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 
 
 class RegionFiles(Protocol):
-    """Where the regions of images lie."""
+    """Files with the regions of images."""
 
     def missing(self, images: Sequence[CaptionedImage]) -> list[CaptionedImage]:
-        """The images that it has no regions of."""
+        """List the images without regions."""
 
     def read(self, image: CaptionedImage, feature_size: int) -> Regions:
-        """The regions of one image, (n, F)."""
+        """Read the regions of one image, (n, F)."""
 
 
 def open_regions(source: str | Path) -> RegionFiles:
-    """Open the features of regions.
+    """Open the files of region features. Nothing is unpickled.
 
     Args:
-        source: a folder with `<image id>.npz` or `<image's name>.npz`, each with an array (n, F) or (F, n) called
-            feat, x or features; or bottom-up attention's .tsv, of the columns image_id, image_w, image_h, num_boxes,
-            boxes and features, the last two in base64 of float32. Nothing in either is unpickled.
+        source: a folder with `<image id>.npz` or `<stem of the image file>.npz`, each with an array (n, F) or (F, n)
+            named feat, x or features; or a .tsv of bottom-up attention with the columns image_id, image_w, image_h,
+            num_boxes, boxes and features, the last two as base64 of float32.
 
     Raises:
-        InputError: there is no such thing.
+        InputError: the source does not exist.
     """
     source = Path(source)
     if source.is_dir():
@@ -58,16 +58,16 @@ def open_regions(source: str | Path) -> RegionFiles:
 def load_regions(
     files: RegionFiles, images: Sequence[CaptionedImage], *, feature_size: int, num_regions: int
 ) -> ImageFeatures:
-    """The regions of some images: grid (I, R, F) with its mask, pooled their mean.
+    """Load the regions of I images: grid (I, R, F) with its mask, and pooled (I, F), their mean.
 
     Args:
-        files: where they lie.
+        files: the files with the regions.
         images: the images.
         feature_size: F.
-        num_regions: R, the most that one may have.
+        num_regions: R, the largest number of regions of an image.
 
     Raises:
-        InputError: an image has none, too many, or of another width, or a file is damaged.
+        InputError: an image has no regions, too many, or regions of another width; or a file is damaged.
     """
     grid = torch.zeros(len(images), num_regions, feature_size)
     mask = torch.zeros(len(images), num_regions, dtype=torch.bool)
@@ -76,7 +76,7 @@ def load_regions(
         if not 1 <= len(regions) <= num_regions:
             raise InputError(
                 f"image {image.image_id!r} has {len(regions)} regions, expected 1 to {num_regions}; set "
-                "encoder.num_regions to the most of any image"
+                "encoder.num_regions to the largest number of regions of an image"
             )
         grid[row, : len(regions)] = torch.from_numpy(regions)
         mask[row, : len(regions)] = True
@@ -84,7 +84,7 @@ def load_regions(
 
 
 def _mean(grid: Tensor, mask: Tensor) -> Tensor:
-    return grid.sum(1) / mask.sum(1, keepdim=True)  # what is masked is 0
+    return grid.sum(1) / mask.sum(1, keepdim=True)  # masked regions are 0
 
 
 class _NpzFolder:
@@ -101,7 +101,7 @@ class _NpzFolder:
     def read(self, image: CaptionedImage, feature_size: int) -> Regions:
         path = self.folder / f"{self._name(image)}.npz"
         try:
-            # np.load leaves a damaged file that it opened itself open
+            # np.load would leave a damaged file open if it opened the file itself
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 name = next((name for name in NPZ_ARRAYS if name in arrays), None)
                 if name is None:
@@ -112,12 +112,12 @@ class _NpzFolder:
                 found = arrays[name]
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{path} is damaged: {error}; copy it again") from error
-        # Some releases hold a column a region.
+        # Some published files store one region per column.
         return _checked(found.T if found.ndim == 2 and found.shape[1] != feature_size else found, feature_size, path)
 
 
 class _Tsv:
-    """A line an image; the file is read through once to note where each begins, for it may not fit in memory."""
+    """A file with one line per image. It may not fit in memory, so only the start of each line is indexed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -142,8 +142,8 @@ class _Tsv:
             found = np.frombuffer(values, dtype="<f4").reshape(number, -1)
         except (ValueError, binascii.Error) as error:
             raise InputError(
-                f"{where}: the line is damaged or of other columns ({error}); expected {', '.join(TSV_COLUMNS)}, "
-                "parted by tabs"
+                f"{where}: the line is damaged or has other columns ({error}); expected {', '.join(TSV_COLUMNS)}, "
+                "separated by tabs"
             ) from error
         return _checked(found, feature_size, where)
 
@@ -158,10 +158,10 @@ def _checked(found: NDArray[Any], feature_size: int, where: object) -> Regions:
 
 
 def require_regions(files: RegionFiles, images: Sequence[CaptionedImage], source: object) -> None:
-    """Make sure that every image has regions.
+    """Check that every image has regions.
 
     Raises:
-        InputError: some have none; they are counted, and the first three named.
+        InputError: some images have no regions. The message counts them and names the first three.
     """
     missing = files.missing(images)
     if missing:

@@ -1,13 +1,13 @@
-"""Image features on disk: computed once by a frozen encoder, then read row by row through memory maps.
+"""A store of image features on disk, computed once by a frozen encoder and read through memory maps.
 
 A store is a folder for one split:
 
-    manifest.json   the encoder's identity, image ids, arrays, how many rows are done
+    manifest.json   the encoder's identity, the image ids, the arrays, the number of finished rows
     pooled.npy      (I, F) float16 or float32
-    grid.npy        (I, R, F), where the encoder has a grid
-    mask.npy        (I, R) bool, where images differ in their number of regions
+    grid.npy        (I, R, F), if the encoder has a grid
+    mask.npy        (I, R) bool, if images differ in their number of regions
 
-Nothing in it is ever unpickled.
+Nothing in it is unpickled.
 """
 
 from __future__ import annotations
@@ -49,25 +49,24 @@ DTYPES = ("float16", "float32")
 
 
 class FeatureWriter:
-    """Writes a store in the order of its image ids; after an interruption it goes on where it was.
+    """Write a store in the order of its image ids. An interrupted store is resumed.
 
         with FeatureWriter(folder, encoder.identity(), image_ids) as writer:
             for images in batches(writer.remaining):
                 writer.write(encoder(images))
 
     Args:
-        folder: the store; made if it does not exist.
-        identity: what the features depend on, as `Encoder.identity` gives it.
-        image_ids: of the split, all different.
-        dtype: "float16" takes half the room and keeps three digits; or "float32".
-        flush_every: rows after which progress is recorded; no more are lost.
+        folder: the store's folder, created if it does not exist.
+        identity: everything that the features depend on, from `Encoder.identity`.
+        image_ids: the split's image ids, without duplicates.
+        dtype: "float16", which takes half the space and keeps three digits, or "float32".
+        flush_every: rows between records of progress. An interruption loses at most this many.
 
     Attributes:
-        rows_done: rows that are written.
+        rows_done: number of rows written.
 
     Raises:
-        InputError: the folder holds features of another encoder, other images or another dtype, or files of
-            something else.
+        InputError: the folder holds features of another encoder, other images or another dtype, or other files.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class FeatureWriter:
 
     def _resume(self, found: Manifest) -> None:
         if not found.rows_done:
-            return  # nothing is lost by beginning anew
+            return  # an empty store is simply overwritten
         differences = identity_differences(found.identity, self._manifest.identity)
         differences += id_differences(found.image_ids, self._manifest.image_ids)
         if (dtype := found.arrays["pooled"][0]) != self.dtype:
@@ -101,7 +100,7 @@ class FeatureWriter:
         if differences:
             raise InputError(
                 f"{self.folder} holds other features: {'; '.join(differences)}. Choose another folder, or "
-                "delete this one to make it anew"
+                "delete this one to make it again"
             )
         self._maps = {name: _open(self.folder, name, found, "r+") for name in found.arrays}
         self._manifest, self.rows_done = found, found.rows_done
@@ -109,15 +108,15 @@ class FeatureWriter:
 
     @property
     def remaining(self) -> Sequence[ImageId]:
-        """Images whose features are still to be written, in order."""
+        """The ids of the images without features, in order."""
         return self._manifest.image_ids[self.rows_done :]
 
     def write(self, features: ImageFeatures) -> None:
-        """Write the features of the first of the `remaining` images, as many as there are.
+        """Write features, which belong to the first of the `remaining` images.
 
         Raises:
-            InputError: a value does not fit the dtype, or the folder cannot be written.
-            ValueError: more features than images remain, or others than were written before.
+            InputError: a value is not finite in the store's dtype, or the folder cannot be written.
+            ValueError: there are more features than remaining images, or their shapes differ from earlier ones.
         """
         given = {"pooled": features.pooled, "grid": features.grid, "mask": features.mask}
         rows = {name: self._array(values) for name, values in given.items() if values is not None}
@@ -144,7 +143,7 @@ class FeatureWriter:
             raise InputError(
                 f"{self.folder}: features of {bad.sum()} of a batch of {len(bad)} images, the first "
                 f"{self.remaining[int(bad.argmax())]!r}, are "
-                + (f"too large for {self.dtype}; use dtype=float32" if finite else "no finite numbers")
+                + (f"too large for {self.dtype}; use dtype=float32" if finite else "not finite")
             )
         return array
 
@@ -166,7 +165,7 @@ class FeatureWriter:
                 raise
 
     def flush(self) -> None:
-        """Make what was written safe and only then record it: a recorded row is on the disk."""
+        """Write the rows to disk first and then record them, so that every recorded row is on disk."""
         if self.rows_done == self._manifest.rows_done:
             return
         with _writing(self.folder):
@@ -183,15 +182,15 @@ class FeatureWriter:
 
 
 class FeatureStore:
-    """A complete store, read through memory maps: only the rows that are asked for are loaded.
+    """Read a complete store through memory maps. Only the requested rows are loaded.
 
-    The workers of a DataLoader may use it, forked or spawned: pickled it is no more than its folder.
+    Forked and spawned DataLoader workers can use it, because it is pickled as its path.
 
     Args:
-        folder: as a `FeatureWriter` left it.
+        folder: a folder written by `FeatureWriter`.
 
     Raises:
-        InputError: no store, an unfinished one, or a damaged one.
+        InputError: the folder is no store, or the store is incomplete or damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -200,22 +199,22 @@ class FeatureStore:
         if self._manifest.rows_done < len(self):
             raise InputError(
                 f"{self.folder} holds the features of {self._manifest.rows_done} of {len(self)} images: "
-                "`captioning extract` was interrupted. Run it again with the same settings, and it goes on"
+                "`captioning extract` was interrupted. Run it again with the same settings to resume"
             )
         self._maps = {name: _open(self.folder, name, self._manifest, "r") for name in self._manifest.arrays}
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self._manifest.image_ids)
 
     @property
     def image_ids(self) -> Sequence[ImageId]:
-        """Of every row, in order."""
+        """The image id of every row, in order."""
         return self._manifest.image_ids
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What the features depend on, as `Encoder.identity` gave it."""
+        """Everything that the features depend on, from `Encoder.identity`."""
         return self._manifest.identity
 
     @cached_property
@@ -223,7 +222,7 @@ class FeatureStore:
         return {image_id: row for row, image_id in enumerate(self.image_ids)}
 
     def features(self, image_ids: Sequence[ImageId]) -> ImageFeatures:
-        """Read the features of images, float32, in the order of their ids.
+        """Read the features of images as float32, in the order of `image_ids`.
 
         Raises:
             InputError: an image is not in the store.
@@ -234,27 +233,28 @@ class FeatureStore:
             raise InputError(self._lacks(image_ids)) from None
 
     def rows(self, rows: Sequence[int]) -> ImageFeatures:
-        """Read the features in some rows, float32."""
+        """Read the features of rows as float32."""
         index = np.asarray(rows, dtype=np.int64)
         read = {name: torch.from_numpy(np.asarray(array[index])) for name, array in self._maps.items()}
         grid = read.get("grid")
         return ImageFeatures(read["pooled"].float(), None if grid is None else grid.float(), read.get("mask"))
 
     def check(self, identity: Mapping[str, Any], image_ids: Sequence[ImageId]) -> None:
-        """Make sure that the store holds what an encoder would give for some images.
+        """Check that the store holds an encoder's features of some images.
 
         Args:
-            identity: the encoder's.
-            image_ids: in any order; the store may hold more.
+            identity: the encoder's identity.
+            image_ids: the images in any order. The store may hold more.
 
         Raises:
-            InputError: it does not; the message tells what differs and how to make the store.
+            InputError: the features are of another encoder, or images are missing. The message lists the differences
+                and how to make the store.
         """
         differences = identity_differences(self.identity, _plain(identity))
         if differences:
             raise InputError(
                 f"{self.folder} holds features of another encoder: {'; '.join(differences)}. Set the "
-                f"encoder as it was, or choose another folder and {how_to_make(self.folder)}"
+                f"same encoder, or choose another folder and {how_to_make(self.folder)}"
             )
         if not self._row.keys() >= set(image_ids):
             raise InputError(self._lacks(image_ids))
@@ -267,7 +267,7 @@ class FeatureStore:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A memory map pickles as a copy of the whole file.
+        # A memory map is pickled as a copy of the whole file.
         return type(self), (self.folder,)
 
 
@@ -288,7 +288,7 @@ def _open(folder: Path, name: str, manifest: Manifest, mode: str) -> Map:
 
 
 def _reserve(path: Path) -> None:
-    # A new memory map is a file of holes, and filling one on a full disk kills the process: claim it now.
+    # Reserve the space now: a new memory map is a sparse file, and filling it on a full disk kills the process.
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -302,12 +302,12 @@ def _writing(folder: Path) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         room = f" ({shutil.disk_usage(folder).free / 1e9:.1f} GB are left)" if full else ""
         raise InputError(
-            f"{folder} cannot be written: {error.strerror or error}{room}. Choose a folder that is yours and "
-            "has room: images x channels x 2 bytes (4 in float32), and for a grid that times its places"
+            f"{folder} cannot be written: {error.strerror or error}{room}. Choose a writable folder with "
+            "enough space: images x channels x 2 bytes (4 in float32), and for a grid this times its cells"
         ) from error
 
 
 def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """As it comes back from JSON: tuples are lists."""
+    """Return the identity as it is read back from JSON, where tuples are lists."""
     plain: dict[str, Any] = json.loads(json.dumps(identity))
     return plain

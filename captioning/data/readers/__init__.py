@@ -1,4 +1,4 @@
-"""One file a file format: from a data set's files to captioned images."""
+"""Readers, one module per file format, that turn a data set's files into captioned images."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

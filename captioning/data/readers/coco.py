@@ -1,4 +1,4 @@
-"""COCO captions and objects, from the official annotation files by way of pycocotools.
+"""Read COCO captions and objects from the official annotation files with pycocotools.
 
 Source: Chen et al. 2015, "Microsoft COCO Captions" (arXiv:1504.00325); objects from Lin et al. 2014
 (arXiv:1405.0312).
@@ -62,18 +62,18 @@ class Coco:
 
 
 def coco_files(root: str | Path, split: str, year: int = 2017) -> tuple[Path, Path, Path]:
-    """Name a split's files in the official layout.
+    """Find a split's files in the official layout.
 
     Args:
-        root: the folder that holds `annotations/` and the folders of images.
-        split: "train" or "val"; another if its annotations are there.
+        root: the folder that contains `annotations/` and the image folders.
+        split: "train", "val", or another split whose annotations exist.
         year: 2014 or 2017.
 
     Returns:
-        The captions file, which exists; the instances file and the folder of images, which need not.
+        The captions file, which exists; the instances file and the image folder, which may not exist.
 
     Raises:
-        InputError: no captions file; the message says how to get it.
+        InputError: the captions file does not exist. The message says where to get it.
     """
     root, name = Path(root), f"{split}{year}"
     annotations = root / "annotations"
@@ -94,22 +94,22 @@ def read_coco(
     *,
     check_files: bool = True,
 ) -> list[CaptionedImage]:
-    """Read a split's captions, and its annotated objects if asked.
+    """Read a split's captions and, if requested, its annotated objects.
 
     Args:
-        captions_json: a captions file; or one without annotations, such as a test set's image_info file,
-            whose images are all returned without captions.
-        images_root: the folder of the images.
-        instances_json: the instances file of the same images; None leaves `objects` empty.
-        check_files: check that each image has its file.
+        captions_json: a captions file, or a file without annotations such as a test set's image_info file, whose
+            images are returned without captions.
+        images_root: the image folder.
+        instances_json: the instances file of the same images. None leaves `objects` empty.
+        check_files: whether to check that every image file exists.
 
     Returns:
-        The images in the file's order. `image_id` is COCO's int; captions and objects stand in the order of
-        their annotations; crowd regions are objects like others; boxes are clipped to the image.
+        The images in the file's order. `image_id` is COCO's integer. Captions and objects are in annotation order.
+        Crowd regions count as objects. Boxes are clipped to the image.
 
     Raises:
-        InputError: a file is missing or not of COCO's form, captions belong to no image, images have no
-            captions, or the two files are of different images; the message gives ids.
+        InputError: a file is missing or is no COCO file, a caption belongs to no image, some images have no caption, or
+            the two files contain different images. The message gives ids.
     """
     captions_json, images_root = Path(captions_json), Path(images_root)
     captions = _index(
@@ -135,17 +135,17 @@ def read_coco(
 
 
 def add_objects(images: Sequence[CaptionedImage], root: str | Path) -> list[CaptionedImage]:
-    """Add the annotated objects to images of any split of COCO, such as Karpathy's.
+    """Add annotated objects to images of any split of COCO, such as Karpathy's.
 
     Args:
-        images: with COCO's ids; the folder of each, such as `val2014`, names the instances file that has its objects.
-        root: the folder that holds `annotations/`.
+        images: images with COCO's ids. The folder of each, such as `val2014`, determines its instances file.
+        root: the folder that contains `annotations/`.
 
     Returns:
-        The images in their order, with objects as `read_coco` gives them.
+        The images in the same order, with objects as in `read_coco`.
 
     Raises:
-        InputError: an instances file is missing, not of COCO's form, or lacks some of the images.
+        InputError: an instances file is missing, is no COCO file, or lacks some of the images.
     """
     folders: dict[str, list[int | str]] = {}
     for image in images:
@@ -163,8 +163,8 @@ def add_objects(images: Sequence[CaptionedImage], root: str | Path) -> list[Capt
 
 
 def _index(file: Path, lists: Mapping[str, Mapping[str, type]]) -> COCO:
-    """Read the named lists of a COCO file, check their fields and ids, and index them by pycocotools."""
-    data = read_json(file, drop=("segmentation",))  # nine tenths of an instances file
+    """Read lists of a COCO file, check their fields and ids, and index them with pycocotools."""
+    data = read_json(file, drop=("segmentation",))  # polygons are nine tenths of an instances file
     data.setdefault("annotations", [])
     coco = COCO()
     coco.dataset = {key: records(data, key, {"id": int, **fields}, str(file)) for key, fields in lists.items()}
@@ -172,7 +172,7 @@ def _index(file: Path, lists: Mapping[str, Mapping[str, type]]) -> COCO:
         doubled = [i for i, count in Counter(record["id"] for record in found).items() if count > 1]
         if doubled:
             raise InputError(f"{file}: {key} with the same id: {_some(doubled)}; ids must be unique")
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+    with contextlib.redirect_stdout(io.StringIO()):  # createIndex prints its progress
         coco.createIndex()
     return coco
 
@@ -180,7 +180,7 @@ def _index(file: Path, lists: Mapping[str, Mapping[str, type]]) -> COCO:
 def _check_captions(captions: COCO, file: Path) -> None:
     unknown = [image_id for image_id in captions.imgToAnns if image_id not in captions.imgs]
     if unknown:
-        raise InputError(f"{file}: captions of images that are not in it: {_some(unknown)}; get the file anew")
+        raise InputError(f"{file}: captions of images that are not in it: {_some(unknown)}; get the file again")
     empty = [a["image_id"] for a in captions.anns.values() if not a["caption"].strip()]
     if empty:
         raise InputError(f"{file}: empty captions of images {_some(empty)}; remove these captions")
@@ -221,7 +221,7 @@ def _read_objects(file: Path, source: str, image_ids: Sequence[int | str]) -> di
 
 
 def _as_fractions(file: Path, annotations: list[Record], images: dict[int, Record]) -> list[list[float]]:
-    """Boxes in pixels (left, top, width, height) as fractions of the image, clipped to it."""
+    """Convert boxes (left, top, width, height) from pixels to fractions of the image, and clip them to it."""
     wrong = [a["id"] for a in annotations if len(a["bbox"]) != 4 or not {*map(type, a["bbox"])} <= {int, float}]
     if wrong:
         raise InputError(f"{file}: 'bbox' is not four numbers in annotations {_some(wrong)}")
@@ -233,10 +233,10 @@ def _as_fractions(file: Path, annotations: list[Record], images: dict[int, Recor
         ids = [annotations[i]["id"] for i in np.flatnonzero(bad)]
         raise InputError(f"{file}: box or image with an impossible size in annotations {_some(ids)}")
     start, end = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
-    # COCO's own boxes reach over the edge by rounding only
+    # COCO's own boxes exceed the image only by rounding
     outside = (np.maximum(-start, end - sizes) > 1).any(axis=1).sum()
     if outside:
-        log.warning("%s: %d boxes reach over the image's edge by more than a pixel: clipped", file, outside)
+        log.warning("%s: %d boxes exceed the image by more than a pixel and were clipped", file, outside)
     start, end = (start / sizes).clip(0, 1), (end / sizes).clip(0, 1)
     fractions: list[list[float]] = np.concatenate([start, end - start], axis=1).tolist()
     return fractions

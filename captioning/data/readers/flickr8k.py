@@ -1,4 +1,4 @@
-"""Flickr8k: 8,091 photographs, five captions each, in the official layout or that of its common mirror.
+"""Read Flickr8k, 8,091 photos with five captions each, in the official layout or that of a common mirror.
 
 Source: Hodosh, Young and Hockenmaier 2013, "Framing image description as a ranking task".
 
@@ -8,8 +8,7 @@ Source: Hodosh, Young and Hockenmaier 2013, "Framing image description as a rank
     Flickr_8k.devImages.txt, Flickr_8k.testImages.txt
     Flicker8k_Dataset/, Flickr8k_Dataset/ or Images/
 
-The text files may lie in `Flickr8k_text/`. The mirror has no lists: the official ones are used where they lie
-beside it.
+The text files may be in `Flickr8k_text/`. The mirror has no lists of splits; official lists in its folder are used.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _LISTS = {
 _DOWNLOADS = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
 _TEXT_ARCHIVE = f"{_DOWNLOADS}/Flickr8k_text.zip"
 _HOW_TO_GET = f"unpack {_TEXT_ARCHIVE} and {_DOWNLOADS}/Flickr8k_Dataset.zip there"
-_PICTURE_FOLDERS = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset")  # the archive's own name is misspelt
+_IMAGE_FOLDERS = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset")  # the archive's own name is misspelt
 _TOKEN_LINE = re.compile(r"([^\t#]+)#([0-9]{1,9})\t(.*)")
 
 
@@ -67,23 +66,23 @@ class Flickr8k:
 def read_flickr8k(
     root: str | Path, split: str, *, split_seed: int | None = None, check_files: bool = True
 ) -> list[CaptionedImage]:
-    """Read one split; the lists of the others need not exist.
+    """Read one split. The lists of the other splits need not exist.
 
-    Captions of images outside the split are passed over, and so are images without captions: the published
-    data has 91 images in no list and captions of one image that does not exist.
+    Images outside the split's list are ignored: the published data has 91 images in no list, and captions of one image
+    that does not exist.
 
     Args:
         root: the data set's folder.
-        split: "train", "val" (or "dev", the same) or "test".
-        split_seed: where there is no list at all, splits 6 : 1 : 1 are made from this seed; the same on every
-            machine. Where there are lists, they are used.
-        check_files: check that each image of the split has its file.
+        split: "train", "val" (or its synonym "dev") or "test".
+        split_seed: without any list, this seed determines random splits of 6 : 1 : 1, equal on every machine. With
+            lists it is ignored.
+        check_files: whether to check that every image file of the split exists.
 
     Returns:
-        The images in the order of the list, `image_id` being the file name, captions in the order #0, #1, ...
+        The images in the order of the list. `image_id` is the file name, and captions are in the order #0, #1, ...
 
     Raises:
-        InputError: a file is missing or broken; the message gives file and line.
+        InputError: a file is missing or broken. The message gives file and line.
     """
     root, split = Path(root), "val" if split == "dev" else split
     if split not in _LISTS:
@@ -96,37 +95,37 @@ def read_flickr8k(
             f"{captions_file}: {len(empty):,} of {len(names):,} images of {split} have an empty caption, "
             f"the first is {empty[0]}; remove or fill in the caption"
         )
-    pictures = images_folder(root)
+    folder = images_folder(root)
     if check_files:
-        require_files([pictures / name for name in names], captions_file)
-        stray = missing_files(pictures / name for name in captions)
+        require_files([folder / name for name in names], captions_file)
+        stray = missing_files(folder / name for name in captions)
         if stray:
             log.info(
-                "%s: captions of %d images without a file are not used (%s)",
+                "%s: captions of %d images without a file are ignored (%s)",
                 captions_file,
                 len(stray),
                 ", ".join(path.name for path in stray[:3]),
             )
-    return [CaptionedImage(name, pictures / name, captions[name]) for name in names]
+    return [CaptionedImage(name, folder / name, captions[name]) for name in names]
 
 
 def read_all_captions(root: str | Path) -> dict[str, tuple[str, ...]]:
-    """Read the captions of every image, in a split or not, by the file's name.
+    """Read the captions of all images, in a split or not, keyed by file name.
 
     Raises:
-        InputError: there is no captions file, or it is broken.
+        InputError: the captions file is missing or broken.
     """
     return _read_captions(Path(root))[1]
 
 
 def images_folder(root: Path) -> Path:
-    """The folder of the images by any of its three names; the first of these where there is none."""
-    folders = [root / name for name in _PICTURE_FOLDERS]
+    """Find the image folder under any of its three names. Without one, return the first name."""
+    folders = [root / name for name in _IMAGE_FOLDERS]
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
 def _read_captions(root: Path) -> tuple[Path, dict[str, tuple[str, ...]]]:
-    """Every image's captions by its name, and the file they come from."""
+    """Return the captions file, and every image's captions keyed by file name."""
     if official := text_file(root, "Flickr8k.token.txt"):
         return official, _read_token_file(official)
     if mirror := text_file(root, "captions.txt"):
@@ -144,7 +143,7 @@ def _read_token_file(file: Path) -> dict[str, tuple[str, ...]]:
         match = _TOKEN_LINE.fullmatch(line)
         if match is None:
             raise InputError(
-                f"{file}:{line_number}: expected 'name.jpg#number<TAB>caption', found {line[:80]!r}; mend this line"
+                f"{file}:{line_number}: expected 'name.jpg#number<TAB>caption', found {line[:80]!r}; correct this line"
             )
         name, number, caption = match[1], int(match[2]), match[3]
         of_image = numbered.setdefault(name, {})
@@ -167,10 +166,10 @@ def _read_mirror_file(file: Path) -> dict[str, tuple[str, ...]]:
             elif row:  # an empty line gives no fields
                 raise InputError(
                     f"{file}:{rows.line_num}: expected the two fields image,caption, found {len(row)}: "
-                    f"{','.join(row)[:80]!r}; a caption with commas must stand in double quotes"
+                    f"{','.join(row)[:80]!r}; put a caption with commas in double quotes"
                 )
     except csv.Error as error:
-        raise InputError(f"{file}:{rows.line_num}: broken CSV ({error}); mend this line's quotes") from error
+        raise InputError(f"{file}:{rows.line_num}: broken CSV ({error}); correct this line's quotes") from error
     return {name: tuple(of_image) for name, of_image in captions.items()}
 
 
@@ -180,18 +179,17 @@ def _split_names(
     lists = {name: file for name, list_name in _LISTS.items() if (file := text_file(root, list_name))}
     if split in lists:
         if seed is not None:
-            log.warning("%s is used; split_seed=%d is not, since there are lists", lists[split], seed)
+            log.warning("the official list %s is used, and split_seed=%d is ignored", lists[split], seed)
         return _read_list(lists[split], captions_file, captions)
-    if lists:  # a made split would overlap with the official ones
+    if lists:  # a random split would overlap with the official ones
         raise InputError(
             f"{root}: no list {_LISTS[split]}, only {', '.join(file.name for file in lists.values())}; "
             "put the official list beside it"
         )
     if seed is None:
         raise InputError(
-            f"{root}: no list {_LISTS[split]}, also not in Flickr8k_text/; put the official lists there (they are in "
-            f"{_TEXT_ARCHIVE}), or give data.split_seed=NUMBER to make splits of your own (whose scores compare with "
-            "nobody's)"
+            f"{root}: no list {_LISTS[split]}, here or in Flickr8k_text/; put the official lists there (from "
+            f"{_TEXT_ARCHIVE}), or set data.split_seed=NUMBER for random splits, whose scores are not comparable"
         )
     return _made_split(split, captions_file, captions, seed)
 
@@ -204,7 +202,7 @@ def _read_list(file: Path, captions_file: Path, captions: dict[str, tuple[str, .
             raise InputError(f"{file}:{line_number}: {name} is also in line {line_of[name]}; remove one")
         line_of[name] = line_number
     if not line_of:
-        raise InputError(f"{file}: empty, expected an image name in each line; get the official list anew")
+        raise InputError(f"{file}: empty, expected an image name in each line; get the official list again")
     unknown = [name for name in line_of if name not in captions]
     if unknown:
         raise InputError(
@@ -215,16 +213,16 @@ def _read_list(file: Path, captions_file: Path, captions: dict[str, tuple[str, .
 
 
 def _made_split(split: str, captions_file: Path, captions: dict[str, tuple[str, ...]], seed: int) -> list[str]:
-    # Not by which files exist, so that a split is the same where there are no images.
+    # A split must not depend on which image files exist.
     names = [name for name in captions if name.lower().endswith(".jpg")]
     eighth = len(names) // 8
     if eighth == 0:
-        raise InputError(f"{captions_file}: {len(names)} images, expected 8 at least to make splits 6 : 1 : 1")
-    # Sorted by hash: unlike a generator's shuffle, the same in every version of every library.
+        raise InputError(f"{captions_file}: {len(names)} images, expected at least 8 to make splits of 6 : 1 : 1")
+    # Sorting by hash gives the same order in every version of every library, unlike a random shuffle.
     names.sort(key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     parts = {"val": names[:eighth], "test": names[eighth : 2 * eighth], "train": names[2 * eighth :]}
     log.info(
-        "%s: no official lists; %s made from split_seed=%d: %d of %d images; %d names not of a .jpg left out",
+        "%s: no official lists; %s from split_seed=%d has %d of %d images; %d names without .jpg are left out",
         captions_file,
         split,
         seed,
@@ -236,20 +234,20 @@ def _made_split(split: str, captions_file: Path, captions: dict[str, tuple[str, 
 
 
 def text_file(root: Path, name: str) -> Path | None:
-    """A published text file in the folder or in its `Flickr8k_text/`; None where it is in neither."""
+    """Find a published text file in the folder or in its `Flickr8k_text/`; None if it is in neither."""
     return next((path for path in (root / name, root / "Flickr8k_text" / name) if path.is_file()), None)
 
 
 def lines_of(file: Path) -> list[tuple[int, str]]:
-    """The lines that hold something, with their numbers."""
-    lines = _read_text(file).split("\n")  # splitlines() would also split at rare characters inside a caption
+    """Read the non-empty lines with their numbers."""
+    lines = _read_text(file).split("\n")  # splitlines() would also split at rare characters within a caption
     return [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _read_text(file: Path) -> str:
     data = file.read_bytes()
     if b"\n" not in data:
-        data = data.replace(b"\r", b"\n")  # the lines of an old Mac
+        data = data.replace(b"\r", b"\n")  # line ends of classic Mac OS
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,7 +1,7 @@
-"""What people said of Flickr8k's captions: does this caption describe this image?
+"""Read human judgements of Flickr8k's captions: does this caption describe this image?
 
-Source: Hodosh, Young and Hockenmaier 2013, "Framing image description as a ranking task", section 5. The files lie in
-`Flickr8k_text/`, one line a pair, separated by tabs:
+Source: Hodosh, Young and Hockenmaier 2013, "Framing image description as a ranking task", section 5. The files are in
+`Flickr8k_text/`. Each line is one pair, with fields separated by tabs:
 
     ExpertAnnotations.txt         name.jpg  other.jpg#2  1  1  2      three experts: 1 (unrelated) to 4 (describes it)
     CrowdFlowerAnnotations.txt    name.jpg  other.jpg#2  0.33  1  2   share of yes, number of yes, number of no
@@ -25,9 +25,9 @@ class Judged:
     """A caption that people judged as a description of an image.
 
     Attributes:
-        image: the file's name.
-        caption: the text, which somebody wrote of this or another image.
-        ratings: higher is better.
+        image: the image's file name.
+        caption: the text, written for this or another image.
+        ratings: one number per judge, or one in all; higher is better.
     """
 
     image: str
@@ -36,20 +36,23 @@ class Judged:
 
 
 def read_experts(root: str | Path, captions: Mapping[str, Sequence[str]]) -> list[Judged]:
-    """Read the experts' judgements, three ratings a pair.
+    """Read the experts' judgements, three ratings per pair.
 
     Args:
-        root: the folder of Flickr8k.
-        captions: of every image, by its file's name.
+        root: Flickr8k's folder.
+        captions: captions of every image, keyed by file name.
 
     Raises:
-        InputError: there is no such file, or a line is broken or names a caption that is not there.
+        InputError: the file is missing, a line is broken, or a line names an unknown image or caption.
     """
     return _read(Path(root), EXPERTS, captions, lambda numbers: numbers, most=4.0)
 
 
 def read_crowd(root: str | Path, captions: Mapping[str, Sequence[str]]) -> list[Judged]:
-    """Read the crowd's judgements, one rating a pair: the share of those who said yes; else as `read_experts`."""
+    """Read the crowd's judgements, one rating per pair: the fraction of people who said yes.
+
+    Arguments and errors are those of `read_experts`.
+    """
     return _read(Path(root), CROWD, captions, lambda numbers: numbers[:1])
 
 
@@ -77,7 +80,7 @@ def _read(
         except (ValueError, KeyError, IndexError) as error:
             raise InputError(
                 f"{file}:{number}: expected an image, the id of a caption of Flickr8k.token.txt and three numbers, "
-                f"with tabs between them, found {line[:80]!r}"
+                f"separated by tabs, found {line[:80]!r}"
             ) from error
         if image not in captions:
             raise InputError(f"{file}:{number}: {image} has no captions in Flickr8k.token.txt")

@@ -1,10 +1,10 @@
-"""Karpathy and Fei-Fei's splits: one JSON file with every image and caption of Flickr8k, Flickr30k or COCO.
+"""Read Karpathy and Fei-Fei's splits, one JSON file with all images and captions of Flickr8k, Flickr30k or COCO.
 
 Source: Karpathy and Fei-Fei 2015, "Deep Visual-Semantic Alignments" (arXiv:1412.2306), section 4.
 
     dataset_{flickr8k,flickr30k,coco}.json
     {"images": [{"filename": ..., "split": "train", "sentences": [{"raw": ...}, ...],
-                 "filepath": "val2014", "cocoid": 391895}, ...]}       (the last two for COCO alone)
+                 "filepath": "val2014", "cocoid": 391895}, ...]}       (the last two only for COCO)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from captioning.errors import InputError
 from captioning.json_files import Record, read_json, records
 
 _ARCHIVE = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
-# COCO's restval is the rest of val2014 beside the 5,000 + 5,000 of val and test; all train on it.
+# COCO's restval is the rest of val2014, without the 5,000 images each of val and test. It is used for training.
 _PARTS = {"train": ("train", "restval"), "val": ("val",), "test": ("test",)}
 
 
@@ -51,18 +51,18 @@ def read_karpathy(
     """Read one split.
 
     Args:
-        json_path: the file.
-        images_root: the folder of the images; for COCO the one that holds `train2014/` and `val2014/`.
-        split: "train" (restval included), "val" or "test".
-        check_files: check that each image of the split has its file.
+        json_path: the JSON file.
+        images_root: the image folder; for COCO the folder that contains `train2014/` and `val2014/`.
+        split: "train" (with restval), "val" or "test".
+        check_files: whether to check that every image file of the split exists.
 
     Returns:
-        The images in the file's order. `image_id` is COCO's int, or the file name for Flickr; `captions` are
-        the raw sentences.
+        The images in the file's order. `image_id` is COCO's integer, or the file name for Flickr. `captions` are the
+        raw sentences.
 
     Raises:
-        InputError: the file is missing or not of this form, or the split has no images, or images without
-            captions or files; the message gives the place in the file.
+        InputError: the file is missing or has another format, the split has no images, or an image has no caption or no
+            file. The message gives the position in the file.
     """
     json_path, images_root = Path(json_path), Path(images_root)
     if split not in _PARTS:
@@ -88,10 +88,10 @@ def read_karpathy(
 def _read_entries(file: Path) -> list[Record]:
     if not file.is_file():
         raise InputError(
-            f"{file}: no such file, expected Karpathy's JSON; unpack {_ARCHIVE}, and name the file by "
+            f"{file}: no such file, expected Karpathy's JSON; unpack {_ARCHIVE}, and set "
             "data.karpathy=FILE (Flickr30k: data.json=FILE)"
         )
-    data = read_json(file, drop=("tokens", "sentids"))  # most of what a parsed file would hold
+    data = read_json(file, drop=("tokens", "sentids"))  # most of the memory of a parsed file
     entries = records(data, "images", {"filename": str, "split": str, "sentences": list}, str(file))
     for field, kind in (("cocoid", int), ("filepath", str)):
         if any(field in entry for entry in entries):
@@ -102,7 +102,7 @@ def _read_entries(file: Path) -> list[Record]:
         raise InputError(f"{file}: unknown splits {sorted(unknown)}; expected {', '.join(sorted(known))}")
     doubled = [image_id for image_id, count in Counter(map(_image_id, entries)).items() if count > 1]
     if doubled:
-        raise InputError(f"{file}: {len(doubled):,} images stand twice, the first is {doubled[0]}; keep one")
+        raise InputError(f"{file}: {len(doubled):,} images occur twice, the first is {doubled[0]}; keep one")
     return entries
 
 
@@ -116,6 +116,6 @@ def _captions(entry: Record, where: str) -> tuple[str, ...]:
     if not captions or not all(caption.strip() for caption in captions):
         raise InputError(
             f"{where} ({entry['filename']}): {'an empty caption' if captions else 'no caption'}; "
-            "add it, or remove this from the file"
+            "add a caption, or remove this entry"
         )
     return captions

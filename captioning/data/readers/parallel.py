@@ -1,9 +1,9 @@
-"""Line-parallel text: a sentence and its translation stand in the same line of two files.
+"""Read line-parallel text: two files with a sentence and its translation in the same line.
 
-    train.de, val.de, test_2016_flickr.de     one sentence a line, UTF-8, as they are or gzipped (.gz)
+    train.de, val.de, test_2016_flickr.de     one sentence per line, UTF-8, plain or gzipped (.gz)
     train.en, val.en, test_2016_flickr.en
 
-So lies Multi30k (Elliott, Frank, Sima'an, Specia 2016, arXiv:1605.00459).
+Multi30k has this layout (Elliott, Frank, Sima'an, Specia 2016, arXiv:1605.00459).
 """
 
 from __future__ import annotations
@@ -43,34 +43,34 @@ class ParallelText:
 
 
 def read_parallel(root: str | Path, split: str, *, source: str | None, target: str) -> list[CaptionedImage]:
-    """Read one split of two languages, or of one.
+    """Read one split in two languages, or in one.
 
     Args:
         root: the folder of the files.
-        split: the files' names up to the language; a longer name that begins with it and `_` serves where it is the
-            only one, as test_2016_flickr for "test".
-        source: ending of the language that is translated; None reads the target alone, as if of empty sentences.
-        target: ending of the language that is said.
+        split: file name without the language. Without such a file, a single longer name that starts with it and `_` is
+            used, such as test_2016_flickr for "test".
+        source: suffix of the source language; None reads only the target, with empty source sentences.
+        target: suffix of the target language.
 
     Returns:
-        The sentences in the files' order; `image_id` is the line's number, from 1. A line that is empty in both
-        languages is none.
+        The sentences in the files' order. `image_id` is the line number, from 1. Lines that are empty in both languages
+        are skipped.
 
     Raises:
-        InputError: a file is missing or no text, or the two have different numbers of lines.
+        InputError: a file is missing or is no text, or the two files have different numbers of lines.
     """
-    said, path = _lines(Path(root), split, target)
-    texts = [""] * len(said)
+    targets, path = _lines(Path(root), split, target)
+    texts = [""] * len(targets)
     if source is not None:
-        read, path = _lines(Path(root), split, source)
-        if len(read) != len(said):
+        sources, path = _lines(Path(root), split, source)
+        if len(sources) != len(targets):
             raise InputError(
-                f"{path} has {len(read)} lines and that of {target} {len(said)}: expected a translation in each line"
+                f"{path} has {len(sources)} lines and that of {target} {len(targets)}; expected equally many"
             )
-        texts = read
+        texts = sources
     return [
         CaptionedImage(number, path, (sentence,), text=text)
-        for number, (sentence, text) in enumerate(zip(said, texts, strict=True), start=1)
+        for number, (sentence, text) in enumerate(zip(targets, texts, strict=True), start=1)
         if sentence or text
     ]
 
@@ -88,7 +88,7 @@ def _file(root: Path, split: str, language: str) -> Path:
     if len(found) != 1:
         there = ", ".join(path.name for path in found) or "none"
         raise InputError(
-            f"expected one of {' and '.join(names)} in {root.absolute()}, found {there}; data.root is the folder of "
-            "line-parallel files such as Multi30k's, data.split the beginning of their names"
+            f"expected one of {' and '.join(names)} in {root.absolute()}, found {there}; set data.root to a folder of "
+            "line-parallel files such as Multi30k's, and data.split to the start of their names"
         )
     return found[0]

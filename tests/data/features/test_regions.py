@@ -72,7 +72,7 @@ def test_images_without_regions_are_named(make: Make, tmp_path: Path) -> None:
 
 
 @FORMS
-def test_too_many_regions_and_another_width_are_told(make: Make, tmp_path: Path) -> None:
+def test_too_many_regions_and_another_width_are_reported(make: Make, tmp_path: Path) -> None:
     files = open_regions(make(tmp_path, FOUND))
     with pytest.raises(InputError, match=r"image 9 has 4 regions, expected 1 to 3; set encoder.num_regions"):
         load_regions(files, IMAGES, feature_size=6, num_regions=3)
@@ -81,7 +81,7 @@ def test_too_many_regions_and_another_width_are_told(make: Make, tmp_path: Path)
 
 
 @FORMS
-def test_an_image_of_no_region_is_told(make: Make, tmp_path: Path) -> None:
+def test_an_image_of_no_region_is_reported(make: Make, tmp_path: Path) -> None:
     files = open_regions(make(tmp_path, {42: np.zeros((0, 6), dtype=np.float32)}))
     with pytest.raises(InputError, match="image 42"):
         load_regions(files, IMAGES[:1], feature_size=6, num_regions=3)
@@ -90,13 +90,13 @@ def test_an_image_of_no_region_is_told(make: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"42\t640\t480\t1\tAAAA", "of other columns"),
-        (b"42\t640\t480\tone\tAAAA\tAAAA", "of other columns"),
+        (b"42\t640\t480\t1\tAAAA", "has other columns"),
+        (b"42\t640\t480\tone\tAAAA\tAAAA", "has other columns"),
         (b"42\t640\t480\t2\tAAAA\tAAAAAAAAAAAAAAAA", "cannot reshape"),
         (b"42\t640\t480\t1\tAAAA\tAAA", "padding"),
     ],
 )
-def test_a_damaged_line_is_told(line: bytes, message: str, tmp_path: Path) -> None:
+def test_a_damaged_line_is_reported(line: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "boxes.tsv").write_bytes(line + b"\n")
     with pytest.raises(InputError, match=f"boxes.tsv, image 42: .*{message}"):
         load_regions(open_regions(tmp_path / "boxes.tsv"), IMAGES[:1], feature_size=1, num_regions=3)
@@ -110,7 +110,7 @@ def test_a_damaged_line_is_told(line: bytes, message: str, tmp_path: Path) -> No
         ({"feat": np.array(["a"])}, "expected numbers"),
     ],
 )
-def test_an_npz_of_something_else_is_told_and_never_unpickled(
+def test_an_npz_of_something_else_is_reported_and_never_unpickled(
     arrays: dict[str, NDArray[np.generic]], message: str, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "42.npz", **arrays)  # type: ignore[arg-type]
@@ -118,7 +118,7 @@ def test_an_npz_of_something_else_is_told_and_never_unpickled(
         load_regions(open_regions(tmp_path), IMAGES[:1], feature_size=6, num_regions=3)
 
 
-def test_an_npz_that_is_cut_short_is_told(tmp_path: Path) -> None:
+def test_an_npz_that_is_cut_short_is_reported(tmp_path: Path) -> None:
     by_id(tmp_path, FOUND)
     whole = (tmp_path / "42.npz").read_bytes()
     (tmp_path / "42.npz").write_bytes(whole[: len(whole) // 2])
@@ -126,6 +126,6 @@ def test_an_npz_that_is_cut_short_is_told(tmp_path: Path) -> None:
         load_regions(open_regions(tmp_path), IMAGES[:1], feature_size=6, num_regions=3)
 
 
-def test_a_source_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_source_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no regions at .*nowhere; expected a folder of .npz files"):
         open_regions(tmp_path / "nowhere")

@@ -175,7 +175,7 @@ def test_unknown_dtype_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(1e5, "are too large for float16; use dtype=float32"), (float("nan"), "are no finite numbers")],
+    [(1e5, "are too large for float16; use dtype=float32"), (float("nan"), "are not finite")],
 )
 def test_values_that_do_not_fit_are_refused(tmp_path, value, message):
     rows = features(4)
@@ -187,7 +187,7 @@ def test_values_that_do_not_fit_are_refused(tmp_path, value, message):
         writer.write(rows)
 
 
-def test_wrong_use_of_a_writer_is_told(tmp_path):
+def test_wrong_use_of_a_writer_is_reported(tmp_path):
     writer = FeatureWriter(tmp_path, IDENTITY, IDS)
     with pytest.raises(ValueError, match="features of 6 images for a store of 5"):
         writer.write(features(6))
@@ -196,7 +196,7 @@ def test_wrong_use_of_a_writer_is_told(tmp_path):
         writer.write(features(1, grid=False))
 
 
-def test_full_disk_is_told_and_leaves_no_half_store(tmp_path, monkeypatch):
+def test_full_disk_is_reported_and_leaves_no_half_store(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -214,18 +214,18 @@ def test_room_is_claimed_before_it_is_needed(tmp_path):
     assert (tmp_path / "pooled.npy").stat().st_blocks * 512 >= 100_000 * 3 * 4
 
 
-def test_folder_that_cannot_be_made_is_told(tmp_path):
+def test_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file/train cannot be written: Not a directory"):
         write(tmp_path / "file" / "train")
 
 
-def test_folder_that_is_not_ours_is_told(tmp_path, monkeypatch):
+def test_folder_that_is_not_ours_is_reported(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(InputError, match=r"cannot be written: Permission denied. Choose a folder that is yours"):
+    with pytest.raises(InputError, match=r"cannot be written: Permission denied. Choose a writable folder"):
         write(tmp_path / "train")
 
 
@@ -278,7 +278,7 @@ def test_check_accepts_the_same_encoder_and_any_of_its_images(tmp_path):
     store.check(IDENTITY, ["b.jpg", 13])
 
 
-def test_check_tells_all_that_differs_and_the_command(tmp_path):
+def test_check_reports_all_differences_and_the_command(tmp_path):
     store = FeatureStore(write(tmp_path / "train"))
     other = IDENTITY | {"model": "resnet18", "weights": "1" * 64, "transform": {"size": [8, 8]}}
     with pytest.raises(InputError) as error:
@@ -286,7 +286,7 @@ def test_check_tells_all_that_differs_and_the_command(tmp_path):
     assert str(error.value) == (
         f"{tmp_path}/train holds features of another encoder: model is 'small_cnn' there and 'resnet18' here; "
         "transform.size is [4, 4] there and [8, 8] here; weights is '00000000000... there and '11111111111... here. "
-        "Set the encoder as it was, or choose another folder and make it with "
+        "Set the same encoder, or choose another folder and make it with "
         f"`captioning extract features={tmp_path}` and the settings of data and encoder"
     )
 

@@ -141,7 +141,7 @@ def test_boxes_are_clipped_to_the_image_and_it_is_counted(
 ) -> None:
     file = write(tmp_path, "instances.json", changed(INSTANCES, "annotations", 0, bbox=box))
     assert read_coco(captions, pictures, file)[1].objects[0].box == pytest.approx(clipped)
-    assert ("1 boxes reach over the image's edge" in caplog.text) == counted
+    assert ("1 boxes exceed the image by more than a pixel" in caplog.text) == counted
 
 
 def test_categories_in_a_captions_file_do_no_harm(pictures: Path, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_file_without_annotations_keeps_its_images(
         (changed(CAPTIONS, "annotations", 1, caption=" \n"), r"empty captions of images 7 \(1\)"),
     ],
 )  # fmt: skip
-def test_broken_captions_are_told(pictures: Path, tmp_path: Path, content: object, message: str) -> None:
+def test_broken_captions_are_reported(pictures: Path, tmp_path: Path, content: object, message: str) -> None:
     file = write(tmp_path, "captions.json", content)
     with pytest.raises(InputError, match=rf"captions\.json: {message}"):
         read_coco(file, pictures)
@@ -195,7 +195,7 @@ def test_broken_captions_are_told(pictures: Path, tmp_path: Path, content: objec
         (changed(INSTANCES, "images", 0, width=0), r".* impossible size in annotations 2, 1 \(2\)"),
     ],
 )  # fmt: skip
-def test_broken_instances_are_told(
+def test_broken_instances_are_reported(
     captions: Path, pictures: Path, tmp_path: Path, content: object, message: str
 ) -> None:
     file = write(tmp_path, "instances.json", content)
@@ -203,7 +203,7 @@ def test_broken_instances_are_told(
         read_coco(captions, pictures, file)
 
 
-def test_missing_images_are_told_unless_not_needed(captions: Path, pictures: Path, tmp_path: Path) -> None:
+def test_missing_images_are_reported_unless_not_needed(captions: Path, pictures: Path, tmp_path: Path) -> None:
     (pictures / "7.jpg").unlink()
     with pytest.raises(InputError, match=r"captions\.json names 2 images, of which 1 have no file: .*7\.jpg"):
         read_coco(captions, pictures)
@@ -248,13 +248,13 @@ def test_missing_annotations_say_what_there_is_and_how_to_get_them(tmp_path: Pat
         (b"[1]", r"a\.json: expected a JSON object, found a list"),
     ],
 )
-def test_broken_json_is_told(tmp_path: Path, data: bytes, message: str) -> None:
+def test_broken_json_is_reported(tmp_path: Path, data: bytes, message: str) -> None:
     (tmp_path / "a.json").write_bytes(data)
     with pytest.raises(InputError, match=message):
         read_json(tmp_path / "a.json")
 
 
-def test_missing_json_is_told(tmp_path: Path) -> None:
+def test_missing_json_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.json: cannot be read \(No such file or directory\)"):
         read_json(tmp_path / "a.json")
 

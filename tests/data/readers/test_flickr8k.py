@@ -75,7 +75,7 @@ def test_only_the_asked_list_is_needed(official: Path) -> None:
     assert list(captions_of(official, "val")) == ["c.jpg"]
 
 
-def test_unknown_split_is_told(official: Path) -> None:
+def test_unknown_split_is_reported(official: Path) -> None:
     with pytest.raises(InputError, match="split='restval': Flickr8k has the splits train, val"):
         read_flickr8k(official, "restval")
 
@@ -121,7 +121,7 @@ def test_captions_of_an_image_that_does_not_exist_are_counted(official: Path, ca
     ghost = "".join(f"2258277193_586949ec62.jpg.1#{k}\tA ghost\n" for k in range(5))
     (official / "Flickr8k.token.txt").write_text(TOKENS + ghost)
     assert list(captions_of(official, "train")) == ["b.jpg", "a.jpg"]
-    assert "captions of 1 images without a file are not used (2258277193_586949ec62.jpg.1)" in caplog.text
+    assert "captions of 1 images without a file are ignored (2258277193_586949ec62.jpg.1)" in caplog.text
 
 
 def test_images_in_no_list_and_without_captions_do_no_harm(official: Path) -> None:
@@ -152,26 +152,26 @@ def test_made_splits_are_disjoint_whole_and_six_to_one_to_one(tmp_path: Path, nu
     assert [len(split) for split in splits[1:]] == [number // 8, number // 8]
 
 
-def test_made_splits_are_the_same_everywhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_random_splits_are_the_same_everywhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "captioning.data.readers.flickr8k")
     names = [f"{i}.jpg" for i in range(16)]
     write_mirror(tmp_path, names)
     made = list(captions_of(tmp_path, "val", split_seed=7, check_files=False))
     # The two lowest sha256 sums of "7/0.jpg" to "7/15.jpg", by sha256sum of coreutils 9.1.
     assert made == ["9.jpg", "1.jpg"]
-    assert "no official lists; val made from split_seed=7: 2 of 16 images" in caplog.text
+    assert "no official lists; val from split_seed=7 has 2 of 16 images" in caplog.text
     write_mirror(tmp_path, names[::-1])
     assert list(captions_of(tmp_path, "val", split_seed=7, check_files=False)) == made
     assert list(captions_of(tmp_path, "val", split_seed=8, check_files=False)) != made
 
 
-def test_made_split_leaves_out_names_that_are_no_jpg(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_random_split_leaves_out_names_without_jpg(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "captioning.data.readers.flickr8k")
     names = [f"{i}.jpg" for i in range(8)]
     write_mirror(tmp_path, [*names, "2258277193_586949ec62.jpg.1"])
     splits = [captions_of(tmp_path, split, split_seed=0, check_files=False) for split in ("train", "val", "test")]
     assert sorted(name for split in splits for name in split) == names
-    assert "1 names not of a .jpg left out" in caplog.text
+    assert "1 names without .jpg are left out" in caplog.text
 
 
 @pytest.mark.parametrize("layout", ["official", "mirror"])
@@ -185,14 +185,14 @@ def test_lines_may_end_as_on_any_machine(request: pytest.FixtureRequest, layout:
     assert captions_of(root, "train") == expected
 
 
-def test_too_few_images_for_made_splits_are_told(mirror: Path) -> None:
-    with pytest.raises(InputError, match=r"captions\.txt: 4 images, expected 8 at least"):
+def test_too_few_images_for_made_splits_are_reported(mirror: Path) -> None:
+    with pytest.raises(InputError, match=r"captions\.txt: 4 images, expected at least 8"):
         read_flickr8k(mirror, "train", split_seed=0)
 
 
-def test_lists_win_over_a_seed_and_it_is_said(official: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_lists_take_precedence_over_a_seed_with_a_warning(official: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert list(captions_of(official, "val", split_seed=3)) == ["c.jpg"]
-    assert "split_seed=3 is not, since there are lists" in caplog.text
+    assert "is used, and split_seed=3 is ignored" in caplog.text
 
 
 def test_no_split_is_made_beside_official_lists(official: Path) -> None:
@@ -202,7 +202,7 @@ def test_no_split_is_made_beside_official_lists(official: Path) -> None:
         read_flickr8k(official, "test", split_seed=3)
 
 
-def test_folder_without_captions_is_told_with_where_to_get_them(tmp_path: Path) -> None:
+def test_folder_without_captions_is_reported_with_where_to_get_them(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"no Flickr8k captions in this folder; expected Flickr8k\.token\.txt.*unpack https://"
     ):
@@ -212,56 +212,56 @@ def test_folder_without_captions_is_told_with_where_to_get_them(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("line", ["a.jpg A dog", "a.jpg\tA dog", "a.jpg#x\tA dog", "a.jpg#0 A dog", "#0\tA dog"])
-def test_broken_token_line_is_told(official: Path, line: str) -> None:
+def test_broken_token_line_is_reported(official: Path, line: str) -> None:
     (official / "Flickr8k.token.txt").write_text(f"b.jpg#0\tfine\n{line}\n")
     with pytest.raises(InputError, match=r"token\.txt:2: expected 'name\.jpg#number<TAB>caption', found '"):
         read_flickr8k(official, "val")
 
 
-def test_doubled_caption_number_is_told(official: Path) -> None:
+def test_doubled_caption_number_is_reported(official: Path) -> None:
     (official / "Flickr8k.token.txt").write_text("b.jpg#0\tone\nc.jpg#0\tone\nb.jpg#0\ttwo\n")
     with pytest.raises(InputError, match=r"token\.txt:3: a second caption b\.jpg#0; keep one"):
         read_flickr8k(official, "val")
 
 
-def test_byte_that_is_not_utf8_is_told(official: Path) -> None:
+def test_byte_that_is_not_utf8_is_reported(official: Path) -> None:
     (official / "Flickr8k.token.txt").write_bytes(b"a.jpg#0\tfine\nc.jpg#0\tA caf\xe9\n")
     with pytest.raises(InputError, match=r"token\.txt:2: byte 0xe9 is not UTF-8; save the file as UTF-8"):
         read_flickr8k(official, "val")
 
 
 @pytest.mark.parametrize("text", ["", "a.jpg,A dog\n", "image|caption\na.jpg|A dog\n"])
-def test_mirror_without_header_is_told(mirror: Path, text: str) -> None:
+def test_mirror_without_header_is_reported(mirror: Path, text: str) -> None:
     (mirror / "captions.txt").write_text(text)
     with pytest.raises(InputError, match=r"captions\.txt:1: expected the header 'image,caption', found '"):
         read_flickr8k(mirror, "train")
 
 
-def test_unquoted_comma_is_told(mirror: Path) -> None:
+def test_unquoted_comma_is_reported(mirror: Path) -> None:
     (mirror / "captions.txt").write_text('image,caption\na.jpg,"one,\ntwo"\nb.jpg,three, four\n')
     with pytest.raises(InputError, match=r"captions\.txt:4: expected the two fields .* found 3: .*quotes"):
         read_flickr8k(mirror, "train")
 
 
-def test_unbalanced_quote_is_told(mirror: Path) -> None:
+def test_unbalanced_quote_is_reported(mirror: Path) -> None:
     (mirror / "captions.txt").write_text('image,caption\na.jpg,"one\nb.jpg,two\n')
     with pytest.raises(InputError, match=r"captions\.txt:3: broken CSV \(unexpected end of data\)"):
         read_flickr8k(mirror, "train")
 
 
-def test_doubled_list_entry_is_told(official: Path) -> None:
+def test_doubled_list_entry_is_reported(official: Path) -> None:
     (official / "Flickr_8k.devImages.txt").write_text("a.jpg\nc.jpg\na.jpg\n")
     with pytest.raises(InputError, match=r"devImages\.txt:3: a\.jpg is also in line 1; remove one"):
         read_flickr8k(official, "val")
 
 
-def test_empty_list_is_told(official: Path) -> None:
+def test_empty_list_is_reported(official: Path) -> None:
     (official / "Flickr_8k.devImages.txt").write_text("\n")
     with pytest.raises(InputError, match=r"devImages\.txt: empty, expected an image name in each line"):
         read_flickr8k(official, "val")
 
 
-def test_listed_image_without_caption_is_told(official: Path) -> None:
+def test_listed_image_without_caption_is_reported(official: Path) -> None:
     (official / "Flickr_8k.devImages.txt").write_text("a.jpg\nx.jpg\ny.jpg\n")
     with pytest.raises(
         InputError,
@@ -270,14 +270,14 @@ def test_listed_image_without_caption_is_told(official: Path) -> None:
         read_flickr8k(official, "val")
 
 
-def test_empty_caption_is_told_for_images_of_the_split_only(official: Path) -> None:
+def test_empty_caption_is_reported_for_images_of_the_split_only(official: Path) -> None:
     (official / "Flickr8k.token.txt").write_text(TOKENS.replace("A boat", " "))
     assert len(read_flickr8k(official, "train")) == 2
     with pytest.raises(InputError, match=r"token\.txt: 1 of 1 images of val have an empty caption, .*c\.jpg"):
         read_flickr8k(official, "val")
 
 
-def test_missing_image_is_told_unless_images_are_not_needed(official: Path) -> None:
+def test_missing_image_is_reported_unless_images_are_not_needed(official: Path) -> None:
     (official / "Images" / "c.jpg").unlink()
     with pytest.raises(InputError, match=r"names 1 images, of which 1 have no file: .*c\.jpg"):
         read_flickr8k(official, "val")

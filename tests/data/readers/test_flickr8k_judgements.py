@@ -44,7 +44,7 @@ def test_a_broken_line_is_named(tmp_path: Path, line: str) -> None:
         read_experts(tmp_path, CAPTIONS)
 
 
-def test_an_image_without_captions_and_a_missing_file_are_told(tmp_path: Path) -> None:
+def test_an_image_without_captions_and_a_missing_file_are_reported(tmp_path: Path) -> None:
     (tmp_path / "ExpertAnnotations.txt").write_text("c.jpg\tb.jpg#0\t1\t1\t2\n")
     with pytest.raises(InputError, match=r":1: c.jpg has no captions"):
         read_experts(tmp_path, CAPTIONS)

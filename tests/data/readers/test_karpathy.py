@@ -95,13 +95,13 @@ def test_train_takes_restval_too_in_the_files_order(write: Callable[[object], Pa
     assert [image.image_id for image in images] == [101, 102]
 
 
-def test_missing_images_are_told(write: Callable[[object], Path], tmp_path: Path) -> None:
+def test_missing_images_are_reported(write: Callable[[object], Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"dataset\.json names 2 images, of which 2 have no file: .*0\.jpg"):
         read_karpathy(write(FLICKR), tmp_path, "train")
 
 
 @pytest.mark.parametrize("split", ["restval", "dev"])
-def test_unknown_split_is_told(write: Callable[[object], Path], tmp_path: Path, split: str) -> None:
+def test_unknown_split_is_reported(write: Callable[[object], Path], tmp_path: Path, split: str) -> None:
     with pytest.raises(InputError, match=f"split='{split}': Karpathy's splits are train, val and test"):
         read_karpathy(write(COCO), tmp_path, split)
 
@@ -112,7 +112,7 @@ def test_unknown_split_is_told(write: Callable[[object], Path], tmp_path: Path, 
         (FLICKR[:1], r"no image of split val; images by split: \{'train': 1\}"),
         ([], r"no image of split val; images by split: \{\}"),
         (changed(2, split="tset"), r"unknown splits \['tset'\]; expected restval, test, train, val"),
-        ([*FLICKR, FLICKR[2]], r"1 images stand twice, the first is 2\.jpg; keep one"),
+        ([*FLICKR, FLICKR[2]], r"1 images occur twice, the first is 2\.jpg; keep one"),
         (changed(1, sentences=[]), r"images\[1\] \(1\.jpg\): no caption"),
         (changed(1, sentences=[{"raw": " \n"}]), r"images\[1\] \(1\.jpg\): an empty caption"),
         (changed(1, sentences=[{"text": "A"}]), r"images\[1\]: sentences\[0\]: expected 'raw' of type str"),
@@ -124,7 +124,7 @@ def test_unknown_split_is_told(write: Callable[[object], Path], tmp_path: Path, 
         ([*FLICKR, "x.jpg"], r"images\[4\]: expected an object, found a str"),
     ],
 )  # fmt: skip
-def test_broken_file_is_told_with_the_place(
+def test_broken_file_is_reported_with_the_place(
     write: Callable[[object], Path], tmp_path: Path, images: object, message: str
 ) -> None:
     with pytest.raises(InputError, match=rf"dataset\.json: {message}"):
@@ -163,6 +163,6 @@ def test_a_file_of_cocos_size_is_read_within_a_minute_and_two_gigabytes(tmp_path
     assert int(found[3]) < 2 * 2**20
 
 
-def test_a_file_that_is_missing_is_told_with_where_to_get_it(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_is_reported_with_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"dataset_coco\.json: no such file, .*unpack https://.*data\.karpathy=FILE"):
         read_karpathy(tmp_path / "dataset_coco.json", tmp_path, "val")
