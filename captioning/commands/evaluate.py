@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from captioning.errors import InputError
 from captioning.json_files import read_json
@@ -165,4 +165,5 @@ def chosen_search(config: DictConfig, own: Search) -> Search:
             f"search.{min(unknown)}: the bundle decodes by {type(own).__name__}, which has "
             f"{', '.join(settings)}; choose another with search=NAME"
         )
-    return replace(own, **given)
+    changed: Search = replace(cast(Any, own), **given)
+    return changed
