@@ -127,7 +127,7 @@ def test_an_encoder_s_words_start_from_vectors_and_stay_so_where_frozen_though_t
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     optimizer = captioner.configure_optimizers()
     features = encoder(TextTransform(tokenizer)(["a dog runs", "a cat", "sleeps"]))
-    CrossEntropy()(captioner.decoder, features, batch).backward()
+    CrossEntropy()(captioner.captioner.decoder, features, batch).backward()
     optimizer.step()
     same = {name for name, value in encoder.state_dict().items() if torch.equal(value, before[name])}
     assert same == ({"embedding.weight"} if frozen else set())
