@@ -26,11 +26,11 @@ Command = Callable[..., Any]
 
 
 @pytest.fixture
-def pictures(scenes: Path, tmp_path: Path) -> list[Path]:
+def image_files(scenes: Path, tmp_path: Path) -> list[Path]:
     """Three images in a folder, beside a file that is none."""
-    (tmp_path / "pictures").mkdir()
-    found = [Path(shutil.copy(path, tmp_path / "pictures")) for path in sorted((scenes / "test2017").glob("*.jpg"))[:3]]
-    (tmp_path / "pictures" / "notes.txt").write_text("not an image")
+    (tmp_path / "photos").mkdir()
+    found = [Path(shutil.copy(path, tmp_path / "photos")) for path in sorted((scenes / "test2017").glob("*.jpg"))[:3]]
+    (tmp_path / "photos" / "notes.txt").write_text("not an image")
     return found
 
 
@@ -39,14 +39,14 @@ def lines(ran: Any) -> list[dict[str, Any]]:
 
 
 def test_files_folders_and_globs_give_the_same_captions_as_python(
-    command: Command, bundle: Path, pictures: list[Path]
+    command: Command, bundle: Path, image_files: list[Path]
 ) -> None:
     expected = [
         {"image": str(path), "caption": caption.text, "score": caption.score, "finished": caption.finished}
-        for path, caption in zip(pictures, Captioner.from_pretrained(bundle).caption(pictures), strict=True)
+        for path, caption in zip(image_files, Captioner.from_pretrained(bundle).caption(image_files), strict=True)
     ]
-    folder = pictures[0].parent
-    for named in (pictures, [folder], [folder / "*.jpg"], [pictures[0], folder]):
+    folder = image_files[0].parent
+    for named in (image_files, [folder], [folder / "*.jpg"], [image_files[0], folder]):
         ran = command("caption", bundle, *named, "--json")
         assert (ran.status, lines(ran)) == (0, expected)
     plain = command("caption", bundle, folder, "--batch-size", "2")
@@ -54,29 +54,29 @@ def test_files_folders_and_globs_give_the_same_captions_as_python(
 
 
 def test_a_caption_with_line_ends_is_printed_in_one_line(
-    command: Command, bundle: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+    command: Command, bundle: Path, image_files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = "a dog\nand\r\na cat"
     monkeypatch.setattr(Tokenizer, "decode", lambda self, ids: text)
-    path = pictures[0]
+    path = image_files[0]
     assert command("caption", bundle, path).out == f"{path}: a dog and a cat\n"
     assert lines(command("caption", bundle, path, "--json"))[0]["caption"] == text
 
 
-def test_what_was_cut_is_counted(command: Command, bundle: Path, pictures: list[Path], tmp_path: Path) -> None:
+def test_what_was_cut_is_counted(command: Command, bundle: Path, image_files: list[Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(bundle, tmp_path / "ending"))
     weights = load_file(folder / "model.safetensors")
     eos = Captioner.from_pretrained(bundle).tokenizer.special.eos
     for bias, message in ((-1000, "captioning caption: 3 of 3 were cut at 6 tokens\n"), (1000, "")):
         weights["decoder.head.bias"][eos] = bias
         save_file(weights, folder / "model.safetensors")
-        ran = command("caption", folder, *pictures, "--json", "--batch-size", "2")
+        ran = command("caption", folder, *image_files, "--json", "--batch-size", "2")
         assert (ran.status, ran.err) == (0, message)
         assert [line["finished"] for line in lines(ran)] == [not message] * 3
 
 
 @pytest.fixture
-def normalised(bundle: Path, pictures: list[Path], tmp_path: Path) -> Path:
+def normalised(bundle: Path, image_files: list[Path], tmp_path: Path) -> Path:
     """The bundle with a decoder that soon ends, and a search that prefers long captions without its favourite words."""
     folder = Path(shutil.copytree(bundle, tmp_path / "normalised"))
     weights = load_file(folder / "model.safetensors")
@@ -87,7 +87,7 @@ def normalised(bundle: Path, pictures: list[Path], tmp_path: Path) -> Path:
     config["search"] |= {"length_normalization": 3.0, "processors": [forbid]}
     (folder / "config.json").write_text(json.dumps(config))
     captioner = Captioner.from_pretrained(folder)
-    texts = [caption.text for caption in captioner.caption(pictures)]
+    texts = [caption.text for caption in captioner.caption(image_files)]
     words = {word for ids in captioner.tokenizer.encode(texts) for word in ids[1:-1]}
     config["search"]["processors"] = [forbid | {"ids": sorted(words)}]
     (folder / "config.json").write_text(json.dumps(config))
@@ -95,17 +95,17 @@ def normalised(bundle: Path, pictures: list[Path], tmp_path: Path) -> Path:
 
 
 def test_beam_size_keeps_all_else_of_the_bundle_s_search_and_1_is_greedy(
-    command: Command, normalised: Path, pictures: list[Path]
+    command: Command, normalised: Path, image_files: list[Path]
 ) -> None:
     captioner = Captioner.from_pretrained(normalised)
     kept: dict[str, Any] = {"max_length": captioner.search.max_length, "processors": captioner.search.processors}
 
     def scores(search: Search) -> list[float]:
-        return [caption.score for caption in captioner.caption(pictures, search=search)]
+        return [caption.score for caption in captioner.caption(image_files, search=search)]
 
     greedy, beam = GreedySearch(**kept), BeamSearch(beam_size=7, length_normalization=3.0, **kept)
     for size, search in ((1, greedy), (7, beam)):
-        ran = command("caption", normalised, *pictures, "--beam-size", size, "--json")
+        ran = command("caption", normalised, *image_files, "--beam-size", size, "--json")
         assert [line["score"] for line in lines(ran)] == scores(search)
     # Each of these shows in the scores.
     assert scores(beam) != scores(BeamSearch(beam_size=7, **kept))
@@ -114,16 +114,16 @@ def test_beam_size_keeps_all_else_of_the_bundle_s_search_and_1_is_greedy(
 
 
 def test_temperature_draws_and_keeps_all_else_of_the_bundle_s_search(
-    command: Command, normalised: Path, pictures: list[Path]
+    command: Command, normalised: Path, image_files: list[Path]
 ) -> None:
     captioner = Captioner.from_pretrained(normalised)
     own = captioner.search
     for seed, options in ((1, []), (5, ["--seed", "5"])):
         search = Sampling(temperature=1.5, seed=seed, max_length=own.max_length, processors=own.processors)
-        expected = [caption.score for caption in captioner.caption(pictures, search=search)]
+        expected = [caption.score for caption in captioner.caption(image_files, search=search)]
         for size in (1, 3):
             drawn = command(
-                "caption", normalised, *pictures, "--temperature", 1.5, *options, "--json", "--batch-size", size
+                "caption", normalised, *image_files, "--temperature", 1.5, *options, "--json", "--batch-size", size
             )
             assert [line["score"] for line in lines(drawn)] == pytest.approx(expected, abs=1e-5)
 
@@ -135,9 +135,9 @@ def test_a_bundle_that_draws_keeps_the_head_that_it_draws_from() -> None:
 
 
 def test_a_file_s_name_that_is_no_text_is_printed_escaped(
-    bundle: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+    bundle: Path, image_files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    odd = pictures[0].rename(os.fsdecode(os.fsencode(pictures[0].parent) + b"/\xff.jpg"))
+    odd = image_files[0].rename(os.fsdecode(os.fsencode(image_files[0].parent) + b"/\xff.jpg"))
     for options in ((), ("--json",)):
         out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
         monkeypatch.setattr(sys, "stdout", out)
@@ -147,15 +147,15 @@ def test_a_file_s_name_that_is_no_text_is_printed_escaped(
 
 
 def test_what_cannot_be_read_is_reported_and_the_others_are_captioned(
-    command: Command, bundle: Path, pictures: list[Path]
+    command: Command, bundle: Path, image_files: list[Path]
 ) -> None:
-    pictures[1].write_bytes(pictures[1].read_bytes()[:200])
-    missing = pictures[0].with_name("missing.jpg")
-    ran = command("caption", bundle, missing, *pictures, "--json", "--batch-size", "1")
+    image_files[1].write_bytes(image_files[1].read_bytes()[:200])
+    missing = image_files[0].with_name("missing.jpg")
+    ran = command("caption", bundle, missing, *image_files, "--json", "--batch-size", "1")
     assert ran.status == 1
-    assert [line["image"] for line in lines(ran)] == [str(pictures[0]), str(pictures[2])]
+    assert [line["image"] for line in lines(ran)] == [str(image_files[0]), str(image_files[2])]
     assert f"{missing}: no such file or folder" in ran.message
-    assert pictures[1].name in ran.message
+    assert image_files[1].name in ran.message
 
 
 def test_no_image_at_all_is_told_before_the_model_is_read(command: Command, tmp_path: Path) -> None:
@@ -172,21 +172,21 @@ def test_no_image_at_all_is_told_before_the_model_is_read(command: Command, tmp_
     ],
 )
 def test_an_impossible_option_is_told(
-    command: Command, bundle: Path, pictures: list[Path], option: list[str], message: str
+    command: Command, bundle: Path, image_files: list[Path], option: list[str], message: str
 ) -> None:
-    ran = command("caption", bundle, *pictures, *option)
+    ran = command("caption", bundle, *image_files, *option)
     assert ran.status == 2
     assert message in ran.err
 
 
 def test_a_missing_bundle_an_impossible_device_and_no_temperature_are_told(
-    command: Command, bundle: Path, pictures: list[Path], tmp_path: Path
+    command: Command, bundle: Path, image_files: list[Path], tmp_path: Path
 ) -> None:
-    assert "nowhere does not exist" in command("caption", tmp_path / "nowhere", *pictures).message
-    assert "is no bundle" in command("caption", tmp_path, *pictures).message
-    assert "config.json is a file; a bundle is" in command("caption", bundle / "config.json", *pictures).message
-    assert "use greedy search" in command("caption", bundle, *pictures, "--temperature", "0").message
-    assert "--device abacus" in command("caption", bundle, *pictures, "--device", "abacus").message
+    assert "nowhere does not exist" in command("caption", tmp_path / "nowhere", *image_files).message
+    assert "is no bundle" in command("caption", tmp_path, *image_files).message
+    assert "config.json is a file; a bundle is" in command("caption", bundle / "config.json", *image_files).message
+    assert "use greedy search" in command("caption", bundle, *image_files, "--temperature", "0").message
+    assert "--device abacus" in command("caption", bundle, *image_files, "--device", "abacus").message
 
 
 @pytest.fixture
@@ -216,25 +216,25 @@ def attentive_bundle(tmp_path: Path, tokenizer: Tokenizer) -> Path:
 
 
 def test_attention_is_drawn_for_each_image_and_overwrites_nothing(
-    command: Command, attentive_bundle: Path, pictures: list[Path], tmp_path: Path
+    command: Command, attentive_bundle: Path, image_files: list[Path], tmp_path: Path
 ) -> None:
-    plain = command("caption", attentive_bundle, *pictures)
+    plain = command("caption", attentive_bundle, *image_files)
     for _ in range(2):
-        ran = command("caption", attentive_bundle, *pictures, "--attention", tmp_path / "maps")
+        ran = command("caption", attentive_bundle, *image_files, "--attention", tmp_path / "maps")
         assert (ran.status, ran.out) == (0, plain.out)
-    stems = [path.stem for path in pictures]
+    stems = [path.stem for path in image_files]
     assert sorted(path.stem for path in (tmp_path / "maps").iterdir()) == sorted([*stems, *(f"{s}-2" for s in stems)])
 
 
 def test_a_model_that_looks_nowhere_draws_nothing(
-    command: Command, bundle: Path, pictures: list[Path], tmp_path: Path
+    command: Command, bundle: Path, image_files: list[Path], tmp_path: Path
 ) -> None:
-    message = command("caption", bundle, *pictures, "--attention", tmp_path / "maps").message
+    message = command("caption", bundle, *image_files, "--attention", tmp_path / "maps").message
     assert "need a decoder that attends" in message
 
 
-def test_one_broken_image_alone_makes_the_command_fail(command: Command, bundle: Path, pictures: list[Path]) -> None:
-    pictures[1].write_bytes(pictures[1].read_bytes()[:200])
-    ran = command("caption", bundle, *pictures, "--batch-size", "2")
+def test_one_broken_image_alone_makes_the_command_fail(command: Command, bundle: Path, image_files: list[Path]) -> None:
+    image_files[1].write_bytes(image_files[1].read_bytes()[:200])
+    ran = command("caption", bundle, *image_files, "--batch-size", "2")
     assert ran.status == 1
-    assert pictures[1].name in ran.err
+    assert image_files[1].name in ran.err

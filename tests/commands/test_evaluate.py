@@ -188,9 +188,9 @@ def test_cached_features_are_scored_without_images(
     data, encoder = Splits(Coco(str(scenes))), Captioner.from_pretrained(bundle).encoder
     images = data.images("val")
     with FeatureWriter(features, encoder.identity(), [i.image_id for i in images], dtype="float32") as writer:
-        pictures = torch.stack([encoder.transform(load_image(i.path)) for i in images])
+        image_files = torch.stack([encoder.transform(load_image(i.path)) for i in images])
         with torch.inference_mode():
-            writer.write(encoder(pictures))
+            writer.write(encoder(image_files))
     ran = evaluate(tmp_path / "out", f"data.root={root}", f"data.features={features.parent}", "examples=3")
     assert ran.status == 0
     page = read_text(tmp_path / "out" / "page.html")

@@ -131,8 +131,10 @@ def test_a_model_of_regions_trains_and_is_scored_from_their_files_alone(
     shutil.copytree(scenes, root, ignore=shutil.ignore_patterns("*.jpg"))
     boxes.mkdir()
     random = np.random.default_rng(0)
-    for picture in (path for split in ("train", "val") for path in (scenes / f"{split}2017").iterdir()):
-        np.savez(boxes / f"{picture.stem}.npz", feat=random.normal(size=(random.integers(1, 5), 6)).astype(np.float32))
+    for one_image in (path for split in ("train", "val") for path in (scenes / f"{split}2017").iterdir()):
+        np.savez(
+            boxes / f"{one_image.stem}.npz", feat=random.normal(size=(random.integers(1, 5), 6)).astype(np.float32)
+        )
     data = ("data=scenes", f"data.root={root}")
     encoder = ("encoder=regions", "encoder.feature_size=6", "encoder.num_regions=4")
     features = tmp_path / "features"
@@ -149,8 +151,8 @@ def test_a_model_of_regions_trains_and_is_scored_from_their_files_alone(
     assert scored.status == 0, scored.err
     trained, evaluated = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("run", "e"))
     assert evaluated["metrics"] == trained["metrics"]
-    picture = next((scenes / "val2017").iterdir())
-    assert "no detector: give features by data.features=DIR" in command("caption", bundle, picture).message
+    one_image = next((scenes / "val2017").iterdir())
+    assert "no detector: give features by data.features=DIR" in command("caption", bundle, one_image).message
 
 
 @pytest.mark.slow

@@ -32,11 +32,11 @@ def images(tmp_path: Path) -> list[CaptionedImage]:
     return found
 
 
-def level(picture: Image.Image) -> torch.Tensor:
-    return torch.tensor([[[float(picture.getpixel((0, 0))[0])]]])
+def level(one_image: Image.Image) -> torch.Tensor:
+    return torch.tensor([[[float(one_image.getpixel((0, 0))[0])]]])
 
 
-def noisy(picture: Image.Image) -> torch.Tensor:
+def noisy(one_image: Image.Image) -> torch.Tensor:
     return torch.rand(1, 2, 2)
 
 

@@ -266,11 +266,11 @@ def cached(flickr8k: Path) -> Callable[[], CaptionDataModule]:
     """Flickr8k with features of its splits train and val, and no images."""
     data = module(Flickr8k(str(flickr8k)))
     for split in ("train", "val"):
-        pictures = [batch.images for batch in data.evaluation_dataloader(split)]
+        image_files = [batch.images for batch in data.evaluation_dataloader(split)]
         ids = [image.image_id for image in data.splits.images(split)]
         folder = flickr8k / "features" / split
         with FeatureWriter(folder, data.encoder.identity(), ids, dtype="float32") as writer, torch.inference_mode():
-            writer.write(data.encoder(torch.cat(pictures)))
+            writer.write(data.encoder(torch.cat(image_files)))
     return lambda: module(Flickr8k(str(flickr8k)), features=str(flickr8k / "features"), batch_size=2)
 
 
@@ -339,9 +339,9 @@ def test_dev_has_the_features_of_val(flickr8k: Path, cached: Callable[[], Captio
 
 def pixels(data: CaptionDataModule, number: int) -> dict[Any, Any]:
     return {
-        image_id: picture
+        image_id: one_image
         for batch in epoch(data, number)
-        for image_id, picture in zip(batch.image_ids, batch.images, strict=True)
+        for image_id, one_image in zip(batch.image_ids, batch.images, strict=True)
     }
 
 

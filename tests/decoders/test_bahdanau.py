@@ -108,7 +108,7 @@ def test_features_without_regions_are_refused(features):
         Bahdanau(**SIZES).start(replace(features, grid=None, mask=None))
 
 
-@pytest.mark.parametrize("final", [None, (torch.zeros(3, 1, 13),)], ids=["pictures", "one direction"])
+@pytest.mark.parametrize("final", [None, (torch.zeros(3, 1, 13),)], ids=["images", "one direction"])
 def test_features_of_other_encoders_need_bidirectional_false(features, final):
     other = replace(features, final=final)
     with pytest.raises(

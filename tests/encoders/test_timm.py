@@ -206,8 +206,8 @@ def test_real_weights_load_strictly(shared, model, side, places):
     name = f"tf_efficientnet_{model}"
     path = shared / "weights" / f"{name}.safetensors"
     encoder = TimmEncoder(name, str(path), grid=True, mode="squash").eval()
-    pictures = sorted((shared / "data/flickr8k/Images").glob("*.jpg"))[:2]
-    images = torch.stack([encoder.transform(Image.open(p).convert("RGB")) for p in pictures])
+    image_files = sorted((shared / "data/flickr8k/Images").glob("*.jpg"))[:2]
+    images = torch.stack([encoder.transform(Image.open(p).convert("RGB")) for p in image_files])
     with torch.no_grad():
         features = encoder(images)
     assert images.shape == (2, 3, side, side)
@@ -226,18 +226,18 @@ def test_real_weights_recognise_an_image(shared):
     path = shared / "weights" / f"{name}.safetensors"
     encoder = TimmEncoder(name, str(path), mode="squash").eval()
     network = timm.create_model(name, checkpoint_path=str(path)).eval()
-    picture = Image.open(shared / "data/flickr8k/Images/1001773457_577c3a7d70.jpg").convert("RGB")
+    one_image = Image.open(shared / "data/flickr8k/Images/1001773457_577c3a7d70.jpg").convert("RGB")
     with torch.no_grad():
-        scores = network.get_classifier()(encoder(encoder.transform(picture)[None]).pooled)
+        scores = network.get_classifier()(encoder(encoder.transform(one_image)[None]).pooled)
     assert {*range(151, 269)} & {*scores[0].topk(3).indices.tolist()}  # ImageNet's dogs are 151 to 268
 
 
 def test_size_scales_image_and_grid():
     whole, small = (TimmEncoder("test_resnet", None, grid=True, mode="squash", size=s).eval() for s in (None, 96))
     assert small.transform.size == (96, 96)
-    picture = Image.new("RGB", (50, 40), "red")
+    one_image = Image.new("RGB", (50, 40), "red")
     with torch.no_grad():
-        cells = [encoder(encoder.transform(picture)[None]).grid.shape[1] for encoder in (whole, small)]
+        cells = [encoder(encoder.transform(one_image)[None]).grid.shape[1] for encoder in (whole, small)]
     assert cells == [25, 9]  # 160 / 32 and 96 / 32, squared
     crop = TimmEncoder("test_resnet", None, size=96).transform
     pct = resolve_model_data_config(timm.create_model("test_resnet"))["crop_pct"]

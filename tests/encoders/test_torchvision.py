@@ -157,10 +157,10 @@ def random_image(width: int, height: int) -> Image.Image:
 
 
 def test_transform_is_the_published_one_of_each_weights_bit_by_bit():
-    picture = random_image(301, 433)
+    one_image = random_image(301, 433)
     for name in ("resnet50", "efficientnet_b1", "mobilenet_v3_large", "vit_b_16"):
         for weights in get_model_weights(name):
-            assert torch.equal(_transform(weights, "crop")(picture), weights.transforms()(picture))
+            assert torch.equal(_transform(weights, "crop")(one_image), weights.transforms()(one_image))
 
 
 def test_every_published_transform_can_be_expressed():

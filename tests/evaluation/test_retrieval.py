@@ -54,10 +54,10 @@ def test_a_captioner_s_figures_are_those_of_every_image_and_its_first_captions(s
     loading = Loading(split="test", eval_batch_size=3)
     data = CaptionDataModule(splits, loading, encoder=encoder, transform=captioner.transform, tokenizer=tokenizer)
     images = splits.images("test")
-    pictures = captioner.pixels([image.path for image in images])
+    image_files = captioner.pixels([image.path for image in images])
     captions = [text for image in images for text in image.captions[:2]]
     with torch.no_grad():
-        log_probs = sentence_log_probs(decoder, encoder(pictures), tokenizer.encode(captions)).numpy()
+        log_probs = sentence_log_probs(decoder, encoder(image_files), tokenizer.encode(captions)).numpy()
     found = retrieve(captioner, data, captions_per_image=2)
     own = [n // 2 for n in range(len(captions))]  # the image of each sentence
     ranks = [

@@ -57,7 +57,7 @@ def tiny_captioner(tokenizer: Tokenizer | None = None) -> Captioner:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[Path]:
+def image_files(tmp_path: Path) -> list[Path]:
     paths = []
     for n, colour in enumerate(["red", "blue", "green"]):
         paths.append(tmp_path / f"{n}.png")
@@ -75,9 +75,9 @@ def edit(path: Path, **changes: Any) -> None:
 
 
 def test_a_bundle_captions_as_the_model_in_a_new_process_and_place(
-    bundle: Path, pictures: list[Path], tmp_path: Path
+    bundle: Path, image_files: list[Path], tmp_path: Path
 ) -> None:
-    before = tiny_captioner().caption(pictures)
+    before = tiny_captioner().caption(image_files)
     moved = bundle.rename(tmp_path / "elsewhere")
     code = (
         "import sys, json; from captioning import Captioner\n"
@@ -85,7 +85,7 @@ def test_a_bundle_captions_as_the_model_in_a_new_process_and_place(
         "print(json.dumps([[c.text, c.score] for c in captions]))"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", code, str(moved), *map(str, pictures)],
+        [sys.executable, "-c", code, str(moved), *map(str, image_files)],
         capture_output=True,
         text=True,
         check=True,
@@ -97,12 +97,12 @@ def test_a_bundle_captions_as_the_model_in_a_new_process_and_place(
 
 @pytest.mark.parametrize("train", [train_bpe, train_byte_bpe, train_characters])
 def test_a_bundle_of_subwords_captions_as_the_model(
-    train: Callable[[list[str]], Tokenizer], pictures: list[Path], tmp_path: Path
+    train: Callable[[list[str]], Tokenizer], image_files: list[Path], tmp_path: Path
 ) -> None:
     captioner = tiny_captioner(train([WORDS] * 5))
     loaded = Captioner.from_pretrained(captioner.save(tmp_path / "subwords"))
     assert loaded.tokenizer.to_json() == captioner.tokenizer.to_json()
-    assert loaded.caption(pictures) == captioner.caption(pictures)
+    assert loaded.caption(image_files) == captioner.caption(image_files)
 
 
 def test_a_bundle_is_plain_files_without_the_encoder_s_source(bundle: Path) -> None:
@@ -118,10 +118,10 @@ def test_a_bundle_is_plain_files_without_the_encoder_s_source(bundle: Path) -> N
     assert json.loads((bundle / "config.json").read_text())["encoder"]["weights"] is None
 
 
-def test_one_call_captions_an_image_a_path_or_a_list(pictures: list[Path]) -> None:
+def test_one_call_captions_an_image_a_path_or_a_list(image_files: list[Path]) -> None:
     captioner = tiny_captioner()
-    from_list = captioner.caption([pictures[0], str(pictures[1]), Image.open(pictures[2])], batch_size=2)
-    assert [captioner.caption(path) for path in pictures] == from_list
+    from_list = captioner.caption([image_files[0], str(image_files[1]), Image.open(image_files[2])], batch_size=2)
+    assert [captioner.caption(path) for path in image_files] == from_list
     assert str(from_list[0]) == from_list[0].text
 
 
@@ -265,10 +265,10 @@ def test_a_transform_of_another_encoder_is_refused(bundle: Path) -> None:
         Captioner.from_pretrained(bundle)
 
 
-def test_a_bundle_s_images_are_made_as_the_model_s_were(pictures: list[Path], tmp_path: Path) -> None:
+def test_a_bundle_s_images_are_made_as_the_model_s_were(image_files: list[Path], tmp_path: Path) -> None:
     captioner = tiny_captioner()
     captioner.transform = replace(captioner.transform, mean=(0.1, 0.2, 0.3))  # not the class's own
     loaded = Captioner.from_pretrained(captioner.save(tmp_path / "bundle"))
     assert loaded.transform == captioner.transform
-    assert loaded.caption(pictures) == captioner.caption(pictures)
+    assert loaded.caption(image_files) == captioner.caption(image_files)
     assert not loaded.training

@@ -120,7 +120,7 @@ def expectation(decoder, features, reward_weight):
 
 
 @pytest.fixture
-def picture(features):
+def one_image(features):
     """The features of the first image, which has two regions."""
     one = features.rows(torch.tensor([0]))
     assert one.mask.all()
@@ -129,7 +129,7 @@ def picture(features):
 
 @pytest.mark.parametrize("reward_weight", [1.0, 2.0])
 @pytest.mark.parametrize("baseline", [0.0, -0.7])
-def test_its_expectation_over_every_sequence_of_draws_is_exact(picture, monkeypatch, reward_weight, baseline):
+def test_its_expectation_over_every_sequence_of_draws_is_exact(one_image, monkeypatch, reward_weight, baseline):
     """Two regions, two steps: sample each of the four sequences once, and weight its gradient by its probability."""
     decoder = build(expected_share=0.0)
     weights = list(decoder.parameters())
@@ -137,31 +137,31 @@ def test_its_expectation_over_every_sequence_of_draws_is_exact(picture, monkeypa
     caption = collate(("x",), [[[1, *WORDS]]], pad=0)
 
     average = [torch.zeros_like(weight) for weight in weights]
-    for regions, _, log_s in enumerated(decoder, picture):
+    for regions, _, log_s in enumerated(decoder, one_image):
         draws = iter(regions)
         monkeypatch.setattr(torch, "multinomial", lambda alpha, _, draws=draws: torch.tensor([[next(draws)]]))
         objective.baseline.fill_(baseline)
         objective.eval()  # the baseline does not change
-        loss = objective(decoder, picture, caption)
+        loss = objective(decoder, one_image, caption)
         for total, own in zip(average, torch.autograd.grad(loss, weights), strict=True):
             total += log_s.exp().detach() * own
-    expected = torch.autograd.grad(-expectation(decoder, picture, reward_weight) / 2, weights)
+    expected = torch.autograd.grad(-expectation(decoder, one_image, reward_weight) / 2, weights)
     assert_close(average, list(expected), rtol=1e-4, atol=1e-6)
 
     # (5), the bound, is Σ_s p(s) log p(y|s): its gradient is the expectation where λ_r makes a reward of the sum.
-    bound = sum(log_s.exp() * log_p for _, log_p, log_s in enumerated(decoder, picture))
+    bound = sum(log_s.exp() * log_p for _, log_p, log_s in enumerated(decoder, one_image))
     of_bound = torch.autograd.grad(-bound / 2, weights)
     same = all(a.allclose(b, rtol=1e-4, atol=1e-6) for a, b in zip(average, of_bound, strict=True))
     assert same == (reward_weight == 2.0)
 
 
-def test_on_average_over_many_draws_its_gradient_is_that_expectation(picture):
+def test_on_average_over_many_draws_its_gradient_is_that_expectation(one_image):
     decoder = build(expected_share=0.0)
     score = decoder.attention.score.weight
-    (expected,) = torch.autograd.grad(-expectation(decoder, picture, 1.0) / 2, score)
+    (expected,) = torch.autograd.grad(-expectation(decoder, one_image, 1.0) / 2, score)
     objective = Reinforce(entropy_weight=0.0).eval()
-    objective.baseline.fill_(sum(log_p.item() for _, log_p, _ in enumerated(decoder, picture)) / 4 / 2)
+    objective.baseline.fill_(sum(log_p.item() for _, log_p, _ in enumerated(decoder, one_image)) / 4 / 2)
     many = collate(("x",), [[[1, *WORDS]] * 4000], pad=0)
-    (gradient,) = torch.autograd.grad(objective(decoder, picture, many), score)
+    (gradient,) = torch.autograd.grad(objective(decoder, one_image, many), score)
     assert expected.norm() > 0.01
     assert (gradient - expected).norm() < 0.1 * expected.norm()

@@ -59,7 +59,7 @@ def instances(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def image_files(tmp_path: Path) -> Path:
     folder = tmp_path / "val2017"
     folder.mkdir()
     for i in (3, 7):
@@ -67,25 +67,25 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def test_images_stand_in_the_files_order_and_captions_in_the_annotations(captions: Path, pictures: Path) -> None:
-    images = read_coco(captions, pictures)
+def test_images_stand_in_the_files_order_and_captions_in_the_annotations(captions: Path, image_files: Path) -> None:
+    images = read_coco(captions, image_files)
     assert [image.image_id for image in images] == [7, 3]
     assert [image.captions for image in images] == [("A cat \n",), ("A dog.", "Dogs")]
     assert [image.objects for image in images] == [(), ()]
-    assert images[0].path == pictures / "7.jpg"
+    assert images[0].path == image_files / "7.jpg"
     assert load_image(images[0].path).size == (200, 100)
-    assert images == read_coco(str(captions), str(pictures))
+    assert images == read_coco(str(captions), str(image_files))
 
 
 def test_nothing_is_printed(
-    captions: Path, instances: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+    captions: Path, instances: Path, image_files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    read_coco(captions, pictures, instances)
+    read_coco(captions, image_files, instances)
     assert capsys.readouterr() == ("", "")
 
 
-def test_objects_are_fractions_in_the_annotations_order(captions: Path, instances: Path, pictures: Path) -> None:
-    cat, dog = read_coco(captions, pictures, instances)
+def test_objects_are_fractions_in_the_annotations_order(captions: Path, instances: Path, image_files: Path) -> None:
+    cat, dog = read_coco(captions, image_files, instances)
     assert cat.objects == ()
     assert [thing.category for thing in dog.objects] == ["dog", "person"]
     assert dog.objects[0].box == pytest.approx((0.1, 0.1, 0.5, 0.5))
@@ -116,9 +116,9 @@ def test_missing_instances_of_a_folder_say_how_to_get_them(tmp_path: Path) -> No
         add_objects([CaptionedImage(3, Path("val2014/3.jpg"), ())], tmp_path)
 
 
-def test_no_object_at_all_is_read_too(captions: Path, pictures: Path, tmp_path: Path) -> None:
+def test_no_object_at_all_is_read_too(captions: Path, image_files: Path, tmp_path: Path) -> None:
     empty = write(tmp_path, "empty.json", {**INSTANCES, "annotations": []})
-    assert [image.objects for image in read_coco(captions, pictures, empty)] == [(), ()]
+    assert [image.objects for image in read_coco(captions, image_files, empty)] == [(), ()]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_no_object_at_all_is_read_too(captions: Path, pictures: Path, tmp_path: 
 )
 def test_boxes_are_clipped_to_the_image_and_it_is_counted(
     captions: Path,
-    pictures: Path,
+    image_files: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     box: list[float],
@@ -140,22 +140,22 @@ def test_boxes_are_clipped_to_the_image_and_it_is_counted(
     counted: bool,
 ) -> None:
     file = write(tmp_path, "instances.json", changed(INSTANCES, "annotations", 0, bbox=box))
-    assert read_coco(captions, pictures, file)[1].objects[0].box == pytest.approx(clipped)
+    assert read_coco(captions, image_files, file)[1].objects[0].box == pytest.approx(clipped)
     assert ("1 boxes exceed the image by more than a pixel" in caplog.text) == counted
 
 
-def test_categories_in_a_captions_file_do_no_harm(pictures: Path, tmp_path: Path) -> None:
+def test_categories_in_a_captions_file_do_no_harm(image_files: Path, tmp_path: Path) -> None:
     file = write(tmp_path, "captions.json", {**CAPTIONS, "categories": INSTANCES["categories"]})
-    assert len(read_coco(file, pictures)) == 2
+    assert len(read_coco(file, image_files)) == 2
 
 
 @pytest.mark.parametrize("lists", [{}, {"annotations": []}])
 def test_file_without_annotations_keeps_its_images(
-    pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, lists: Content
+    image_files: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, lists: Content
 ) -> None:
     caplog.set_level(logging.INFO, "captioning.data.readers.coco")
     file = write(tmp_path, "image_info.json", {"images": CAPTIONS["images"], **lists})
-    assert [image.captions for image in read_coco(file, pictures)] == [(), ()]
+    assert [image.captions for image in read_coco(file, image_files)] == [(), ()]
     assert "no annotations: 2 images without captions" in caplog.text
 
 
@@ -175,10 +175,10 @@ def test_file_without_annotations_keeps_its_images(
         (changed(CAPTIONS, "annotations", 1, caption=" \n"), r"empty captions of images 7 \(1\)"),
     ],
 )  # fmt: skip
-def test_broken_captions_are_reported(pictures: Path, tmp_path: Path, content: object, message: str) -> None:
+def test_broken_captions_are_reported(image_files: Path, tmp_path: Path, content: object, message: str) -> None:
     file = write(tmp_path, "captions.json", content)
     with pytest.raises(InputError, match=rf"captions\.json: {message}"):
-        read_coco(file, pictures)
+        read_coco(file, image_files)
 
 
 @pytest.mark.parametrize(
@@ -196,17 +196,17 @@ def test_broken_captions_are_reported(pictures: Path, tmp_path: Path, content: o
     ],
 )  # fmt: skip
 def test_broken_instances_are_reported(
-    captions: Path, pictures: Path, tmp_path: Path, content: object, message: str
+    captions: Path, image_files: Path, tmp_path: Path, content: object, message: str
 ) -> None:
     file = write(tmp_path, "instances.json", content)
     with pytest.raises(InputError, match=rf"instances\.json: {message}"):
-        read_coco(captions, pictures, file)
+        read_coco(captions, image_files, file)
 
 
-def test_missing_images_are_reported_unless_not_needed(captions: Path, pictures: Path, tmp_path: Path) -> None:
-    (pictures / "7.jpg").unlink()
+def test_missing_images_are_reported_unless_not_needed(captions: Path, image_files: Path, tmp_path: Path) -> None:
+    (image_files / "7.jpg").unlink()
     with pytest.raises(InputError, match=r"captions\.json names 2 images, of which 1 have no file: .*7\.jpg"):
-        read_coco(captions, pictures)
+        read_coco(captions, image_files)
     with pytest.raises(
         InputError, match=r"train2017: no such folder of images; download train2017\.zip from https://coco"
     ):
@@ -269,8 +269,8 @@ def test_dropped_keys_are_gone_at_every_depth(tmp_path: Path) -> None:
 @pytest.mark.shared
 @pytest.mark.parametrize(("split", "number"), [("train", 80), ("val", 79)])
 def test_real_images_are_read_with_their_objects(shared: Path, split: str, number: int) -> None:
-    captions, instances, pictures = coco_files(shared / "data" / "coco_mini", split)
-    images = read_coco(captions, pictures, instances)
+    captions, instances, image_files = coco_files(shared / "data" / "coco_mini", split)
+    images = read_coco(captions, image_files, instances)
     content = json.loads(instances.read_text())
     assert len(images) == number
     assert all(len(image.captions) >= 5 and image.objects for image in images)
