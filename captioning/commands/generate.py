@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from captioning.commands import natural, positive
-from captioning.commands._bundles import one_line, sampling
+from captioning.commands._bundles import load, one_line, sampling
 from captioning.errors import InputError
 
 
@@ -28,13 +28,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=natural, default=1, help="seed of the random draws (default 1)")
     options = parser.parse_args(arguments)
 
+    captioner = load(options.bundle, "cpu")
+
     import torch
 
     from captioning.decoders import LanguageModel
     from captioning.encoders.features import ImageFeatures
-    from captioning.model.captioner import Captioner
 
-    captioner = Captioner.from_pretrained(options.bundle)
     kind = type(captioner.decoder)
     if not issubclass(kind, LanguageModel):
         raise InputError(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import math
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
+import timm
+from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
 from captioning.encoders.encoder import Encoder
@@ -18,27 +16,6 @@ from captioning.encoders.surgery import example, mean_of, record_calls, remove_l
 from captioning.encoders.transform import ImageTransform
 from captioning.encoders.weights import downloading, load_weights, read_weights, similar
 from captioning.errors import InputError
-
-
-@contextmanager
-def _light_import() -> Iterator[None]:
-    """Import timm faster: without wandb, which only its training scripts use, and without garbage collection."""
-    hides, collects = "wandb" not in sys.modules, gc.isenabled()
-    if hides:
-        sys.modules["wandb"] = None  # type: ignore[assignment]  # timm takes an ImportError for "not installed"
-    gc.disable()
-    try:
-        yield
-    finally:
-        if hides:
-            del sys.modules["wandb"]
-        if collects:
-            gc.enable()
-
-
-with _light_import():
-    import timm
-    from timm.data import resolve_model_data_config
 
 log = logging.getLogger(__name__)
 
@@ -89,10 +66,14 @@ class TimmEncoder(Encoder):
 
     def _find_features(self) -> None:
         network: Any = self.network
+        self._mean = False
+        if not self.grid:
+            self.feature_size = int(network.head_hidden_size)
+            return
         _, features = record_calls(network, lambda: network.forward_features(example(self.transform)))
         head, pooled = record_calls(network, lambda: network.forward_head(features, pre_logits=True))
-        self.feature_size, self._mean = pooled.shape[1], False
-        if self.grid and (width := self._to_grid(features).shape[2]) != self.feature_size:
+        self.feature_size = pooled.shape[1]
+        if (width := self._to_grid(features).shape[2]) != self.feature_size:
             log.info("%s: pooled is the mean of the grid's %d channels", self.model_name, width)
             remove_layers(network, head)
             self.feature_size, self._mean = width, True

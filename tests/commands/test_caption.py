@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -238,3 +239,10 @@ def test_one_broken_image_alone_makes_the_command_fail(command: Command, bundle:
     ran = command("caption", bundle, *image_files, "--batch-size", "2")
     assert ran.status == 1
     assert image_files[1].name in ran.err
+
+
+def test_garbage_is_collected_again_once_the_model_is_loaded(
+    command: Command, bundle: Path, image_files: list[Path]
+) -> None:
+    assert command("caption", bundle, image_files[0]).status == 0
+    assert gc.isenabled()
