@@ -15,7 +15,7 @@ from captioning import __version__
 from captioning.errors import InputError
 
 SUMMARIES = {
-    "train": "train a captioner; -m sweeps",
+    "train": "train a captioner; -m runs a sweep",
     "evaluate": "score a bundle on a split as COCO does",
     "score": "score a file of captions against references",
     "report": "make a table of runs",

@@ -72,7 +72,7 @@ def with_beams(search: Search, beam_size: int | None) -> Search:
 
 
 def sampling(search: Search, **settings: Any) -> Sampling:
-    """Sampling by `settings`, otherwise with the settings of the bundle's search."""
+    """Build a `Sampling` from `settings`, and otherwise from the bundle's search."""
     from captioning.search import Sampling
 
     own = {"top_k": search.top_k, "top_p": search.top_p} if isinstance(search, Sampling) else {}

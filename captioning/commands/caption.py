@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--beam-size", type=positive, help="beams; 1 is greedy search (default: the bundle's)")
     how.add_argument("--temperature", type=float, metavar="T", help="sample words; below 1 favours probable ones")
-    parser.add_argument("--seed", type=natural, help="of --temperature's samples (default 1)")
+    parser.add_argument("--seed", type=natural, help="seed of --temperature's samples (default 1)")
     add_batches(parser, "images")
     parser.add_argument(
         "--attention", type=Path, metavar="DIR", help="draw an attention map of each image, for models with attention"
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--json",
         action="store_true",
-        help='one {"image", "caption", "score", "finished"} a line; score is the log-probability',
+        help='print {"image", "caption", "score", "finished"} on each line; score is the log-probability',
     )
     options = parser.parse_args(arguments)
     if options.seed is not None and options.temperature is None:

@@ -39,7 +39,7 @@ settings:
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; replaces the bundle's setting
   search=NAME          greedy, beam or sampling; replaces the bundle's search
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
-  metrics.names=[NAME] of {metrics}
+  metrics.names=[NAME] any of {metrics}
   metrics.backend=NAME {backends}
   output=DIR           the folder for the files; examples=N images on the page
 

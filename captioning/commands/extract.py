@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 HELP = """usage: captioning extract data=NAME data.root=DIR encoder=NAME features=DIR [KEY=VALUE ...]
 
-Run a frozen encoder over every image once, and keep its features in memory-mapped files, one folder a split. Train
-from them with data.features=DIR; training refuses features of another encoder, transform or weights. A run that was
-killed goes on where it was.
+Run a frozen encoder over every image once, and cache its features in memory-mapped files, one folder per split. Train
+from them with data.features=DIR; training refuses features of another encoder, transform or weights. Run it again to
+resume an interrupted extraction.
 
 examples:
   captioning extract data=flickr8k data.root=PATH encoder=efficientnet_lite features=features/lite0
@@ -25,8 +25,8 @@ examples:
 settings:
   data=NAME              flickr8k, flickr30k, coco, coco2014, coco2017, scenes
   encoder=NAME           as in training; encoder.weights=FILE reads a local file
-  encoder=regions        no network: reads a detector's features of up to encoder.num_regions=100 boxes an image
-  regions=FILES          where they are: bottom-up attention's .tsv, or a folder of .npz; then no image is needed
+  encoder=regions        no network: reads a detector's features of up to encoder.num_regions=100 regions per image
+  regions=FILES          its files: bottom-up attention's .tsv, or a folder of .npz; images are then not needed
   features=DIR           where the splits' folders go (required)
   splits=[train,val]     which splits
   dtype=float16          or float32
@@ -49,7 +49,8 @@ def extract(config: DictConfig) -> None:
     """Write the features of `config.splits` that are not in their stores yet.
 
     Raises:
-        InputError: A setting is not possible; see also `captioning.data.features.extract`.
+        InputError: `regions` is given without encoder=regions, or the reverse; see also
+            `captioning.data.features.extract`.
     """
     from hydra.utils import instantiate
 

@@ -24,7 +24,7 @@ class CaptionDataset(Dataset[CaptionBatch]):
         captions: their ids, in the same order.
         pad: the id of `<pad>`.
         source: makes the encoder's input of images, or the store that holds every image's features.
-        layouts: the images' objects, where batches are to bring them.
+        layouts: the images' objects; None if batches have none.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class CaptionDataset(Dataset[CaptionBatch]):
         self.layouts = layouts
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Return the number of images."""
         return len(self.images)
 
     def __getitem__(self, rows: Sequence[int]) -> CaptionBatch:
-        """The batch of the images in these rows."""
+        """Return the batch of the images in these rows."""
         ids = [self.images[row].image_id for row in rows]
         captions = [self.captions[row] for row in rows]
         objects = None if self.layouts is None else self.layouts[rows]

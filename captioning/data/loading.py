@@ -18,11 +18,11 @@ class Loading:
     Attributes:
         split: the split of validation and evaluation.
         batch_size: images in a training batch of one process.
-        captions_per_image: captions that an image brings to a batch. The image is in as many batches of an epoch as it
-            takes to bring them all. None brings all captions together, so that each image is encoded once an epoch. 1
-            gives the most varied batches, which suits cached features.
-        pool: training batches that exchange images to have captions of similar length. More are faster and less
-            varied; 1 fills batches at random.
+        captions_per_image: captions of an image in one batch. The image is repeated in an epoch until all its captions
+            are used. None puts all of them in one batch, so that each image is encoded once per epoch. 1 gives the most
+            varied batches, which suits cached features.
+        pool: batches whose images are sorted together by caption length. A larger pool is faster, and its batches
+            are less varied. 1 fills batches at random.
         eval_batch_size: images in a batch of validation and evaluation.
         num_workers: processes that load images. 0 loads in this process, which is fastest for cached features.
         max_length: tokens of the longest training caption. Longer ones are truncated, counted and logged. None
@@ -30,12 +30,12 @@ class Loading:
         augment: arguments of `ImageTransform.augmented` for training images; None for no augmentation.
         keep_images: keep the training images in memory, as the encoder takes them, once they are read. Each worker
             keeps its own.
-        features: folder of cached features, one sub-folder a split, as `captioning extract` writes it. None reads
+        features: folder of cached features, one sub-folder per split, as `captioning extract` writes it. None reads
             images.
         seed: seed of the order of training batches.
 
     Raises:
-        InputError: Images are to be both augmented and kept.
+        InputError: `augment` and `keep_images` are both set.
     """
 
     split: str = "val"

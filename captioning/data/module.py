@@ -93,7 +93,7 @@ class CaptionDataModule(pl.LightningDataModule):
         return self.evaluation_dataloader(self.split)
 
     def evaluation_dataloader(self, split: str) -> DataLoader[CaptionBatch]:
-        """Batches of any split, in its own order, untouched by training settings."""
+        """Batches of any split, in its own order, without augmentation or truncation."""
         dataset = self._dataset(split, training=False)
         return self._loader(dataset, InOrderSampler(len(dataset), self.loading.eval_batch_size, **self._processes()))
 
@@ -148,7 +148,7 @@ def augmented(transform: ImageTransform | TextTransform, settings: Mapping[str, 
 
 
 def in_parts(images: Sequence[CaptionedImage], size: int | None) -> list[CaptionedImage]:
-    """Repeat each image until it brings all its captions, `size` at a time; None brings all of them together."""
+    """Repeat each image for every `size` of its captions; None keeps all of them together."""
     if size is None:
         return list(images)
     return [

@@ -18,10 +18,10 @@ from captioning.errors import InputError
 
 
 class Source(Protocol):
-    """Makes an encoder's input of examples."""
+    """Makes an encoder's input from examples."""
 
     def __call__(self, images: Sequence[CaptionedImage]) -> Tensor:
-        """The input of these examples, the first dimension theirs."""
+        """Return the input of these examples, one row per example."""
         ...
 
 
@@ -30,7 +30,7 @@ class Images:
 
     Args:
         transform: turns an RGB image into (C, H, W).
-        keep: keep every image in memory; useful where `transform` always gives the same.
+        keep: keep every image in memory; useful if `transform` is not random.
     """
 
     def __init__(self, transform: Callable[[Image], Tensor], *, keep: bool = False) -> None:
@@ -50,25 +50,25 @@ class Images:
 
 
 class Texts:
-    """Cuts sentences into tokens.
+    """Tokenizes sentences.
 
     Args:
-        transform: makes ids of sentences.
+        transform: turns sentences into token ids.
     """
 
     def __init__(self, transform: TextTransform) -> None:
         self.transform = transform
 
     def __call__(self, images: Sequence[CaptionedImage]) -> Tensor:
-        """(I, S) int64."""
+        """Return token ids, (I, S) int64."""
         return self.transform([image.text or "" for image in images])
 
 
 class Nothing:
-    """Opens no file: for encoders that look at no pixel."""
+    """Opens no file: for encoders that read nothing."""
 
     def __call__(self, images: Sequence[CaptionedImage]) -> Tensor:
-        """(I, 1, 1, 1)."""
+        """Return zeros, (I, 1, 1, 1)."""
         return torch.zeros(len(images), 1, 1, 1)
 
 
@@ -96,6 +96,6 @@ def source_of(
     if (encoder.reads == "texts") != texts:
         raise InputError(
             f"the data set has {'sentences' if texts else 'images'}, and the encoder {encoder.model_name} reads "
-            f"{encoder.reads}; choose encoder={'text' if texts else 'a network for images'} or other data"
+            f"{encoder.reads}; choose {'encoder=text' if texts else 'an encoder of images'}, or other data"
         )
     return Texts(transform) if isinstance(transform, TextTransform) else Images(transform, keep=keep)

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
-    """Reads a data set's files; one class a file format, in `captioning.data.readers`."""
+    """Reads a data set's files; one class per file format, in `captioning.data.readers`."""
 
     @property
     def name(self) -> str:
@@ -33,7 +33,7 @@ class Reader(Protocol):
 
 
 class Splits:
-    """The splits of a data set, each read when it is first asked for.
+    """The splits of a data set, each read when it is first needed.
 
     Args:
         reader: reads the data set's files.
@@ -77,5 +77,5 @@ class Splits:
 
 
 def split_name(name: str) -> str:
-    """Return a split's one name: Flickr8k calls its validation split "dev" too."""
+    """Return a split's standard name: Flickr8k calls its validation split "dev" too."""
     return "val" if name == "dev" else name

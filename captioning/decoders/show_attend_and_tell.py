@@ -156,7 +156,7 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
             Up-Down, the cell remembers from the first step of training.
 
     Raises:
-        InputError: features without regions are decoded.
+        InputError: the features that `start` is given have no regions.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""A model and a split to a result: predictions, retrieval, CLIP, and what scores them."""
+"""Evaluate a model on a split: predictions, retrieval, CLIP and the scorer."""

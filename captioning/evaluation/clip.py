@@ -60,7 +60,7 @@ class Clip:
         self.version = f"{folder.resolve().name} {_digest(folder / WEIGHTS)}, transformers {version('transformers')}"
 
     def texts(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Embed texts; those that are longer than CLIP reads are truncated, and logged.
+        """Embed texts. Texts longer than CLIP's limit are truncated and logged.
 
         Returns:
             (N, P) vectors of length 1.

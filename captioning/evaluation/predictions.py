@@ -28,7 +28,7 @@ class Prediction:
 
     Attributes:
         image_id: the image.
-        caption: the best hypothesis, decoded freely.
+        caption: the search's best hypothesis.
         score: its log-probability.
         finished: whether it ended with `<eos>` before the maximum length.
         loss: the sum over its references' tokens of -log p, in nats, by teacher forcing.
@@ -140,7 +140,7 @@ def evaluate(
         scorer: built from the same references.
 
     Raises:
-        InputError: An image has no prediction, or a prediction no image.
+        InputError: An image has no prediction, or a prediction belongs to no image.
     """
     by_id: dict[ImageId, Prediction] = {}
     for prediction in predictions:

@@ -30,7 +30,7 @@ def retrieve(captioner: Captioner, data: CaptionDataModule, *, captions_per_imag
     Args:
         captioner: in evaluation mode.
         data: connected to the captioner.
-        captions_per_image: how many of each image's captions, from the first, are the sentences.
+        captions_per_image: how many captions of each image, from the first, are used as sentences.
 
     Returns:
         "text_to_image" and "image_to_text", each with R@1, R@5, R@10 and median_rank, "captions_per_image", and the

@@ -60,8 +60,8 @@ class CocoScorer:
         embedding: a CLIP model, for CLIPScore.
 
     Raises:
-        InputError: An image has no references, or not a list of strings. No reference has a word. A metric or the
-            backend is unknown, or lacks something that it needs.
+        InputError: An image has no references, references are not lists of strings, or none has a word. Or a metric
+            or the backend is unknown, or lacks something that it needs.
     """
 
     def __init__(

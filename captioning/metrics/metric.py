@@ -22,8 +22,8 @@ class Metric(ABC):
     Attributes:
         names: of the J scores that it reports, such as ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4").
         mode: "max" if higher scores are better, else "min".
-        tokenizer: what it counts. Metrics of different tokenizers are not computed together. None if it reads captions
-            as they were written and can be computed beside any other.
+        tokenizer: whose tokens it counts. Metrics of different tokenizers are not computed together. None if it reads
+            captions as they were written and can be computed beside any other.
         version: of another program that it runs, for the signature; "" if there is none.
         signature: the line that its own program prints to be quoted; "" if there is none.
     """

@@ -1,1 +1,1 @@
-"""One encoder, decoder, tokenizer and search, made into a model that people use."""
+"""One encoder, decoder, tokenizer and search, made into one model."""

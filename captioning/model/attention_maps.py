@@ -64,7 +64,7 @@ def attention_maps(captioner: Captioner, inputs: Tensor, captions: Sequence[str]
         captions: one for each image, its own or any others.
 
     Raises:
-        InputError: The decoder has no attention, or the model translates sentences.
+        InputError: The decoder has no attention, its regions are no grid, or the model translates sentences.
     """
     transform = captioner.transform
     if isinstance(transform, TextTransform):
@@ -156,7 +156,7 @@ def _as_grid(weights: Tensor, height: int, width: int) -> Tensor:
 
 
 def draw_attention_map(attention_map: AttentionMap) -> Figure:
-    """Draw the image, and one copy of it a word, bright where the attention is; all words share one scale."""
+    """Draw the image, and one copy of it per word, bright where the attention is; all words share one scale."""
     from matplotlib.figure import Figure
 
     image = attention_map.pixels.permute(1, 2, 0).numpy()

@@ -44,7 +44,7 @@ FILES = ("config.json", "model.safetensors", "tokenizer.json", "transform.json")
 
 @dataclass(frozen=True)
 class Parts:
-    """What a bundle holds beside its weights.
+    """What a bundle holds besides its weights.
 
     Attributes:
         encoder: with random weights.
@@ -74,7 +74,7 @@ def write_bundle(
     transform: Mapping[str, Any],
     metrics: Mapping[str, Any],
 ) -> Path:
-    """Write a bundle beside its folder, then rename it, so that it appears whole or not at all.
+    """Write a bundle to a temporary folder, then rename it, so that it appears whole or not at all.
 
     Args:
         folder: it must not exist, or be empty.

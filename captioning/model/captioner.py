@@ -29,9 +29,9 @@ from captioning.text.tokenizer import Tokenizer
 S = TypeVar("S")
 
 ImageList = list[Any] | tuple[Any, ...]
-"""Of ImageLike; `list` alone would refuse a list[str]."""
+"""A list or tuple of ImageLike; `list[ImageLike]` would refuse a list[str]."""
 TextList = list[str] | tuple[str, ...]
-"""A str is a sequence of str too, and means one sentence."""
+"""A list or tuple of sentences; a single str is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Captioner(nn.Module):
         config: plain values from which `captioning.model.bundle` rebuilds encoder, decoder and search.
 
     Raises:
-        InputError: There is no transform.
+        InputError: `transform` is None and the encoder has none.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class Captioner(nn.Module):
 
     @torch.inference_mode()
     def decode(self, inputs: Tensor, *, search: Search | None = None) -> list[Caption]:
-        """Caption images, or translate sentences, that are tensors already; all of them together.
+        """Caption images or translate sentences that are already tensors, in one batch.
 
         Args:
             inputs: as of `encode`.
@@ -243,7 +243,7 @@ class Captioner(nn.Module):
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module in evaluation mode for a while: nothing is dropped out, and nothing is drawn."""
+    """Put a module in evaluation mode for a `with` block: no dropout, no sampling."""
     training = module.training
     module.eval()
     try:

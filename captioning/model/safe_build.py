@@ -15,7 +15,7 @@ from captioning.search.processors import Processor
 T = TypeVar("T")
 
 Allowed = Mapping[str, type]
-"""Packages whose classes may stand in a place, and what those must derive from."""
+"""The packages whose classes are allowed in a place, each with their base class."""
 
 _INSIDE: Mapping[str, Allowed] = {
     "encoders": {"recurrent": object},
@@ -32,8 +32,8 @@ def build(config: Mapping[str, Any], base: type[T], *, source: str) -> T:
 
     Hydra's instantiate does the same for a user's own configuration and runs any callable. Here the place decides,
     whatever the file says: an encoder, a decoder or a search is a class of its own package, with recurrent layers
-    inside encoders and decoders, parts of decoders inside a decoder alone, and processors inside a search. Nothing is
-    built before its class is found to be right, and no encoder is given weights, which it would read from a file or
+    inside encoders and decoders, parts of decoders inside a decoder alone, and processors inside a search. Each
+    class is checked before it is built, and no encoder is given weights, which it would read from a file or
     fetch.
 
     Args:
@@ -82,7 +82,7 @@ def _value(value: Any, inside: Allowed, source: str) -> Any:
 
 
 def _class(target: Any, allowed: Allowed, source: str) -> tuple[type, type]:
-    """The class that `target` names, and what it must derive from."""
+    """Return the class that `target` names, and its required base class."""
     found: Any = None
     if isinstance(target, str) and _package(target) in allowed:
         module, _, name = target.rpartition(".")

@@ -38,7 +38,7 @@ class Result:
         signature: what determines the scores: data set, split, `CocoScorer.signature`, search.
         columns: further values of each image for the table of images, in the order of `captions`.
         language_model: loss, perplexity and the like; empty without a model.
-        unfinished: how many captions were truncated at the longest length; None without a model.
+        unfinished: how many captions were truncated at the maximum length; None without a model.
         retrieval: as `captioning.evaluation.retrieval.retrieve` returns it; None if it was not measured.
         compared_with: the name and the scores of other captions of the same images; None if there are none.
         bootstrap: the arguments of `captioning.metrics.intervals`.

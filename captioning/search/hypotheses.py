@@ -39,8 +39,8 @@ class Search(ABC):
     """Finds captions of images.
 
     A search is a frozen dataclass: its fields are its settings, in the order in which results describe it, and
-    `dataclasses.replace` changes them. Every search has the fields below. A class that a bundle may name derives from
-    this one.
+    `dataclasses.replace` changes them. Every search has the fields below. A bundle can name only classes that derive
+    from this one.
 
     Attributes:
         max_length: the maximum number of tokens, `<eos>` included.

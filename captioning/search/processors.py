@@ -16,8 +16,8 @@ class Processor(Protocol):
     """Maps (step, tokens so far, log-probabilities) to log-probabilities.
 
     A processor forbids a token by -inf. It does not renormalise, so scores stay the decoder's own. It returns nothing
-    above 0, because beam search stops early on the ground that a score only falls. A class that a bundle may name
-    derives from this one.
+    above 0, because beam search stops early, assuming that a score only falls. A bundle can name only
+    classes that derive from this one.
     """
 
     def __call__(self, step: int, tokens: Tensor, log_probs: Tensor, /) -> Tensor:

@@ -55,7 +55,7 @@ class Sampling(Search):
         processors: see `Search`.
 
     Raises:
-        InputError: a setting is out of range.
+        InputError: `temperature`, `top_k`, `top_p`, `num_samples`, `seed` or `max_length` is out of range.
     """
 
     temperature: float = 1.0
@@ -125,7 +125,7 @@ class Sampling(Search):
             scores = torch.full_like(scores, -torch.inf).scatter(1, words, best)
         if self.top_p is not None:
             p, words = scores.softmax(1).sort(dim=1, descending=True, stable=True)
-            full = p.cumsum(1) - p >= self.top_p  # the tokens before it have a share of p
+            full = p.cumsum(1) - p >= self.top_p  # the tokens before it have a share of at least p
             scores = scores.masked_fill(torch.zeros_like(full).scatter(1, words, full), -torch.inf)
         return scores
 

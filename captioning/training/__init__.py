@@ -1,1 +1,1 @@
-"""From a configuration to a run."""
+"""Turn a configuration into a run."""

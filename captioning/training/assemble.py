@@ -39,7 +39,7 @@ def assemble(config: DictConfig) -> tuple[CaptioningModule, CaptionDataModule]:
     """Build every part of a run; the vocabulary and the statistics come from the training split.
 
     Raises:
-        InputError: A setting is not possible, or the training split cannot be read.
+        InputError: A setting is invalid or contradicts another, or the training split cannot be read.
     """
     splits, loading = open_data(config.data, reads=get_class(config.encoder._target_).reads)
     check_encoder(config, loading)
@@ -107,7 +107,7 @@ def build_encoder(config: DictConfig, splits: Splits) -> tuple[Encoder, ImageTra
         The encoder, the transform, and those of the encoder's arguments that depend on the data.
 
     Raises:
-        InputError: It is an encoder of sentences, and the data set has none, or the configuration no source tokenizer.
+        InputError: An encoder of sentences is frozen, or lacks source sentences or a source tokenizer.
     """
     if "vocab_size" not in signature(get_class(config.encoder._target_)).parameters:
         encoder: Encoder = instantiate(config.encoder)
@@ -138,7 +138,8 @@ def start_words(
         target: the decoder and its tokenizer.
 
     Raises:
-        InputError: There is nothing to freeze, or the encoder reads no sentences; see also `start_embeddings`.
+        InputError: No file is given to freeze, or the encoder of `source_embeddings` reads no sentences; see also
+            `start_embeddings`.
     """
     files, frozen = (config.embeddings, config.source_embeddings), config.freeze_embeddings
     if not isinstance(frozen, bool) or (frozen and files == (None, None)):

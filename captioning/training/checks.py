@@ -31,7 +31,8 @@ def check_encoder(config: DictConfig, loading: Loading) -> None:
     """Check that the encoder's settings do not contradict each other.
 
     Raises:
-        InputError: The encoder would be trained on features that are fixed, or would be of no use.
+        InputError: `finetuning` or `augment` is set with cached features, `finetuning` with `standardise`, or a
+            frozen encoder has random weights.
     """
     trained, cached = config.finetuning is not None, loading.features is not None
     if trained and config.standardise:

@@ -38,8 +38,8 @@ class FineTuning:
     """When and how the encoder is trained.
 
     Attributes:
-        from_epoch: the first epoch in which it is; it is frozen before.
-        num_stages: how many of its last stages are; None for all.
+        from_epoch: the first epoch in which the encoder is trained; it is frozen before.
+        num_stages: how many of its last stages are trained; None for all.
         learning_rate: its learning rate; None for the decoder's.
     """
 
@@ -60,7 +60,7 @@ class CaptioningModule(pl.LightningModule):
             takes the run's `num_steps`. None for a constant rate.
         finetuning: None keeps the encoder frozen.
         scorer: builds the scorer of validation's captions from a split's references.
-        monitor: the metric by which a schedule that waits for an improvement judges an epoch.
+        monitor: the score that a schedule such as ReduceLROnPlateau watches.
         seed: seed of each step's random numbers.
 
     Attributes:
@@ -131,7 +131,7 @@ class CaptioningModule(pl.LightningModule):
     ) -> None:
         """Clip gradients as the trainer says, with fused optimizers too, which Lightning refuses in mixed precision.
 
-        Only float16 scales its gradients, so that clipping before a fused optimizer unscales them would be wrong.
+        With float16, gradients are scaled until a fused optimizer unscales them, so clipping here would be wrong.
         """
         if self.trainer.precision == "16-mixed" or not gradient_clip_val:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)

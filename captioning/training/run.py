@@ -25,7 +25,7 @@ def train(config: DictConfig, output: Path) -> None:
     """Train, then evaluate the best checkpoint and write its bundle, all into `output`.
 
     Raises:
-        InputError: `output` holds another run, or a setting in `config` is not possible.
+        InputError: `output` holds another run, or a setting in `config` is invalid.
     """
     check_output(config, output)
     if config.checkpoint is not None:

@@ -15,7 +15,7 @@ class WarmupCosine(LambdaLR):
     (arXiv:1608.03983), equation 5 without restarts.
 
     Args:
-        optimizer: its present rates are the highest.
+        optimizer: its current rates are the highest.
         num_steps: steps of the whole run.
         warmup_steps: steps until the highest rate.
     """

@@ -53,5 +53,5 @@ def test_each_encoder_gets_what_it_reads(german: Tokenizer) -> None:
 def test_an_encoder_of_the_other_kind_is_refused(german: Tokenizer) -> None:
     with pytest.raises(InputError, match=r"data set has sentences.*reads images; choose encoder=text"):
         chosen(SmallCNN(), SENTENCES)
-    with pytest.raises(InputError, match=r"data set has images.*reads texts; choose encoder=a network"):
+    with pytest.raises(InputError, match=r"data set has images.*reads texts; choose an encoder of images"):
         chosen(text_encoder(german), [IMAGE], german)

@@ -51,7 +51,7 @@ def extract(
     Args:
         splits: images by the name of their split.
         features_of: computes or reads features.
-        folder: holds one store a split.
+        folder: holds one store per split.
         identity: what the features depend on, as `Encoder.identity` gives it.
         dtype: "float16" or "float32".
 
@@ -74,7 +74,7 @@ def from_files(files: str, encoder: Regions, *, batch_size: int) -> FeaturesOf:
         batch_size: images read together.
 
     Raises:
-        InputError: The files cannot be read; later, an image has no regions in them.
+        InputError: The files do not exist or, when features are read, an image has no regions in them.
     """
     opened = open_regions(files)
 

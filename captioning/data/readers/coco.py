@@ -38,7 +38,7 @@ class Coco:
         year: 2014 or 2017.
         karpathy: path of dataset_coco.json, if it is to define the splits (of the images of 2014).
         objects: read the annotated objects too, from the instances files; with `karpathy`, those of 2014.
-        hint: what to do if `root` has no annotations; None for where COCO is downloaded.
+        hint: what to do if `root` has no annotations; None names COCO's download page.
         name: the data set's name.
     """
 

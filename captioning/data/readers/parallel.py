@@ -22,8 +22,8 @@ class ParallelText:
 
     Attributes:
         root: the folder of the files.
-        target: the language that a model writes, as the files' names end.
-        source: the language that is translated; None for language models.
+        target: the suffix of the language that a model writes, such as en.
+        source: the suffix of the language that is translated; None for language models.
         corpus: the data set's name without its languages.
     """
 
