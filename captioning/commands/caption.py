@@ -61,6 +61,8 @@ def main(arguments: Sequence[str]) -> int:
     num_bad, num_read, num_truncated = len(problems), 0, 0
     for read, images, bad in _batches(captioner, paths, options.batch_size):
         num_bad += bad
+        if images is None:
+            continue
         captions = captioner.decode(images, search=search)
         num_read += len(captions)
         num_truncated += sum(not caption.finished for caption in captions)
@@ -80,20 +82,23 @@ def main(arguments: Sequence[str]) -> int:
     return int(num_bad > 0)
 
 
-def _batches(captioner: Captioner, paths: Sequence[Path], batch_size: int) -> Iterator[tuple[list[Path], Tensor, int]]:
+def _batches(
+    captioner: Captioner, paths: Sequence[Path], batch_size: int
+) -> Iterator[tuple[list[Path], Tensor | None, int]]:
     """Read `batch_size` files at a time: the paths that could be read, their images, and how many could not."""
-    import torch
+    from captioning.data.pixels import channels_last, pixels
 
+    transform = captioner.image_transform
     for start in range(0, len(paths), batch_size):
         read, images, bad = [], [], 0
         for path in paths[start : start + batch_size]:
             try:
-                images.append(captioner.pixels([path]))  # small: no image is kept in full size
+                images.append(pixels(path, transform))  # small: no image is kept in full size
                 read.append(path)
             except InputError as error:
                 print(f"captioning caption: {error}", file=sys.stderr)
                 bad += 1
-        yield read, torch.cat(images) if images else torch.empty(0), bad
+        yield read, channels_last(images) if images else None, bad
 
 
 def _draw(captioner: Captioner, paths: Sequence[Path], images: Tensor, captions: Sequence[str], folder: Path) -> None:

@@ -143,7 +143,7 @@ def chosen_metrics(config: DictConfig, *, texts: bool) -> DictConfig:
     from omegaconf import OmegaConf
 
     backend = OWN_BACKEND if config.backend is None else config.backend
-    default = ["sacreBLEU"] if texts and backend == OWN_BACKEND else list(COCO_METRICS)
+    default = ["sacreBLEU"] if texts and backend != "pycocoevalcap" else list(COCO_METRICS)
     return OmegaConf.create({"backend": backend, "names": default if config.names is None else config.names})
 
 

@@ -144,16 +144,24 @@ class Captioner(nn.Module):
             features = self.encoder(batch.images)
         return cast(ImageFeatures, self.standardise(replace(features, objects=batch.objects)))
 
+    @property
+    def image_transform(self) -> ImageTransform:
+        """The transform of images.
+
+        Raises:
+            InputError: The model translates sentences.
+        """
+        if isinstance(self.transform, TextTransform):
+            raise InputError("this model translates sentences and reads no images; use translate")
+        return self.transform
+
     def pixels(self, images: Sequence[ImageLike]) -> Tensor:
         """Read images and transform them into the encoder's input, (I, C, H, W).
 
         Raises:
             InputError: A file is not an image, which the message names; or the model translates sentences.
         """
-        transform = self.transform
-        if isinstance(transform, TextTransform):
-            raise InputError("this model translates sentences and reads no images; use translate")
-        return channels_last([pixels(image, transform) for image in images])
+        return channels_last([pixels(image, self.image_transform) for image in images])
 
     @overload
     def caption(self, images: ImageLike, *, search: Search | None = ..., batch_size: int = ...) -> Caption: ...

@@ -24,7 +24,7 @@ from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.evaluation.scorer import build_scorer
 from captioning.metrics import CocoScorer
-from captioning.metrics.table import check_metrics
+from captioning.metrics.table import OWN_BACKEND, check_metrics
 from captioning.model.captioner import Captioner
 from captioning.objectives import check_objective, needs
 from captioning.text.tokenizer import Tokenizer
@@ -166,8 +166,9 @@ def scorer_of(config: DictConfig) -> Callable[[Mapping[int | str, Sequence[str]]
         InputError: There is no such metric, or what it needs is missing.
     """
     names = list(config.names)
-    check_metrics(names, config.backend)
-    return partial(build_scorer, names=names, backend=config.backend)
+    backend = OWN_BACKEND if config.backend == "sacrebleu" else config.backend  # as version 0.1 named sacreBLEU's
+    check_metrics(names, backend)
+    return partial(build_scorer, names=names, backend=backend)
 
 
 def fit_standardise(captioner: Captioner, data: CaptionDataModule, *, most: int = 6000) -> None:

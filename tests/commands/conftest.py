@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 from captioning.commands import main
 from captioning.metrics import COCO_METRICS, CocoScorer
+from captioning.training import assemble
 
 TINY = (
     "encoder.size=[16,16]",
@@ -87,7 +89,7 @@ def run_command(*arguments: str | Path, metrics: Sequence[str] = ("BLEU", "ROUGE
     """Run `captioning` with these arguments, scoring without METEOR, whose start takes seconds."""
     out, err = io.StringIO(), io.StringIO()
     with nothing_left() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr("captioning.training.assemble.scorer_of", partial(scorer_of, metrics))
+        patch.setattr("captioning.training.assemble.scorer_of", partial(scorer_of, metrics, assemble.scorer_of))
         try:
             status = main([str(argument) for argument in arguments])
         except SystemExit as stop:
@@ -95,10 +97,13 @@ def run_command(*arguments: str | Path, metrics: Sequence[str] = ("BLEU", "ROUGE
     return Ran(status, out.getvalue(), err.getvalue())
 
 
-def scorer_of(metrics: Sequence[str], config: Any) -> Callable[..., CocoScorer]:
+def scorer_of(metrics: Sequence[str], own: Callable[[Any], Any], config: Any) -> Callable[..., CocoScorer]:
     """`captioning.training.assemble.scorer_of` with other metrics instead of the default."""
     default = tuple(config.names) == COCO_METRICS
-    return partial(CocoScorer, metrics=metrics if default else config.names, backend=config.backend)
+    scorer: Callable[..., CocoScorer] = own(
+        OmegaConf.create({**config, "names": list(metrics if default else config.names)})
+    )
+    return scorer
 
 
 @pytest.fixture(scope="session")

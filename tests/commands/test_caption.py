@@ -64,11 +64,13 @@ def test_a_caption_with_line_ends_is_printed_in_one_line(
     assert lines(command("caption", bundle, path, "--json"))[0]["caption"] == text
 
 
-def test_what_was_cut_is_counted(command: Command, bundle: Path, image_files: list[Path], tmp_path: Path) -> None:
+def test_truncated_captions_are_counted(
+    command: Command, bundle: Path, image_files: list[Path], tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(bundle, tmp_path / "ending"))
     weights = load_file(folder / "model.safetensors")
     eos = Captioner.from_pretrained(bundle).tokenizer.special.eos
-    for bias, message in ((-1000, "captioning caption: 3 of 3 were cut at 6 tokens\n"), (1000, "")):
+    for bias, message in ((-1000, "captioning caption: 3 of 3 captions were truncated at 6 tokens\n"), (1000, "")):
         weights["decoder.head.bias"][eos] = bias
         save_file(weights, folder / "model.safetensors")
         ran = command("caption", folder, *image_files, "--json", "--batch-size", "2")
@@ -169,7 +171,7 @@ def test_no_image_at_all_is_told_before_the_model_is_read(command: Command, tmp_
         (["--beam-size", "0"], "expected a whole number from 1, found '0'"),
         (["--batch-size", "many"], "'many'"),
         (["--temperature", "1", "--beam-size", "3"], "--beam-size: not allowed with argument --temperature"),
-        (["--seed", "3"], "--seed: nothing is drawn without --temperature"),
+        (["--seed", "3"], "--seed has no effect without --temperature"),
     ],
 )
 def test_an_impossible_option_is_told(
@@ -227,11 +229,11 @@ def test_attention_is_drawn_for_each_image_and_overwrites_nothing(
     assert sorted(path.stem for path in (tmp_path / "maps").iterdir()) == sorted([*stems, *(f"{s}-2" for s in stems)])
 
 
-def test_a_model_that_looks_nowhere_draws_nothing(
+def test_a_model_without_attention_draws_nothing(
     command: Command, bundle: Path, image_files: list[Path], tmp_path: Path
 ) -> None:
     message = command("caption", bundle, *image_files, "--attention", tmp_path / "maps").message
-    assert "need a decoder that attends" in message
+    assert "need an attentive decoder" in message
 
 
 def test_one_broken_image_alone_makes_the_command_fail(command: Command, bundle: Path, image_files: list[Path]) -> None:

@@ -25,6 +25,7 @@ from captioning.data.readers import Coco
 from captioning.evaluation.predictions import Evaluation, evaluate
 from captioning.metrics.diversity import summary
 from captioning.reports.runs import TEXT_STATISTICS
+from captioning.training.checkpoints import captioner_weights
 
 Command = Callable[..., Any]
 NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
@@ -213,7 +214,7 @@ def figures(monkeypatch: pytest.MonkeyPatch, *ciders: float) -> None:
         scores = replace(evaluation.scores, corpus={**evaluation.scores.corpus, "CIDEr": next(found)})
         return replace(evaluation, scores=scores, loss=next(losses))
 
-    monkeypatch.setattr("captioning.model.captioner.evaluate", scripted)
+    monkeypatch.setattr("captioning.training.module.evaluate", scripted)
 
 
 def test_the_epoch_of_the_highest_cider_is_evaluated_and_bundled_and_training_stops_when_it_has_not_risen(
@@ -226,8 +227,8 @@ def test_the_epoch_of_the_highest_cider_is_evaluated_and_bundled_and_training_st
     best, last = (torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("epoch_1", "last"))
     assert last["epoch"] == 3
     bundle = load_file(run / "bundle" / "model.safetensors")
-    assert same_weights(bundle, best["state_dict"])
-    assert not same_weights(bundle, last["state_dict"])
+    assert same_weights(bundle, captioner_weights(best))
+    assert not same_weights(bundle, captioner_weights(last))
     captions = [entry["caption"] for entry in read(run / "captions.json")]
     truth = Splits(Coco(read_config(run)["data"]["root"]))
     bundled = Captioner.from_pretrained(run / "bundle")
@@ -317,8 +318,8 @@ def test_what_does_not_compose_is_told_with_what_would(
         ("optimizer.lr=abc", "optimizer.lr=abc: expected a number from 0"),
         ("optimizer.lr=-1", "optimizer.lr=-1: expected a number from 0"),
         ("data.pool=0", "data.pool=0: expected a whole number from 1"),
-        ("standardise=abc", "standardise=abc: expected true, false, or the deviation"),
-        ("standardise=-0.2", "standardise=-0.2: expected true, false, or the deviation"),
+        ("standardise=abc", "standardise=abc: expected true, false, or a deviation"),
+        ("standardise=-0.2", "standardise=-0.2: expected true, false, or a deviation"),
         ("optimizer.lr=nan", "optimizer.lr=nan: expected a number from 0"),
         ("trainer.max_epochs=abc", "trainer.max_epochs=abc: expected a whole number from 1"),
         ("text.min_count=abc", "text.min_count=abc: expected a whole number from 1"),

@@ -140,9 +140,12 @@ def test_a_translation_is_one_line_whatever_it_holds(
     assert [json.loads(row)["translation"] for row in rows] == list(said.values())
 
 
-def test_what_was_cut_is_counted(command: Command, translator: Path, tmp_path: Path) -> None:
+def test_truncated_translations_are_counted(command: Command, translator: Path, tmp_path: Path) -> None:
     model = Captioner.from_pretrained(translator / "bundle")
-    for bias, message in ((-1000, "captioning translate: 3 of 3 were truncated at 6 tokens\n"), (1000, "")):
+    for bias, message in (
+        (-1000, "captioning translate: 3 of 3 translations were truncated at 6 tokens\n"),
+        (1000, ""),
+    ):
         with torch.no_grad():
             model.decoder.head.bias[model.tokenizer.special.eos] = bias
         folder = model.save(tmp_path / f"eos {bias}")
@@ -193,7 +196,7 @@ def test_a_translator_is_not_scored_on_languages_that_it_did_not_learn(
 def test_images_and_sentences_are_not_confused(
     command: Command, translator: Path, bundle: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="translates sentences and sees no images; use translate"):
+    with pytest.raises(InputError, match="translates sentences and reads no images; use translate"):
         Captioner.from_pretrained(translator / "bundle").caption(Image.new("RGB", (3, 3)))
     assert "captions images and reads no sentences" in command("translate", bundle, "Ein Hund.").message
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
@@ -203,7 +206,7 @@ def test_images_and_sentences_are_not_confused(
 @pytest.mark.parametrize(
     ("override", "complaint"),
     [
-        ("finetuning=frozen", "an encoder of sentences starts from nothing and must learn"),
+        ("finetuning=frozen", "an encoder of sentences is trained from scratch"),
         ("metrics.monitor=perplexity", "metrics.mode=max would choose the worst perplexity; set metrics.mode=min"),
         ("text@source_text=null", "choose text@source_text=words or bpe"),
         ("data.source=null", "multi30k-en has no sentences to translate"),
