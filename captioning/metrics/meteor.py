@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Self
 
 import numpy as np
@@ -34,7 +35,7 @@ class Meteor(Metric):
 
     def __init__(self, references: Sequence[Sequence[str]]) -> None:
         check_references(references)
-        self._references, self._universal = references, MeteorUniversal()
+        self._references, self._universal = references, _universal()
 
     @classmethod
     def of(cls, resources: Resources) -> Self:  # noqa: D102
@@ -51,3 +52,9 @@ class Meteor(Metric):
     @staticmethod
     def scores(totals: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: D102
         return score(totals)[..., None]
+
+
+@cache
+def _universal() -> MeteorUniversal:
+    """Read the word lists once per process: they are the same for all references."""
+    return MeteorUniversal()
