@@ -14,6 +14,7 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 LECTURE = next(path for path in NOTEBOOKS if path.stem == "recurrent_networks")
 SECONDS = 900  # of a whole notebook, on a busy machine too
 NUM_SCENES = {"captioning_tour": "60", "recurrent_networks": "900"}  # a tenth or a third of what readers see
+RUNS = [pytest.param(p, marks=[pytest.mark.slow] * (p.stem in NUM_SCENES), id=p.stem) for p in NOTEBOOKS]
 kernels_warn = pytest.mark.filterwarnings("ignore")
 
 
@@ -32,7 +33,7 @@ def run(path: Path, *, seconds: float = SECONDS) -> list[str]:
     return ["".join(output["text"] for output in own) for own in outputs]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RUNS)
 @kernels_warn
 def test_runs_from_a_clean_kernel(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MULTI30K", raising=False)
