@@ -15,13 +15,13 @@ from captioning.encoders.features import ImageFeatures, Objects
 
 @dataclass(frozen=True)
 class CaptionBatch:
-    """I images, each once, and their N captions.
+    """I images and their N captions. An image whose captions come in parts may be in a batch twice.
 
     Attributes:
         image_ids: the I images' ids.
-        images: (I, C, H, W) float, or None if `features` are given.
+        images: the encoder's input, (I, C, H, W) float or (I, S) int64 for sentences; None if `features` are given.
         features: cached features of the images, or None if `images` are given.
-        tokens: (N, T+1) int64: `<bos>`, the words, `<eos>`, padding.
+        tokens: (N, T+1) int64: `<bos>`, the words, `<eos>` unless the caption is truncated, padding.
         lengths: (N) int64 on the CPU, in descending order: the number of predicted tokens, the words and `<eos>`.
         image_index: (N) int64, the row of each caption's image.
         objects: annotated objects of the I images, if requested.

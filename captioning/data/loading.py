@@ -21,14 +21,15 @@ class Loading:
         captions_per_image: captions of an image in one batch. The image is repeated in an epoch until all its captions
             are used. None puts all of them in one batch, so that each image is encoded once per epoch. 1 gives the most
             varied batches, which suits cached features.
-        pool: batches whose images are sorted together by caption length. A larger pool is faster, and its batches
+        pool: number of batches that are sorted together by length. A larger pool is faster, and its batches
             are less varied. 1 fills batches at random.
         eval_batch_size: images in a batch of validation and evaluation.
         num_workers: processes that load images. 0 loads in this process, which is fastest for cached features.
-        max_length: tokens of the longest training caption. Longer ones are truncated, counted and logged. None
+        max_length: maximum number of tokens of a training caption, without `<bos>` and `<eos>`. Longer captions are
+            truncated and their number is logged; more than a tenth is an error. None
             truncates nothing. References are never truncated.
         augment: arguments of `ImageTransform.augmented` for training images; None for no augmentation.
-        keep_images: keep the training images in memory, as the encoder takes them, once they are read. Each worker
+        keep_images: keep each training image in memory after its first read, transformed for the encoder. Each worker
             keeps its own.
         features: folder of cached features, one sub-folder per split, as `captioning extract` writes it. None reads
             images.

@@ -35,9 +35,9 @@ class CaptionDataModule(pl.LightningDataModule):
     Args:
         splits: the data set.
         loading: how batches are made.
-        encoder: of the model.
-        transform: of the model: how an image or a sentence becomes the encoder's input.
-        tokenizer: of the model.
+        encoder: the model's encoder.
+        transform: the model's transform, which turns an image or a sentence into the encoder's input.
+        tokenizer: the model's tokenizer.
         categories: names of the objects that batches contain, in the order of the model's ids; None for no objects.
     """
 
@@ -148,7 +148,7 @@ def augmented(transform: ImageTransform | TextTransform, settings: Mapping[str, 
 
 
 def in_parts(images: Sequence[CaptionedImage], size: int | None) -> list[CaptionedImage]:
-    """Repeat each image for every `size` of its captions; None keeps all of them together."""
+    """Split each image's captions into parts of `size`, with one copy of the image each; None keeps them together."""
     if size is None:
         return list(images)
     return [

@@ -82,8 +82,8 @@ def source_of(
     """Choose what `encoder` reads of `images`.
 
     Args:
-        encoder: of the model.
-        transform: of the model, or its random variant for training.
+        encoder: the model's encoder.
+        transform: the model's transform, or its random variant for training.
         images: a split.
         keep: see `Images`.
 

@@ -77,5 +77,5 @@ class Splits:
 
 
 def split_name(name: str) -> str:
-    """Return a split's standard name: Flickr8k calls its validation split "dev" too."""
+    """Return a split's standard name: "val" for "dev", Flickr8k's other name for it."""
     return "val" if name == "dev" else name

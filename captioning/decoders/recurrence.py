@@ -19,7 +19,7 @@ from captioning.recurrent.layer import Hidden, RecurrentLayer
 
 @dataclass(frozen=True)
 class RecurrentState(State):
-    """The recurrent layer's state, (B, L, D) each."""
+    """The recurrent layer's state: a tuple of tensors, each (B, L, D)."""
 
     recurrent: Hidden
 
@@ -83,10 +83,10 @@ class Start(nn.Module):
         super().__init__()
         zeros = rows_first(layer.initial(1, like=torch.empty(0)))
         self.learned = nn.ParameterList(nn.Parameter(s.clone()) for s in zeros) if learned else None
-        self.layer = (layer,)  # in a tuple: its weights are registered by the decoder
+        self.layer = (layer,)  # in a tuple, so that its weights are registered by the decoder alone
 
     def forward(self, batch_size: int, like: Tensor) -> Hidden:
-        """Return (B, L, D) each, with the dtype and device of `like`."""
+        """Return the state's tensors, (B, L, D) each, with the dtype of `like`."""
         if self.learned is None:
             return rows_first(self.layer[0].initial(batch_size, like=like))
         return tuple(s.to(like.dtype).expand(batch_size, -1, -1) for s in self.learned)

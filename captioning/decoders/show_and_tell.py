@@ -14,7 +14,7 @@ im2txt has biases and tanh on the cell: `captioning.recurrent.LSTM`. The LSTM of
 code) has biases and no tanh: `ShowAndTellLSTM(bias=True)`.
 
     paper        here                     shape
-    CNN(I)       image(dropout(pooled))   (I, E)
+    CNN(I)       image(image_dropout(pooled))   (I, E)
     W_e          embedding                (V, E)
     m_t          the recurrent output     (B, D)
     softmax      head                     (B, V)

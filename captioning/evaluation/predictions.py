@@ -53,9 +53,10 @@ class Evaluation:
         predictions: one for each image, in the split's order.
         scores: the metrics, as fractions.
         loss: mean -log p of a reference's token, in nats.
-        bits_per_character: -log2 p of all references, divided by the characters of their text as published, with one
-            more for each end. It compares vocabularies of words, subwords and characters. Word models look better
-            than they are: `<unk>`, case and punctuation cost them nothing. See `unknown_share`.
+        bits_per_character: -log2 p of all references, divided by the number of characters of their published text, plus
+            one per reference for its end. It makes models of words, subwords and characters comparable. Word models
+            look better than they are: they pay nothing for case and punctuation, and nothing for the spelling of
+            `<unk>`. See `unknown_share`.
         tokens_per_caption: mean number of tokens of a reference, the end word counted.
         signature: what the scores depend on, from `CocoScorer.signature`.
     """

@@ -23,12 +23,12 @@ def build_scorer(
 ) -> CocoScorer:
     """Build the scorer of a split's references.
 
-    `captioning.metrics.table.check_metrics` checks names and backend without references.
+    To check names and backend before references are read, call `captioning.metrics.table.check_metrics`.
 
     Args:
         references: the reference captions of each image, as published.
-        names: of the metrics, of `captioning.metrics.METRICS`.
-        backend: of `captioning.metrics.BACKENDS`.
+        names: the metrics to compute, from `captioning.metrics.METRICS`.
+        backend: one of `captioning.metrics.BACKENDS`.
         frequencies: CIDEr's document frequencies; None counts these references.
         clip: the folder of a CLIP model, for CLIPScore.
         images: the file of each image in the order of the references, for CLIPScore.

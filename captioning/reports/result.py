@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from captioning.search.hypotheses import Search
 
 BOOTSTRAP: dict[str, Any] = {"num_replicates": 1000, "seed": 0, "confidence": 0.95}
-"""The arguments of `captioning.metrics.intervals` by default."""
+"""The default arguments of `captioning.metrics.intervals`."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Result:
         Args:
             evaluation: of all images of the split.
             data: the name of the data set.
-            split: its name.
-            search: decoded the captions.
+            split: the name of the split.
+            search: the search that produced the captions.
             retrieval: as `captioning.evaluation.retrieval.retrieve` returns it.
         """
         return cls(
@@ -94,7 +94,7 @@ class Result:
 
     @cached_property
     def intervals(self) -> dict[str, Interval]:
-        """The bootstrap confidence interval of each score; none without statistics."""
+        """The bootstrap confidence interval of each score; empty if the backend keeps no statistics."""
         return intervals(self.scores, **self.bootstrap)
 
     @cached_property
@@ -146,7 +146,7 @@ class Result:
         _write_json(path, self.content)
 
     def write_per_image(self, path: Path) -> None:
-        """Write the caption and the scores of each image as CSV."""
+        """Write the caption, the `columns` and the scores of each image as CSV."""
         further = zip(*self.columns.values(), strict=True) if self.columns else ((),) * len(self.captions)
         names, per_image = list(self.scores.corpus), self.scores.per_image
         rows = [

@@ -19,7 +19,7 @@ from captioning.text.tokenizer import SpecialTokens
 
 @dataclass(frozen=True, kw_only=True)
 class BeamSearch(Search):
-    """Keeps the K most probable prefixes of every image; images and beams are rows of one batch.
+    """Keeps the K most probable prefixes of every image; each beam of each image is a row of one batch.
 
     Each step finds the 2K best continuations of an image. Those among the first K that end become hypotheses; the
     first K that do not end are continued. An image leaves the batch as soon as no prefix can still displace one of its

@@ -25,7 +25,7 @@ class Hypotheses:
         lengths: (I, n) int64, the number of tokens without padding; 0 where fewer than n hypotheses were found.
         scores: (I, n) float32, the sum of the tokens' log-probabilities; -inf where there is no hypothesis.
         token_scores: (I, n, T) float32, the log-probability of each token; 0 at padding.
-        finished: (I, n) bool, False where the caption was truncated at the maximum length.
+        finished: (I, n) bool, False where the caption was truncated, or where there is no hypothesis.
     """
 
     tokens: Tensor
