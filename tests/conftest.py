@@ -6,6 +6,7 @@ N = 5 captions, T = 7 steps, V = 11 tokens, F = 13 features, R = 2 places.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import os
@@ -30,6 +31,7 @@ from captioning.recurrent import Bidirectional, GravesStack, Stacked
 from captioning.text import SpecialTokens, Tokenizer, train_words
 
 torch.set_num_threads(1)  # on small tensors a second thread only waits
+gc.freeze()  # the collector would search the imported libraries again and again
 
 # The same examples in every run, and no limits on time: a slow or busy machine fails no test.
 settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

@@ -23,7 +23,9 @@ class Range(NamedTuple):
         if value is None:
             return self.null
         kinds = (int,) if self.kind is int else (int, float)
-        return isinstance(value, kinds) and not isinstance(value, bool) and self.least <= value <= self.most
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            return False
+        return math.isfinite(value) and self.least <= value <= self.most
 
     def __str__(self) -> str:
         what = "a whole number" if self.kind is int else "a number"
@@ -65,7 +67,7 @@ def check_settings(config: DictConfig) -> None:
     """Check every number of a composed configuration.
 
     Raises:
-        InputError: A number is not of its kind or outside its range, or validation would use a part of the split only.
+        InputError: a number is not of its kind or outside its range, or validation would use a part of the split only.
     """
     for key, allowed in RANGES.items():
         parent, _, name = key.rpartition(".")
@@ -73,7 +75,7 @@ def check_settings(config: DictConfig) -> None:
         if isinstance(node, DictConfig) and name in node and not allowed.holds(node[name]):
             raise InputError(f"{key}={node[name]}: expected {allowed}")
     deviation = OmegaConf.select(config, "standardise")
-    if not isinstance(deviation, (bool, int, float, type(None))) or (deviation or 0) < 0:
+    if not isinstance(deviation, bool) and not Range(float, 0, null=True).holds(deviation):
         raise InputError(f"standardise={deviation}: expected true, false, or a deviation above 0")
     part = OmegaConf.select(config, "trainer.limit_val_batches")
     if part is not None and (not isinstance(part, float) or part != 1):

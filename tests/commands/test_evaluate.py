@@ -169,8 +169,6 @@ def test_a_language_model_s_figures_on_another_language_than_its_own_come_with_a
         ("serach=greedy", "did you mean 'search'"),
         ("output=/dev/null/out", "/dev/null"),
         ("search.beam_size=many", "search.beam_size=many: expected a whole number from 1"),
-        ("+trainer.limit_val_batches=1", "every image of data.split is scored"),
-        ("examples=-1", "examples=-1: expected a whole number from 0"),
     ],
 )
 def test_a_mistake_is_one_message(

@@ -110,7 +110,6 @@ def test_a_broken_image_is_one_message(extract: Command, scenes: Path, tmp_path:
         ("features=/dev/null/features", "/dev/null"),
         ("device=abacus", "abacus"),
         ("batch_size=0", "batch_size=0: expected a whole number from 1"),
-        ("data.num_workers=-1", "data.num_workers=-1: expected a whole number from 0"),
     ],
 )
 def test_a_mistake_is_one_message(
