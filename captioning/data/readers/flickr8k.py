@@ -43,7 +43,7 @@ _TOKEN_LINE = re.compile(r"([^\t#]+)#([0-9]{1,9})\t(.*)")
 
 @dataclass(frozen=True)
 class Flickr8k:
-    """A reader of Flickr8k in the official layout or the mirror's, with the official splits or those of Karpathy's JSON.
+    """A reader of Flickr8k in the official layout or the mirror's, with official splits or those of Karpathy's JSON.
 
     Attributes:
         root: the data set's folder.
