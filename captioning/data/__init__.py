@@ -12,7 +12,7 @@ __all__ = ["CaptionDataModule", "Loading", "Splits"]
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy: a reader must not wait for Lightning.
+    # Lazy: the import of a reader must not wait for that of Lightning.
     if name == "CaptionDataModule":
         from captioning.data.module import CaptionDataModule
 

@@ -15,11 +15,12 @@ from captioning.encoders.features import ImageFeatures, Objects
 
 @dataclass(frozen=True)
 class CaptionBatch:
-    """I images and their N captions. An image whose captions come in parts may be in a batch twice.
+    """I images and their N captions. If `Loading.captions_per_image` is set, an image may be in a batch more than once.
 
     Attributes:
         image_ids: the I images' ids.
-        images: the encoder's input, (I, C, H, W) float or (I, S) int64 for sentences; None if `features` are given.
+        images: the encoder's input: (I, C, H, W) float, or token ids of sentences, (I, S) int64; None if `features` are
+            given.
         features: cached features of the images, or None if `images` are given.
         tokens: (N, T+1) int64: `<bos>`, the words, `<eos>` unless the caption is truncated, padding.
         lengths: (N) int64 on the CPU, in descending order: the number of predicted tokens, the words and `<eos>`.
@@ -79,7 +80,7 @@ def collate(
 
     Args:
         image_ids: ids of the I images.
-        captions: token ids of each image's captions, from `<bos>` to `<eos>`.
+        captions: token ids of each image's captions, from `<bos>` to `<eos>` (which truncated captions lack).
         pad: the id of `<pad>`.
         images: (I, C, H, W); None if `features` are given.
         features: features of the I images; None if `images` are given.

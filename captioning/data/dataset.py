@@ -17,13 +17,13 @@ from captioning.data.sources import Source
 
 
 class CaptionDataset(Dataset[CaptionBatch]):
-    """A split whose items are whole batches: index it with a list of rows, as a sampler of batches yields.
+    """A split whose items are whole batches: index it with a list of rows, which a sampler yields.
 
     Args:
         images: the split.
-        captions: their ids, in the same order.
+        captions: token ids of their captions, in the same order.
         pad: the id of `<pad>`.
-        source: makes the encoder's input of images, or the store that holds every image's features.
+        source: makes the encoder's input from images; or the store that holds every image's features.
         layouts: the images' objects; None if batches have none.
     """
 
@@ -51,7 +51,7 @@ class CaptionDataset(Dataset[CaptionBatch]):
         if isinstance(self.source, FeatureStore):
             return collate(ids, captions, pad=self.pad, features=self.source.features(ids), objects=objects)
         with torch.random.fork_rng(devices=()):
-            # An augmented image depends on its epoch and batch alone: not on workers, nor on a resumed run.
+            # Augmentation depends on seed, epoch and batch alone, so workers and resumed runs do not change it.
             torch.manual_seed(rows.seed if isinstance(rows, Rows) else 0)
             inputs = self.source([self.images[row] for row in rows])
         return collate(ids, captions, pad=self.pad, images=inputs, objects=objects)

@@ -24,7 +24,7 @@ class CaptionedImage:
     """An image with its captions, as every reader returns it.
 
     Attributes:
-        image_id: unique within its data set: COCO's integer, or the file name for Flickr.
+        image_id: unique within its data set: COCO's integer, Flickr's file name, or a sentence's line number.
         path: the image's file, which readers do not open; for a sentence, the file that contains it.
         captions: the captions as published; empty if the split has none.
         objects: annotated objects in annotation order; empty unless requested.

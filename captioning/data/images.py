@@ -59,8 +59,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Convert an image of any mode to upright 8-bit RGB.
 
     The EXIF orientation is applied, transparent pixels become white, and values of more than 8 bits are scaled. Modes I
-    and F do not define the value of white. It is the first of 255 and 65,535 (for F of 1.0, 255 and 65,535) that no
-    value exceeds, or else the highest value. Negative values and NaN become black.
+    and F do not define which value is white. Here it is the smallest of 255 and 65,535 (for F also 1.0) that no value
+    exceeds. If there is none, the highest value is white. Negative values and NaN become black.
 
     Args:
         image: any image, which is not changed. Of an animation, the current frame is converted.

@@ -18,19 +18,20 @@ class Loading:
     Attributes:
         split: the split of validation and evaluation.
         batch_size: images in a training batch of one process.
-        captions_per_image: captions of an image in one batch. The image is repeated in an epoch until all its captions
-            are used. None puts all of them in one batch, so that each image is encoded once per epoch. 1 gives the most
-            varied batches, which suits cached features.
-        pool: number of batches that are sorted together by length. A larger pool is faster, and its batches
-            are less varied. 1 fills batches at random.
+        captions_per_image: the captions of each image are split into parts of this many (the last may have fewer). An
+            epoch contains the image once for each part, and `batch_size` counts it each time. None keeps all captions
+            of an image together, so that it is encoded once per epoch. 1 gives the most varied batches; use it with
+            cached features, where repeated images cost little.
+        pool: number of batches whose images are sorted together by caption length. A larger pool is faster, and its
+            batches are less varied. 1 fills batches at random.
         eval_batch_size: images in a batch of validation and evaluation.
         num_workers: processes that load images. 0 loads in this process, which is fastest for cached features.
         max_length: maximum number of tokens of a training caption, without `<bos>` and `<eos>`. Longer captions are
-            truncated and their number is logged; more than a tenth is an error. None
-            truncates nothing. References are never truncated.
+            truncated, and their number is logged. If they are more than a tenth, training is refused. None truncates
+            nothing. References are never truncated.
         augment: arguments of `ImageTransform.augmented` for training images; None for no augmentation.
         keep_images: keep each training image in memory after its first read, transformed for the encoder. Each worker
-            keeps its own.
+            process keeps its own copies.
         features: folder of cached features, one sub-folder per split, as `captioning extract` writes it. None reads
             images.
         seed: seed of the order of training batches.

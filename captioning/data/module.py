@@ -65,10 +65,10 @@ class CaptionDataModule(pl.LightningDataModule):
         """Open a split's cached features and check that they are the encoder's.
 
         Returns:
-            The store; None where batches hold images, or the encoder reads nothing.
+            The store; None if batches hold images, or if the encoder reads nothing.
 
         Raises:
-            InputError: The features were made by another encoder, or of other images.
+            InputError: the features were made by another encoder, or of other images.
         """
         if self.loading.features is None or self.encoder.reads == "nothing":
             return None
@@ -77,7 +77,7 @@ class CaptionDataModule(pl.LightningDataModule):
         return store
 
     def train_dataloader(self) -> DataLoader[CaptionBatch]:
-        """Batches of the training split, bucketed by length, in another order every epoch."""
+        """Make batches of the training split, grouped by caption length, in a new order every epoch."""
         dataset = self._dataset("train", training=True)
         sampler = BucketSampler(
             dataset.captions.lengths,
@@ -89,11 +89,11 @@ class CaptionDataModule(pl.LightningDataModule):
         return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[CaptionBatch]:
-        """Batches of `split` in its own order."""
+        """Make batches of `split` in its own order."""
         return self.evaluation_dataloader(self.split)
 
     def evaluation_dataloader(self, split: str) -> DataLoader[CaptionBatch]:
-        """Batches of any split, in its own order, without augmentation or truncation."""
+        """Make batches of any split, in its own order, without augmentation or truncation."""
         dataset = self._dataset(split, training=False)
         return self._loader(dataset, InOrderSampler(len(dataset), self.loading.eval_batch_size, **self._processes()))
 
@@ -134,10 +134,10 @@ class CaptionDataModule(pl.LightningDataModule):
 
 
 def augmented(transform: ImageTransform | TextTransform, settings: Mapping[str, object]) -> Callable[[Image], Tensor]:
-    """Make the random variant of a transform that training images go through.
+    """Make the random variant of a transform, for training images.
 
     Raises:
-        InputError: The data are sentences, or a setting is not one of `ImageTransform.augmented`.
+        InputError: the data are sentences, or a setting is not one of `ImageTransform.augmented`.
     """
     if not isinstance(transform, ImageTransform):
         raise InputError(f"data.augment={settings}: sentences are not augmented; set data.augment=null")

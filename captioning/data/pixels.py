@@ -22,11 +22,11 @@ def pixels(image: ImageLike, transform: Callable[[Image.Image], Tensor]) -> Tens
         transform: turns an upright RGB image into (C, H, W).
 
     Raises:
-        InputError: The file is not an image; the message names it.
+        InputError: the file is not an image. The message names it.
     """
     return transform(to_rgb(image) if isinstance(image, Image.Image) else load_image(image))
 
 
 def channels_last(images: Sequence[Tensor]) -> Tensor:
-    """Stack images (C, H, W) into (I, C, H, W), each pixel's channels next to each other: convolutions are faster."""
+    """Stack images (C, H, W) into (I, C, H, W) in channels-last memory format, which makes convolutions faster."""
     return torch.stack(list(images)).contiguous(memory_format=torch.channels_last)

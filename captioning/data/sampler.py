@@ -24,10 +24,10 @@ class Rows(list[int]):
 class BucketSampler(Sampler[list[int]]):
     """Yield batches of images whose captions have similar lengths, in a new order every epoch.
 
-    Images are shuffled, split into pools of many batches, sorted by length within each pool and split into batches,
+    Images are shuffled, split into pools of `pool` batches, sorted by length within each pool and split into batches,
     which are shuffled. The order depends only on the seed and the epoch. With several processes, each gets every
-    world_size-th batch. The list is extended from its start so that all get the same number. Images without captions
-    are left out, and the log counts them.
+    world_size-th batch. Some batches are repeated if otherwise not all processes would get the same number. Images
+    without captions are left out, and the log counts them.
 
     Args:
         lengths: (I,) number of tokens of each image's longest caption, 0 for an image without captions.
@@ -85,8 +85,8 @@ class BucketSampler(Sampler[list[int]]):
 class InOrderSampler(Sampler[list[int]]):
     """Yield batches of images in the order of the split, for evaluation.
 
-    With several processes, each gets every world_size-th batch. If the number of batches is not divisible, some batches
-    go to two processes. The gathering step keeps one result for each image id.
+    With several processes, each gets every world_size-th batch. If their number is not divisible by `world_size`, some
+    batches go to two processes. `captioning.evaluation.predictions.evaluate` keeps one result for each image id.
 
     Args:
         num_images: I.

@@ -26,11 +26,11 @@ class Source(Protocol):
 
 
 class Images:
-    """Reads images and makes tensors of them.
+    """Reads image files as tensors.
 
     Args:
         transform: turns an RGB image into (C, H, W).
-        keep: keep every image in memory; useful if `transform` is not random.
+        keep: keep every transformed image in memory; only for transforms that are not random.
     """
 
     def __init__(self, transform: Callable[[Image], Tensor], *, keep: bool = False) -> None:
@@ -88,7 +88,7 @@ def source_of(
         keep: see `Images`.
 
     Raises:
-        InputError: The encoder reads sentences and the split has images, or the reverse.
+        InputError: the encoder reads sentences and the split has images, or the reverse.
     """
     texts = any(image.text is not None for image in images)
     if encoder.reads == "nothing":

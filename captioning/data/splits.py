@@ -27,7 +27,7 @@ class Reader(Protocol):
             check_files: check that each image has its file.
 
         Raises:
-            InputError: A file is missing or broken, or the data set has no such split.
+            InputError: a file is missing or broken, or the data set has no such split.
         """
         ...
 
@@ -37,7 +37,7 @@ class Splits:
 
     Args:
         reader: reads the data set's files.
-        check_files: check that each image has its file; False where images are not opened.
+        check_files: check that each image has its file; False if images will not be opened.
     """
 
     def __init__(self, reader: Reader, *, check_files: bool = True) -> None:

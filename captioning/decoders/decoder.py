@@ -36,7 +36,7 @@ class State:
         return self.map(lambda x: x[:count])
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """Change every tensor that has rows."""
+        """Apply `change` to every tensor."""
         return replace(self, **{f.name: _map(getattr(self, f.name), change) for f in fields(self)})
 
 
@@ -71,7 +71,7 @@ class Decoder(nn.Module, ABC, Generic[S]):
 
     @abstractmethod
     def start(self, features: ImageFeatures) -> S:
-        """Compute, once per image, everything that depends on the image alone; I rows."""
+        """Compute, once per image, everything that depends on the image alone; return a state of I rows."""
 
     @abstractmethod
     def step(self, tokens: Tensor, state: S) -> tuple[Tensor, S]:
@@ -119,7 +119,7 @@ class AttentiveDecoder(Decoder[S]):
 
     @abstractmethod
     def attend(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Attended:
-        """Compute, by teacher forcing, the attention weights too; arguments as for `hidden`."""
+        """Compute, by teacher forcing, the result of `hidden` and the attention weights; arguments as for `hidden`."""
 
     def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
         """See `Decoder.hidden`."""

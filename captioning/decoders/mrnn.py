@@ -18,7 +18,7 @@ Deep Captioning with Multimodal Recurrent Neural Networks (m-RNN). Mao, Xu, Yang
     softmax  head               (B, V)
 
 The paper does not say whether the embedding layers are linear. Its supplement counts 128 V + 128 * 256 weights for
-them, which is the count of linear maps without biases. It does not mention biases: they are off by default.
+them, which is the count of linear maps without biases. The paper does not mention biases; here they are off by default.
 Published on Flickr8k (AlexNet features): BLEU-1..4 of 56.5/38.6/25.6/17.0, perplexity 24.39 (section 7.4).
 """
 
@@ -88,7 +88,7 @@ class MRNN(Decoder[MRNNState]):
         self.head = nn.Linear(multimodal_size, vocab_size, bias=bias)
 
     def start(self, features: ImageFeatures) -> MRNNState:
-        """Set r(0) = 0, and compute V_I I for every step."""
+        """Set r(0) = 0, and compute V_I I, which every step uses."""
         image = self.from_image(self.image_dropout(features.pooled))
         return MRNNState(image.new_zeros(len(image), self.recurrence.in_features), image)
 

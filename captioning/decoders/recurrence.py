@@ -47,7 +47,7 @@ class RecurrentDecoder(Decoder[RecurrentState]):
         return self.head(self.dropout(h)), RecurrentState(recurrent)
 
     def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
-        """See `Decoder.hidden`; the layer's outputs, (sum of lengths, D)."""
+        """See `Decoder.hidden`. Return the layer's outputs after dropout, (sum of lengths, D)."""
         state = self.start(features).rows(image_index)
         x = inputs._replace(data=self.embed(inputs.data))
         dropped: Tensor = self.dropout(run(self.recurrent, x, state.recurrent))
@@ -72,11 +72,11 @@ def run(layer: RecurrentLayer, x: PackedSequence, state: Hidden) -> Tensor:
 
 
 class Start(nn.Module):
-    """The state before the first input, the same for every row: zeros, or learned.
+    """The state before the first input, the same for every row: zeros, or learned weights.
 
     Args:
         layer: the layer that starts from it.
-        learned: whether the state is a weight, which is initialised to zero.
+        learned: whether the state is learned. Its weights are initialised to zero.
     """
 
     def __init__(self, layer: RecurrentLayer, *, learned: bool) -> None:
@@ -86,7 +86,10 @@ class Start(nn.Module):
         self.layer = (layer,)  # in a tuple, so that its weights are registered by the decoder alone
 
     def forward(self, batch_size: int, like: Tensor) -> Hidden:
-        """Return the state's tensors, (B, L, D) each, with the dtype of `like`."""
+        """Return the state's tensors, (B, L, D) each, with the dtype of `like`.
+
+        Zeros are on the device of `like`, and a learned state is on the device of its weights.
+        """
         if self.learned is None:
             return rows_first(self.layer[0].initial(batch_size, like=like))
         return tuple(s.to(like.dtype).expand(batch_size, -1, -1) for s in self.learned)

@@ -8,10 +8,13 @@ Official code: im2txt.
     p_{t+1} = LSTM(x_t),        t = 0 .. N-1          (12)
     L(I, S) = - sum_{t=1..N} log p_t(S_t)             (13)
 
-S_0 is `<bos>` and S_N is `<eos>`. CNN(I) ends in a linear map of the image's feature to the width of a word. The step
-that reads it is not scored. The LSTM's equations (4) to (8) are in `captioning.recurrent.ShowAndTellLSTM`. The LSTM of
-im2txt has biases and tanh on the cell: `captioning.recurrent.LSTM`. The LSTM of NeuralTalk (arXiv:1412.2306, official
-code) has biases and no tanh: `ShowAndTellLSTM(bias=True)`.
+S_0 is `<bos>` and S_N is `<eos>`. CNN(I) includes a linear map from the image's feature to the width of a word
+embedding. The output of the step that reads the image is not scored. Three LSTMs can be passed as `recurrent`:
+
+    LSTM of                                         biases   tanh on the cell   in captioning.recurrent
+    the paper, (4) to (8)                           no       no                 ShowAndTellLSTM
+    im2txt                                          yes      yes                LSTM
+    NeuralTalk (arXiv:1412.2306), official code     yes      no                 ShowAndTellLSTM(bias=True)
 
     paper        here                     shape
     CNN(I)       image(image_dropout(pooled))   (I, E)
@@ -19,8 +22,8 @@ code) has biases and no tanh: `ShowAndTellLSTM(bias=True)`.
     m_t          the recurrent output     (B, D)
     softmax      head                     (B, V)
 
-Differs: (9) prints Softmax(m_t) without a matrix; a linear projection to the vocabulary is implied.
-Published on Flickr8k: BLEU-1/2/3 of 63/41/27, an ensemble (Table 2, and as quoted in arXiv:1412.2306).
+Differs: (9) prints Softmax(m_t) without a matrix. Here `head` first projects m_t to the vocabulary.
+Published on Flickr8k, for an ensemble: BLEU-1 of 63 (Table 2). BLEU-2/3 of 41/27 are quoted in arXiv:1412.2306.
 """
 
 from __future__ import annotations
@@ -42,9 +45,10 @@ class ShowAndTell(RecurrentDecoder):
         embedding_size: E, the width of words and of the image; the paper's is 512.
         hidden_size: D; the paper's is 512.
         image_dropout: on the image's feature.
-        dropout: on the recurrent layer's inputs and outputs; the paper has it "throughout".
-        image_bias: whether the map of the image has a bias: in NeuralTalk yes, in im2txt no.
-        head_bias: whether the projection to the vocabulary has a bias: in both yes; the paper prints none.
+        dropout: on the recurrent layer's inputs and outputs, as in im2txt. The paper uses dropout, but gives neither
+            its places nor its rates.
+        image_bias: whether the map of the image has a bias. NeuralTalk's has one, im2txt's has none.
+        head_bias: whether the projection to the vocabulary has a bias. Both codes have one, the paper prints none.
         init_range: r; embeddings and head are initialised uniformly in [-r, r]; 0.08 in im2txt.
     """
 

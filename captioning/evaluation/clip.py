@@ -35,19 +35,19 @@ class Clip:
 
     Nothing is downloaded and nothing is unpickled.
 
-    Differs: texts are lower-cased and runs of spaces become one, but broken Unicode and HTML are not repaired.
-    OpenAI's tokenizer repairs them.
+    Differs: OpenAI's tokenizer repairs broken Unicode and HTML, and this one does not. Both lower-case texts and reduce
+    each run of spaces to one.
 
     Args:
         folder: contains FILES, or vocab.json and merges.txt instead of tokenizer.json.
         device: such as "cuda".
-        batch_size: images or texts that are embedded together.
+        batch_size: number of images or texts that are embedded together.
 
     Attributes:
         version: the folder's name, the first 16 digits of its weights' SHA-256, and the version of transformers.
 
     Raises:
-        InputError: Transformers, the folder or a file in it is missing, the files are not those of a CLIP model, or
+        InputError: transformers, the folder or a file in it is missing, the files are not those of a CLIP model, or
             there is no such device.
     """
 
@@ -74,7 +74,7 @@ class Clip:
             (I, P) vectors of length 1.
 
         Raises:
-            InputError: A file is missing, or is not an image.
+            InputError: a file is missing, or is not an image.
         """
         return self._embed(self._pixels, self._model.get_image_features, paths)
 
@@ -104,7 +104,7 @@ def check_files(folder: Path) -> None:
     """Check that a folder contains the files of a CLIP model.
 
     Raises:
-        InputError: A file is missing; the message says how to get it.
+        InputError: a file is missing. The message says how to get it.
     """
     two_files = all((folder / name).is_file() for name in ("vocab.json", "merges.txt"))
     missing = [name for name in (FILES[:-1] if two_files else FILES) if not (folder / name).is_file()]

@@ -141,7 +141,7 @@ def evaluate(
         scorer: built from the same references.
 
     Raises:
-        InputError: An image has no prediction, or a prediction belongs to no image.
+        InputError: an image has no prediction, or a prediction belongs to no image.
     """
     by_id: dict[ImageId, Prediction] = {}
     for prediction in predictions:

@@ -25,19 +25,19 @@ from captioning.objectives import token_losses
 def retrieve(captioner: Captioner, data: CaptionDataModule, *, captions_per_image: int) -> dict[str, Any]:
     """Retrieve images by sentences and sentences by images, in the data module's split.
 
-    Every sentence is scored for every image, so that time grows with the square of the split's size.
+    Every sentence is scored for every image, so time grows with the square of the split's size.
 
     Args:
         captioner: in evaluation mode.
-        data: connected to the captioner.
-        captions_per_image: how many captions of each image, from the first, are used as sentences.
+        data: a data module that was built with the captioner's encoder, transform and tokenizer.
+        captions_per_image: how many captions of each image are used as sentences, from the first.
 
     Returns:
-        "text_to_image" and "image_to_text", each with R@1, R@5, R@10 and median_rank, "captions_per_image", and the
-        "marginal" by which image_to_text divides.
+        "text_to_image" and "image_to_text", each with R@1, R@5, R@10 and median_rank; "captions_per_image"; and
+        "marginal", which says over which images P(sentence) is averaged. image_to_text divides by it.
 
     Raises:
-        InputError: An image has no caption.
+        InputError: an image has no caption.
     """
     images = data.splits.images(data.split)
     chosen = [(row, text) for row, image in enumerate(images) for text in image.captions[:captions_per_image]]
@@ -70,7 +70,7 @@ def sentence_log_probs(
         decoder: in evaluation mode.
         features: of I images.
         sentences: S captions' ids, `<bos>` first and `<eos>` last.
-        pairs: pairs of an image and a sentence that are computed together.
+        pairs: number of pairs of image and sentence that are computed together.
 
     Returns:
         (I, S) float64, in nats.

@@ -35,7 +35,7 @@ def build_scorer(
         device: of the CLIP model, such as "cuda".
 
     Raises:
-        InputError: The metrics cannot be computed, or the references or the CLIP model are not valid.
+        InputError: the metrics cannot be computed, or the references or the CLIP model are not valid.
     """
     embedding = None
     if clip is not None:

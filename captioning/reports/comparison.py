@@ -22,8 +22,8 @@ SIGNIFICANCE_LEVEL = 0.05
 NUM_REPLICATES = 1000
 NOTE = "Metrics are fractions: mean ± standard deviation over seeds. "
 TESTED = (
-    "Bold: significantly better than every other row, by a paired bootstrap over images of the mean over seeds, "
-    f"p < {SIGNIFICANCE_LEVEL}. Columns after the metrics are not tested."
+    "Bold: the mean over seeds is significantly better than that of every other row, by a paired bootstrap over "
+    f"images, p < {SIGNIFICANCE_LEVEL}. Columns after the metrics are not tested."
 )
 
 
@@ -139,13 +139,13 @@ def _best(settings: Sequence[Setting], seed: int) -> tuple[dict[str, int], str]:
 
 
 def _scores(metric: str, statistics_: NDArray[np.float64], weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Compute the scores of all images in row 0 and of each replicate in the rows after it: (1 + replicates, J)."""
+    """Compute a metric's J scores, (1 + replicates, J): of all images in row 0, then of each replicate."""
     totals = np.concatenate([statistics_.sum(0, keepdims=True), weights @ statistics_])
     return METRICS[metric].scores(totals)
 
 
 def _significantly_best(names: Sequence[str], scores: NDArray[np.float64]) -> dict[str, int]:
-    """Find the row that beats every other row in nearly all replicates; scores are (rows, 1 + replicates, J)."""
+    """Find each score's row that beats all others in nearly all replicates; `scores` are (rows, 1 + replicates, J)."""
     found = {}
     for j, name in enumerate(names):
         first = int(scores[:, 0, j].argmax())

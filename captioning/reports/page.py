@@ -36,7 +36,7 @@ def write_page(
 ) -> None:
     """Write one evaluation as a self-contained page that can be searched and sorted.
 
-    The page shows the scores of the split, a histogram of CIDEr, a sample of images at even distances, the images with
+    The page shows the scores of the split, a histogram of CIDEr, an evenly spaced sample of images, the images with
     the best, median and worst captions by CIDEr, and a table of all captions. A grey box replaces an image that cannot
     be read.
 
@@ -116,8 +116,8 @@ def _histogram(ciders: Sequence[float]) -> dict[str, Any]:
 def images_to_show(images: Sequence[CaptionedImage]) -> list[Image | None]:
     """Load the images, reduced to at most 480 pixels per side.
 
-    An image that cannot be read gives None, because with cached features nothing else needs the image. One warning
-    counts these images and gives the first error. An image that is a text also gives None.
+    An image that cannot be read gives None: an evaluation with cached features needs no image files. One warning
+    counts these images and gives the first error. A sentence to translate also gives None.
     """
     loaded: list[Image | None] = []
     errors = []

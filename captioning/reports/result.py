@@ -36,7 +36,7 @@ class Result:
         scores: of the captions.
         captions: by image id, as they were written, in the order of the split.
         signature: what determines the scores: data set, split, `CocoScorer.signature`, search.
-        columns: further values of each image for the table of images, in the order of `captions`.
+        columns: further values of each image for per_image.csv, in the order of `captions`.
         language_model: loss, perplexity and the like; empty without a model.
         unfinished: how many captions were truncated at the maximum length; None without a model.
         retrieval: as `captioning.evaluation.retrieval.retrieve` returns it; None if it was not measured.
@@ -123,12 +123,12 @@ class Result:
         """Write metrics.json, captions.json, per_image.csv and statistics.safetensors.
 
         Args:
-            folder: is made if it is missing.
-            training: time and size of a training for training.json. It is a file of its own, because times differ
-                between runs that are otherwise equal.
+            folder: created if it does not exist.
+            training: the time, precision and numbers of parameters of a training run, for training.json. That is a
+                separate file, because times differ between runs that are otherwise equal.
 
         Raises:
-            InputError: A file cannot be written.
+            InputError: a file cannot be written.
         """
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def print_scores(content: Mapping[str, Any], *, title: str | None = None, signat
 
     Args:
         content: as `Result.content`.
-        title: above the table; by default data set and split.
+        title: printed above the table; by default, data set and split.
         signature: whether to print the signature too, in one line to be quoted.
     """
     signed, other = content["signature"], content.get("comparison")

@@ -13,7 +13,7 @@ from captioning.errors import InputError
 from captioning.json_files import read_json
 
 TEXT_STATISTICS = ("bits_per_character", "unknown_share", "tokens_per_caption")
-"""Scores of the language model that depend on the tokenizer."""
+"""Scores of the language model that tables show only if the runs tokenize captions differently."""
 
 EXTRA_SCORES = ("perplexity", *TEXT_STATISTICS, "seconds")
 """Scores that tables show after the metrics: those of the language model, and the wall-clock time of training."""
@@ -41,7 +41,7 @@ class Setting:
     """The runs that differ only in their seed.
 
     Attributes:
-        values: the values of the settings that vary between all runs, in the order of their names.
+        values: the values of the settings that differ between the compared runs, in the order of the settings' names.
         runs: the runs with these values, including failed ones.
     """
 
@@ -145,7 +145,7 @@ def score_names(runs: Sequence[Run]) -> list[str]:
 def shown_score_names(runs: Sequence[Run]) -> list[str]:
     """Return the names of the scores that a table for people shows.
 
-    Scores that depend on the tokenizer are shown only if the runs differ in tokens per caption.
+    `TEXT_STATISTICS` are shown only if the runs differ in tokens per caption.
     """
     lengths = {run.scores["tokens_per_caption"] for run in runs if "tokens_per_caption" in run.scores}
     return [name for name in score_names(runs) if len(lengths) > 1 or name not in TEXT_STATISTICS]

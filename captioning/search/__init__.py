@@ -1,4 +1,4 @@
-"""Searches: decoder to captions, over the Decoder protocol alone."""
+"""Searches, which find captions with any `Decoder`, through its interface alone."""
 
 from captioning.search.beam import BeamSearch
 from captioning.search.greedy import GreedySearch

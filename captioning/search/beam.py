@@ -19,19 +19,19 @@ from captioning.text.tokenizer import SpecialTokens
 
 @dataclass(frozen=True, kw_only=True)
 class BeamSearch(Search):
-    """Keeps the K most probable prefixes of every image; each beam of each image is a row of one batch.
+    """Keeps the K most probable unfinished prefixes of every image; each of them is a row of one batch.
 
     Each step finds the 2K best continuations of an image. Those among the first K that end become hypotheses; the
-    first K that do not end are continued. An image leaves the batch as soon as no prefix can still displace one of its
-    n best hypotheses. This stop is exact, because a prefix's log-probability only falls. Ties are broken as
+    first K that do not end are continued. An image leaves the batch as soon as none of its prefixes can displace one of
+    its n best hypotheses. This stop is exact, because a prefix's log-probability only falls. Ties are broken as
     `torch.topk` breaks them. Prefixes that reach `max_length` become unfinished hypotheses only if an image has fewer
     than n finished ones.
 
     Args:
         beam_size: K.
         num_best: n, at most K.
-        length_normalization: α. Hypotheses are ordered by log-probability / length^α: 0 orders by probability, 1 by
-            the mean log-probability of a token. The scores that are returned stay log-probabilities.
+        length_normalization: α. Hypotheses are ordered by their rank, log-probability / length^α: 0 orders by
+            probability, 1 by the mean log-probability of a token. The returned scores are log-probabilities for any α.
         max_length: see `Search`.
         allow_unknown: see `Search`.
         processors: see `Search`.
@@ -60,8 +60,8 @@ class BeamSearch(Search):
         processors = (never(special, allow_unknown=self.allow_unknown), *self.processors)
         num_images, device = len(features), features.pooled.device
         best = _Best(num_images, self.num_best, self.max_length, special.pad, device)
-        images = torch.arange(num_images, device=device)  # (i,) those that are still searched
-        beams = _Beams(  # one per image until the first words are known
+        images = torch.arange(num_images, device=device)  # (i,) the images that are still searched
+        beams = _Beams(  # one empty prefix per image
             tokens=torch.full((num_images, 1, 0), special.pad, device=device),
             token_scores=torch.zeros(num_images, 1, 0, device=device),
             scores=torch.zeros(num_images, 1, device=device),
@@ -81,7 +81,7 @@ class BeamSearch(Search):
             if t + 1 == self.max_length:
                 best.fill(images, beams)
                 break
-            # The best rank that a prefix can still reach: it loses nothing more, and is divided by the maximum length.
+            # No prefix can reach a higher rank: its log-probability only falls, and is divided by at most max_length^α.
             bound = beams.scores[:, 0] / self.max_length**self.length_normalization
             running = (best.ranks[images, -1] < bound).nonzero()[:, 0]
             if not len(running):
@@ -94,7 +94,7 @@ class BeamSearch(Search):
     def _grow(self, beams: _Beams, log_probs: Tensor) -> tuple[_Beams, Tensor]:
         """Find the 2K best continuations of each image, and the row that each continues, (i, 2K)."""
         num_images, width = beams.scores.shape
-        # An image's 2K best are among the 2K best of each beam, so one topk over the vocabulary is enough.
+        # An image's 2K best are among the 2K best of each prefix, so one topk over the vocabulary is enough.
         step_scores, words = log_probs.topk(min(2 * self.beam_size, log_probs.shape[1]), dim=1)
         num_words = words.shape[1]
         candidates = num_images, width * num_words
@@ -145,7 +145,14 @@ class _Best:
         self.ranks = torch.full(shape, -torch.inf, device=device)
 
     def add(self, images: Tensor, beams: _Beams, ranks: Tensor, *, finished: bool) -> None:
-        """Add those of the first c hypotheses of `beams` whose rank, (i, c), is above -inf."""
+        """Add hypotheses from `beams`, and keep the n best of each image.
+
+        Args:
+            images: (i,) the images of `beams`.
+            beams: the first c of each image are candidates.
+            ranks: (i, c), the candidates' ranks; -inf for those that are not hypotheses.
+            finished: whether the candidates end with `<eos>`.
+        """
         touched = (ranks > -torch.inf).any(1).nonzero()[:, 0]
         if not len(touched):
             return
@@ -165,14 +172,14 @@ class _Best:
             kept[at] = _pick(torch.cat([kept[at], new], 1), order)
 
     def fill(self, images: Tensor, beams: _Beams) -> None:
-        """Fill up with unfinished hypotheses, behind all finished ones."""
+        """Fill up to n with unfinished hypotheses, and order them after all finished ones."""
         n, count = self.ranks.shape[1], beams.scores.shape[1]
         order = torch.arange(n + count, device=images.device, dtype=torch.float32)
         self.ranks[images] = torch.where(self.ranks[images] > -torch.inf, -order[:n], -torch.inf)
         self.add(images, beams, torch.where(beams.scores > -torch.inf, -order[n:], -torch.inf), finished=False)
 
     def hypotheses(self, steps: int) -> Hypotheses:
-        """Return what was found in `steps` steps."""
+        """Return the hypotheses that were found in `steps` steps."""
         none = self.ranks == -torch.inf
         return Hypotheses(
             tokens=self.tokens[:, :, :steps].masked_fill(none[..., None], self.pad),

@@ -48,11 +48,11 @@ def beam_tree(
         special: the special tokens' ids.
 
     Returns:
-        The nodes by their number of tokens, the root first. Among equally long ones, those that the search continued
-        come first, the most probable one before the others; then the hypotheses.
+        The nodes in the order of their number of tokens, the root first. Among equally long nodes, the prefixes that
+        the search continued come first, from the most probable to the least, and the hypotheses follow.
 
     Raises:
-        InputError: `features` has more or fewer images than one.
+        InputError: `features` are not those of exactly one image.
     """
     if len(features) != 1:
         raise InputError(f"a beam tree shows the search for one image; found features of {len(features)} images")

@@ -1,4 +1,4 @@
-"""What a search is and what it returns."""
+"""The interface of all searches, and the hypotheses that they return."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class Hypotheses:
 class Search(ABC):
     """Finds captions of images.
 
-    A search is a frozen dataclass: its fields are its settings, in the order in which results describe it, and
-    `dataclasses.replace` changes them. Every search has the fields below. A bundle can name only classes that derive
-    from this one.
+    A search is a frozen dataclass whose fields are its settings. Results list the settings in the order of the fields.
+    `dataclasses.replace` makes a search with other settings. Every search has the fields below, and may have more. A
+    bundle can contain only searches that derive from this class.
 
     Attributes:
         max_length: the maximum number of tokens, `<eos>` included.
@@ -58,11 +58,11 @@ class Search(ABC):
     def __post_init__(self) -> None:
         if self.max_length < 1:
             raise InputError(f"max_length={self.max_length} must be at least 1")
-        object.__setattr__(self, "processors", tuple(self.processors))  # a configuration gives a list
+        object.__setattr__(self, "processors", tuple(self.processors))  # configurations give lists
 
     @abstractmethod
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:
-        """Search for captions of each image; a decoder in eval mode makes them reproducible."""
+        """Search for captions of each image. The decoder should be in eval mode: dropout would change the captions."""
 
     def settings(self) -> dict[str, Any]:
         """Return the value of every field by its name."""

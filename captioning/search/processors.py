@@ -15,9 +15,9 @@ from captioning.text.tokenizer import SpecialTokens
 class Processor(Protocol):
     """Maps (step, tokens so far, log-probabilities) to log-probabilities.
 
-    A processor forbids a token by -inf. It does not renormalise, so scores stay the decoder's own. It returns nothing
-    above 0, because beam search stops early, assuming that a score only falls. A bundle can name only
-    classes that derive from this one.
+    A processor forbids a token by setting its log-probability to -inf. It does not renormalise, so scores stay the
+    decoder's own. It returns no value above 0, because the early stop of beam search assumes that scores only fall. A
+    bundle can contain only processors that derive from this class.
     """
 
     def __call__(self, step: int, tokens: Tensor, log_probs: Tensor, /) -> Tensor:

@@ -18,7 +18,7 @@ from captioning.search.processors import Processor, never
 from captioning.seeds import seed_of
 from captioning.text.tokenizer import SpecialTokens
 
-_NUM_CHANNELS = 8  # their order distinguishes images
+_NUM_CHANNELS = 8  # the order of the 8 largest features distinguishes images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,20 +29,20 @@ class Sampling(Search):
     (arXiv:1805.04833).
 
         p_w ∝ exp(log p(w) / τ)                              over the tokens that are allowed
-        p'_w ∝ p_w  for w in V', else 0                      V': the k most probable tokens; of these, the fewest
-                                                             most probable ones whose share is at least p
+        p'_w ∝ p_w  for w in V', else 0                      V': the k most probable tokens; of these, as few of the
+                                                             most probable as reach a total probability of p
 
-    The draw is argmax_w (log p'_w + g_w) with Gumbel noise g, which is the least sensitive to rounding (Maddison et
-    al. 2014, arXiv:1411.0030).
+    The draw is argmax_w (log p'_w + g_w) with Gumbel noise g (Maddison et al. 2014, arXiv:1411.0030). Rounding
+    rarely changes it.
 
-    The scores that are returned are the decoder's own log-probabilities, whatever τ, k and p are. The samples of an
-    image are ordered best first and may be equal; truncated ones come after those that ended. An image for which the
-    processors, which act before τ, forbid every token gets no caption: its length is 0 and its score -inf.
+    The returned scores are the decoder's own log-probabilities, whatever τ, k and p are. The samples of an image are
+    ordered best first and may be equal; truncated ones come after those that ended. Processors act before τ. If they
+    forbid every token, the image gets no caption: its length is 0 and its score -inf.
 
     Nothing is drawn from torch's global generator. Each image has its own random numbers, which follow from `seed` and
     the order of its largest pooled features. So an image gets the same samples in each call and in any batch, unless
-    rounding decides between two words or two features. Images with equal pooled features share their random numbers;
-    with an encoder that reads no images, all do.
+    rounding decides between two words or two features. Images whose largest features have the same order share their
+    random numbers. If the encoder reads no images, all images share them.
 
     Args:
         temperature: τ; below 1 sharpens, above 1 flattens.
@@ -104,13 +104,13 @@ class Sampling(Search):
 
     def _generators(self, features: ImageFeatures) -> list[torch.Generator]:
         """Make a generator for each image."""
-        # Rounding differs with the batch that an image is encoded in, but leaves the order of its channels alone.
+        # An image's features are rounded differently in different batches, but their order hardly ever changes.
         order = features.pooled.sort(dim=1, descending=True, stable=True).indices[:, :_NUM_CHANNELS]
         return [torch.Generator().manual_seed(seed_of(self.seed, *channels)) for channels in order.tolist()]
 
     def _gumbel(self, generators: Sequence[torch.Generator], rows: Tensor, like: Tensor) -> Tensor:
         """Draw Gumbel noise for the unfinished rows, (b, V) as `like`."""
-        # While one of its samples is unfinished, an image draws for all of them: its draws depend on it alone.
+        # An image draws for all its samples while one is unfinished, so no sample's noise depends on the others' ends.
         image, sample = rows.cpu() // self.num_samples, rows.cpu() % self.num_samples
         images, index = torch.unique(image, return_inverse=True)
         uniform = like.new_empty(len(images), self.num_samples, like.shape[1], device="cpu")
@@ -125,7 +125,7 @@ class Sampling(Search):
             scores = torch.full_like(scores, -torch.inf).scatter(1, words, best)
         if self.top_p is not None:
             p, words = scores.softmax(1).sort(dim=1, descending=True, stable=True)
-            full = p.cumsum(1) - p >= self.top_p  # the tokens before it have a share of at least p
+            full = p.cumsum(1) - p >= self.top_p  # the more probable tokens reach p without it
             scores = scores.masked_fill(torch.zeros_like(full).scatter(1, words, full), -torch.inf)
         return scores
 

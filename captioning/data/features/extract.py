@@ -56,7 +56,7 @@ def extract(
         dtype: "float16" or "float32".
 
     Raises:
-        InputError: An image or its regions cannot be read, or a store cannot be written or holds other features.
+        InputError: an image or its regions cannot be read, or a store cannot be written or holds other features.
     """
     for split, images in splits.items():
         store = folder / split
@@ -70,11 +70,11 @@ def from_files(files: str, encoder: Regions, *, batch_size: int) -> FeaturesOf:
 
     Args:
         files: bottom-up attention's .tsv file, or a folder of .npz files.
-        encoder: names the detector and the sizes.
+        encoder: gives F and the largest number of regions of an image.
         batch_size: images read together.
 
     Raises:
-        InputError: The files do not exist or, when features are read, an image has no regions in them.
+        InputError: the files do not exist or, when features are read, an image has no regions in them.
     """
     opened = open_regions(files)
 
@@ -101,7 +101,7 @@ def by_encoder(encoder: Encoder, *, device: str | None, batch_size: int, num_wor
         num_workers: processes that load images.
 
     Raises:
-        InputError: There is no such device, or the encoder reads sentences.
+        InputError: there is no such device, or the encoder reads sentences.
     """
     transform = encoder.transform
     if transform is None:

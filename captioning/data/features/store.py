@@ -60,7 +60,7 @@ class FeatureWriter:
         identity: everything that the features depend on, from `Encoder.identity`.
         image_ids: the split's image ids, without duplicates.
         dtype: "float16", which takes half the space and keeps three digits, or "float32".
-        flush_every: rows between records of progress. An interruption loses at most this many.
+        flush_every: number of rows after which progress is recorded. An interruption loses the rows since then.
 
     Attributes:
         rows_done: number of rows written.
@@ -112,7 +112,7 @@ class FeatureWriter:
         return self._manifest.image_ids[self.rows_done :]
 
     def write(self, features: ImageFeatures) -> None:
-        """Write features, which belong to the first of the `remaining` images.
+        """Write the features of the next images, the first ones of `remaining`.
 
         Raises:
             InputError: a value is not finite in the store's dtype, or the folder cannot be written.

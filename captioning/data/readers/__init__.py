@@ -14,7 +14,7 @@ __all__ = ["Coco", "Flickr8k", "Karpathy", "ParallelText"]
 
 
 def __getattr__(name: str) -> Any:
-    # Lazy: Flickr8k must not wait for pycocotools.
+    # Lazy: the import of Flickr8k must not wait for that of pycocotools.
     if name in _MODULES:
         return getattr(import_module(f"captioning.data.readers.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'captioning.data.readers' has no attribute {name!r}")

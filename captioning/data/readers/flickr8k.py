@@ -43,12 +43,12 @@ _TOKEN_LINE = re.compile(r"([^\t#]+)#([0-9]{1,9})\t(.*)")
 
 @dataclass(frozen=True)
 class Flickr8k:
-    """A reader of Flickr8k in its official layout, its common mirror's, or with the splits of Karpathy's JSON.
+    """A reader of Flickr8k in the official layout or the mirror's, with official splits or those of Karpathy's JSON.
 
     Attributes:
         root: the data set's folder.
         karpathy: path of dataset_flickr8k.json, if it is to define the splits.
-        split_seed: seed of splits that are made where there are no lists; see `read_flickr8k`.
+        split_seed: seed of random splits, for a folder without lists of splits; see `read_flickr8k`.
     """
 
     root: str
@@ -68,7 +68,7 @@ def read_flickr8k(
 ) -> list[CaptionedImage]:
     """Read one split. The lists of the other splits need not exist.
 
-    Images outside the split's list are ignored: the published data has 91 images in no list, and captions of one image
+    Images outside the split's list are ignored. The published data has 91 images in no list, and captions of one image
     that does not exist.
 
     Args:

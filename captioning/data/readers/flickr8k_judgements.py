@@ -4,7 +4,7 @@ Source: Hodosh, Young and Hockenmaier 2013, "Framing image description as a rank
 `Flickr8k_text/`. Each line is one pair, with fields separated by tabs:
 
     ExpertAnnotations.txt         name.jpg  other.jpg#2  1  1  2      three experts: 1 (unrelated) to 4 (describes it)
-    CrowdFlowerAnnotations.txt    name.jpg  other.jpg#2  0.33  1  2   share of yes, number of yes, number of no
+    CrowdFlowerAnnotations.txt    name.jpg  other.jpg#2  0.33  1  2   fraction of yes, number of yes, number of no
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Judged:
     Attributes:
         image: the image's file name.
         caption: the text, written for this or another image.
-        ratings: one number per judge, or one in all; higher is better.
+        ratings: one number per judge, or a single number for all judges; higher is better.
     """
 
     image: str

@@ -47,8 +47,8 @@ def read_parallel(root: str | Path, split: str, *, source: str | None, target: s
 
     Args:
         root: the folder of the files.
-        split: file name without the language. Without such a file, a single longer name that starts with it and `_` is
-            used, such as test_2016_flickr for "test".
+        split: file name without the language. If there is no such file, the only file whose name starts with `split`
+            and `_` is read, such as test_2016_flickr for "test".
         source: suffix of the source language; None reads only the target, with empty source sentences.
         target: suffix of the target language.
 
@@ -57,7 +57,7 @@ def read_parallel(root: str | Path, split: str, *, source: str | None, target: s
         are skipped.
 
     Raises:
-        InputError: a file is missing or is no text, or the two files have different numbers of lines.
+        InputError: a file is missing or is not text, or the two files have different numbers of lines.
     """
     targets, path = _lines(Path(root), split, target)
     texts = [""] * len(targets)
