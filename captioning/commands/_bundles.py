@@ -27,7 +27,7 @@ def load(bundle: str, device: str) -> Captioner:
     """Load a bundle onto a device.
 
     Raises:
-        InputError: There is no such device, or the folder is not a bundle.
+        InputError: there is no such device, or the folder is not a bundle.
     """
     with _permanent():
         import torch

@@ -16,7 +16,7 @@ class CaptioningBackend:
     """A `Backend` of the classes in `METRICS`; those that pycocoevalcap has equal its scores to 1e-6.
 
     Raises:
-        InputError: Document frequencies are given to metrics that count other tokens than CIDEr.
+        InputError: document frequencies are given to metrics that count other tokens than CIDEr.
     """
 
     known: ClassVar[tuple[str, ...]] = tuple(METRICS)

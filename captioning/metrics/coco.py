@@ -60,7 +60,7 @@ class CocoScorer:
         embedding: a CLIP model, for CLIPScore.
 
     Raises:
-        InputError: An image has no references, references are not lists of strings, or none has a word. Or a metric
+        InputError: an image has no references, references are not lists of strings, or none has a word. Or a metric
             or the backend is unknown, or lacks something that it needs.
     """
 
@@ -111,7 +111,7 @@ class CocoScorer:
             captions: by image id, untokenized, in any order. An empty caption is scored, and logged.
 
         Raises:
-            InputError: The ids differ from the references', a caption is not a string, or a metric failed.
+            InputError: the ids differ from the references', a caption is not a string, or a metric failed.
         """
         self._check_captions(captions)
         texts = {image_id: [captions[image_id]] for image_id in self._references}
@@ -183,7 +183,7 @@ def compare(
         seed: of exchanges and draws.
 
     Raises:
-        InputError: The scores are of different images or metrics.
+        InputError: the scores are of different images or metrics.
     """
     if list(first.per_image) != list(second.per_image):
         raise InputError("expected scores of the same images in the same order; score both by one scorer")

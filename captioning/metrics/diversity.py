@@ -106,7 +106,7 @@ def self_cider(captions: Sequence[Sequence[str]], frequencies: DocumentFrequenci
         (I) a value per image; that of the corpus is their mean.
 
     Raises:
-        InputError: There is no image, or an image has fewer than two captions.
+        InputError: there is no image, or an image has fewer than two captions.
     """
     if not captions:
         raise InputError("expected captions of at least one image, found none")
@@ -145,7 +145,7 @@ def oracle(metric: Metric, n_best: Sequence[Sequence[str]], name: str) -> list[s
         A caption per image; their scores are an upper bound for re-ranking.
 
     Raises:
-        InputError: The number of images is not that of the references, an image has no caption, or the metric does not
+        InputError: the number of images is not that of the references, an image has no caption, or the metric does not
             report this score.
     """
     if name not in metric.names:

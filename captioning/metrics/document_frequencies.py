@@ -25,7 +25,7 @@ class DocumentFrequencies:
             that occurs in none, so only those that occur in two images or more need be listed.
 
     Raises:
-        InputError: There is no image, or a count is not a whole number between 1 and the number of images.
+        InputError: there is no image, or a count is not a whole number between 1 and the number of images.
     """
 
     num_images: int
@@ -46,7 +46,7 @@ class DocumentFrequencies:
         """Count the images of each n-gram in tokenized references, or in their n-grams.
 
         Raises:
-            InputError: There is no image, or an image has no reference.
+            InputError: there is no image, or an image has no reference.
         """
         ngrams = referenced(references)
         counts: dict[str, int] = {}
@@ -68,7 +68,7 @@ class DocumentFrequencies:
         """Read what `save` wrote.
 
         Raises:
-            InputError: The file is missing, or holds something else.
+            InputError: the file is missing, or holds something else.
         """
         data = read_json(Path(path))
         if data.keys() != {"num_images", "counts"} or not isinstance(data["counts"], dict):

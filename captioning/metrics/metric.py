@@ -47,7 +47,7 @@ class Metric(ABC):
             given: the optional fields of `Resources` that `of` will be given.
 
         Raises:
-            InputError: A file, a package or a resource is missing; the message says how to get it.
+            InputError: a file, a package or a resource is missing; the message says how to get it.
         """
 
     @abstractmethod
@@ -62,7 +62,7 @@ class Metric(ABC):
             (I, S) statistics, a row per image.
 
         Raises:
-            InputError: The number of candidates is not the number of images.
+            InputError: the number of candidates is not the number of images.
         """
 
     @staticmethod

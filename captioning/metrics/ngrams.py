@@ -200,7 +200,7 @@ class ReferenceNGrams:
         postings: of 1, 2, ..., MAX_ORDER words.
 
     Raises:
-        InputError: There is no image, or an image has no reference.
+        InputError: there is no image, or an image has no reference.
     """
 
     def __init__(self, references: Sequence[Sequence[str]]) -> None:

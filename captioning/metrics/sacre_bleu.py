@@ -31,7 +31,7 @@ class SacreBleu(Metric):
         references: the references of each sentence, as published.
 
     Raises:
-        InputError: There is no sentence, or a sentence has no reference.
+        InputError: there is no sentence, or a sentence has no reference.
     """
 
     names = ("sacreBLEU",)

@@ -44,7 +44,7 @@ def load_statistics(path: str | Path) -> KeptStatistics:
     """Read what `save_statistics` wrote.
 
     Raises:
-        InputError: The file is missing, or holds something else.
+        InputError: the file is missing, or holds something else.
     """
     try:
         with safe_open(str(path), framework="numpy") as file:

@@ -84,7 +84,7 @@ def metric_named(name: str) -> str:
     """Find the metric that a user names, in upper or lower case or by an alias.
 
     Raises:
-        InputError: No metric has this name.
+        InputError: no metric has this name.
     """
     known = {**{metric.lower(): metric for metric in METRICS}, **ALIASES}
     if (found := known.get(name.strip().lower())) is None:
@@ -101,7 +101,7 @@ def check_metrics(names: Collection[str], backend: str = OWN_BACKEND, *, given: 
         given: the optional fields of `Resources` that the metrics will be given, such as "images".
 
     Raises:
-        InputError: The backend is unknown, no metric is named, or the backend does not compute one that is named.
+        InputError: the backend is unknown, no metric is named, or the backend does not compute one that is named.
             Two metrics use different tokenizers. A file, a package or a resource that a metric needs is missing.
     """
     if backend not in BACKENDS:

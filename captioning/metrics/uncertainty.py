@@ -84,7 +84,7 @@ def bootstrap(
         By the names of the metric's scores.
 
     Raises:
-        InputError: There is no image, there are fewer than two replicates, or `confidence` is not between 0 and 1.
+        InputError: there is no image, there are fewer than two replicates, or `confidence` is not between 0 and 1.
     """
     _check(num_replicates, confidence, statistics)
     scores = metric.scores(statistics.sum(axis=0))
@@ -121,7 +121,7 @@ def approximate_randomization(
         By the names of the metric's scores.
 
     Raises:
-        InputError: The shapes differ, there is no image, there are fewer than two replicates, or `confidence` is not
+        InputError: the shapes differ, there is no image, there are fewer than two replicates, or `confidence` is not
             between 0 and 1.
     """
     _check(num_replicates, confidence, first, second)

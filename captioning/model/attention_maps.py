@@ -64,7 +64,7 @@ def attention_maps(captioner: Captioner, inputs: Tensor, captions: Sequence[str]
         captions: one for each image, its own or any others.
 
     Raises:
-        InputError: The decoder has no attention, its regions are no grid, or the model translates sentences.
+        InputError: the decoder has no attention, its regions are no grid, or the model translates sentences.
     """
     transform = captioner.transform
     if isinstance(transform, TextTransform):
@@ -89,7 +89,7 @@ def alignments(captioner: Captioner, texts: Sequence[str], translations: Sequenc
         translations: one for each, its own or any others.
 
     Raises:
-        InputError: The model captions images, or its decoder has no attention.
+        InputError: the model captions images, or its decoder has no attention.
     """
     encoder, transform = captioner.encoder, captioner.transform
     if not isinstance(encoder, TextEncoder) or not isinstance(transform, TextTransform):
@@ -122,7 +122,7 @@ def attention_weights(
         For each, the predicted tokens, `<eos>` last, and their weights over all regions, (T, R) float32.
 
     Raises:
-        InputError: The decoder has no attention.
+        InputError: the decoder has no attention.
     """
     decoder, tokenizer = captioner.decoder, captioner.tokenizer
     if not isinstance(decoder, AttentiveDecoder):
@@ -200,7 +200,7 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 100) -> None:
     """Write a figure as PNG; its folder is made if missing.
 
     Raises:
-        InputError: The file cannot be written.
+        InputError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -85,7 +85,7 @@ def write_bundle(
         metrics: content of metrics.json and of the model card.
 
     Raises:
-        InputError: The folder is not empty or cannot be written.
+        InputError: the folder is not empty or cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already; name another folder for the bundle, or remove this one")
@@ -115,7 +115,7 @@ def read_bundle(folder: Path) -> Parts:
     """Build the parts of a bundle, without its weights.
 
     Raises:
-        InputError: The folder is not a bundle, has another format version, or a file is missing or damaged.
+        InputError: the folder is not a bundle, has another format version, or a file is missing or damaged.
     """
     config, source = _read_config(folder), str(folder / "config.json")
     encoder = build(config["encoder"], Encoder, source=source)  # type: ignore[type-abstract]
@@ -143,7 +143,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     """Load a bundle's weights into the model that was built from its parts.
 
     Raises:
-        InputError: The file is damaged, or its weights are of another model.
+        InputError: the file is damaged, or its weights are of another model.
     """
     path = folder / "model.safetensors"
     try:

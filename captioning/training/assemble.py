@@ -39,7 +39,7 @@ def assemble(config: DictConfig) -> tuple[CaptioningModule, CaptionDataModule]:
     """Build every part of a run; the vocabulary and the statistics come from the training split.
 
     Raises:
-        InputError: A setting is invalid or contradicts another, or the training split cannot be read.
+        InputError: a setting is invalid or contradicts another, or the training split cannot be read.
     """
     splits, loading = open_data(config.data, reads=get_class(config.encoder._target_).reads)
     check_encoder(config, loading)
@@ -107,7 +107,7 @@ def build_encoder(config: DictConfig, splits: Splits) -> tuple[Encoder, ImageTra
         The encoder, the transform, and those of the encoder's arguments that depend on the data.
 
     Raises:
-        InputError: An encoder of sentences is frozen, or lacks source sentences or a source tokenizer.
+        InputError: an encoder of sentences is frozen, or lacks source sentences or a source tokenizer.
     """
     if "vocab_size" not in signature(get_class(config.encoder._target_)).parameters:
         encoder: Encoder = instantiate(config.encoder)
@@ -138,7 +138,7 @@ def start_words(
         target: the decoder and its tokenizer.
 
     Raises:
-        InputError: No file is given to freeze, or the encoder of `source_embeddings` reads no sentences; see also
+        InputError: no file is given to freeze, or the encoder of `source_embeddings` reads no sentences; see also
             `start_embeddings`.
     """
     files, frozen = (config.embeddings, config.source_embeddings), config.freeze_embeddings
@@ -163,7 +163,7 @@ def scorer_of(config: DictConfig) -> Callable[[Mapping[int | str, Sequence[str]]
     """Return what builds the scorer of a split's references, for the configuration's metrics.
 
     Raises:
-        InputError: There is no such metric, or what it needs is missing.
+        InputError: there is no such metric, or what it needs is missing.
     """
     names = list(config.names)
     backend = OWN_BACKEND if config.backend == "sacrebleu" else config.backend  # as version 0.1 named sacreBLEU's

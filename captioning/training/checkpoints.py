@@ -27,7 +27,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         The checkpoint, with the keys of this version in its state dict.
 
     Raises:
-        InputError: There is no such file, or this package did not write it.
+        InputError: there is no such file, or this package did not write it.
     """
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -64,7 +64,7 @@ def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
     """Make a bundle from a run's checkpoint. Its metrics.json names the epoch and the step, and has no scores.
 
     Raises:
-        InputError: The file is not a checkpoint of this package, or the folder cannot be written.
+        InputError: the file is not a checkpoint of this package, or the folder cannot be written.
     """
     saved = read_checkpoint(checkpoint)
     parts = saved["captioning"]
@@ -86,7 +86,7 @@ def check_same_model(saved: object, own: Mapping[str, Any]) -> None:
         own: the run's: "config", "tokenizer" and "transform", as plain values and text.
 
     Raises:
-        InputError: The two differ, or captioning did not write the checkpoint.
+        InputError: the two differ, or captioning did not write the checkpoint.
     """
     if not isinstance(saved, dict) or saved.keys() != own.keys():
         raise InputError("captioning did not write this checkpoint; expected a file of a run's checkpoints/")

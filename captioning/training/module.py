@@ -114,7 +114,7 @@ class CaptioningModule(pl.LightningModule):
         """Check that distributed training can do what `finetuning` asks.
 
         Raises:
-            InputError: The encoder would start to train in a later epoch, with several processes.
+            InputError: the encoder would start to train in a later epoch, with several processes.
         """
         if stage == "fit" and self.finetuning and self.finetuning.from_epoch and self.trainer.world_size > 1:
             raise InputError(
@@ -207,7 +207,7 @@ class CaptioningModule(pl.LightningModule):
         """Check that the checkpoint is of the same model and vocabulary, and map the keys of earlier versions.
 
         Raises:
-            InputError: It is of another model or vocabulary.
+            InputError: it is of another model or vocabulary.
         """
         check_same_model(checkpoint.get("captioning"), self._saved())
         checkpoint["state_dict"] = with_new_keys(checkpoint["state_dict"])

@@ -33,7 +33,7 @@ def start_embeddings(
         frozen: do not train the embeddings, nor a softmax that is tied to them.
 
     Raises:
-        InputError: The file holds no word vectors, none of the words, or vectors of another width; or the model has no
+        InputError: the file holds no word vectors, none of the words, or vectors of another width; or the model has no
             word embeddings, or embeddings of subwords.
     """
     part, side = ("encoder", "source_") if isinstance(model, Encoder) else ("decoder", "")

@@ -65,7 +65,7 @@ def check_settings(config: DictConfig) -> None:
     """Check every number of a composed configuration.
 
     Raises:
-        InputError: A number is not of its kind or outside its range, or validation would use a part of the split only.
+        InputError: a number is not of its kind or outside its range, or validation would use a part of the split only.
     """
     for key, allowed in RANGES.items():
         parent, _, name = key.rpartition(".")

@@ -36,7 +36,7 @@ def file_beside(module: ModuleType, name: str) -> Path:
     """Find a file in the folder of one of pycocoevalcap's modules.
 
     Raises:
-        InputError: The file is missing, because pycocoevalcap's installation is damaged.
+        InputError: the file is missing, because pycocoevalcap's installation is damaged.
     """
     path = Path(str(module.__file__)).parent / name
     if not path.is_file():
