@@ -32,7 +32,7 @@ class AttentionMap:
     Attributes:
         pixels: the image as the encoder reads it, (C, H, W) in 0..1.
         words: the caption's tokens, without `<bos>` and `<eos>`.
-        weights: (words, h, w), over the encoder's grid; each word's sum to 1.
+        weights: (words, h, w), over the encoder's grid. The weights of each word sum to 1.
     """
 
     pixels: Tensor
@@ -64,7 +64,7 @@ def attention_maps(captioner: Captioner, inputs: Tensor, captions: Sequence[str]
         captions: one for each image, its own or any others.
 
     Raises:
-        InputError: the decoder has no attention, its regions are no grid, or the model translates sentences.
+        InputError: the decoder has no attention, its regions do not form a grid, or the model translates sentences.
     """
     transform = captioner.transform
     if isinstance(transform, TextTransform):
@@ -110,12 +110,12 @@ def attention_weights(
 ) -> list[tuple[tuple[str, ...], Tensor]]:
     """Compute the attention weights of each token of a caption by teacher forcing.
 
-    Teacher forcing equals stepping, so these are the weights that a search used when it found the caption, and no
-    search has to store weights of hypotheses that it drops.
+    Teacher forcing gives the same weights as decoding step by step. These are therefore the weights that a search used
+    when it found the caption, although searches do not store weights.
 
     Args:
         captioner: with an attentive decoder.
-        inputs: what its encoder reads, of I images or sentences.
+        inputs: the encoder's inputs for I images or sentences.
         captions: one for each.
 
     Returns:

@@ -243,8 +243,8 @@ def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         f"print(captioner.{use}.text)",
         "```",
         "",
-        f"Decoded by {short('search')}. It says what is common in what it learned from: it can be wrong about what it "
-        "is given, and repeats the habits of its training captions in describing people.",
+        f"Decoded by {short('search')}. What it writes follows its training captions. It can be wrong about its "
+        "input, and it repeats the way in which the training captions describe people.",
     ]
     if "metrics" in metrics:
         signature = metrics.get("signature", {})
