@@ -46,8 +46,8 @@ class Cider(Metric):
 
     Args:
         references: the tokenized references of each image, or their n-grams.
-        frequencies: of other references, such as a training split's. None counts these references, as COCO's
-            evaluation does; a single image then scores 0.
+        frequencies: document frequencies of other references, such as a training split's. None counts these
+            references, as COCO's evaluation does; a single image then scores 0.
 
     Raises:
         InputError: there is no image, or an image has no reference.

@@ -53,9 +53,9 @@ class CocoScorer:
 
     Args:
         references: the reference captions of each image, as published.
-        metrics: of `METRICS`.
+        metrics: names in `METRICS`.
         frequencies: CIDEr's document frequencies; None counts these references, as COCO does.
-        backend: of `BACKENDS`.
+        backend: a name in `BACKENDS`.
         images: the file of each image, in the order of the references, for CLIPScore.
         embedding: a CLIP model, for CLIPScore.
 

@@ -20,7 +20,7 @@ class DocumentFrequencies:
     """In how many images' references each n-gram occurs.
 
     Attributes:
-        num_images: with references.
+        num_images: the number of images that were counted.
         counts: images by n-gram, its words joined by spaces. An n-gram that occurs in one image has the weight of one
             that occurs in none, so only those that occur in two images or more need be listed.
 

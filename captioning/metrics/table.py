@@ -1,4 +1,4 @@
-"""The table of metrics, and that of the programs that compute them.
+"""The tables of metrics and of the programs (backends) that compute them.
 
 A new metric is one file in this folder, one entry in `METRICS` and one test file. Its name is then known to
 `captioning score --metrics`, to `metrics.names` and to every message. Nothing is imported before it is used.
@@ -96,8 +96,8 @@ def check_metrics(names: Collection[str], backend: str = OWN_BACKEND, *, given: 
     """Check that metrics can be computed together, before any work is done.
 
     Args:
-        names: of `METRICS`.
-        backend: of `BACKENDS`.
+        names: names in `METRICS`.
+        backend: a name in `BACKENDS`.
         given: the optional fields of `Resources` that the metrics will be given, such as "images".
 
     Raises:
