@@ -31,9 +31,9 @@ class Scores:
     """The scores of one set of captions: fractions, not percentages; CIDEr lies in [0, 10].
 
     Attributes:
-        corpus: by the score's name, in the order of `METRICS`.
-        per_image: the same by image id, in the references' order. A corpus's BLEU and METEOR are not the means of
-            these, because they come from summed statistics.
+        corpus: the scores of the corpus by name, in the order of `METRICS`.
+        per_image: the scores of each image by image id, in the references' order. A corpus's BLEU and METEOR are not
+            the means of these, because they come from summed statistics.
         tokenized: the captions as they were scored, by image id.
         statistics: (I, S) of each metric, a row per image, which `captioning.metrics.uncertainty` resamples. A
             backend may have none.
@@ -108,7 +108,7 @@ class CocoScorer:
         """Score one caption for each image of the references.
 
         Args:
-            captions: by image id, untokenized, in any order. An empty caption is scored, and logged.
+            captions: untokenized captions by image id, in any order. An empty caption is scored, and logged.
 
         Raises:
             InputError: the ids differ from the references', a caption is not a string, or a metric failed.
@@ -158,10 +158,10 @@ def intervals(
     """Compute the bootstrap interval of every score, see `uncertainty.bootstrap`; none without statistics.
 
     Args:
-        scores: of one set of captions.
+        scores: the scores of one set of captions.
         num_replicates: how often images are drawn.
         confidence: the share of replicates within an interval.
-        seed: of the draws, which are the same for all metrics.
+        seed: seed of the draws, which are the same for all metrics.
     """
     found: dict[str, Interval] = {}
     for name, statistics in scores.statistics.items():
@@ -176,11 +176,11 @@ def compare(
     """Test the difference of every score, see `uncertainty.approximate_randomization`.
 
     Args:
-        first: of one set of captions.
-        second: of another set, for the same images and references.
+        first: the scores of one set of captions.
+        second: the scores of another set, for the same images and references.
         num_replicates: how often captions are exchanged, and how often images are drawn.
         confidence: the share of replicates within an interval.
-        seed: of exchanges and draws.
+        seed: seed of the exchanges and draws.
 
     Raises:
         InputError: the scores are of different images or metrics.

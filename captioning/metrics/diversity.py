@@ -99,8 +99,8 @@ def self_cider(captions: Sequence[Sequence[str]], frequencies: DocumentFrequenci
     and negative eigenvalues count as 0.
 
     Args:
-        captions: of each image, at least two; their number may differ between images.
-        frequencies: of a training split, as in the paper.
+        captions: the captions of each image, at least two; their number may differ between images.
+        frequencies: document frequencies, in the paper those of a training split.
 
     Returns:
         (I) a value per image; that of the corpus is their mean.

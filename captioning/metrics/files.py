@@ -35,7 +35,7 @@ def read_references(path: str | Path, split: str | None = None) -> dict[ImageId,
 
     Args:
         path: a file of one of the forms.
-        split: of Karpathy's JSON, if it has more than one; "train" does not include restval.
+        split: the split of Karpathy's JSON to read, if it has more than one; "train" does not include restval.
 
     Raises:
         InputError: the file is missing or of another form, an image has no caption, or a split is needed and not given,
@@ -113,8 +113,8 @@ def find_images(path: str | Path, folder: str | Path, image_ids: Sequence[ImageI
 
     Args:
         path: a file of references, as for `read_references`.
-        folder: of the images.
-        image_ids: of the references.
+        folder: the folder of the images.
+        image_ids: the image ids of the references.
 
     Returns:
         A file per image, in the order of the ids.

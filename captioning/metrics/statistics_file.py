@@ -23,9 +23,9 @@ class KeptStatistics:
     """The content of such a file.
 
     Attributes:
-        image_ids: of the I rows.
+        image_ids: the image ids of the I rows.
         references: the digest of the references in the signature; scores against different references are not compared.
-        tables: (I, S) by metric.
+        tables: the statistics (I, S) of each metric, by its name.
     """
 
     image_ids: list[ImageId]

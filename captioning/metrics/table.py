@@ -23,7 +23,7 @@ class Table(Mapping[str, Class], Generic[Class]):
     """Classes by name, each imported when it is looked up.
 
     Args:
-        paths: of the classes by name, "module.Class" relative to `captioning.metrics`.
+        paths: the path of each class by its name, "module.Class" relative to `captioning.metrics`.
     """
 
     def __init__(self, paths: Mapping[str, str]) -> None:

@@ -36,7 +36,7 @@ class Interval:
     It does not predict the score on another sample, which varies about that score as well.
 
     Attributes:
-        score: of the test set.
+        score: the score on the test set.
         low: lower end of the interval.
         high: upper end.
     """

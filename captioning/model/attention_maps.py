@@ -59,7 +59,7 @@ def attention_maps(captioner: Captioner, inputs: Tensor, captions: Sequence[str]
     """Compute the attention of a captioner over images while it writes captions.
 
     Args:
-        captioner: with an attentive decoder.
+        captioner: a model with an attentive decoder.
         inputs: (I, C, H, W), from `Captioner.pixels`.
         captions: one for each image, its own or any others.
 
@@ -114,7 +114,7 @@ def attention_weights(
     when it found the caption, although searches do not store weights.
 
     Args:
-        captioner: with an attentive decoder.
+        captioner: a model with an attentive decoder.
         inputs: the encoder's inputs for I images or sentences.
         captions: one for each.
 

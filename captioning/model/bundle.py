@@ -47,9 +47,9 @@ class Parts:
     """What a bundle holds besides its weights.
 
     Attributes:
-        encoder: with random weights.
-        decoder: with random weights.
-        tokenizer: of the captions.
+        encoder: the encoder, with random weights.
+        decoder: the decoder, with random weights.
+        tokenizer: tokenizer of the captions.
         transform: turns an image or a sentence into the encoder's input.
         standardise: scales the features; None for no scaling.
         search: how captions are decoded.
@@ -77,11 +77,11 @@ def write_bundle(
     """Write a bundle to a temporary folder, then rename it, so that it appears whole or not at all.
 
     Args:
-        folder: it must not exist, or be empty.
+        folder: the new folder; if it exists, it must be empty.
         config: encoder, decoder and search as plain values.
-        weights: of encoder, decoder and standardise.
+        weights: all weights, of encoder, decoder and standardise.
         tokenizer: the tokenizers library's JSON.
-        transform: plain values.
+        transform: the transform as plain values.
         metrics: content of metrics.json and of the model card.
 
     Raises:

@@ -58,7 +58,7 @@ class Captioner(nn.Module):
     Args:
         encoder: maps images or sentences to features.
         decoder: maps features and tokens to scores of the next token.
-        tokenizer: of the captions.
+        tokenizer: tokenizer of the captions, or of the translations.
         transform: turns an image or a sentence into the encoder's input; None for the encoder's own.
         standardise: scales the features between encoder and decoder; None for no scaling.
         search: how captions are decoded.
@@ -114,7 +114,7 @@ class Captioner(nn.Module):
         """Write the model as a bundle. The folder appears whole or not at all.
 
         Args:
-            path: the folder; it must not exist, or be empty.
+            path: the new folder; if it exists, it must be empty.
             metrics: content of the bundle's metrics.json and of its model card.
 
         Raises:
@@ -159,7 +159,7 @@ class Captioner(nn.Module):
         """Read images and transform them into the encoder's input, (I, C, H, W).
 
         Raises:
-            InputError: a file is not an image, which the message names; or the model translates sentences.
+            InputError: a file is not an image (the message names it), or the model translates sentences.
         """
         return channels_last([pixels(image, self.image_transform) for image in images])
 
@@ -181,7 +181,7 @@ class Captioner(nn.Module):
             One caption for one image; for a list, captions in the same order.
 
         Raises:
-            InputError: a file is not an image, which the message names; or the model translates sentences.
+            InputError: a file is not an image (the message names it), or the model translates sentences.
         """
         if isinstance(images, (Image.Image, str, Path)):
             return self.caption([images], search=search)[0]

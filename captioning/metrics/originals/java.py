@@ -51,7 +51,7 @@ def start(*arguments: str | Path, stderr: int | IO[bytes] = subprocess.PIPE) -> 
     """Start a Java program independently of the user's locale and Java options.
 
     Args:
-        arguments: of the command line after Java's own flags: -jar or -cp, then the program's arguments.
+        arguments: the command line after Java's own flags: -jar or -cp, then the program's arguments.
         stderr: where its messages go; by default a pipe.
 
     Returns:

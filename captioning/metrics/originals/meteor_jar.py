@@ -57,7 +57,7 @@ class MeteorJar:
         """Score each candidate against its references.
 
         Args:
-            candidates: one tokenized caption an image; may be empty strings.
+            candidates: one tokenized caption per image; it may be empty.
             references: the tokenized references of each image, at least one.
 
         Returns:
