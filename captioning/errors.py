@@ -9,5 +9,5 @@ class InputError(ValueError):
     """
 
     def __str__(self) -> str:
-        # torch raises a worker's error again with the worker's traceback as its message.
+        # torch re-raises a worker's error with the worker's whole traceback as message; keep only the last part.
         return super().__str__().rpartition(f"{__name__}.InputError: ")[2].rstrip("\n")

@@ -1,4 +1,4 @@
-"""Score which sentences belong together: many to one, as the recurrent layer's last output is a sentence's vector.
+"""Score which sentences belong together (many to one: the recurrent layer's last output is a sentence's vector).
 
     v(S) = RNN(S_1 .. S_T)_T;   s(S, S') = v(S) · v(S')
     L = -log softmax_j(s(S_i, S'_j))_i         S_i and S'_i: two sentences of set i; j: the sets of a batch

@@ -1,4 +1,4 @@
-"""Tag each word of a caption: one to one, from a recurrent layer's output at that word.
+"""Tag each word of a caption (one to one: each tag comes from the recurrent layer's output at its word).
 
     x_t = W_e S_t;   h_t = RNN(x_t, ..);   p(tag of S_t) = softmax(W h_t + b)
 

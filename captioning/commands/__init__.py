@@ -43,7 +43,7 @@ See `captioning COMMAND --help`. A first run needs no data of your own:
 
 
 READER_GONE = 141
-"""The exit status after the reader of stdout, such as `head`, has closed the pipe: that of death by SIGPIPE."""
+"""The exit status after the reader of stdout, such as `head`, has closed the pipe: the same as after SIGPIPE."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(*(sys.argv[1:] if arguments is None else arguments) or ["--help"])
         finally:
-            sys.stdout.flush()  # at exit its exception could not be caught
+            sys.stdout.flush()  # a flush at exit would raise where nothing can catch it
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return READER_GONE
@@ -96,7 +96,7 @@ def guarded(name: str, command: Callable[[], int]) -> int:
 
 
 def _reader_has_gone() -> bool:
-    """Check whether stdout is the broken pipe, since another one may be."""
+    """Check whether the broken pipe is stdout; it may be another one."""
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)  # errors are always reported
     return bool(poll.poll(0))

@@ -27,7 +27,7 @@ def load(bundle: str, device: str) -> Captioner:
     """Load a bundle onto a device.
 
     Raises:
-        InputError: There is no such device, or the folder is not a bundle.
+        InputError: the device does not exist, or the folder is not a bundle.
     """
     with _permanent():
         import torch
@@ -59,7 +59,7 @@ def one_line(text: str) -> str:
 
 
 def with_beams(search: Search, beam_size: int | None) -> Search:
-    """Return a search that differs in its number of beams; None leaves it as it is."""
+    """Return the search with another number of beams, or unchanged if `beam_size` is None."""
     if beam_size is None:
         return search
     from captioning.search import BeamSearch, GreedySearch
@@ -72,7 +72,7 @@ def with_beams(search: Search, beam_size: int | None) -> Search:
 
 
 def sampling(search: Search, **settings: Any) -> Sampling:
-    """Build a `Sampling` from `settings`, and otherwise from the bundle's search."""
+    """Build a `Sampling` from `settings`. The settings that they lack come from the bundle's search."""
     from captioning.search import Sampling
 
     own = {"top_k": search.top_k, "top_p": search.top_p} if isinstance(search, Sampling) else {}

@@ -21,10 +21,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="captioning bench",
-        description="Measure the speed of training steps (train) and beam search (beam) relative to the bare matrix "
-        "products of the same shapes, of recurrent cells (recurrent) relative to torch's fused LSTM, and of scoring "
-        "(score) relative to pycocoevalcap. Compare the ratios, because seconds depend on the machine. Or measure how "
-        "well metrics agree with human judgements of Flickr8k's captions (humans).",
+        description="Measure speed, or the agreement of metrics with people. train and beam: training steps and beam "
+        "search, relative to matrix products of the same shapes alone. recurrent: recurrent cells, relative to torch's "
+        "fused LSTM. score: scoring, relative to pycocoevalcap. humans: how well metrics agree with human judgements "
+        "of Flickr8k's captions. Compare ratios, because seconds depend on the machine.",
         epilog="example: captioning bench recurrent --threads 1 --json bench.json",
     )
     parser.add_argument("what", nargs="*", default=["train", "beam"], help=f"{', '.join(KINDS)} (default: train, beam)")

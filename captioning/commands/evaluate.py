@@ -120,7 +120,7 @@ def check_languages(bundle: Path, reader: ParallelText, *, translates: bool) -> 
         translates: whether the model reads sentences.
 
     Raises:
-        InputError: A translator was trained on other languages.
+        InputError: a translator was trained on other languages.
     """
     path = bundle / "metrics.json"
     match read_json(path) if path.is_file() else {}:
@@ -151,7 +151,7 @@ def chosen_search(config: DictConfig, own: Search) -> Search:
     """Return the configured search, or the bundle's with the configured settings.
 
     Raises:
-        InputError: The bundle's search has no such setting.
+        InputError: the bundle's search has no such setting.
     """
     from hydra.utils import instantiate
 

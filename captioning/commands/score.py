@@ -68,7 +68,7 @@ def score(options: argparse.Namespace) -> None:
             raise InputError(f"{file.parent}: no such folder to write {file.name} to; make it, or choose another")
     names = _metrics(options)
     references = files.read_references(options.references, options.split)
-    if options.save_document_frequencies:  # of the whole file, even if a subset is scored
+    if options.save_document_frequencies:  # counts the whole file, even if a subset is scored
         DocumentFrequencies.of(list(tokenize(references).values())).save(options.save_document_frequencies)
     results = files.read_results(options.results)
     others = None if options.compare is None else files.read_results(options.compare)

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _experiments(folder: Path) -> str:
-    """List every experiment once, with the data sets that have it; a leading underscore marks what they share."""
+    """List every experiment once, with the data sets that have it. Files whose names start with _ are shared parts."""
     data_sets: dict[str, list[str]] = {}
     for path in sorted(folder.glob("experiment/*/[!_]*.yaml")):
         data_sets.setdefault(path.stem, []).append(path.parent.name)

@@ -1,4 +1,4 @@
-"""Features and tokens to scores: one file a paper, all with the Decoder protocol."""
+"""Decoders, which turn features and tokens into logits: one file per paper, all with the `Decoder` interface."""
 
 from captioning.decoders.att2in import Att2in
 from captioning.decoders.bahdanau import Bahdanau

@@ -28,7 +28,7 @@ from captioning.errors import InputError
 class Memory(State):
     """The regions of I images, and the image that each of B rows attends to.
 
-    Picking rows picks indices of images. The regions are never copied, so a beam costs no memory for them.
+    Selecting rows selects entries of `image`. The regions are not copied, so a beam needs no memory for them.
 
     Attributes:
         values: a_i, (I, R, F).
@@ -43,7 +43,7 @@ class Memory(State):
     image: Tensor
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """Change the rows' images alone."""
+        """Change `image`, the only tensor that has rows."""
         return replace(self, image=change(self.image))
 
     def mean(self) -> Tensor:
@@ -77,7 +77,7 @@ class AdditiveAttention(nn.Module):
         self.score = nn.Linear(attention_size, 1, bias=False)  # w
 
     def memory(self, values: Tensor, mask: Tensor | None) -> Memory:
-        """Compute what depends on the images alone; one row per image.
+        """Compute what depends only on the images, with one row per image.
 
         Args:
             values: a_i, (I, R, F).

@@ -11,7 +11,7 @@ numbers. Official code: GroundHog.
     s'_t = O_h h'_t + O_y y_{t-1} + O_c c;   s_i = max(s'_{2i-1}, s'_{2i})
     p(y_t | ..) = softmax(G s_t),   G = G_l G_r
 
-The reset gate acts after U', and on C c too. So this is not `ChoGRU`, the unit of the same paper's encoder.
+The reset gate acts after U', and also on C c. So this is not `ChoGRU`, the unit of the same paper's encoder.
 
     paper          here              shape
     h_N            features.pooled   (I, F)

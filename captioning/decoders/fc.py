@@ -7,8 +7,8 @@ arXiv:1612.00563, section 2, the FC model; of its equations only (1) has a numbe
     h_t, c_t = LSTM(x_t, h_{t-1}, c_{t-1}),      h_0 = c_0 = 0
     s_t = W_s h_t                      w_t ~ softmax(s_t)                    (1)
 
-The LSTM's equations are in `captioning.recurrent.MaxoutLSTM`. It has biases; W_I, E and W_s are printed without. The
-image's own s_1 is not scored, and x_2 is `<bos>`; the paper implies both.
+The LSTM's equations are in `captioning.recurrent.MaxoutLSTM`. It has biases; the paper prints none with W_I,
+E and W_s. The image's own s_1 is not scored, and x_2 is `<bos>`; the paper implies both.
 
     paper     here         shape
     CNN(F)    pooled       (I, F)

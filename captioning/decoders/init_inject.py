@@ -9,7 +9,7 @@ Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Na
 
 The settings that "Where" found best: E = D = 512; Xavier's weights, clipped to ±0.01; dropout of 0.5 on e_t and h_t.
 With an LSTM, c_0 is zero. With several layers, the h_0 of each is the image; the paper has one layer.
-Published on Flickr8k (VGG, mean of 3): BLEU-1..4 of 61.1/42.4/28.5/19.1, METEOR 19.4, ROUGE-L 44.5, CIDEr 48.1.
+Published on Flickr8k (VGG, mean of 3 runs): BLEU-1..4 of 61.1/42.4/28.5/19.1, METEOR 19.4, ROUGE-L 44.5, CIDEr 48.1.
 """
 
 from __future__ import annotations

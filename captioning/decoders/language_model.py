@@ -67,7 +67,7 @@ class LanguageModel(RecurrentDecoder):
         self.recurrent = recurrent(embedding_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.head = TiedHead(self.embedding) if tied else nn.Linear(hidden_size, vocab_size)
-        if tied:  # as for a head: torch's embeddings are sqrt(D) times larger, and so would the logits be
+        if tied:  # initialised as a head; torch's embeddings would make the logits sqrt(D) times larger
             nn.init.uniform_(self.embedding.weight, -(hidden_size**-0.5), hidden_size**-0.5)
 
     def start(self, features: ImageFeatures) -> RecurrentState:
@@ -86,7 +86,7 @@ class TiedHead(nn.Module):
 
     def __init__(self, embedding: nn.Embedding) -> None:
         super().__init__()
-        self.embedding = (embedding,)  # in a tuple: the decoder registers and saves the weight
+        self.embedding = (embedding,)  # in a tuple, so that only the decoder registers and saves the weight
         self.bias = nn.Parameter(torch.zeros(embedding.num_embeddings))
 
     def forward(self, h: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Na
 
 The settings that "Where" found best: E = D = P = 128; weights from N(0, 1), clipped to ±0.1; dropout of 0.5 on h_t
 alone. "Role" has an LSTM, h_0 = 0, Xavier's weights and no dropout.
-Published on Flickr8k (VGG, mean of 3): BLEU-1..4 of 60.0/41.3/27.3/17.8, METEOR 19.3, ROUGE-L 44.3, CIDEr 46.9;
+Published on Flickr8k (VGG, mean of 3 runs): BLEU-1..4 of 60.0/41.3/27.3/17.8, METEOR 19.3, ROUGE-L 44.3, CIDEr 46.9;
 in "Role", s = 128: 60.0/41.0/27.2/17.9, 19.2, 44.5, 46.0.
 """
 

@@ -54,13 +54,14 @@ class NeuralTalk(Decoder[NeuralTalkState]):
         vocab_size: V.
         embedding_size: E; 256 in the official code.
         hidden_size: D; about 512 in the paper, 256 in the official code.
-        image_every_step: whether b_v is added at every step, the default of the official code; worse in the paper.
+        image_every_step: whether b_v is added at every step, as by default in the official code. The paper found it
+            worse.
         encoder_biases: whether W_hi and W_hx have biases, as in the official code.
         relu_encoders: whether f is applied to b_v and W_hx x_t too.
         encoder_dropout: on x_t and b_v; 0.5 in the official code.
         dropout: on h_t before the head; 0.5 in the official code.
-        init_range: r; weights are initialised uniformly in [-r, r], the head's in a tenth of it; 0.1 in the official
-            code.
+        init_range: r; weights are initialised uniformly in [-r, r], the head's in [-r / 10, r / 10]; 0.1 in the
+            official code.
     """
 
     def __init__(

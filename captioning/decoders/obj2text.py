@@ -13,8 +13,8 @@ Official code: in Torch, based on neuraltalk2, and in PyTorch.
     CNN(I)      image                       (I, F) -> (I, E)
     decoder     embedding, recurrent, head
 
-An image without objects has a code of zeros. With `image`, the code of the image joins that of the layout. Both
-official codes add the two; according to a summary of the paper by others, they are concatenated.
+An image without objects has a code of zeros. With `image`, the code of the image is added to that of the layout or
+concatenated with it. Both official codes add the two; a summary of the paper by others says that they are concatenated.
 Differs: a linear map brings concatenated codes to the width of a word. Weights have torch's default initialisation; for
 W_o and the words that is N(0, 1). The paper's variants with a set of names (each once) and with attention to the
 objects are missing here.

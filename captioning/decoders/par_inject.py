@@ -8,8 +8,9 @@ Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Na
     p_t = softmax(W_o h_t + b_o)
 
 The settings that "Where" found best: E = D = P = 256; weights from N(0, 1), clipped to ±0.1; dropout of 0.5 on
-I / |I|, e_t and h_t; L2 of 1e-8. "Role" calls it inject: an LSTM, h_0 = 0, Xavier's weights, no dropout.
-Published on Flickr8k (VGG, mean of 3): BLEU-1..4 of 61.1/42.4/28.7/19.1, METEOR 19.3, ROUGE-L 44.8, CIDEr 47.5;
+I / |I|, e_t and h_t; L2 of 1e-8. "Role" calls this model inject; there it has an LSTM, h_0 = 0, Xavier's
+weights, no dropout.
+Published on Flickr8k (VGG, mean of 3 runs): BLEU-1..4 of 61.1/42.4/28.7/19.1, METEOR 19.3, ROUGE-L 44.8, CIDEr 47.5;
 in "Role", s = 512: 60.3/41.9/28.3/18.8, 19.2, 44.2, 46.4.
 """
 

@@ -9,7 +9,7 @@ Where to put the Image in an Image Caption Generator. Tanti, Gatt, Camilleri. Na
 
 The settings that "Where" found best: E = D = 512; weights from N(0, 1), clipped to ±0.1; dropout of 0.5 on e_t and
 h_t. It differs from Show and Tell in the GRU, in the biases, and in having no dropout on the image.
-Published on Flickr8k (VGG, mean of 3): BLEU-1..4 of 60.9/42.1/28.5/19.0, METEOR 19.1, ROUGE-L 44.4, CIDEr 46.9.
+Published on Flickr8k (VGG, mean of 3 runs): BLEU-1..4 of 60.9/42.1/28.5/19.0, METEOR 19.1, ROUGE-L 44.4, CIDEr 46.9.
 """
 
 from __future__ import annotations

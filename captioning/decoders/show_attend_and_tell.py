@@ -21,11 +21,11 @@ Salakhutdinov, Zemel, Bengio. ICML 2015. arXiv:1502.03044. Official code: arctic
     L_h / L_z / L_o    output_hidden / output_context / head
 
 Differs: the first word of the official code is a vector of zeros; here it is the embedding of `<bos>`, which is
-learned, unless `zero_start` is set. The official code has tanh between the sum in (2) and L_o: an option here, as are
-its layers in f_att and f_init and its switches for what (2) reads. Its further layers on h_t and before L_o, its LSTM
-over the regions and its dropout inside the LSTM, all off by default, are missing here. The paper does not describe the
-initialisation; as in the official code, each U is orthogonal, biases are zero (except for `forget_bias`), and all else
-is from N(0, 0.01²).
+learned, unless `zero_start` is set. The official code has tanh between the sum in (2) and L_o. Here this is an
+option, and so are that code's layers in f_att and f_init and its switches for what (2) reads. Its further layers on h_t
+and before L_o, its LSTM over the regions and its dropout inside the LSTM are off by default there and missing here. The
+paper does not describe the initialisation; as in the official code, each U is orthogonal, biases are zero (except for
+`forget_bias`), and all else is from N(0, 0.01²).
 Published on Flickr8k (BLEU without brevity penalty): soft 67/44.8/29.9/19.5, METEOR 18.93; hard
 67/45.7/31.4/21.3, METEOR 20.30 (Table 1).
 """
@@ -59,7 +59,7 @@ class Phi(Protocol):
         Args:
             memory: the regions.
             alpha: their weights, (B, R).
-            luck: uniform in [0, 1), drawn once per caption, (B); 0 in `Decoder.step`.
+            luck: one random number in [0, 1) per caption, (B); 0 in `Decoder.step`.
             training: whether regions may be sampled.
 
         Returns:
@@ -81,8 +81,8 @@ class Soft:
 class Hard:
     """(3), (4): one sampled region; trained by `captioning.objectives.Reinforce`.
 
-    Some captions use the expected region in place of a sample, which lowers the variance (section 4.1). In evaluation
-    all captions do, so that they are reproducible.
+    In training, some captions use the expected region instead of a sample, which lowers the variance (section 4.1). In
+    evaluation all captions use it, so that they are reproducible.
 
     Args:
         expected_share: the share of captions that use the expected region; the paper's is 0.5.

@@ -80,7 +80,7 @@ class Sutskever(RecurrentDecoder):
 
 
 def _same(final: Hidden | None, own: Hidden) -> Hidden:
-    """Return `final` after a check that its shapes are those of `own`."""
+    """Check that `final` has the shapes of `own`, and return it."""
     if final is None:
         raise InputError(
             "this decoder needs the final state of a recurrent encoder, but the features have none; use encoder=text"

@@ -57,7 +57,7 @@ def start_weights(decoder: nn.Module, *, std: float | None, clip: float | None) 
     Args:
         decoder: the decoder; the biases of its recurrent layer stay as they are.
         std: the standard deviation, or None for Xavier's.
-        clip: values are clipped to ±clip, most of them where std is 1; None for no clipping.
+        clip: values are clipped to ±clip, which with std = 1 and clip = 0.1 changes most of them; None for no clipping.
     """
     for name, weight in decoder.named_parameters():
         if weight.dim() > 1:

@@ -17,7 +17,7 @@ from captioning.recurrent.layer import SequenceLayer
 class TextEncoder(Encoder):
     """Encode a sentence by an embedding and a recurrent layer.
 
-        x_j = W_e S_j;  h_j = RNN(x_j, h_{j-1})           j = 1 .. S, S_S = <eos>
+        x_j = W_e S_j;  h_j = RNN(x_j, h_{j-1})           j = 1 .. S; the last token S_S is <eos>
 
     The grid holds the annotations h_j of all tokens. Pooled is the output at the last token, h_S; for a bidirectional
     layer it is [→h_S; ←h_1]. Final is the layer's state after the last token.

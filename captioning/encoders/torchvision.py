@@ -156,7 +156,7 @@ def _transform(preset: WeightsEnum, mode: str) -> ImageTransform:
 
 
 def _num_cells(call: Call) -> int:
-    """Count the grid cells of an output (I, F, H, W), or the tokens of (I, S, F); 0 for a single one or neither."""
+    """Count the cells of an output (I, F, H, W), or the tokens of (I, S, F); 0 for a single one or other outputs."""
     if not isinstance(call.output, Tensor) or call.output.ndim not in (3, 4):
         return 0
     shape = call.output.shape

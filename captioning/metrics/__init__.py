@@ -1,6 +1,6 @@
-"""Caption evaluation: captions and references to scores, confidence intervals and tests. Imports no torch.
+"""Evaluate captions against references: scores, confidence intervals and significance tests, without torch.
 
-What is exported here is imported when it is first used, so that reading the table of metrics imports nothing else.
+Each exported name is imported when it is first used, so that reading the table of metrics imports nothing else.
 """
 
 from importlib import import_module

@@ -19,9 +19,9 @@ class Columns:
     """The scores of I captions, a column per score.
 
     Attributes:
-        corpus: by the score's name.
-        per_image: the same of each image, in the references' order.
-        statistics: (I, S) by metric; empty if the backend has none.
+        corpus: each score of the corpus, by its name.
+        per_image: the scores of each image, by name, in the references' order.
+        statistics: (I, S) of each metric, by its name; empty if the backend has none.
     """
 
     corpus: dict[str, float]
@@ -32,7 +32,7 @@ class Columns:
 class Backend(Protocol):
     """Prepares references once, and scores captions against them.
 
-    It is built with the names of metrics, which are among `known`, and what they are built from.
+    It is built from the names of metrics, which must be in `known`, and from the resources that the metrics need.
     """
 
     known: ClassVar[tuple[str, ...]]

@@ -34,7 +34,7 @@ class Bleu(Metric):
         references: the tokenized references of each image, or their n-grams.
 
     Raises:
-        InputError: There is no image, or an image has no reference.
+        InputError: there is no image, or an image has no reference.
     """
 
     names = tuple(f"BLEU-{n}" for n in range(1, MAX_ORDER + 1))

@@ -13,10 +13,10 @@ from captioning.metrics.tokenization import PENN_TREEBANK, Tokenizer
 
 
 class CaptioningBackend:
-    """A `Backend` of the classes in `METRICS`; those that pycocoevalcap has equal its scores to 1e-6.
+    """A `Backend` that uses the classes in `METRICS`. Scores that pycocoevalcap also has are equal to 1e-6.
 
     Raises:
-        InputError: Document frequencies are given to metrics that count other tokens than CIDEr.
+        InputError: document frequencies are given to metrics that count other tokens than CIDEr.
     """
 
     known: ClassVar[tuple[str, ...]] = tuple(METRICS)

@@ -11,7 +11,7 @@ def check_references(references: Sequence[Sequence[str]]) -> None:
     """Check that there are images, each with a reference.
 
     Raises:
-        InputError: There is no image, an image has no reference, or its references are one string.
+        InputError: there is no image, an image has no reference, or its references are one string.
     """
     if not references:
         raise InputError("expected the references of at least one image, found none")
@@ -26,7 +26,7 @@ def check_candidates(candidates: Sequence[str], num_expected: int) -> None:
     """Check that there is a candidate for each image.
 
     Raises:
-        InputError: Their number is not the number of images, or they are one string.
+        InputError: their number differs from the number of images, or they are one string.
     """
     if isinstance(candidates, str) or len(candidates) != num_expected:
         found = "one string" if isinstance(candidates, str) else len(candidates)

@@ -46,11 +46,11 @@ class Cider(Metric):
 
     Args:
         references: the tokenized references of each image, or their n-grams.
-        frequencies: of other references, such as a training split's. None counts these references, as COCO's
-            evaluation does; a single image then scores 0.
+        frequencies: document frequencies of other references, such as a training split's. None counts these
+            references, as COCO's evaluation does; a single image then scores 0.
 
     Raises:
-        InputError: There is no image, or an image has no reference.
+        InputError: there is no image, or an image has no reference.
     """
 
     names = ("CIDEr",)
@@ -100,7 +100,7 @@ class Cider(Metric):
             (N) scores in [0, 10], as `statistics` counts them.
 
         Raises:
-            InputError: The numbers of captions and images differ, or an image is not a row of the references.
+            InputError: the numbers of captions and images differ, or an image is not a row of the references.
         """
         images = self._check_images(captions, images)
         reading = self._references.index.read(captions)

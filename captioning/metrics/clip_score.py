@@ -42,7 +42,7 @@ class ClipScore(Metric):
         embedding: CLIP; the paper's is ViT-B/32.
 
     Raises:
-        InputError: There is no image, an image has no reference, or a file is missing or cannot be read.
+        InputError: there is no image, an image has no reference, or a file is missing or cannot be read.
     """
 
     names = ("CLIP-S", "RefCLIP-S")

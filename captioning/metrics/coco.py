@@ -31,9 +31,9 @@ class Scores:
     """The scores of one set of captions: fractions, not percentages; CIDEr lies in [0, 10].
 
     Attributes:
-        corpus: by the score's name, in the order of `METRICS`.
-        per_image: the same by image id, in the references' order. A corpus's BLEU and METEOR are not the means of
-            these, because they come from summed statistics.
+        corpus: the scores of the corpus by name, in the order of `METRICS`.
+        per_image: the scores of each image by image id, in the references' order. A corpus's BLEU and METEOR are not
+            the means of these, because they come from summed statistics.
         tokenized: the captions as they were scored, by image id.
         statistics: (I, S) of each metric, a row per image, which `captioning.metrics.uncertainty` resamples. A
             backend may have none.
@@ -53,14 +53,14 @@ class CocoScorer:
 
     Args:
         references: the reference captions of each image, as published.
-        metrics: of `METRICS`.
+        metrics: names in `METRICS`.
         frequencies: CIDEr's document frequencies; None counts these references, as COCO does.
-        backend: of `BACKENDS`.
+        backend: a name in `BACKENDS`.
         images: the file of each image, in the order of the references, for CLIPScore.
         embedding: a CLIP model, for CLIPScore.
 
     Raises:
-        InputError: An image has no references, references are not lists of strings, or none has a word. Or a metric
+        InputError: an image has no references, references are not lists of strings, or none has a word. Or a metric
             or the backend is unknown, or lacks something that it needs.
     """
 
@@ -108,10 +108,10 @@ class CocoScorer:
         """Score one caption for each image of the references.
 
         Args:
-            captions: by image id, untokenized, in any order. An empty caption is scored, and logged.
+            captions: untokenized captions by image id, in any order. An empty caption is scored, and logged.
 
         Raises:
-            InputError: The ids differ from the references', a caption is not a string, or a metric failed.
+            InputError: the ids differ from the references', a caption is not a string, or a metric failed.
         """
         self._check_captions(captions)
         texts = {image_id: [captions[image_id]] for image_id in self._references}
@@ -158,10 +158,10 @@ def intervals(
     """Compute the bootstrap interval of every score, see `uncertainty.bootstrap`; none without statistics.
 
     Args:
-        scores: of one set of captions.
+        scores: the scores of one set of captions.
         num_replicates: how often images are drawn.
         confidence: the share of replicates within an interval.
-        seed: of the draws, which are the same for all metrics.
+        seed: seed of the draws, which are the same for all metrics.
     """
     found: dict[str, Interval] = {}
     for name, statistics in scores.statistics.items():
@@ -176,14 +176,14 @@ def compare(
     """Test the difference of every score, see `uncertainty.approximate_randomization`.
 
     Args:
-        first: of one set of captions.
-        second: of another set, for the same images and references.
+        first: the scores of one set of captions.
+        second: the scores of another set, for the same images and references.
         num_replicates: how often captions are exchanged, and how often images are drawn.
         confidence: the share of replicates within an interval.
-        seed: of exchanges and draws.
+        seed: seed of the exchanges and draws.
 
     Raises:
-        InputError: The scores are of different images or metrics.
+        InputError: the scores are of different images or metrics.
     """
     if list(first.per_image) != list(second.per_image):
         raise InputError("expected scores of the same images in the same order; score both by one scorer")

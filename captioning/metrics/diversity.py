@@ -1,4 +1,4 @@
-"""How varied and how well formed captions are, which metrics of references do not measure.
+"""Measure how varied and how well formed captions are, which metrics that compare with references do not.
 
 All captions are tokenized, their tokens joined by one space. Shares are fractions.
 """
@@ -55,7 +55,7 @@ def summary(captions: Sequence[str]) -> dict[str, float]:
 
 
 def distinct(captions: Iterable[str], order: int) -> float:
-    """Compute distinct-n: the number of different n-grams divided by that of words; 0 if there are no words.
+    """Compute distinct-n: the number of different n-grams per word; 0 if there are no words.
 
     Source: Li et al. 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models", NAACL,
     arXiv:1510.03055. It falls with the number of captions, so compare sets of the same size. For the captions of
@@ -99,14 +99,14 @@ def self_cider(captions: Sequence[Sequence[str]], frequencies: DocumentFrequenci
     and negative eigenvalues count as 0.
 
     Args:
-        captions: of each image, at least two; their number may differ between images.
-        frequencies: of a training split, as in the paper.
+        captions: the captions of each image, at least two; their number may differ between images.
+        frequencies: document frequencies, in the paper those of a training split.
 
     Returns:
         (I) a value per image; that of the corpus is their mean.
 
     Raises:
-        InputError: There is no image, or an image has fewer than two captions.
+        InputError: there is no image, or an image has fewer than two captions.
     """
     if not captions:
         raise InputError("expected captions of at least one image, found none")
@@ -137,15 +137,15 @@ def oracle(metric: Metric, n_best: Sequence[Sequence[str]], name: str) -> list[s
     """Pick each image's caption with the best score against the references.
 
     Args:
-        metric: of the images' references.
+        metric: built from the images' references.
         n_best: captions of each image, at least one, in the order of the references; their number may differ.
-        name: of the score to compare; the first of equally good captions is picked.
+        name: the score to compare; the first of equally good captions is picked.
 
     Returns:
         A caption per image; their scores are an upper bound for re-ranking.
 
     Raises:
-        InputError: The number of images is not that of the references, an image has no caption, or the metric does not
+        InputError: the number of images is not that of the references, an image has no caption, or the metric does not
             report this score.
     """
     if name not in metric.names:

@@ -20,12 +20,12 @@ class DocumentFrequencies:
     """In how many images' references each n-gram occurs.
 
     Attributes:
-        num_images: with references.
+        num_images: the number of images that were counted.
         counts: images by n-gram, its words joined by spaces. An n-gram that occurs in one image has the weight of one
             that occurs in none, so only those that occur in two images or more need be listed.
 
     Raises:
-        InputError: There is no image, or a count is not a whole number between 1 and the number of images.
+        InputError: there is no image, or a count is not a whole number between 1 and the number of images.
     """
 
     num_images: int
@@ -46,7 +46,7 @@ class DocumentFrequencies:
         """Count the images of each n-gram in tokenized references, or in their n-grams.
 
         Raises:
-            InputError: There is no image, or an image has no reference.
+            InputError: there is no image, or an image has no reference.
         """
         ngrams = referenced(references)
         counts: dict[str, int] = {}
@@ -68,7 +68,7 @@ class DocumentFrequencies:
         """Read what `save` wrote.
 
         Raises:
-            InputError: The file is missing, or holds something else.
+            InputError: the file is missing, or holds something else.
         """
         data = read_json(Path(path))
         if data.keys() != {"num_images", "counts"} or not isinstance(data["counts"], dict):

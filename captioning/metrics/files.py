@@ -35,10 +35,10 @@ def read_references(path: str | Path, split: str | None = None) -> dict[ImageId,
 
     Args:
         path: a file of one of the forms.
-        split: of Karpathy's JSON, if it has more than one; "train" does not include restval.
+        split: the split of Karpathy's JSON to read, if it has more than one; "train" does not include restval.
 
     Raises:
-        InputError: The file is missing or of another form, an image has no caption, or a split is needed and not given,
+        InputError: the file is missing or of another form, an image has no caption, or a split is needed and not given,
             or given and not in the file.
     """
     path = Path(path)
@@ -63,7 +63,7 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
     """Read the caption of each image, in the file's order.
 
     Raises:
-        InputError: The file is missing or of another form, or images have two captions; the message lists them.
+        InputError: the file is missing or of another form, or images have two captions; the message lists them.
     """
     path = Path(path)
     if _is_text(path):
@@ -113,14 +113,14 @@ def find_images(path: str | Path, folder: str | Path, image_ids: Sequence[ImageI
 
     Args:
         path: a file of references, as for `read_references`.
-        folder: of the images.
-        image_ids: of the references.
+        folder: the folder of the images.
+        image_ids: the image ids of the references.
 
     Returns:
         A file per image, in the order of the ids.
 
     Raises:
-        InputError: Images are missing; the message lists them. Or COCO's JSON does not name its files.
+        InputError: images are missing; the message lists them. Or COCO's JSON does not name its files.
     """
     folder = Path(folder)
     given = _file_names(Path(path))
@@ -139,7 +139,7 @@ def check_same_images(references: Mapping[ImageId, Sequence[str]], captions: Map
     """Check that there is one caption for each image.
 
     Raises:
-        InputError: The ids differ; the message lists them.
+        InputError: the ids differ; the message lists them.
     """
     missing = [image_id for image_id in references if image_id not in captions]
     unknown = [image_id for image_id in captions if image_id not in references]
@@ -156,7 +156,7 @@ def subset(references: Mapping[ImageId, list[str]], results: Mapping[ImageId, st
     """Select the references of the images that have a caption.
 
     Raises:
-        InputError: The image of a caption has no references.
+        InputError: the image of a caption has no references.
     """
     if unknown := [image_id for image_id in results if image_id not in references]:
         raise InputError(

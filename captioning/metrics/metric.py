@@ -20,11 +20,11 @@ class Metric(ABC):
     are the same function of sums over different images, so that confidence intervals need no second scoring.
 
     Attributes:
-        names: of the J scores that it reports, such as ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4").
+        names: names of the J scores that it reports, such as ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4").
         mode: "max" if higher scores are better, else "min".
-        tokenizer: whose tokens it counts. Metrics of different tokenizers are not computed together. None if it reads
-            captions as they were written and can be computed beside any other.
-        version: of another program that it runs, for the signature; "" if there is none.
+        tokenizer: the tokenizer whose tokens it counts. Metrics of different tokenizers are not computed together. None
+            if it reads captions as they were written; it can then be computed beside any other metric.
+        version: version of another program that it runs, for the signature; "" if there is none.
         signature: the line that its own program prints to be quoted; "" if there is none.
     """
 
@@ -47,7 +47,7 @@ class Metric(ABC):
             given: the optional fields of `Resources` that `of` will be given.
 
         Raises:
-            InputError: A file, a package or a resource is missing; the message says how to get it.
+            InputError: a file, a package or a resource is missing; the message says how to get it.
         """
 
     @abstractmethod
@@ -62,7 +62,7 @@ class Metric(ABC):
             (I, S) statistics, a row per image.
 
         Raises:
-            InputError: The number of candidates is not the number of images.
+            InputError: the number of candidates is not the number of images.
         """
 
     @staticmethod

@@ -33,7 +33,7 @@ class Occurrences:
     Attributes:
         captions: the caption of each occurrence, ascending.
         ngrams: the number of the n-gram that occurs.
-        num_ngrams: all numbers are smaller; those of the index's n-grams come first.
+        num_ngrams: all numbers in `ngrams` are below it. The n-grams of the index have the smallest numbers.
         examples: for each n-gram that is not in the index, by ascending number, the position of its first word in
             `Reading.words`.
     """
@@ -55,7 +55,7 @@ class Reading:
     """The n-grams of N captions, as an index numbers them.
 
     Attributes:
-        words: of all captions, in order.
+        words: the words of all captions, in order.
         lengths: (N) words of each caption.
         orders: the n-grams of 1, 2, ..., MAX_ORDER words.
     """
@@ -154,7 +154,7 @@ class Postings:
         starts: (keys + 1) where the entries of each key begin in the two arrays below.
         references: the references that contain the n-gram, numbered over all images, ascending within a key.
         counts: how often it occurs in each of them.
-        num_ngrams: of this order, in all references.
+        num_ngrams: the number of different n-grams of this order in all references.
     """
 
     keys: Integers
@@ -193,14 +193,14 @@ class ReferenceNGrams:
         references: the tokenized references of each image.
 
     Attributes:
-        index: of all references' n-grams.
-        num_references: (I) of each image.
+        index: the index of all references' n-grams.
+        num_references: (I) the number of references of each image.
         first: (I) the first reference of each image, numbered over all images.
         lengths: (references) words of each reference.
-        postings: of 1, 2, ..., MAX_ORDER words.
+        postings: the n-grams of 1, 2, ..., MAX_ORDER words.
 
     Raises:
-        InputError: There is no image, or an image has no reference.
+        InputError: there is no image, or an image has no reference.
     """
 
     def __init__(self, references: Sequence[Sequence[str]]) -> None:

@@ -48,7 +48,7 @@ def retrieve_images(log_probability: Floats, image_index: Sequence[int] | NDArra
         image_index: (N) the row of each sentence's own image.
 
     Raises:
-        InputError: Shapes or indices do not match, or a score is not finite.
+        InputError: shapes or indices do not match, or a score is not finite.
     """
     scores, wanted = _check(log_probability, image_index)
     return _summarize(_ranks(scores.T, wanted.T))
@@ -65,7 +65,7 @@ def retrieve_sentences(
         log_marginal: (N) log P(w) of each sentence, see `marginal`.
 
     Raises:
-        InputError: Shapes or indices do not match, an image has no sentence, or a score is not finite.
+        InputError: shapes or indices do not match, an image has no sentence, or a score is not finite.
     """
     scores, wanted = _check(log_probability, image_index)
     if np.shape(log_marginal) != scores.shape[1:] or not np.isfinite(log_marginal).all():

@@ -32,7 +32,7 @@ class RougeL(Metric):
         references: the tokenized references of each image.
 
     Raises:
-        InputError: There is no image, or an image has no reference.
+        InputError: there is no image, or an image has no reference.
     """
 
     names = ("ROUGE-L",)

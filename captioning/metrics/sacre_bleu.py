@@ -1,4 +1,4 @@
-"""BLEU of translations, of text as it is, by sacrebleu (Post 2018, arXiv:1804.08771) and its own tokenizer."""
+"""BLEU of untokenized translations, by sacrebleu (Post 2018, arXiv:1804.08771) and its own tokenizer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORDERS = 4
 
 
 class SacreBleu(Metric):
-    """BLEU of sums of clipped n-gram counts, with case and punctuation, exponentially smoothed.
+    """BLEU from summed n-gram counts, with case and punctuation and with exponential smoothing.
 
     Statistics, S = 10: the sentence's clipped counts and its numbers of n-grams for n = 1 to 4, its length, and the
     length of the closest reference.
@@ -31,7 +31,7 @@ class SacreBleu(Metric):
         references: the references of each sentence, as published.
 
     Raises:
-        InputError: There is no sentence, or a sentence has no reference.
+        InputError: there is no sentence, or a sentence has no reference.
     """
 
     names = ("sacreBLEU",)

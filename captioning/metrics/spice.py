@@ -27,11 +27,11 @@ _ARCHIVE = "http://nlp.stanford.edu/software/stanford-corenlp-full-2015-12-09.zi
 
 
 class Spice(Metric):
-    """SPICE by pycocoevalcap's jar; the score of a corpus is the mean of the images' F.
+    """SPICE by pycocoevalcap's jar; the score of a corpus is the mean of the images' F-scores.
 
     The jar needs two files of Stanford CoreNLP that pycocoevalcap does not contain. Nothing is downloaded here.
 
-    Statistics, S = 2: the image's F, and 1.
+    Statistics, S = 2: the image's F-score, and 1.
 
     Args:
         references: the tokenized references of each image.

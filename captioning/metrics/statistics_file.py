@@ -23,9 +23,9 @@ class KeptStatistics:
     """The content of such a file.
 
     Attributes:
-        image_ids: of the I rows.
+        image_ids: the image ids of the I rows.
         references: the digest of the references in the signature; scores against different references are not compared.
-        tables: (I, S) by metric.
+        tables: the statistics (I, S) of each metric, by its name.
     """
 
     image_ids: list[ImageId]
@@ -44,7 +44,7 @@ def load_statistics(path: str | Path) -> KeptStatistics:
     """Read what `save_statistics` wrote.
 
     Raises:
-        InputError: The file is missing, or holds something else.
+        InputError: the file is missing, or holds something else.
     """
     try:
         with safe_open(str(path), framework="numpy") as file:

@@ -1,4 +1,4 @@
-"""The table of metrics, and that of the programs that compute them.
+"""The tables of metrics and of the programs (backends) that compute them.
 
 A new metric is one file in this folder, one entry in `METRICS` and one test file. Its name is then known to
 `captioning score --metrics`, to `metrics.names` and to every message. Nothing is imported before it is used.
@@ -23,7 +23,7 @@ class Table(Mapping[str, Class], Generic[Class]):
     """Classes by name, each imported when it is looked up.
 
     Args:
-        paths: of the classes by name, "module.Class" relative to `captioning.metrics`.
+        paths: the path of each class by its name, "module.Class" relative to `captioning.metrics`.
     """
 
     def __init__(self, paths: Mapping[str, str]) -> None:
@@ -84,7 +84,7 @@ def metric_named(name: str) -> str:
     """Find the metric that a user names, in upper or lower case or by an alias.
 
     Raises:
-        InputError: No metric has this name.
+        InputError: no metric has this name.
     """
     known = {**{metric.lower(): metric for metric in METRICS}, **ALIASES}
     if (found := known.get(name.strip().lower())) is None:
@@ -96,12 +96,12 @@ def check_metrics(names: Collection[str], backend: str = OWN_BACKEND, *, given: 
     """Check that metrics can be computed together, before any work is done.
 
     Args:
-        names: of `METRICS`.
-        backend: of `BACKENDS`.
+        names: names in `METRICS`.
+        backend: a name in `BACKENDS`.
         given: the optional fields of `Resources` that the metrics will be given, such as "images".
 
     Raises:
-        InputError: The backend is unknown, no metric is named, or the backend does not compute one that is named.
+        InputError: the backend is unknown, no metric is named, or the backend does not compute one that is named.
             Two metrics use different tokenizers. A file, a package or a resource that a metric needs is missing.
     """
     if backend not in BACKENDS:

@@ -1,4 +1,4 @@
-"""What a metric counts: the tokens of a tokenizer that several metrics share, or of its own."""
+"""Tokenizers of metrics: a metric shares one with other metrics, or has its own."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ those of all images of the test set.
 Sources: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile intervals); Koehn 2004,
 "Statistical Significance Tests for Machine Translation Evaluation", EMNLP (paired bootstrap); Riezler and Maxwell
 2005, "On Some Pitfalls in Automatic Evaluation and Significance Testing for MT", ACL workshop (approximate
-randomization). p-values count the observed difference among the resampled ones, (count + 1) / (replicates + 1), as in
-the last of these and in sacreBLEU.
+randomization). A p-value is (count + 1) / (replicates + 1), where count is the number of resampled differences at least
+as large as the observed one, as in Riezler and Maxwell and in sacreBLEU.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Interval:
     It does not predict the score on another sample, which varies about that score as well.
 
     Attributes:
-        score: of the test set.
+        score: the score on the test set.
         low: lower end of the interval.
         high: upper end.
     """
@@ -54,7 +54,7 @@ class Comparison:
         difference: the first system's score minus the second's, on all images.
         low: lower end of the difference's confidence interval.
         high: upper end.
-        p_value: two-sided: the probability of a difference at least as large, either way, between equally good systems.
+        p_value: two-sided: the probability of a difference at least as large, in either direction, for equal systems.
     """
 
     difference: float
@@ -84,7 +84,7 @@ def bootstrap(
         By the names of the metric's scores.
 
     Raises:
-        InputError: There is no image, there are fewer than two replicates, or `confidence` is not between 0 and 1.
+        InputError: there is no image, there are fewer than two replicates, or `confidence` is not between 0 and 1.
     """
     _check(num_replicates, confidence, statistics)
     scores = metric.scores(statistics.sum(axis=0))
@@ -121,7 +121,7 @@ def approximate_randomization(
         By the names of the metric's scores.
 
     Raises:
-        InputError: The shapes differ, there is no image, there are fewer than two replicates, or `confidence` is not
+        InputError: the shapes differ, there is no image, there are fewer than two replicates, or `confidence` is not
             between 0 and 1.
     """
     _check(num_replicates, confidence, first, second)

@@ -32,7 +32,7 @@ class AttentionMap:
     Attributes:
         pixels: the image as the encoder reads it, (C, H, W) in 0..1.
         words: the caption's tokens, without `<bos>` and `<eos>`.
-        weights: (words, h, w), over the encoder's grid; each word's sum to 1.
+        weights: (words, h, w), over the encoder's grid. The weights of each word sum to 1.
     """
 
     pixels: Tensor
@@ -59,12 +59,12 @@ def attention_maps(captioner: Captioner, inputs: Tensor, captions: Sequence[str]
     """Compute the attention of a captioner over images while it writes captions.
 
     Args:
-        captioner: with an attentive decoder.
+        captioner: a model with an attentive decoder.
         inputs: (I, C, H, W), from `Captioner.pixels`.
         captions: one for each image, its own or any others.
 
     Raises:
-        InputError: The decoder has no attention, its regions are no grid, or the model translates sentences.
+        InputError: the decoder has no attention, its regions do not form a grid, or the model translates sentences.
     """
     transform = captioner.transform
     if isinstance(transform, TextTransform):
@@ -89,7 +89,7 @@ def alignments(captioner: Captioner, texts: Sequence[str], translations: Sequenc
         translations: one for each, its own or any others.
 
     Raises:
-        InputError: The model captions images, or its decoder has no attention.
+        InputError: the model captions images, or its decoder has no attention.
     """
     encoder, transform = captioner.encoder, captioner.transform
     if not isinstance(encoder, TextEncoder) or not isinstance(transform, TextTransform):
@@ -110,19 +110,19 @@ def attention_weights(
 ) -> list[tuple[tuple[str, ...], Tensor]]:
     """Compute the attention weights of each token of a caption by teacher forcing.
 
-    Teacher forcing equals stepping, so these are the weights that a search used when it found the caption, and no
-    search has to store weights of hypotheses that it drops.
+    Teacher forcing gives the same weights as decoding step by step. These are therefore the weights that a search used
+    when it found the caption, although searches do not store weights.
 
     Args:
-        captioner: with an attentive decoder.
-        inputs: what its encoder reads, of I images or sentences.
+        captioner: a model with an attentive decoder.
+        inputs: the encoder's inputs for I images or sentences.
         captions: one for each.
 
     Returns:
         For each, the predicted tokens, `<eos>` last, and their weights over all regions, (T, R) float32.
 
     Raises:
-        InputError: The decoder has no attention.
+        InputError: the decoder has no attention.
     """
     decoder, tokenizer = captioner.decoder, captioner.tokenizer
     if not isinstance(decoder, AttentiveDecoder):
@@ -200,7 +200,7 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 100) -> None:
     """Write a figure as PNG; its folder is made if missing.
 
     Raises:
-        InputError: The file cannot be written.
+        InputError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

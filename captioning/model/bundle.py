@@ -47,9 +47,9 @@ class Parts:
     """What a bundle holds besides its weights.
 
     Attributes:
-        encoder: with random weights.
-        decoder: with random weights.
-        tokenizer: of the captions.
+        encoder: the encoder, with random weights.
+        decoder: the decoder, with random weights.
+        tokenizer: tokenizer of the captions.
         transform: turns an image or a sentence into the encoder's input.
         standardise: scales the features; None for no scaling.
         search: how captions are decoded.
@@ -77,15 +77,15 @@ def write_bundle(
     """Write a bundle to a temporary folder, then rename it, so that it appears whole or not at all.
 
     Args:
-        folder: it must not exist, or be empty.
+        folder: the new folder; if it exists, it must be empty.
         config: encoder, decoder and search as plain values.
-        weights: of encoder, decoder and standardise.
+        weights: all weights, of encoder, decoder and standardise.
         tokenizer: the tokenizers library's JSON.
-        transform: plain values.
+        transform: the transform as plain values.
         metrics: content of metrics.json and of the model card.
 
     Raises:
-        InputError: The folder is not empty or cannot be written.
+        InputError: the folder is not empty or cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already; name another folder for the bundle, or remove this one")
@@ -115,7 +115,7 @@ def read_bundle(folder: Path) -> Parts:
     """Build the parts of a bundle, without its weights.
 
     Raises:
-        InputError: The folder is not a bundle, has another format version, or a file is missing or damaged.
+        InputError: the folder is not a bundle, has another format version, or a file is missing or damaged.
     """
     config, source = _read_config(folder), str(folder / "config.json")
     encoder = build(config["encoder"], Encoder, source=source)  # type: ignore[type-abstract]
@@ -143,7 +143,7 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     """Load a bundle's weights into the model that was built from its parts.
 
     Raises:
-        InputError: The file is damaged, or its weights are of another model.
+        InputError: the file is damaged, or its weights are of another model.
     """
     path = folder / "model.safetensors"
     try:
@@ -243,8 +243,8 @@ def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         f"print(captioner.{use}.text)",
         "```",
         "",
-        f"Decoded by {short('search')}. It says what is common in what it learned from: it can be wrong about what it "
-        "is given, and repeats the habits of its training captions in describing people.",
+        f"Decoded by {short('search')}. What it writes follows its training captions. It can be wrong about its "
+        "input, and it repeats the way in which the training captions describe people.",
     ]
     if "metrics" in metrics:
         signature = metrics.get("signature", {})

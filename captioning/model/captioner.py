@@ -58,7 +58,7 @@ class Captioner(nn.Module):
     Args:
         encoder: maps images or sentences to features.
         decoder: maps features and tokens to scores of the next token.
-        tokenizer: of the captions.
+        tokenizer: tokenizer of the captions, or of the translations.
         transform: turns an image or a sentence into the encoder's input; None for the encoder's own.
         standardise: scales the features between encoder and decoder; None for no scaling.
         search: how captions are decoded.
@@ -95,7 +95,7 @@ class Captioner(nn.Module):
         """Load a bundle in evaluation mode, on the CPU.
 
         Raises:
-            InputError: The folder is not a bundle, has another format version, or a file is missing or damaged.
+            InputError: the folder is not a bundle, has another format version, or a file is missing or damaged.
         """
         parts = read_bundle(Path(path))
         captioner = cls(
@@ -114,11 +114,11 @@ class Captioner(nn.Module):
         """Write the model as a bundle. The folder appears whole or not at all.
 
         Args:
-            path: the folder; it must not exist, or be empty.
+            path: the new folder; if it exists, it must be empty.
             metrics: content of the bundle's metrics.json and of its model card.
 
         Raises:
-            InputError: The folder is not empty or cannot be written.
+            InputError: the folder is not empty or cannot be written.
         """
         if self.config is None:
             raise ValueError("this captioner does not know the configuration from which it was built; give config=")
@@ -149,7 +149,7 @@ class Captioner(nn.Module):
         """The transform of images.
 
         Raises:
-            InputError: The model translates sentences.
+            InputError: the model translates sentences.
         """
         if isinstance(self.transform, TextTransform):
             raise InputError("this model translates sentences and reads no images; use translate")
@@ -159,7 +159,7 @@ class Captioner(nn.Module):
         """Read images and transform them into the encoder's input, (I, C, H, W).
 
         Raises:
-            InputError: A file is not an image, which the message names; or the model translates sentences.
+            InputError: a file is not an image (the message names it), or the model translates sentences.
         """
         return channels_last([pixels(image, self.image_transform) for image in images])
 
@@ -181,7 +181,7 @@ class Captioner(nn.Module):
             One caption for one image; for a list, captions in the same order.
 
         Raises:
-            InputError: A file is not an image, which the message names; or the model translates sentences.
+            InputError: a file is not an image (the message names it), or the model translates sentences.
         """
         if isinstance(images, (Image.Image, str, Path)):
             return self.caption([images], search=search)[0]
@@ -207,7 +207,7 @@ class Captioner(nn.Module):
             One translation for one sentence; for a list, translations in the same order.
 
         Raises:
-            InputError: The model captions images.
+            InputError: the model captions images.
         """
         if isinstance(texts, str):
             return self.translate([texts], search=search)[0]

@@ -1,4 +1,4 @@
-"""Objects from plain values that come from a file: only this package's own model parts, each in its place."""
+"""Build model parts from the plain values in a file. Only classes of this package are allowed, each in its place."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from captioning.search.processors import Processor
 T = TypeVar("T")
 
 Allowed = Mapping[str, type]
-"""The packages whose classes are allowed in a place, each with their base class."""
+"""The packages whose classes are allowed in a place. Each package maps to the base class that they must have."""
 
 _INSIDE: Mapping[str, Allowed] = {
     "encoders": {"recurrent": object},
     "decoders": {"recurrent": object, "decoders": object},
     "search": {"search": Processor},
 }
-"""What may stand among the arguments of a part, by the part's package."""
+"""The classes that may occur in the arguments of a part, by the package of the part."""
 
 _TARGET = re.compile(r"captioning\.([a-z]+)(\.[a-z_0-9]+)*\.([A-Z]\w*)")
 
@@ -30,15 +30,15 @@ _TARGET = re.compile(r"captioning\.([a-z]+)(\.[a-z_0-9]+)*\.([A-Z]\w*)")
 def build(config: Mapping[str, Any], base: type[T], *, source: str) -> T:
     """Build what `config` describes: its `_target_` is the class, its other keys are the arguments.
 
-    Hydra's instantiate does the same for a user's own configuration and runs any callable. Here the place decides,
-    whatever the file says: an encoder, a decoder or a search is a class of its own package, with recurrent layers
-    inside encoders and decoders, parts of decoders inside a decoder alone, and processors inside a search. Each
-    class is checked before it is built, and no encoder is given weights, which it would read from a file or
-    fetch.
+    Hydra's instantiate does the same for a user's own configuration, and runs any callable. This function is for files
+    from other people, so it restricts the classes. An encoder, a decoder or a search must be a class of its own
+    package. Arguments of encoders and decoders may be recurrent layers, those of decoders also parts of decoders, and
+    those of searches processors. Each class is checked before it is built. An encoder's `weights` must be null,
+    because the encoder would read or download them.
 
     Args:
-        config: `_target_` and arguments; nested ones too, there optionally with `_partial_`.
-        base: the class must derive from it; `Encoder`, `Decoder`, `Search`, or a class that does.
+        config: `_target_` and the arguments. An argument may be such a mapping itself, then also with `_partial_`.
+        base: the required base class: `Encoder`, `Decoder`, `Search`, or a subclass of one of them.
         source: the file, for messages.
 
     Raises:
@@ -90,7 +90,7 @@ def _class(target: Any, allowed: Allowed, source: str) -> tuple[type, type]:
             found = getattr(importlib.import_module(module), name, None)
         except ModuleNotFoundError:
             found = None
-    # Where it is defined counts: a module's names are also all that it imports.
+    # The module that defines the class counts, because a module also holds all names that it imports.
     package = _package(f"{found.__module__}.{found.__qualname__}") if isinstance(found, type) else ""
     if package not in allowed:
         expected = " or ".join(f"captioning.{name}" for name in allowed)

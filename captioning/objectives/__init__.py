@@ -1,4 +1,4 @@
-"""Objectives: decoder and batch to loss."""
+"""Training objectives: functions of a decoder, features and a batch that compute a loss."""
 
 from captioning.objectives.caption_and_objects import CaptionAndObjects
 from captioning.objectives.cross_entropy import CrossEntropy, token_losses

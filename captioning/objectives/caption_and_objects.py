@@ -21,10 +21,10 @@ class CaptionAndObjects(nn.Module):
     """Cross-entropy of the captions, plus that of the object in each grid cell, plus that of the words in the captions.
 
     An encoder from scratch hardly learns from a decoder that reads the image once, because the decoder learns first
-    to predict words from words. Pretrained encoders have learned from labels before. This one learns from annotated
-    objects at the same time. The grid predicts the category in each cell, so a shape is learned once for all cells.
-    The pooled feature predicts the words of the captions, so what is learned reaches the feature that the decoder
-    reads:
+    to predict words from words. Pretrained encoders have learned from labels before. With this objective, the encoder
+    learns from annotated objects while the decoder learns from captions. The grid predicts the category in each cell,
+    so a shape is learned once for all cells. The pooled feature predicts the words of the captions, so what is learned
+    reaches the feature that the decoder reads:
 
         c_j ~ softmax(V grid_j + u), over the categories and "nothing"         q_w = σ(a_w · pooled + b_w)
         loss + objects · mean_j -log p(c_j) + words / I · Σ_images Σ_w BCE(q_w, w is in a caption)

@@ -19,10 +19,10 @@ class DoublyStochastic:
     """Cross-entropy, plus weight · the captions' mean of Σ_i (1 - Σ_t α_ti)².
 
     Source: Xu et al. 2015 (arXiv:1502.03044), section 4.2.1, with τ = 1. The weights sum to 1 over regions; the term
-    makes them sum to about 1 over time too. All weights of a caption sum to T, so the term is least if each of R
-    regions has T/R, whatever τ is: a large λ flattens attention.
+    makes them sum to about 1 over time too. All weights of a caption of T tokens sum to T. So the term is least if
+    each of R regions gets T/R, whatever τ is, and a large λ flattens attention.
     Differs: cross-entropy is a mean over tokens; in the paper and its official code it is a sum over the tokens of a
-    caption, averaged over captions. A weight of 1 there corresponds to one over a caption's length here.
+    caption, averaged over captions. A weight of 1 there corresponds to a weight of 1 / T here.
 
     Args:
         weight: λ.

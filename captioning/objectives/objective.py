@@ -1,4 +1,4 @@
-"""What an objective is, what it may need, and the check that a decoder provides it."""
+"""The interface of objectives, and the check that a decoder provides what an objective needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FROM_DECODERS = {
     Capability.REGIONS: "set objective=cross_entropy, or a decoder with attention such as decoder=soft_attention",
     Capability.SAMPLED_REGIONS: "set objective=cross_entropy, or decoder=hard_attention",
 }
-"""What a decoder may lack, and what to do then; the data provide the rest."""
+"""The capabilities that decoders provide, and advice if one is missing. The data provide the other capabilities."""
 
 
 class Objective(Protocol):

@@ -30,7 +30,7 @@ class GravesStack(nn.Module):
     Args:
         input_size: E.
         hidden_size: D, the width of the outputs; each layer has an equal share of it.
-        layer: builds a layer from its input size and hidden size. The stack can take steps if its layers can.
+        layer: builds a layer from its input size and hidden size. The stack has single steps if the layer has.
         num_layers: N, the number of layers.
 
     Raises:

@@ -24,7 +24,7 @@ class Stacked(nn.Module):
     Args:
         input_size: E.
         hidden_size: D, the width of each layer's outputs.
-        layer: builds a layer from its input size and hidden size. The stack can take steps if its layers can.
+        layer: builds a layer from its input size and hidden size. The stack has single steps if the layer has.
         num_layers: the number of layers.
         dropout: between layers.
     """

@@ -39,7 +39,7 @@ def assemble(config: DictConfig) -> tuple[CaptioningModule, CaptionDataModule]:
     """Build every part of a run; the vocabulary and the statistics come from the training split.
 
     Raises:
-        InputError: A setting is invalid or contradicts another, or the training split cannot be read.
+        InputError: a setting is invalid or contradicts another, or the training split cannot be read.
     """
     splits, loading = open_data(config.data, reads=get_class(config.encoder._target_).reads)
     check_encoder(config, loading)
@@ -94,7 +94,7 @@ def open_data(settings: DictConfig, *, reads: str) -> tuple[Splits, Loading]:
 
     Args:
         settings: the group: a reader's class with its arguments, and the fields of `Loading`.
-        reads: what the encoder reads, `Encoder.reads`: files of images must exist only if they will be opened.
+        reads: `Encoder.reads` of the encoder. With "nothing", or with cached features, image files need not exist.
     """
     reader, loading = separated(OmegaConf.to_container(settings, resolve=True))  # type: ignore[arg-type]
     return Splits(instantiate(reader), check_files=reads != "nothing" and loading.features is None), loading
@@ -107,7 +107,7 @@ def build_encoder(config: DictConfig, splits: Splits) -> tuple[Encoder, ImageTra
         The encoder, the transform, and those of the encoder's arguments that depend on the data.
 
     Raises:
-        InputError: An encoder of sentences is frozen, or lacks source sentences or a source tokenizer.
+        InputError: an encoder of sentences is frozen, or lacks source sentences or a source tokenizer.
     """
     if "vocab_size" not in signature(get_class(config.encoder._target_)).parameters:
         encoder: Encoder = instantiate(config.encoder)
@@ -130,7 +130,7 @@ def start_words(
     source: tuple[Encoder, ImageTransform | TextTransform],
     target: tuple[Decoder[Any], Tokenizer],
 ) -> None:
-    """Start the decoder's words from the file `embeddings`, and the source's words from `source_embeddings`.
+    """Initialise the decoder's word embeddings from the file `embeddings`, the encoder's from `source_embeddings`.
 
     Args:
         config: names the files.
@@ -138,8 +138,8 @@ def start_words(
         target: the decoder and its tokenizer.
 
     Raises:
-        InputError: No file is given to freeze, or the encoder of `source_embeddings` reads no sentences; see also
-            `start_embeddings`.
+        InputError: `freeze_embeddings` is set without a file, or `source_embeddings` is set and the encoder reads no
+            sentences; see also `start_embeddings`.
     """
     files, frozen = (config.embeddings, config.source_embeddings), config.freeze_embeddings
     if not isinstance(frozen, bool) or (frozen and files == (None, None)):
@@ -160,10 +160,10 @@ def start_words(
 
 
 def scorer_of(config: DictConfig) -> Callable[[Mapping[int | str, Sequence[str]]], CocoScorer]:
-    """Return what builds the scorer of a split's references, for the configuration's metrics.
+    """Return a function that builds the scorer of the configured metrics from a split's references.
 
     Raises:
-        InputError: There is no such metric, or what it needs is missing.
+        InputError: a metric is unknown, or something that it needs is missing.
     """
     names = list(config.names)
     backend = OWN_BACKEND if config.backend == "sacrebleu" else config.backend  # as version 0.1 named sacreBLEU's

@@ -15,7 +15,7 @@ class CaptionTable(pl.Callback):
     """Log images with their captions and references to Weights & Biases after each validation.
 
     Args:
-        num_images: how many, from the split's first. A cell is empty if its image cannot be read.
+        num_images: the number of images, the first ones of the split. A cell is empty if its image cannot be read.
     """
 
     def __init__(self, *, num_images: int = 16) -> None:

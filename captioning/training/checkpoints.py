@@ -15,7 +15,7 @@ from captioning.model.bundle import write_bundle
 from captioning.text.tokenizer import Tokenizer
 
 PREFIX = "captioner."
-"""Before the keys of a captioner's weights in the state dict of its LightningModule."""
+"""The prefix of the captioner's weights in the state dict of its LightningModule."""
 
 _OF_DATA = ("encoder.weights", "encoder.vocab_size", "decoder.vocab_size", "transform.tokenizer")
 
@@ -27,7 +27,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         The checkpoint, with the keys of this version in its state dict.
 
     Raises:
-        InputError: There is no such file, or this package did not write it.
+        InputError: the file does not exist, or this package did not write it.
     """
     try:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -55,7 +55,7 @@ def with_new_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def captioner_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the captioner's part of a checkpoint's weights; what an objective learned is used in training only."""
+    """Return the captioner's weights in a checkpoint. Weights of an objective are left out: only training uses them."""
     weights: Mapping[str, Tensor] = checkpoint["state_dict"]
     return {key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)}
 
@@ -64,7 +64,7 @@ def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
     """Make a bundle from a run's checkpoint. Its metrics.json names the epoch and the step, and has no scores.
 
     Raises:
-        InputError: The file is not a checkpoint of this package, or the folder cannot be written.
+        InputError: the file is not a checkpoint of this package, or the folder cannot be written.
     """
     saved = read_checkpoint(checkpoint)
     parts = saved["captioning"]
@@ -86,7 +86,7 @@ def check_same_model(saved: object, own: Mapping[str, Any]) -> None:
         own: the run's: "config", "tokenizer" and "transform", as plain values and text.
 
     Raises:
-        InputError: The two differ, or captioning did not write the checkpoint.
+        InputError: the two differ, or captioning did not write the checkpoint.
     """
     if not isinstance(saved, dict) or saved.keys() != own.keys():
         raise InputError("captioning did not write this checkpoint; expected a file of a run's checkpoints/")
@@ -107,7 +107,7 @@ def check_same_model(saved: object, own: Mapping[str, Any]) -> None:
 
 
 def _architecture(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that weights depend on. The origin of the encoder's weights no longer matters."""
+    """Return the settings that weights depend on, without the file or name from which the encoder's weights came."""
     config = saved["config"] or {}
     parts = {key: config[key] for key in ("encoder", "decoder", "standardise") if key in config}
     return {

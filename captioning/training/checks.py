@@ -61,7 +61,7 @@ def check_monitor(config: DictConfig) -> None:
     """Check that the monitored metric is computed and that `mode` matches its direction.
 
     Raises:
-        InputError: The metric is not computed, or `mode` would select its worst value.
+        InputError: the metric is not computed, or `mode` would select its worst value.
     """
     expected = {**modes(config.names), "loss": "min", "perplexity": "min"}
     if config.monitor not in expected:

@@ -103,7 +103,7 @@ class CaptioningModule(pl.LightningModule):
         self._fine_tune(self.current_epoch)
 
     def on_train_batch_start(self, batch: CaptionBatch, batch_index: int) -> None:
-        """Seed this step's random numbers, so that they do not depend on earlier draws, nor on an interruption."""
+        """Seed this step's random numbers, so that an interrupted and resumed run draws the same ones."""
         torch.manual_seed(seed_of(self.seed, self.global_step, self.global_rank))
 
     def _fine_tune(self, epoch: int) -> None:
@@ -114,7 +114,7 @@ class CaptioningModule(pl.LightningModule):
         """Check that distributed training can do what `finetuning` asks.
 
         Raises:
-            InputError: The encoder would start to train in a later epoch, with several processes.
+            InputError: the encoder would start to train in a later epoch, with several processes.
         """
         if stage == "fit" and self.finetuning and self.finetuning.from_epoch and self.trainer.world_size > 1:
             raise InputError(
@@ -131,7 +131,8 @@ class CaptioningModule(pl.LightningModule):
     ) -> None:
         """Clip gradients as the trainer says, with fused optimizers too, which Lightning refuses in mixed precision.
 
-        With float16, gradients are scaled until a fused optimizer unscales them, so clipping here would be wrong.
+        With float16, Lightning's own clipping is used: a fused optimizer unscales the gradients itself, so here they
+        are still scaled, and clipping them would be wrong.
         """
         if self.trainer.precision == "16-mixed" or not gradient_clip_val:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
@@ -207,7 +208,7 @@ class CaptioningModule(pl.LightningModule):
         """Check that the checkpoint is of the same model and vocabulary, and map the keys of earlier versions.
 
         Raises:
-            InputError: It is of another model or vocabulary.
+            InputError: the checkpoint is of another model or vocabulary.
         """
         check_same_model(checkpoint.get("captioning"), self._saved())
         checkpoint["state_dict"] = with_new_keys(checkpoint["state_dict"])

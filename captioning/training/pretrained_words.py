@@ -23,18 +23,18 @@ def start_embeddings(
 ) -> None:
     """Initialise word embeddings from a file of vectors. Words without a vector keep their random initialisation.
 
-    All vectors are scaled by one factor, to the root mean square of the rows that they replace: the scale of its
-    inputs is the model's choice, and words with and without a vector stay comparable.
+    All vectors are multiplied by one factor, so that their root mean square is that of the rows that they replace.
+    This keeps the model's own scale of inputs, and words with and without a vector stay comparable.
 
     Args:
-        model: newly built; its `embedding` is, or contains, the word embeddings (V, E).
+        model: a new model, whose `embedding` is, or contains, the word embeddings (V, E).
         tokenizer: the model's.
         path: a file that `WordVectors.read` reads, from `captioning vectors` or elsewhere.
         frozen: do not train the embeddings, nor a softmax that is tied to them.
 
     Raises:
-        InputError: The file holds no word vectors, none of the words, or vectors of another width; or the model has no
-            word embeddings, or embeddings of subwords.
+        InputError: the file holds no word vectors, vectors of another width, or no vector of any of the words; or the
+            model has no word embeddings, or embeddings of subwords.
     """
     part, side = ("encoder", "source_") if isinstance(model, Encoder) else ("decoder", "")
     table = _table(model, f"{side}embeddings")

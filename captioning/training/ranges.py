@@ -67,7 +67,7 @@ def check_settings(config: DictConfig) -> None:
     """Check every number of a composed configuration.
 
     Raises:
-        InputError: a number is not of its kind or outside its range, or validation would use a part of the split only.
+        InputError: a number is of the wrong kind or out of its range, or validation would use only part of the split.
     """
     for key, allowed in RANGES.items():
         parent, _, name = key.rpartition(".")

@@ -29,7 +29,7 @@ def train(config: DictConfig, output: Path) -> None:
     """
     check_output(config, output)
     if config.checkpoint is not None:
-        read_checkpoint(config.checkpoint)  # for its message: torch's own advises to unpickle
+        read_checkpoint(config.checkpoint)  # fails early with our message; torch's would advise to unpickle
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module, data = assemble(config)
     captioner = module.captioner

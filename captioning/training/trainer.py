@@ -25,7 +25,7 @@ def build_trainer(config: DictConfig, *callbacks: pl.Callback) -> pl.Trainer:
 
 
 def quieten_lightning() -> None:
-    """Keep Lightning's warnings and errors, but not its advertisements and not warnings of what is intended here."""
+    """Hide Lightning's advertisements and its warnings about what is intended here. Keep other warnings and errors."""
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     for harmless in (
         ".*treespec, LeafSpec.*",  # its own use of a deprecated part of torch

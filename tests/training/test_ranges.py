@@ -24,9 +24,9 @@ def test_both_ends_of_a_range_belong_to_it_and_nothing_beyond(key: str) -> None:
     allowed = RANGES[key]
     for value in (allowed.least, allowed.most if math.isfinite(allowed.most) else allowed.least + 7):
         check_settings(composed(key, int(value)))
-    below, above = allowed.least - 1, int(allowed.most) + 1 if math.isfinite(allowed.most) else math.inf
-    others = [True, math.nan, "abc", [], *([] if allowed.null else [None]), *([0.5] if allowed.kind is int else [])]
-    for value in (below, above, *others):
+    above = int(allowed.most) + 1 if math.isfinite(allowed.most) else math.inf
+    others: list[object] = [True, math.nan, "abc", [], *([] if allowed.null else [None]), *([0.5] if allowed.kind is int else [])]
+    for value in [allowed.least - 1, above, *others]:
         with pytest.raises(InputError, match=re.escape(f"{key}=") + ".*: expected a (whole )?number from"):
             check_settings(composed(key, value))
     if allowed.null:

@@ -72,7 +72,7 @@ _CONVERSE_FORMS = ("{second} is {converse} {place}", "there is {second} {convers
 
 
 def describe(layout: Layout, rng: np.random.Generator) -> tuple[str, ...]:
-    """Write five different captions: two of the relation, a list, one with the number of objects, and one more.
+    """Write five different captions: two state the relation, one lists objects, one counts them, one varies in form.
 
     Every caption mentions the objects of the relation, almost always in the order of the layout.
     """

@@ -17,7 +17,7 @@ RELATIONS = ("left of", "right of", "above", "below", "in front of", "behind", "
 SIZES = {"large": (0.40, 0.45), "medium": (0.26, 0.31), "small": (0.17, 0.20)}
 
 MARGIN = 0.02  # of the image: free space at its edges and around separate objects
-HIDDEN = (0.10, 0.35)  # fraction of an object that the one in front of it may cover
+HIDDEN = (0.10, 0.35)  # smallest and largest fraction of an object that the one in front covers
 
 _CATEGORIES = tuple(SHAPES)
 _RASTER = 256  # pixels per side of the raster that measures hidden parts
@@ -71,8 +71,8 @@ class Layout:
 
     Attributes:
         background: one of BACKGROUNDS.
-        relation: one of RELATIONS, the relation of the first object to the second. "between" has a third object, and
-            the second is then left of or above the third.
+        relation: one of RELATIONS, the relation of the first object to the second. In "between", the first object is
+            between the second and a third one, and the second is left of or above the third.
         things: the objects of the relation, then the others. The others are small and separate. The first object is the
             largest, except in "between", whose three objects are of equal size.
     """
@@ -104,7 +104,7 @@ def sample_layout(rng: np.random.Generator) -> Layout:
         # A second small object would make it ambiguous which object the relation is about.
         sizes = ["large", "medium" if others or rng.random() < 0.5 else "small"]
     sizes += ["small"] * others
-    # Some objects do not fit a relation (a small star hides too little of a large house). Then sample again.
+    # If objects cannot be placed in the relation (a small star hides too little of a large house), sample others.
     while True:
         colours = rng.permutation(list(COLOURS)).tolist()
         things = [_unplaced(rng, colour, size) for colour, size in zip(colours, sizes, strict=False)]
@@ -169,7 +169,7 @@ def _in_a_row(rng: np.random.Generator, things: Sequence[Thing], axis: int) -> l
 
 
 def _overlapping(rng: np.random.Generator, back: Thing, front: Thing) -> list[Thing]:
-    """Place two things so that the front one covers part of the other, which is level or higher.
+    """Place two things so that the front one covers part of the back one, which is at about the same height or higher.
 
     Returns:
         the back and the front thing, or nothing if no position was found.
@@ -199,7 +199,7 @@ def _place_apart(rng: np.random.Generator, thing: Thing, placed: list[Thing]) ->
 
 
 def _at(thing: Thing, low: Points, corner: Sequence[float] | Points) -> Thing:
-    """Move a thing whose bounds at the origin start at `low` so that its box starts at `corner`."""
+    """Move a thing so that its box starts at `corner`. At the origin, its box starts at `low`."""
     thing = replace(thing, centre=(float(corner[0] - low[0]), float(corner[1] - low[1])))
     return replace(thing, box=_box(thing))
 

@@ -25,7 +25,7 @@ class Scene:
         image_id: unique across the splits of a seed.
         image: RGB, square.
         background: such as "grass".
-        relation: the relation of the first object to the second, such as "left of"; "between" has a third object.
+        relation: the relation of the first object to the second, such as "left of", or "between" the second and third.
         objects: the two or three objects of the relation, then the others; boxes enclose the visible parts.
         captions: five different English sentences, all true.
     """

@@ -29,7 +29,7 @@ class Shape:
     """The shape of a kind of object, centred on the origin. Its longer side has length 2; y points down.
 
     Attributes:
-        rims: polygons (P, 2) whose union is the silhouette: the solid parts, each with its rim.
+        rims: polygons (P, 2) whose union is the silhouette: each solid part, widened by its rim.
         parts: polygons (P, 2) in painting order, each with a shade from -1 (black) to 1 (white); 0 is the object's own
             colour.
     """
@@ -71,7 +71,7 @@ def _ring(outer: float, inner: float) -> Points:
 
 
 def _grown(polygon: Points, width: float) -> Points:
-    """Move every edge outwards by `width`. Corners keep their form, but very sharp ones are truncated."""
+    """Move every edge outwards by `width`. Corners stay corners, but very sharp ones grow less."""
     edges = np.roll(polygon, -1, axis=0) - polygon
     length = np.linalg.norm(edges, axis=1, keepdims=True)
     normals = np.stack((edges[:, 1], -edges[:, 0]), axis=1) / np.where(length, length, 1)

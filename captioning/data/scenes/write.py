@@ -50,10 +50,10 @@ def write_scenes(
 
     `root` holds the images `{train,val,test}2017/%012d.jpg`, `annotations/captions_*2017.json`,
     `annotations/instances_*2017.json` (boxes in pixels without segmentation; `area` is the area of the box) and the
-    settings `scenes.json`. The folder is renamed to `root` after everything is written. An interrupted run leaves
-    nothing. A killed run leaves a hidden folder `.*.partial` beside `root`, which may be deleted.
+    settings `scenes.json`. The folder is renamed to `root` after everything is written. An interrupted run (Ctrl-C)
+    leaves nothing. A killed run leaves a hidden folder `.*.partial` beside `root`, which may be deleted.
 
-    Scene i of a split does not depend on the numbers of scenes.
+    Scene i of a split is the same for every `num_train`, `num_val` and `num_test`.
 
     Args:
         root: a folder that does not exist, is empty, or holds the same scenes.

@@ -3,9 +3,9 @@
 Source: Denkowski and Lavie 2014, "Meteor Universal", section 2. Each word is in at most one match. The best alignment
 has the most words covered, then the fewest chunks, then the smallest sum of distances between the starts of matches.
 
-Differs: as in the jar, an inexact match covers half its words, rounded down on each side. Inexact matches of single
-words cover nothing.
-Differs: as in the jar, the distance of a match is added to the alternatives tried after it, not to its own path.
+Differs: the jar departs from the paper in two ways, which are reproduced here. An inexact match covers half its words,
+rounded down on each side, so inexact matches of single words cover nothing. The distance of a match is added to the
+alternatives tried after it, not to its own path.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from captioning.metrics.meteor_universal.matching import EXACT, Match
 
 BEAM_SIZE = 40
 
-# A path through the reference. Its rank: minus the words covered, complete chunks, distance. Then: the next position in
-# the reference; the end of its open chunk in the candidate, or -1; the candidate's used words as bits; its matches,
-# last first, as (match, (match before it, ...)).
+# A path through the reference. The first three numbers are its rank: minus the words covered, complete chunks,
+# distance. Then come the next position in the reference; the end of the open chunk in the candidate, or -1; the
+# candidate's used words as bits; and the path's matches, last first, as (match, (match before it, ...)).
 _Chain = tuple[Match, "_Chain"] | None
 _Path = tuple[int, int, int, int, int, int, _Chain]
 _rank = itemgetter(0, 1, 2)
@@ -45,7 +45,7 @@ def align(matches: Sequence[Sequence[Match]]) -> tuple[list[Match], int]:
             if position < following:
                 extended.append(path)
             elif position in certain:
-                extended.append(_take(path, certain[position], distance))  # its distance is the same on all paths
+                extended.append(_take(path, certain[position], distance))  # distance: the same on all paths
             else:
                 for match in choices:
                     if not used & _bits(match):

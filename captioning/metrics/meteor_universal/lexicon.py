@@ -21,7 +21,7 @@ class Lexicon:
     """Look up stems, synonym sets and function words; each word is computed once.
 
     Sources: the stemmer is Snowball's English stemmer (Porter 2001). Use a snowballstemmer below 3, which stems as the
-    jar does. Synonyms are those of WordNet 3.0 (Miller 1995), with base forms found as by its Morphy.
+    jar does. Synonyms are those of WordNet 3.0 (Miller 1995); base forms are found as WordNet's Morphy does.
 
     Raises:
         InputError: pycocoevalcap's jar is missing or damaged.

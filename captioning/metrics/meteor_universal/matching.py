@@ -49,7 +49,7 @@ def phrase_texts(words: Sequence[str]) -> list[bytes]:
 
 @cache
 def _spans(num_words: int) -> list[tuple[int, int]]:
-    """Return (start, length) of the same phrases."""
+    """Return (start, length) of the phrases that `phrase_texts` returns."""
     return [
         (start, length)
         for start in range(num_words)
@@ -85,8 +85,8 @@ def find_matches(
 ) -> list[list[Match]]:
     """Find all matches, including matches that share words.
 
-    Their order matters: among equally good alignments, the first found wins. Two phrases that the table has in both
-    directions match twice. Equal sentences get only exact matches.
+    Their order matters: among equally good alignments, the first found wins. If the table lists each of two phrases as
+    a paraphrase of the other, they match twice. Equal sentences get only exact matches.
 
     Differs: the jar compares 32-bit hashes, so it may match two different words with the same hash.
 

@@ -6,7 +6,7 @@ and f their content and function words, m the matched words, w the matchers' wei
 
     P = sum_i w_i (delta m_i(h_c) + (1 - delta) m_i(h_f)) / (delta |h_c| + (1 - delta) |h_f|); R likewise from r
     F_mean = P R / (alpha P + (1 - alpha) R)
-    Pen = gamma (ch / m)^beta, where m is the mean of both sides
+    Pen = gamma (ch / m)^beta, where m is the mean number of matched words of h and r
     Score = (1 - Pen) F_mean
 """
 

@@ -56,8 +56,8 @@ class MeteorUniversal:
             )
         if without := sum(not group for group in references):
             raise InputError(f"expected at least one reference for each candidate; {without} have none")
-        # As in pycocoevalcap, for candidates only. It matters: with one space less, the second of two commas may not be
-        # split off.
+        # pycocoevalcap makes these replacements in candidates only. They can change the words: with one space less, the
+        # second of two commas may not be split off.
         candidates = [candidate.replace("|||", "").replace("  ", " ") for candidate in candidates]
         sentences, paraphrases = self._annotate({*candidates, *chain.from_iterable(references)})
         return np.stack(

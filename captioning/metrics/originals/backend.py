@@ -25,7 +25,7 @@ class PycocoevalcapBackend:
     """A `Backend` that runs pycocoevalcap. It has no statistics, so there are no confidence intervals.
 
     Raises:
-        InputError: Document frequencies of other references are given, or Java is missing or fails.
+        InputError: document frequencies of other references are given, or Java is missing or fails.
     """
 
     known: ClassVar[tuple[str, ...]] = ("BLEU", "METEOR", "ROUGE-L", "CIDEr")

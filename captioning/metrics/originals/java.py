@@ -36,7 +36,7 @@ def file_beside(module: ModuleType, name: str) -> Path:
     """Find a file in the folder of one of pycocoevalcap's modules.
 
     Raises:
-        InputError: The file is missing, because pycocoevalcap's installation is damaged.
+        InputError: the file is missing, because pycocoevalcap's installation is damaged.
     """
     path = Path(str(module.__file__)).parent / name
     if not path.is_file():
@@ -51,7 +51,7 @@ def start(*arguments: str | Path, stderr: int | IO[bytes] = subprocess.PIPE) -> 
     """Start a Java program independently of the user's locale and Java options.
 
     Args:
-        arguments: of the command line after Java's own flags: -jar or -cp, then the program's arguments.
+        arguments: the command line after Java's own flags: -jar or -cp, then the program's arguments.
         stderr: where its messages go; by default a pipe.
 
     Returns:

@@ -57,15 +57,15 @@ class MeteorJar:
         """Score each candidate against its references.
 
         Args:
-            candidates: one tokenized caption an image; may be empty strings.
+            candidates: one tokenized caption per image; it may be empty.
             references: the tokenized references of each image, at least one.
 
         Returns:
             METEOR of the corpus, from statistics summed over the images (not a mean), and of each image; all in [0, 1].
 
         Raises:
-            InputError: The two lengths differ or are 0, an image has no reference, or Java failed twice.
-            ValueError: The object is closed.
+            InputError: the two lengths differ or are 0, an image has no reference, or Java failed twice.
+            ValueError: the object is closed.
         """
         if not self._stop.alive:
             raise ValueError("score() of a closed MeteorJar; create another one")

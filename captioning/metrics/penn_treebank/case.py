@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# The kind of each character: w, part of a word; n, part of a number; j, k and b, joiner of words, of numbers, of both;
+# The kind of each character: w, part of a word; n, part of a number; j, joins words; k, joins numbers; b, joins both;
 # m, mark; f, format control; x, anything else, including ideographs and kana.
 _KINDS = {**dict.fromkeys("\u00ad\u2027", "j"), **dict.fromkeys(",\u066b", "k"), **dict.fromkeys("\"'.", "b")}
 _KINDS_OF_CATEGORIES = {"L": "w", "Mc": "w", "N": "n", "Pd": "j", "Pc": "j", "Mn": "m", "Me": "m", "Cf": "f"}

@@ -1,9 +1,9 @@
 r"""A lexer with the rules of lex and JFlex: the longest match wins, and the first rule among equally long matches.
 
 Python's `re` cannot do this, because it takes the first alternative that matches. Here, the rules are compiled to one
-deterministic automaton directly from the positions of their characters and which position may follow which: Aho, Sethi
-and Ullman, "Compilers: Principles, Techniques, and Tools" (1986), section 3.9. States are built when a text first
-reaches them.
+deterministic automaton by the method of Aho, Sethi and Ullman, "Compilers: Principles, Techniques, and Tools" (1986),
+section 3.9: a state is a set of positions in the rules, and its next states come from the positions that may follow.
+States are built when a text first reaches them.
 
 Patterns use this part of JFlex's syntax with `%caseless`:
 
@@ -79,7 +79,7 @@ class Lexer:
         return rule, token, at + len(token) - rule.reread
 
     def _without_context(self, number: int, text: str) -> str:
-        """Return the longest token whose rest of the match still matches `before`."""
+        """Return the longest token such that the rest of the match still matches `before`."""
         token, before = self.parts[number]
         lengths = reversed(token.lengths(text))
         return next(text[:length] for length in lengths if len(text) - length in before.lengths(text[length:]))
@@ -213,7 +213,7 @@ class State(dict[str, "State"]):
 
 
 class Characters(NamedTuple):
-    """Match one of some characters or, negated, one of all others."""
+    """Match any one of `members` or, if `negated`, any one of all other characters."""
 
     members: frozenset[str]
     negated: bool = False

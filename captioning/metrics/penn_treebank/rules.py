@@ -178,7 +178,7 @@ def _hyphens(text: str) -> str:
 
 
 def _initials(text: str) -> str:
-    """Drop the period of a single letter; longer initials keep theirs. The period is then read again."""
+    """Drop the period of a single letter, but not of longer initials. The period is then read again, as a token."""
     return text[:1] if len(text) == 2 else text
 
 
@@ -210,7 +210,7 @@ RULES = (
     Rule("{FIXED}", _ampersand),
     Rule(r"{SLASHED} | [A-Z]* \$ | #"),
     Rule(r"[\u0080\u00a2-\u00a5\u060b\u0e3f\u20a0\u20a4\u20ac\uffe0\uffe1\uffe5\uffe6]", _currency),
-    # Abbreviations. At the end of a sentence the period is read twice.
+    # Abbreviations. At the end of a sentence, the period belongs to the abbreviation and is also a token of its own.
     Rule(r"{INITIALS} \.", _initials, before="{BLANK}+ ({FIRST_WORD} | {TAG}) {BLANK}", reread=1),
     Rule("{BEFORE_NUMBER}", before="{BLANK}? {DIGIT}"),
     Rule(r"(pt [eyEY] | co) \.", before="{SPACE} (ltd | lim)"),

@@ -2,8 +2,8 @@
 
 The tokens equal those of the Java program. The speed is about two million captions per minute.
 
-Differs: Java and Python may have different versions of Unicode. Letters that only one version has may differ in lower
-case. As in the Java program, letters newer than Unicode 6.2 are kept only in addresses, tags and smileys.
+Differs: Java and Python may have different versions of Unicode. If only one of them has a letter, its lower case may
+differ. As in the Java program, letters newer than Unicode 6.2 are kept only in addresses, tags and smileys.
 """
 
 from __future__ import annotations
