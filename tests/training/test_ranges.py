@@ -22,8 +22,8 @@ def composed(key: str, value: object) -> DictConfig:
 @pytest.mark.parametrize("key", RANGES)
 def test_both_ends_of_a_range_belong_to_it_and_nothing_beyond(key: str) -> None:
     allowed = RANGES[key]
-    for value in (allowed.least, allowed.most if math.isfinite(allowed.most) else allowed.least + 7):
-        check_settings(composed(key, int(value)))
+    for allowed_value in (allowed.least, allowed.most if math.isfinite(allowed.most) else allowed.least + 7):
+        check_settings(composed(key, int(allowed_value)))
     above = int(allowed.most) + 1 if math.isfinite(allowed.most) else math.inf
     others: list[object] = [True, math.nan, "abc", [], *([] if allowed.null else [None]), *([0.5] if allowed.kind is int else [])]
     for value in [allowed.least - 1, above, *others]:
