@@ -25,7 +25,9 @@ def test_both_ends_of_a_range_belong_to_it_and_nothing_beyond(key: str) -> None:
     for allowed_value in (allowed.least, allowed.most if math.isfinite(allowed.most) else allowed.least + 7):
         check_settings(composed(key, int(allowed_value)))
     above = int(allowed.most) + 1 if math.isfinite(allowed.most) else math.inf
-    others: list[object] = [True, math.nan, "abc", [], *([] if allowed.null else [None]), *([0.5] if allowed.kind is int else [])]
+    others: list[object] = [True, math.nan, "abc", []]
+    others += [] if allowed.null else [None]
+    others += [0.5] if allowed.kind is int else []
     for value in [allowed.least - 1, above, *others]:
         with pytest.raises(InputError, match=re.escape(f"{key}=") + ".*: expected a (whole )?number from"):
             check_settings(composed(key, value))
