@@ -6,11 +6,14 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from captioning.errors import InputError
 
 Record = dict[str, Any]
+T = TypeVar("T")
 
 
 def read_json(path: Path, drop: Sequence[str] = ()) -> Record:
@@ -55,6 +58,36 @@ def read_any_json(path: Path, drop: Sequence[str] = ()) -> Any:
         raise
     except (ValueError, RecursionError) as error:  # not UTF-8, nested too deeply, or a number with thousands of digits
         raise InputError(f"{path}: not a JSON text ({error}); get the file again") from error
+
+
+def read_typed(path: Path, kind: type[T]) -> T:
+    """Read a JSON file whose content has a known type.
+
+    Args:
+        path: the file.
+        kind: the type, such as a msgspec.Struct. `Annotated[int, msgspec.Meta(ge=1)]` limits a number's range.
+
+    Raises:
+        InputError: the file cannot be read, is not JSON, or its content is not of this type. The message says where.
+    """
+    return typed(read_any_json(path), kind, str(path))
+
+
+def typed(content: Any, kind: type[T], where: str) -> T:
+    """Convert the content of a JSON or YAML file to a type, without any change of values.
+
+    Args:
+        content: plain values.
+        kind: as for `read_typed`.
+        where: the file, for messages.
+
+    Raises:
+        InputError: the content is not of this type.
+    """
+    try:
+        return msgspec.convert(content, kind, strict=True)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise InputError(f"{where} is damaged, or of another kind: {str(error)[:200]}; get the file again") from error
 
 
 def records(data: Record, key: str, fields: Mapping[str, type], where: str) -> list[Record]:

@@ -10,7 +10,7 @@ import captioning
 
 ROOT = Path(captioning.__file__).parent
 LAYERS = (
-    ("errors", "json_files", "seeds"), ("text",), ("metrics",), ("recurrent",), ("encoders",), ("data",),
+    ("errors", "json_files", "seeds"), ("files",), ("text",), ("metrics",), ("recurrent",), ("encoders",), ("data",),
     ("decoders",), ("search",), ("objectives",), ("model",), ("evaluation",), ("reports",), ("training",),
     ("benchmarks",), ("commands",),
 )  # fmt: skip

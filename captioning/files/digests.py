@@ -1,0 +1,73 @@
+"""SHA-256 digests of a folder's files, in a file that `sha256sum --check SHA256SUMS` reads too."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from captioning.errors import InputError
+from captioning.files.atomic import write_text
+
+DIGESTS = "SHA256SUMS"
+_LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\\\0]+)")
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 digest of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_digests(folder: str | Path) -> None:
+    """Write the digests of all files directly inside a folder to its SHA256SUMS.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    files = sorted(p for p in Path(folder).iterdir() if p.is_file() and p.name != DIGESTS and p.name[0] != ".")
+    write_text(Path(folder) / DIGESTS, "".join(f"{sha256(path)}  {path.name}\n" for path in files))
+
+
+def read_digests(folder: str | Path) -> dict[str, str]:
+    """Read the digests of a folder's files by name; empty if the folder has no SHA256SUMS.
+
+    Raises:
+        InputError: SHA256SUMS cannot be read, or a line is no digest with a name of a file in this folder.
+    """
+    path = Path(folder) / DIGESTS
+    if not path.exists():
+        return {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is damaged: {error}; copy the folder again") from error
+    digests = {}
+    for number, line in enumerate(lines, 1):
+        if not (match := _LINE.fullmatch(line)):
+            raise InputError(f"{path}:{number}: expected a SHA-256 digest and a file name; copy the folder again")
+        digests[match[2]] = match[1]
+    return digests
+
+
+def check_digests(folder: str | Path) -> bool:
+    """Compare a folder's files with its digests.
+
+    Returns:
+        True if all files are unchanged, False if the folder has no digests, as older versions wrote it.
+
+    Raises:
+        InputError: a file was changed or is missing. The message names the first three.
+    """
+    digests = read_digests(folder)
+    changed = []
+    for name, digest in digests.items():
+        path = Path(folder) / name
+        if not path.is_file() or sha256(path) != digest:
+            changed.append(name)
+    if changed:
+        raise InputError(
+            f"{folder}: {len(changed)} of {len(digests)} files are damaged, changed or missing "
+            f"({', '.join(changed[:3])}{', ...' if len(changed) > 3 else ''}); copy the folder again"
+        )
+    return bool(digests)

@@ -1,0 +1,34 @@
+"""Let one process at a time write a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from captioning.errors import InputError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Hold a folder's lock. The system releases it when this process ends, in whatever way.
+
+    Args:
+        folder: the folder, created if it does not exist. The lock is its file `.lock`, which stays.
+
+    Raises:
+        InputError: another process holds the lock, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / LOCK, timeout=0):
+            yield
+    except Timeout as error:
+        raise InputError(
+            f"another process is writing {folder}; wait until it has finished, or choose another folder"
+        ) from error
