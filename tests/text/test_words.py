@@ -11,7 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from captioning.errors import InputError
+from captioning.metrics import tokenize
 from captioning.text import train_words
+from captioning.text.tokenizer import Tokenizer
 from captioning.text.words import ptb_normalizer
 
 NORMALIZER = ptb_normalizer()
@@ -52,7 +54,29 @@ def test_captions_become_words(caption, expected):
     assert words(caption) == expected.split()
 
 
-@given(st.text("ab 's'nt.,-3dr"))
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "salt &amp; pepper",
+        "salt&amp;pepper &AMP; &Amp; co",
+        "&amp;amp; &amp;#39; &amp;eacute; &amp;lt;",
+        "a &lt; b &gt;c&gt; < 3 > 2",
+        "a &quot;stop&quot; sign",
+        "a man&apos;s dog can&apos;t",
+        "a&nbsp;dog a&mdash;b a &ndash; b",
+        "a &#39;stop&#39; sign&#8217;s dog &#39 &#x",
+        "caf&eacute;s na&iuml;ve &Ouml; $&eacute; &eacutes;",
+        "5 &pound; &copy; &hellip; &rsquo;s &bogus; &amp b",
+        "&#5 a #5; %#39; 1;2 3; 4",
+    ],
+)
+def test_entities_of_html_become_the_tokens_that_the_evaluation_scores(caption):
+    ((expected,),) = tokenize({0: [caption]}).values()
+    assert words(caption) == expected.split()
+
+
+@given(st.text("ab 's'nt.,-3dr&;#<lt"))
+@example("&amp; &lt;&#39;s &eacute;a&#39;")
 @example("a's's")
 @example("can't can 't n't")
 def test_decoded_words_are_tokenized_to_the_same_words(caption):
@@ -65,6 +89,14 @@ def test_decoded_words_are_tokenized_to_the_same_words(caption):
 def test_normalizing_twice_changes_nothing(caption):
     once = words(caption)
     assert words(" ".join(once)) == once
+
+
+def test_a_saved_tokenizer_reads_entities_as_it_did_when_it_was_trained():
+    trained = json.loads(train_words(["salt &amp; pepper"], min_count=1).to_json())
+    rules = trained["normalizer"]["normalizers"]
+    trained["normalizer"]["normalizers"] = [rule for rule in rules if "&amp;" not in str(rule)]
+    earlier = Tokenizer.from_json(json.dumps(trained))
+    assert earlier.encode(["salt &amp; pepper"])[0].count(earlier.special.unk) == 1
 
 
 def test_words_that_occur_min_count_times_are_kept():
