@@ -1,8 +1,9 @@
 """Measure how well metrics agree with people: Kendall's τ between the scores of captions and their human ratings.
 
-Source: Hessel et al. 2021, "CLIPScore" (arXiv:2104.08718), section 4.1. On Flickr8k, every expert rating counts
-separately. The paper reports τ_c for the experts and τ_b for the crowd. Pairs whose caption is a reference of their
-image are left out.
+Source: Hessel et al. 2021, "CLIPScore" (arXiv:2104.08718), section 4.1 and appendix A, and the authors' program. On
+Flickr8k, every expert rating counts separately. The paper reports τ_c for the experts and τ_b for the crowd. A caption
+may have been written for the very image that it is judged for. Such pairs of the experts are left out. Those of the
+crowd are kept, and the judged caption is removed from the references of this image, for all its pairs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from captioning.data.readers.flickr8k import read_all_captions
 from captioning.data.readers.flickr8k_judgements import Judged, read_crowd, read_experts
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.metrics import COCO_METRICS, CocoScorer
 
 
@@ -50,34 +51,56 @@ def agreements(root: Path, *, metrics: Sequence[str] = COCO_METRICS) -> list[Agr
         InputError: a file is missing or damaged.
     """
     captions = read_all_captions(root)
+    experts, crowd = read_experts(root, captions), read_crowd(root, captions)
     return [
-        found
-        for judges, judged in (("experts", read_experts(root, captions)), ("crowd", read_crowd(root, captions)))
-        for found in agreement(judges, judged, captions, metrics=metrics)
+        *agreement("experts", without_references(experts, captions), captions, metrics=metrics),
+        *agreement("crowd", crowd, without_judged(captions, crowd), metrics=metrics),
     ]
 
 
+def without_references(judged: Sequence[Judged], captions: Mapping[str, Sequence[str]]) -> list[Judged]:
+    """Leave out the pairs whose caption is a reference of their image."""
+    return [pair for pair in judged if pair.caption not in captions[pair.image]]
+
+
+def without_judged(captions: Mapping[str, Sequence[str]], judged: Sequence[Judged]) -> dict[str, list[str]]:
+    """Remove from each image's references the captions that are judged for this image.
+
+    Raises:
+        InputError: an image has no other reference.
+    """
+    references = {image: list(group) for image, group in captions.items()}
+    for pair in judged:
+        if pair.caption in references[pair.image]:  # of two equal references, the authors' program removes one
+            references[pair.image].remove(pair.caption)
+    if without := [pair.image for pair in judged if not references[pair.image]]:
+        raise InputError(
+            f"{shown(without[0])}: every reference is also a judged caption, so that none is left to score by; check "
+            "the files of judgements"
+        )
+    return references
+
+
 def agreement(
-    judges: str, judged: Sequence[Judged], captions: Mapping[str, Sequence[str]], *, metrics: Sequence[str]
+    judges: str, pairs: Sequence[Judged], references: Mapping[str, Sequence[str]], *, metrics: Sequence[str]
 ) -> list[Agreement]:
     """Score each judged caption against the references of its image, and compare the scores with the ratings.
 
     Args:
         judges: the people who rated, for the result.
-        judged: pairs of an image and a caption, with their ratings.
-        captions: the references of every image.
+        pairs: pairs of an image and a caption, with their ratings.
+        references: of every image.
         metrics: the metrics, as for `CocoScorer`.
 
     Raises:
-        InputError: all remaining ratings are equal, or SciPy is not installed.
+        InputError: all ratings are equal, or SciPy is not installed.
     """
-    pairs = [pair for pair in judged if pair.caption not in captions[pair.image]]
     if len({rating for pair in pairs for rating in pair.ratings}) < 2:
         raise InputError(
-            f"expected different ratings of captions that are not references of their image; found {len(pairs)} such "
-            f"captions rated by the {judges}, all rated alike; check the files of judgements"
+            f"expected different ratings by the {judges}; found {len(pairs)} captions that can be used, all rated "
+            "alike; check the files of judgements"
         )
-    with CocoScorer({n: captions[pair.image] for n, pair in enumerate(pairs)}, metrics=metrics) as scorer:
+    with CocoScorer({n: references[pair.image] for n, pair in enumerate(pairs)}, metrics=metrics) as scorer:
         scores = scorer.score({n: pair.caption for n, pair in enumerate(pairs)})
     ratings = [rating for pair in pairs for rating in pair.ratings]
     kendalltau = _kendalltau()

@@ -14,6 +14,7 @@ from captioning.errors import InputError
 from captioning.metrics.cider import Cider
 from captioning.metrics.document_frequencies import DocumentFrequencies
 from captioning.metrics.metric import Metric
+from captioning.metrics.uncertainty import ROUNDING
 
 BAD_ENDINGS = frozenset(
     (
@@ -160,7 +161,8 @@ def oracle(metric: Metric, n_best: Sequence[Sequence[str]], name: str) -> list[s
         sign * metric.scores(metric.statistics([group[rank] if rank < len(group) else group[0] for group in n_best]))
         for rank in ranks
     ]
-    best = np.stack(scores)[:, :, column].argmax(axis=0)
+    table = np.stack(scores)[:, :, column]
+    best = (table >= table.max(axis=0) - ROUNDING).argmax(axis=0)
     return [group[rank] for group, rank in zip(n_best, best, strict=True)]
 
 

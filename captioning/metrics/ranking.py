@@ -8,8 +8,9 @@ for a sentence has the highest P(w | I). The sentence retrieved for an image has
 
 with a constant P(I'). The division is needed because short and common sentences are probable with any image.
 
-The best rank is 1. Among equal scores the wanted item comes last, so that a model with constant scores retrieves
-nothing. If several items are wanted, as the sentences of an image are, the rank is that of the best of them.
+The best rank is 1. Among equal scores the wanted item comes last, so that a model that does not see the image retrieves
+nothing. Scores are equal if they differ by no more than rounding (`ROUNDING`). If several items are wanted, as the
+sentences of an image are, the rank is that of the best of them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ from captioning.errors import InputError
 Floats = NDArray[np.float64]
 
 CUTOFFS = (1, 5, 10)
+
+ROUNDING = 1e-6
+"""The rounding error of a log-probability, relative to its size. Decoders compute in float32: for the same sentence and
+the same features, results of batches of different sizes differ by up to 1e-7."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def retrieve_images(log_probability: Floats, image_index: Sequence[int] | NDArra
         InputError: shapes or indices do not match, or a score is not finite.
     """
     scores, wanted = _check(log_probability, image_index)
-    return _summarize(_ranks(scores.T, wanted.T))
+    return _summarize(_ranks(scores.T, wanted.T, ROUNDING * np.abs(scores.T)))
 
 
 def retrieve_sentences(
@@ -75,7 +80,7 @@ def retrieve_sentences(
         )
     if without := np.count_nonzero(~wanted.any(axis=1)):
         raise InputError(f"expected a sentence for each image; {without} of {len(scores)} images have none")
-    return _summarize(_ranks(scores - log_marginal, wanted))
+    return _summarize(_ranks(scores - log_marginal, wanted, ROUNDING * np.abs(scores)))
 
 
 def marginal(log_probability: Floats) -> Floats:
@@ -93,10 +98,10 @@ def marginal(log_probability: Floats) -> Floats:
     return log_marginal
 
 
-def _ranks(scores: Floats, wanted: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Compute the rank of each query's best wanted item; scores and wanted are (queries, items)."""
-    best = np.where(wanted, scores, -np.inf).max(axis=1, keepdims=True)
-    ranks: NDArray[np.int64] = 1 + np.count_nonzero(~wanted & (scores >= best), axis=1)
+def _ranks(scores: Floats, wanted: NDArray[np.bool_], rounding: Floats) -> NDArray[np.int64]:
+    """Compute the rank of each query's best wanted item; all arguments are (queries, items)."""
+    best = np.where(wanted, scores - rounding, -np.inf).max(axis=1, keepdims=True)
+    ranks: NDArray[np.int64] = 1 + np.count_nonzero(~wanted & (scores + rounding >= best), axis=1)
     return ranks
 
 

@@ -24,6 +24,9 @@ from captioning.metrics.metric import Metric
 
 Floats = NDArray[np.float64]
 
+ROUNDING = 1e-12
+"""Scores that differ by less are equal: sums in another order differ in the last digits."""
+
 _BLOCK = 2**22
 """Numbers drawn at a time (32 MB), for any number of images and replicates."""
 
@@ -166,8 +169,7 @@ def _blocks(num_replicates: int, num_images: int) -> Iterator[int]:
 
 def _p_values(null: Floats, observed: Floats) -> Floats:
     """Compute the share of the differences in `null`, (replicates, J), that are as large as the observed ones, (J)."""
-    # Sums in another order differ in the last digits; a difference that equals the observed one must count.
-    as_large = np.abs(null) >= np.abs(observed) - 1e-12
+    as_large = np.abs(null) >= np.abs(observed) - ROUNDING
     p_values: Floats = (as_large.sum(axis=0) + 1) / (len(null) + 1)
     return p_values
 

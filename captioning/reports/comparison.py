@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captioning.errors import InputError
-from captioning.metrics import METRICS
+from captioning.metrics import METRICS, Metric
 from captioning.metrics.statistics_file import load_statistics
+from captioning.metrics.uncertainty import ROUNDING
 from captioning.reports.runs import Run, Setting, group_by_setting, is_run, read_run, read_runs, shown_score_names
 from captioning.reports.templates import render
 
@@ -133,7 +134,7 @@ def _best(settings: Sequence[Setting], seed: int) -> tuple[dict[str, int], str]:
     best: dict[str, int] = {}
     for metric in set(first.tables).intersection(*(run.tables for run in others)):
         scores = [np.mean([_scores(metric, run.tables[metric], weights) for run in runs], axis=0) for runs in loaded]
-        found = _significantly_best(METRICS[metric].names, np.stack(scores))
+        found = _significantly_best(METRICS[metric], np.stack(scores))
         best |= {name: rows[index] for name, index in found.items()}
     return best, TESTED
 
@@ -144,13 +145,15 @@ def _scores(metric: str, statistics_: NDArray[np.float64], weights: NDArray[np.i
     return METRICS[metric].scores(totals)
 
 
-def _significantly_best(names: Sequence[str], scores: NDArray[np.float64]) -> dict[str, int]:
+def _significantly_best(metric: type[Metric], scores: NDArray[np.float64]) -> dict[str, int]:
     """Find each score's row that beats all others in nearly all replicates; `scores` are (rows, 1 + replicates, J)."""
+    if metric.mode == "min":
+        scores = -scores
     found = {}
-    for j, name in enumerate(names):
+    for j, name in enumerate(metric.names):
         first = int(scores[:, 0, j].argmax())
         gains = np.delete(scores[first, 1:, j] - scores[:, 1:, j], first, axis=0)
-        p_values = 2 * ((gains <= 0).sum(1) + 1) / (gains.shape[1] + 1)
+        p_values = 2 * ((gains <= ROUNDING).sum(1) + 1) / (gains.shape[1] + 1)
         if (p_values < SIGNIFICANCE_LEVEL).all():
             found[name] = first
     return found

@@ -104,6 +104,12 @@ def test_oracle_picks_the_first_of_equally_good_captions():
     assert oracle(RougeL([["a dog"]]), [["a cat", "a bus", "men"]], "ROUGE-L") == ["a cat"]
 
 
+def test_oracle_picks_the_first_of_captions_whose_scores_differ_by_rounding(monkeypatch: pytest.MonkeyPatch):
+    scores = iter([0.3, 0.1 + 0.2])
+    monkeypatch.setattr(RougeL, "scores", staticmethod(lambda totals: np.full((1, 1), next(scores))))
+    assert oracle(RougeL([["a dog"]]), [["a cat", "a bus"]], "ROUGE-L") == ["a cat"]
+
+
 def test_oracle_refuses_wrong_input():
     rouge = RougeL([["a dog"], ["a cat"]])
     with pytest.raises(InputError, match="expected one of ROUGE-L; found 'CIDEr'"):

@@ -37,6 +37,22 @@ def test_a_model_with_constant_scores_retrieves_nothing():
     assert retrieve_sentences(scores, index, marginal(scores)) == Retrieval({1: 0, 5: 0, 10: 0}, 39)
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_a_model_that_does_not_see_the_image_retrieves_nothing_whatever_is_rounded(kind: type[np.floating[Any]]):
+    generator = np.random.default_rng(0)
+    of_sentence = generator.uniform(-300, -5, 60)  # equal for every image, except for the rounding of the last digit
+    scores = of_sentence * (1 + generator.choice([-1, 0, 1], (30, 60)) * np.finfo(kind).eps)
+    index = np.repeat(np.arange(30), 2)
+    assert retrieve_images(scores, index).recall == {1: 0, 5: 0, 10: 0}
+    assert retrieve_sentences(scores, index, marginal(scores)).recall == {1: 0, 5: 0, 10: 0}
+
+
+def test_a_small_true_difference_counts():
+    scores = np.where(np.eye(20, dtype=bool), -5.0, -5.001)
+    assert retrieve_images(scores, np.arange(20)).recall[1] == 1
+    assert retrieve_sentences(scores, np.arange(20), marginal(scores)).recall[1] == 1
+
+
 def test_a_perfect_model_retrieves_all():
     index = np.repeat(np.arange(20), 2)
     scores = np.where(np.arange(20)[:, None] == index, -5.0, -500.0)

@@ -7,12 +7,15 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 
 from captioning.errors import InputError
-from captioning.metrics import CocoScorer
+from captioning.metrics import CocoScorer, Metric, Scores
 from captioning.metrics.statistics_file import save_statistics
+from captioning.reports import comparison as comparison_module
 from captioning.reports.comparison import Comparison, compare_runs
 
 IMAGES = range(60)
@@ -133,3 +136,43 @@ def test_html_is_escaped(sweep: Path) -> None:
 def test_a_folder_without_runs_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected the folder of a run"):
         compare_runs([tmp_path])
+
+
+class Errors(Metric):
+    """A metric whose lowest score is best: the mean of its only statistic."""
+
+    names = ("errors",)
+    mode = "min"
+
+    @classmethod
+    def of(cls, resources: object) -> Errors:
+        raise NotImplementedError
+
+    def statistics(self, candidates: object) -> NDArray[np.float64]:
+        raise NotImplementedError
+
+    @staticmethod
+    def scores(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+        return totals[..., :1] / totals[..., 1:]
+
+
+def keep_errors(folder: Path, decoder: str, errors: NDArray[np.float64]) -> None:
+    make_run(folder, decoder, 1, 10)
+    scores = Scores({}, {n: {} for n in range(len(errors))}, {}, {"errors": np.stack([errors, errors**0], axis=1)})
+    save_statistics(folder / "statistics.safetensors", scores, "same")
+
+
+def test_the_lowest_score_is_best_if_the_metric_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison_module, "METRICS", {"errors": Errors})
+    monkeypatch.setattr("captioning.metrics.statistics_file.METRICS", {"errors": Errors})
+    keep_errors(tmp_path / "a", "many", np.full(60, 2.0))
+    keep_errors(tmp_path / "b", "few", np.full(60, 1.0))
+    assert compare_runs([tmp_path / "a", tmp_path / "b"]).best == {"errors": 1}
+
+
+def test_a_gain_that_is_rounding_is_not_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison_module, "METRICS", {"errors": Errors})
+    monkeypatch.setattr("captioning.metrics.statistics_file.METRICS", {"errors": Errors})
+    keep_errors(tmp_path / "a", "one", np.full(60, 0.3))
+    keep_errors(tmp_path / "b", "other", np.full(60, 0.1 + 0.2))
+    assert compare_runs([tmp_path / "a", tmp_path / "b"]).best == {}
