@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 
 Record = dict[str, Any]
 T = TypeVar("T")
@@ -35,29 +35,48 @@ def read_json(path: Path, drop: Sequence[str] = ()) -> Record:
 
 def read_any_json(path: Path, drop: Sequence[str] = ()) -> Any:
     """Read a JSON file of any content, such as a list. Arguments and errors are those of `read_json`."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{shown(path, 300)}: cannot be read ({error.strerror}); expected a JSON file") from error
+    except ValueError as error:
+        raise InputError(f"{shown(path, 300)}: not a JSON text ({shown(error)}); get the file again") from error
+    return parse_json(text, shown(path, 300), drop)
+
+
+def parse_json(text: str, where: str, drop: Sequence[str] = ()) -> Any:
+    """Read a JSON text of any content.
+
+    Args:
+        text: the text.
+        where: the file, and the position in it, for messages.
+        drop: as for `read_json`.
+
+    Raises:
+        InputError: the text is not JSON, or repeats a key in one object.
+    """
 
     def keep(pairs: list[tuple[str, Any]]) -> Record:
         record = dict(pairs)
         if len(record) != len(pairs):
             repeated = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
-            raise InputError(f"{path}: {len(repeated):,} keys are repeated in one object, the first is {repeated[0]!r}")
+            raise InputError(
+                f"{where}: {len(repeated):,} keys are repeated in one object, the first is '{shown(repeated[0])}'"
+            )
         for key in drop:
             record.pop(key, None)
         return record
 
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            return json.load(file, object_pairs_hook=keep)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a JSON file") from error
+        return json.loads(text, object_pairs_hook=keep)
     except json.JSONDecodeError as error:
         raise InputError(
-            f"{path}:{error.lineno}: broken JSON at column {error.colno} ({error.msg}); get the file again"
+            f"{where}:{error.lineno}: broken JSON at column {error.colno} ({error.msg}); get the file again"
         ) from error
     except InputError:
         raise
-    except (ValueError, RecursionError) as error:  # not UTF-8, nested too deeply, or a number with thousands of digits
-        raise InputError(f"{path}: not a JSON text ({error}); get the file again") from error
+    except (ValueError, RecursionError) as error:  # nested too deeply, or a number with thousands of digits
+        raise InputError(f"{where}: not a JSON text ({shown(error)}); get the file again") from error
 
 
 def read_typed(path: Path, kind: type[T]) -> T:
@@ -87,7 +106,7 @@ def typed(content: Any, kind: type[T], where: str) -> T:
     try:
         return msgspec.convert(content, kind, strict=True)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise InputError(f"{where} is damaged, or of another kind: {str(error)[:200]}; get the file again") from error
+        raise InputError(f"{where} is damaged, or of another kind: {shown(error, 200)}; get the file again") from error
 
 
 def records(data: Record, key: str, fields: Mapping[str, type], where: str) -> list[Record]:
@@ -105,7 +124,7 @@ def records(data: Record, key: str, fields: Mapping[str, type], where: str) -> l
     found = data.get(key)
     if type(found) is not list:
         raise InputError(
-            f"{where}: expected a list '{key}', found {_kind(data, key)} (keys: {', '.join(data) or 'none'})"
+            f"{where}: expected a list '{key}', found {_kind(data, key)} (keys: {shown(', '.join(data)) or 'none'})"
         )
     for i, record in enumerate(found):
         if type(record) is not dict:
@@ -114,7 +133,7 @@ def records(data: Record, key: str, fields: Mapping[str, type], where: str) -> l
             if type(record.get(field)) is not kind:
                 raise InputError(
                     f"{where}: {key}[{i}]: expected '{field}' of type {kind.__name__}, found "
-                    f"{_kind(record, field)} (keys: {', '.join(record) or 'none'})"
+                    f"{_kind(record, field)} (keys: {shown(', '.join(record)) or 'none'})"
                 )
     return found
 

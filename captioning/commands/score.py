@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.commands import natural, positive
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEND, check_metrics, metric_named
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _NAMES = [", ".join(name.lower() for name in METRICS if (name in COCO_METRICS) i
 DESCRIPTION = f"""Score captions of any model as COCO does, with 95 % confidence intervals.
 REFERENCES  COCO's captions JSON, Karpathy's (with --split), {{"42": ["a dog", "the dog"], ...}}, or lines of text
 RESULTS     COCO's results format, [{{"image_id": 42, "caption": "a dog"}}, ...], {{"42": "a dog", ...}}, or lines
+            Both may also be JSON lines (such as those of `captioning caption --json`), .csv or .tsv, each also .gz
 METRICS     {_NAMES[0]} (the default), {_NAMES[1]}
 example: captioning score captions_val2017.json results.json --compare other.json --json scores.json"""
 
@@ -67,16 +68,19 @@ def score(options: argparse.Namespace) -> None:
         if file is not None and not file.parent.is_dir():
             raise InputError(f"{file.parent}: no such folder to write {file.name} to; make it, or choose another")
     names = _metrics(options)
-    references = files.read_references(options.references, options.split)
+    read = files.read_some_references if options.subset else files.read_references
+    references = read(options.references, options.split)
     if options.save_document_frequencies:  # counts the whole file, even if a subset is scored
         DocumentFrequencies.of(list(tokenize(references).values())).save(options.save_document_frequencies)
-    results = files.read_results(options.results)
-    others = None if options.compare is None else files.read_results(options.compare)
+    results = _results(options.results, options.references, references)
+    others = None if options.compare is None else _results(options.compare, options.references, references)
     if options.subset:
         kept = files.subset(references, results)
         if others is not None:
             kept = {image: kept[image] for image in files.subset(references, others) if image in kept}
             others = {image: others[image] for image in kept}
+        if not kept:
+            raise InputError("no image has a caption in both files; compare captions of the same images")
         references, results = kept, {image: results[image] for image in kept}
     _check_images(options.results, references, results)
     if others is not None:
@@ -108,13 +112,24 @@ def score(options: argparse.Namespace) -> None:
         result.write_per_image(options.per_image)
 
 
+def _results(path: Path, references_path: Path, references: Mapping[ImageId, Sequence[str]]) -> dict[ImageId, str]:
+    from captioning.metrics.files import read_results
+    from captioning.metrics.image_names import match_ids
+
+    results = read_results(path)
+    try:
+        return match_ids(references_path, references, results)
+    except InputError as error:
+        raise InputError(f"{shown(path, 300)}: {error}") from error
+
+
 def _check_images(path: Path, references: Mapping[ImageId, Sequence[str]], captions: Mapping[ImageId, str]) -> None:
     from captioning.metrics import files
 
     try:
         files.check_same_images(references, captions)
     except InputError as error:
-        raise InputError(f"{path}: {error}. --subset scores the images that have a caption") from error
+        raise InputError(f"{shown(path, 300)}: {error}. --subset scores the images that have a caption") from error
 
 
 def _metrics(options: argparse.Namespace) -> list[str]:

@@ -6,12 +6,12 @@ import argparse
 import re
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.commands import natural, positive
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 
 if TYPE_CHECKING:
     from captioning.text.cbow import Corpus
@@ -23,7 +23,7 @@ To initialize a decoder with them: captioning train embeddings=OUT decoder.embed
 CAPTIONS  one or more of:
           - a text file with one sentence per line (also .gz)
           - Flickr8k's folder or Karpathy's JSON; only the training split is read
-          - COCO's captions JSON, or a JSON such as {"42": ["a dog", "the dog"], ...}
+          - COCO's captions JSON, a JSON such as {"42": ["a dog", "the dog"], ...}, JSON lines, .csv or .tsv
 OUT       the file of the vectors: NAME.npz (NumPy), NAME.vec or NAME.vec.gz (word2vec's text format)"""
 EPILOG = "example: captioning vectors PATH/OF/flickr8k vectors.npz --neighbours dog,red,running"
 
@@ -66,7 +66,7 @@ def learn(options: argparse.Namespace) -> None:
 
     _check_out(options.out)
     corpus = _corpus(options.captions, options.min_count)
-    shown = _shown(options.neighbours, corpus)
+    words = _words(options.neighbours, corpus)
     print(f"{len(corpus.words):,} words in {len(corpus.sentences):,} sentences", flush=True)
     vectors = train_cbow(
         corpus,
@@ -78,7 +78,7 @@ def learn(options: argparse.Namespace) -> None:
         on_epoch=lambda epoch, loss: print(f"epoch {epoch} of {options.epochs}: loss {loss:.3f}", flush=True),
     )
     vectors.write(options.out)
-    _print(vectors, shown)
+    _print(vectors, words)
     print(f"written to {options.out}")
 
 
@@ -113,34 +113,36 @@ def read_sentences(path: Path) -> Iterator[str]:
     if path.is_dir():
         images = read_flickr8k(path, "train", check_files=False)
         return (caption for image in images for caption in image.captions)
-    return _of_json(path) if path.suffix == ".json" else _of_text(path)
+    from captioning.metrics.formats import is_text
+
+    return _of_text(path) if is_text(path) else _of_records(path)
 
 
-def _of_json(path: Path) -> Iterator[str]:
+def _of_records(path: Path) -> Iterator[str]:
     from captioning.data.readers.karpathy import read_karpathy
-    from captioning.json_files import read_any_json
-    from captioning.metrics.files import read_references
+    from captioning.metrics.files import has_splits, read_references
 
-    data = read_any_json(path, drop=("tokens", "sentids", "licenses"))
-    if isinstance(data, dict) and "images" in data and "annotations" not in data:
+    if has_splits(path):
         return (c for image in read_karpathy(path, path.parent, "train", check_files=False) for c in image.captions)
     return (caption for captions in read_references(path).values() for caption in captions)
 
 
 def _of_text(path: Path) -> Iterator[str]:
+    from captioning.metrics.formats import check_captions
     from captioning.text.lines import read_lines
 
-    for number, line in read_lines(path):
-        if number == 1 and re.match(r"image,caption$|[^\t]+#\d+\t", line):
-            raise InputError(
-                f"{path}: this file has the captions of all splits of Flickr8k ({line[:60]!r}); give its folder "
-                f"{path.parent}, so that only the training split is read"
-            )
-        if line.strip():
-            yield line
+    numbered = read_lines(path)
+    first = [line for _, line in islice(numbered, 100)]
+    if first and re.match(r"image,caption$|[^\t]+#\d+\t", first[0]):
+        raise InputError(
+            f"{shown(path, 300)}: this file has the captions of all splits of Flickr8k ('{shown(first[0], 60)}'); give "
+            f"its folder {shown(path.parent, 300)}, so that only the training split is read"
+        )
+    check_captions(first, shown(path, 300))
+    yield from (line for line in chain(first, (line for _, line in numbered)) if line.strip())
 
 
-def _shown(text: str | None, corpus: Corpus) -> list[str]:
+def _words(text: str | None, corpus: Corpus) -> list[str]:
     """Return the words whose neighbours are printed."""
     if text is None:
         long = (word for word in corpus.words if len(word) > 4)  # short words are mostly articles and prepositions
@@ -148,7 +150,7 @@ def _shown(text: str | None, corpus: Corpus) -> list[str]:
     words = [word.strip() for word in text.split(",") if word.strip()]
     if missing := [word for word in words if word not in set(corpus.words)]:
         raise InputError(
-            f"--neighbours {','.join(missing)}: not among the {len(corpus.words):,} frequent words; "
+            f"--neighbours {shown(','.join(missing))}: not among the {len(corpus.words):,} frequent words; "
             "use lower case, or lower --min-count"
         )
     return words

@@ -11,9 +11,12 @@ Results: COCO's results format, or a plain mapping
     [{"image_id": 42, "caption": "a dog"}, ...]
     {"42": "a dog", ...}
 
-JSON's keys are strings, so an id in digits is read as a whole number, in both files.
-A file whose name does not end in .json, such as `test.en` or `test.txt.gz`, is text, plain or gzipped, as is usual for
-translations. Each line is a caption, and its number, from 1, is the id.
+JSON lines and tables of either name the image and the caption of each line, with the names in `formats.py`; the same
+image in several lines has several references. Lines of text are captions too, as is usual for translations, and a
+line's number, from 1, is the id. A name ends in .gz if the file is gzipped.
+
+JSON's keys are strings, so an id in digits is read as a whole number, in all files. Results may name images by their
+files, with or without folder and suffix, where references have ids, and the reverse; see `image_names.py`.
 """
 
 from __future__ import annotations
@@ -23,9 +26,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from captioning.errors import InputError
-from captioning.json_files import Record, read_any_json, records
+from captioning.errors import InputError, shown
+from captioning.json_files import Record, records
+from captioning.metrics.formats import ID_NAMES, Json, Lines, Records, is_record, read_content
 
 ImageId = int | str
 
@@ -41,22 +46,41 @@ def read_references(path: str | Path, split: str | None = None) -> dict[ImageId,
         InputError: the file is missing or of another form, an image has no caption, or a split is needed and not given,
             or given and not in the file.
     """
-    path = Path(path)
-    if _is_text(path):
-        if split is not None:
-            raise InputError(f"{path}: split={split!r}, but only Karpathy's JSON has splits; leave it out")
-        return {number: [line] for number, line in _lines(path).items()}
-    data = read_any_json(path, drop=("tokens", "sentids", "licenses"))
-    if not isinstance(data, dict):
+    references = _read_references(Path(path), split)
+    if without := [image_id for image_id, group in references.items() if not group]:
         raise InputError(
-            f"{path}: expected references, COCO's captions JSON, Karpathy's, or a list of strings for each image id; "
-            f"found a {type(data).__name__}. The references come first, then the results"
+            f"{shown(path, 300)}: images without a caption: {listing(without)}; add captions or remove them"
         )
-    if "annotations" not in data and "images" in data:
-        return _karpathy(path, data, split)
+    return references
+
+
+def read_some_references(path: str | Path, split: str | None = None) -> dict[ImageId, list[str]]:
+    """Read references as `read_references` does, and leave out images without a caption.
+
+    Raises:
+        InputError: the file is missing or of another form, or a split is needed and not given, or given and not in the
+            file.
+    """
+    return {image_id: group for image_id, group in _read_references(Path(path), split).items() if group}
+
+
+def _read_references(path: Path, split: str | None) -> dict[ImageId, list[str]]:
+    content, where = read_content(path, drop=("tokens", "sentids", "licenses")), shown(path, 300)
+    if isinstance(content, Json) and _is_karpathy(content.value):
+        return _karpathy(where, content.value, split)
     if split is not None:
-        raise InputError(f"{path}: split={split!r}, but only Karpathy's JSON has splits; leave it out")
-    return _coco(path, data) if "annotations" in data else _mapping(path, data)
+        raise InputError(f"{where}: split='{shown(split)}', but only Karpathy's JSON has splits; leave it out")
+    match content:
+        case Lines(lines):
+            return {number: [line] for number, line in enumerate(lines, 1)}
+        case Records(rows):
+            return _grouped(where, rows)
+        case Json(dict(data)):
+            return _coco(where, data) if "annotations" in data else _mapping(where, data)
+    raise InputError(
+        f"{where}: expected references, COCO's captions JSON, Karpathy's, or a list of strings for each image id; "
+        f"found a {type(content.value).__name__}. The references come first, then the results"
+    )
 
 
 def read_results(path: str | Path) -> dict[ImageId, str]:
@@ -65,44 +89,52 @@ def read_results(path: str | Path) -> dict[ImageId, str]:
     Raises:
         InputError: the file is missing or of another form, or images have two captions; the message lists them.
     """
-    path = Path(path)
-    if _is_text(path):
-        return _lines(path)
-    data = read_any_json(path)
-    if not isinstance(data, dict | list) or not data or (isinstance(data, dict) and "images" in data):
-        found = "references" if isinstance(data, dict) and data else f"{json.dumps(data)[:40]}"
-        raise InputError(
-            f"{path}: expected captions, [{{image_id, caption}}, ...] or {{id: caption, ...}}; found {found}. The "
-            "references come first, then the results"
-        )
-    if isinstance(data, dict):
-        pairs = list(data.items())
-    else:
-        listed = records({"results": data}, "results", {"caption": str}, str(path))
-        where = (f"{path}: results[{i}]" for i in range(len(listed)))
-        pairs = [
-            (_id(record, "image_id", entry), record["caption"]) for record, entry in zip(listed, where, strict=True)
-        ]
-    results = {_as_id(image_id): caption for image_id, caption in pairs}
+    content, where = read_content(Path(path)), shown(path, 300)
+    match content:
+        case Lines(lines):
+            return dict(enumerate(lines, 1))
+        case Records(rows):
+            pairs = [(_checked_id(image_id, "the image", place), caption) for place, image_id, caption in rows]
+        case Json(data):
+            pairs = _results(where, data)
+    results: dict[ImageId, Any] = dict(pairs)
+    if not results:
+        raise InputError(f"{where}: expected the caption of at least one image, found none")
     if len(results) != len(pairs):
-        doubled = [image_id for image_id, count in Counter(_as_id(key) for key, _ in pairs).items() if count > 1]
-        raise InputError(f"{path}: images with two captions: {listing(doubled)}; keep one of each")
+        doubled = [image_id for image_id, count in Counter(key for key, _ in pairs).items() if count > 1]
+        raise InputError(f"{where}: images with two captions: {listing(doubled)}; keep one of each")
     if wrong := [image_id for image_id, caption in results.items() if not isinstance(caption, str)]:
-        raise InputError(f"{path}: expected one string as the caption of each image; not so for {listing(wrong)}")
+        raise InputError(f"{where}: expected one string as the caption of each image; not so for {listing(wrong)}")
     return results
 
 
-def _is_text(path: Path) -> bool:
-    return path.suffix.lower() not in (".json", "")  # a pipe's name has no suffix; pipes contain JSON
+def _results(where: str, data: Any) -> list[tuple[ImageId, Any]]:
+    if is_record(data):
+        data = [data]  # the only line of JSON lines
+    if not isinstance(data, dict | list) or not data or (isinstance(data, dict) and "images" in data):
+        found = "references" if isinstance(data, dict) and data else shown(json.dumps(data), 40)
+        raise InputError(
+            f"{where}: expected captions, [{{image_id, caption}}, ...] or {{id: caption, ...}}; found {found}. The "
+            "references come first, then the results"
+        )
+    if isinstance(data, dict):
+        return [(_as_id(key), caption) for key, caption in data.items()]
+    listed = records({"results": data}, "results", {"caption": str}, where)
+    keys = [next((name for name in ID_NAMES if name in record), "image_id") for record in listed]
+    return [
+        (_id(record, key, f"{where}: results[{i}]"), record["caption"])
+        for i, (record, key) in enumerate(zip(listed, keys, strict=True))
+    ]
 
 
-def _lines(path: Path) -> dict[ImageId, str]:
-    from captioning.text.lines import read_lines  # imports tokenizers, which only files of lines need
+def has_splits(path: str | Path) -> bool:
+    """Say whether a file of references is Karpathy's JSON, which has several splits.
 
-    lines: dict[ImageId, str] = dict(read_lines(path))
-    if not lines:
-        raise InputError(f"{path}: expected a caption in each line; the file is empty")
-    return lines
+    Raises:
+        InputError: the file cannot be read.
+    """
+    content = read_content(Path(path), drop=("tokens", "sentids", "licenses", "sentences"))
+    return isinstance(content, Json) and _is_karpathy(content.value)
 
 
 def find_images(path: str | Path, folder: str | Path, image_ids: Sequence[ImageId]) -> list[Path]:
@@ -123,7 +155,11 @@ def find_images(path: str | Path, folder: str | Path, image_ids: Sequence[ImageI
         InputError: images are missing; the message lists them. Or COCO's JSON does not name its files.
     """
     folder = Path(folder)
-    given = _file_names(Path(path))
+    given = file_names(path)
+    if outside := [i for i, own in given.items() if any(not _is_inside(name) for name in own)]:
+        raise InputError(
+            f"{shown(path, 300)}: expected names of files inside the folder of images; not so for {listing(outside)}"
+        )
     names = {i: given.get(i, [f"{i}{suffix}" for suffix in ("", ".jpg", ".png")]) for i in image_ids}
     found = {i: [folder / name for name in own if (folder / name).is_file()] for i, own in names.items()}
     if missing := [i for i in image_ids if not found[i]]:
@@ -169,66 +205,81 @@ def listing(ids: Sequence[ImageId]) -> str:
     """Write how many ids there are, and the first ten."""
     if not ids:
         return "0"
-    shown = ", ".join(map(repr, ids[:10]))
-    return f"{len(ids)} ({shown}{', ...' if len(ids) > 10 else ''})"
+    first = ", ".join(f"'{shown(i)}'" if isinstance(i, str) else shown(i) for i in ids[:10])
+    return f"{len(ids)} ({first}{', ...' if len(ids) > 10 else ''})"
 
 
-def _coco(path: Path, data: Record) -> dict[ImageId, list[str]]:
+def _grouped(where: str, rows: Sequence[tuple[str, Any, Any]]) -> dict[ImageId, list[str]]:
+    references: dict[ImageId, list[str]] = {}
+    for place, image_id, found in rows:
+        captions = [found] if isinstance(found, str) else found
+        if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
+            raise InputError(f"{place}: expected a caption or a list of captions, found a {type(found).__name__}")
+        references.setdefault(_checked_id(image_id, "the image", place), []).extend(captions)
+    return _some(where, references)
+
+
+def _coco(where: str, data: Record) -> dict[ImageId, list[str]]:
     references: dict[ImageId, list[str]] = {}
     if "images" in data:  # in their order; images without a caption are found below
-        images = records(data, "images", {}, str(path))
-        references = {_id(image, "id", f"{path}: images[{i}]"): [] for i, image in enumerate(images)}
-    for i, annotation in enumerate(records(data, "annotations", {"caption": str}, str(path))):
-        references.setdefault(_id(annotation, "image_id", f"{path}: annotations[{i}]"), []).append(
+        images = records(data, "images", {}, where)
+        references = {_id(image, "id", f"{where}: images[{i}]"): [] for i, image in enumerate(images)}
+    for i, annotation in enumerate(records(data, "annotations", {"caption": str}, where)):
+        references.setdefault(_id(annotation, "image_id", f"{where}: annotations[{i}]"), []).append(
             annotation["caption"]
         )
-    return _checked(path, references)
+    return _some(where, references)
 
 
-def _karpathy(path: Path, data: Record, split: str | None) -> dict[ImageId, list[str]]:
-    entries = records(data, "images", {"split": str, "sentences": list}, str(path))
+def _karpathy(where: str, data: Record, split: str | None) -> dict[ImageId, list[str]]:
+    entries = records(data, "images", {"split": str, "sentences": list}, where)
     splits = Counter(entry["split"] for entry in entries)
     if split is None and len(splits) > 1:
-        raise InputError(f"{path}: expected the name of a split ({', '.join(splits)}), found none")
+        raise InputError(f"{where}: expected the name of a split ({shown(', '.join(splits))}), found none")
     chosen = [entry for entry in entries if split in (None, entry["split"])]
     if not chosen:
-        raise InputError(f"{path}: no image of split {split}; images by split: {dict(splits)}")
+        raise InputError(f"{where}: no image of split {shown(split)}; images by split: {shown(dict(splits))}")
     pairs = [
         (
-            _karpathy_id(entry, f"{path}: images[{i}]"),
-            [sentence["raw"] for sentence in records(entry, "sentences", {"raw": str}, f"{path}: images[{i}]")],
+            _karpathy_id(entry, f"{where}: images[{i}]"),
+            [sentence["raw"] for sentence in records(entry, "sentences", {"raw": str}, f"{where}: images[{i}]")],
         )
         for i, entry in enumerate(chosen)
     ]
     references = dict(pairs)
     if len(references) != len(pairs):
         doubled = [image_id for image_id, count in Counter(key for key, _ in pairs).items() if count > 1]
-        raise InputError(f"{path}: images that occur twice: {listing(doubled)}; keep one of each")
-    return _checked(path, references)
+        raise InputError(f"{where}: images that occur twice: {listing(doubled)}; keep one of each")
+    return _some(where, references)
 
 
-def _mapping(path: Path, data: Record) -> dict[ImageId, list[str]]:
+def _mapping(where: str, data: Record) -> dict[ImageId, list[str]]:
     if wrong := [
         key for key, group in data.items() if not (isinstance(group, list) and all(isinstance(c, str) for c in group))
     ]:
         raise InputError(
-            f"{path}: expected COCO's captions JSON, Karpathy's, or a list of strings for each image id; not so for "
+            f"{where}: expected COCO's captions JSON, Karpathy's, or a list of strings for each image id; not so for "
             f"{listing(wrong)}"
         )
-    return _checked(path, {_as_id(key): group for key, group in data.items()})
+    return _some(where, {_as_id(key): group for key, group in data.items()})
 
 
-def _file_names(path: Path) -> dict[ImageId, list[str]]:
-    """Read where each image's file may be in the folder of images; empty if the references do not name files."""
-    data = {} if _is_text(path) else read_any_json(path, drop=("tokens", "sentids", "licenses", "sentences"))
-    if "images" not in data:
+def file_names(path: str | Path) -> dict[ImageId, list[str]]:
+    """Read where each image's file may be in the folder of images; empty if the references do not name files.
+
+    Raises:
+        InputError: the file cannot be read, or only some of its images have a file.
+    """
+    content, where = read_content(Path(path), drop=("tokens", "sentids", "licenses", "sentences")), shown(path, 300)
+    if not isinstance(content, Json) or "images" not in content.value:
         return {}
+    data = content.value
     if "annotations" in data:
-        images = records(data, "images", {"file_name": str}, str(path))
-        return {_id(image, "id", f"{path}: images[{i}]"): [image["file_name"]] for i, image in enumerate(images)}
-    entries = records(data, "images", {"filename": str}, str(path))
+        images = records(data, "images", {"file_name": str}, where)
+        return {_id(image, "id", f"{where}: images[{i}]"): [image["file_name"]] for i, image in enumerate(images)}
+    entries = records(data, "images", {"filename": str}, where)
     return {
-        _karpathy_id(entry, f"{path}: images[{i}]"): [
+        _karpathy_id(entry, f"{where}: images[{i}]"): [
             *([f"{entry['filepath']}/{entry['filename']}"] if "filepath" in entry else []),
             entry["filename"],
         ]
@@ -236,12 +287,18 @@ def _file_names(path: Path) -> dict[ImageId, list[str]]:
     }
 
 
-def _checked(path: Path, references: dict[ImageId, list[str]]) -> dict[ImageId, list[str]]:
+def _some(where: str, references: dict[ImageId, list[str]]) -> dict[ImageId, list[str]]:
     if not references:
-        raise InputError(f"{path}: expected captions of at least one image, found none")
-    if without := [image_id for image_id, group in references.items() if not group]:
-        raise InputError(f"{path}: images without a caption: {listing(without)}; add captions or remove them")
+        raise InputError(f"{where}: expected captions of at least one image, found none")
     return references
+
+
+def _is_inside(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def _is_karpathy(data: Any) -> bool:
+    return isinstance(data, dict) and "images" in data and "annotations" not in data
 
 
 def _karpathy_id(entry: Record, where: str) -> ImageId:
@@ -249,11 +306,12 @@ def _karpathy_id(entry: Record, where: str) -> ImageId:
 
 
 def _id(record: Record, key: str, where: str) -> ImageId:
-    found = record.get(key)
-    if not isinstance(found, int | str) or isinstance(found, bool):
-        raise InputError(
-            f"{where}: expected '{key}', a whole number or a string, found {found!r} (keys: {', '.join(record)})"
-        )
+    return _checked_id(record.get(key), f"'{key}'", where, f" (keys: {shown(', '.join(record))})")
+
+
+def _checked_id(found: Any, what: str, where: str, note: str = "") -> ImageId:
+    if not isinstance(found, int | str) or isinstance(found, bool) or found == "":
+        raise InputError(f"{where}: expected {what}, a whole number or a string, found {shown(repr(found))}{note}")
     return _as_id(found)
 
 
