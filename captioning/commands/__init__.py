@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from captioning import __version__
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 
 SUMMARIES = {
     "train": "train a captioner; -m runs a sweep",
@@ -71,7 +71,7 @@ def _run(name: str, *rest: str) -> int:
         print(f"captioning {__version__}")
         return 0
     if name not in SUMMARIES:
-        print(f"captioning: unknown command {name!r}; expected one of {', '.join(SUMMARIES)}", file=sys.stderr)
+        print(f"captioning: unknown command '{shown(name)}'; expected one of {', '.join(SUMMARIES)}", file=sys.stderr)
         return 2
     return guarded(name, lambda: importlib.import_module(f"captioning.commands.{name}").main(rest))
 
@@ -81,18 +81,23 @@ def guarded(name: str, command: Callable[[], int]) -> int:
     try:
         return command()
     except InputError as error:
-        print(f"captioning {name}: {error}", file=sys.stderr)
+        print(f"captioning {name}: {_readable(str(error))}", file=sys.stderr)
         return 1
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _reader_has_gone():
             return READER_GONE
         files = [str(file) for file in (error.filename, error.filename2) if file is not None]  # from, to
         where = f" ({' to '.join(files)})" if files else ""
-        print(f"captioning {name}: {error.strerror or error}{where}", file=sys.stderr)
+        print(f"captioning {name}: {_readable(f'{error.strerror or error}{where}')}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"captioning {name}: interrupted", file=sys.stderr)
         return 130
+
+
+def _readable(message: str) -> str:
+    """Escape what would control the terminal, except the message's own line feeds."""
+    return "\n".join(shown(line, 2000) for line in message.split("\n"))
 
 
 def _reader_has_gone() -> bool:
@@ -104,15 +109,15 @@ def _reader_has_gone() -> bool:
 
 def positive(text: str) -> int:
     """Parse an option's value as a whole number from 1, for argparse."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found {text!r}")
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found '{shown(text)}'")
     return int(text)
 
 
 def natural(text: str) -> int:
     """Parse an option's value as a whole number from 0, for argparse."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found {text!r}")
+    if not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, found '{shown(text)}'")
     return int(text)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioning.commands import positive
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file too")
     options = parser.parse_args(arguments)
     if unknown := set(options.what) - set(KINDS):
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; choose from {', '.join(KINDS)}")
+        parser.error(f"no benchmark {shown(', '.join(sorted(unknown)))}; choose from {', '.join(KINDS)}")
 
     from captioning.reports.tables import console
 

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 _NAMES = [", ".join(name.lower() for name in METRICS if (name in COCO_METRICS) is default) for default in (True, False)]
 DESCRIPTION = f"""Score captions of any model as COCO does, with 95 % confidence intervals.
-REFERENCES  COCO's captions JSON, Karpathy's (with --split), {{"42": ["a dog", "the dog"], ...}}, or lines of text
-RESULTS     COCO's results format, [{{"image_id": 42, "caption": "a dog"}}, ...], {{"42": "a dog", ...}}, or lines
-            Both may also be JSON lines (such as those of `captioning caption --json`), .csv or .tsv, each also .gz
+REFERENCES  COCO's captions JSON, Karpathy's (with --split), {{"42": ["a dog"], ...}}, .jsonl, .csv, .tsv or lines
+RESULTS     [{{"image_id": 42, "caption": "a dog"}}, ...], {{"42": "a dog", ...}}, .jsonl, .csv, .tsv or lines of text
 METRICS     {_NAMES[0]} (the default), {_NAMES[1]}
 example: captioning score captions_val2017.json results.json --compare other.json --json scores.json"""
 
@@ -66,7 +65,9 @@ def score(options: argparse.Namespace) -> None:
 
     for file in (options.json, options.per_image, options.save_document_frequencies):
         if file is not None and not file.parent.is_dir():
-            raise InputError(f"{file.parent}: no such folder to write {file.name} to; make it, or choose another")
+            raise InputError(
+                f"{shown(file.parent, 300)}: no such folder to write {shown(file.name)} to; make it, or choose another"
+            )
     names = _metrics(options)
     read = files.read_some_references if options.subset else files.read_references
     references = read(options.references, options.split)

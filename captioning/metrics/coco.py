@@ -19,6 +19,7 @@ from captioning.errors import InputError
 from captioning.metrics.backend import Columns, score_by, versions
 from captioning.metrics.document_frequencies import DocumentFrequencies
 from captioning.metrics.files import ImageId, check_same_images, listing
+from captioning.metrics.plausibility import doubts_of_captions, doubts_of_references
 from captioning.metrics.resources import Embedding, Resources
 from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEND, check_metrics
 from captioning.metrics.uncertainty import Comparison, Interval, approximate_randomization, bootstrap
@@ -82,9 +83,10 @@ class CocoScorer:
         main = [name for name in ordered if name not in beside]
         self._tokenizer = BACKENDS[backend].tokenizer(main)
         self._references = self._tokenizer.tokenize(references)
-        _warn_of_empty("reference", self._references)
+        self._metrics = metrics
         if not any(map(any, self._references.values())):
             raise InputError("expected references with words; after tokenization not one has any")
+        _warn(doubts_of_references(references, self._references, metrics, other_frequencies=frequencies is not None))
         self._frequencies = frequencies
         self._digest = _digest(self._references)
         text, tokens = (list(form.values()) for form in (references, self._references))
@@ -116,7 +118,7 @@ class CocoScorer:
         self._check_captions(captions)
         texts = {image_id: [captions[image_id]] for image_id in self._references}
         candidates = self._tokenizer.tokenize(texts)
-        _warn_of_empty("caption", candidates)
+        _warn(doubts_of_captions(texts, candidates, self._references, self._metrics))
         tokenized = {image_id: caption for image_id, (caption,) in candidates.items()}
         columns = _join(
             self._backend.score(list(tokenized.values())), score_by(self._beside, [text for (text,) in texts.values()])
@@ -155,7 +157,9 @@ class CocoScorer:
 def intervals(
     scores: Scores, *, num_replicates: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Interval]:
-    """Compute the bootstrap interval of every score, see `uncertainty.bootstrap`; none without statistics.
+    """Compute the bootstrap interval of every score, see `uncertainty.bootstrap`.
+
+    There are none without statistics. There are none of a single image either, because every draw is that image.
 
     Args:
         scores: the scores of one set of captions.
@@ -164,6 +168,8 @@ def intervals(
         seed: seed of the draws, which are the same for all metrics.
     """
     found: dict[str, Interval] = {}
+    if len(scores.per_image) == 1:
+        return found
     for name, statistics in scores.statistics.items():
         generator = np.random.default_rng(seed)
         found |= bootstrap(METRICS[name], statistics, generator, num_replicates=num_replicates, confidence=confidence)
@@ -173,7 +179,7 @@ def intervals(
 def compare(
     first: Scores, second: Scores, *, num_replicates: int = 10_000, confidence: float = 0.95, seed: int = 0
 ) -> dict[str, Comparison]:
-    """Test the difference of every score, see `uncertainty.approximate_randomization`.
+    """Test the difference of every score, see `uncertainty.approximate_randomization`; none of a single image.
 
     Args:
         first: the scores of one set of captions.
@@ -193,6 +199,8 @@ def compare(
             f"{', '.join(second.statistics) or 'none'}"
         )
     found: dict[str, Comparison] = {}
+    if len(first.per_image) == 1:
+        return found
     for name, statistics in first.statistics.items():
         found |= approximate_randomization(
             METRICS[name],
@@ -235,6 +243,6 @@ def _check_references(references: Mapping[ImageId, Sequence[str]]) -> None:
         raise InputError(f"expected a list of strings as the references of each image; not so for {listing(wrong)}")
 
 
-def _warn_of_empty(what: str, tokenized: Mapping[ImageId, Sequence[str]]) -> None:
-    if empty := [image_id for image_id, group in tokenized.items() if not all(group)]:
-        logger.warning("images with an empty %s after tokenization: %s", what, listing(empty))
+def _warn(doubts: Sequence[str]) -> None:
+    for doubt in doubts:
+        logger.warning("%s", doubt)

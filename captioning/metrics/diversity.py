@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.metrics.cider import Cider
 from captioning.metrics.document_frequencies import DocumentFrequencies
 from captioning.metrics.metric import Metric
@@ -150,7 +150,7 @@ def oracle(metric: Metric, n_best: Sequence[Sequence[str]], name: str) -> list[s
             report this score.
     """
     if name not in metric.names:
-        raise InputError(f"expected one of {', '.join(metric.names)}; found {name!r}")
+        raise InputError(f"expected one of {', '.join(metric.names)}; found '{shown(name)}'")
     if without := sum(not group for group in n_best):
         raise InputError(f"expected at least one caption of each image; {without} of {len(n_best)} have none")
     column = metric.names.index(name)

@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.json_files import read_json
 from captioning.metrics.ngrams import Integers, Postings, ReferenceNGrams, referenced
 
@@ -33,12 +33,14 @@ class DocumentFrequencies:
 
     def __post_init__(self) -> None:
         if type(self.num_images) is not int or self.num_images < 1:
-            raise InputError(f"expected document frequencies of at least one image; found {self.num_images!r}")
+            raise InputError(
+                f"expected document frequencies of at least one image; found {shown(repr(self.num_images))}"
+            )
         for ngram, count in self.counts.items():
             if type(count) is not int or not 1 <= count <= self.num_images:
                 raise InputError(
-                    f"expected each n-gram in 1 to {self.num_images} images, found {ngram!r} in {count!r}; "
-                    "count the references again"
+                    f"expected each n-gram in 1 to {self.num_images} images, found '{shown(ngram)}' in "
+                    f"{shown(repr(count))}; count the references again"
                 )
 
     @classmethod
@@ -73,13 +75,13 @@ class DocumentFrequencies:
         data = read_json(Path(path))
         if data.keys() != {"num_images", "counts"} or not isinstance(data["counts"], dict):
             raise InputError(
-                f"{path}: expected document frequencies, an object with 'num_images' and 'counts'; "
-                f"found the keys {', '.join(data) or 'none'}"
+                f"{shown(path, 300)}: expected document frequencies, an object with 'num_images' and 'counts'; "
+                f"found the keys {shown(', '.join(data)) or 'none'}"
             )
         try:
             return cls(**data)
         except InputError as error:
-            raise InputError(f"{path}: {error}") from error
+            raise InputError(f"{shown(path, 300)}: {error}") from error
 
 
 def document_frequencies(postings: Postings) -> Integers:

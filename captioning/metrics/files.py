@@ -156,17 +156,18 @@ def find_images(path: str | Path, folder: str | Path, image_ids: Sequence[ImageI
     """
     folder = Path(folder)
     given = file_names(path)
-    if outside := [i for i, own in given.items() if any(not _is_inside(name) for name in own)]:
+    names = {i: given.get(i, [f"{i}{suffix}" for suffix in ("", ".jpg", ".png")]) for i in image_ids}
+    if outside := [i for i, own in names.items() if not all(map(_is_inside, own))]:
         raise InputError(
             f"{shown(path, 300)}: expected names of files inside the folder of images; not so for {listing(outside)}"
         )
-    names = {i: given.get(i, [f"{i}{suffix}" for suffix in ("", ".jpg", ".png")]) for i in image_ids}
     found = {i: [folder / name for name in own if (folder / name).is_file()] for i, own in names.items()}
     if missing := [i for i in image_ids if not found[i]]:
+        wrong = "expected a file for each image" if folder.is_dir() else "no such folder of images"
         raise InputError(
-            f"{folder}: {'no such folder of images' if not folder.is_dir() else 'expected a file for each image'}; "
-            f"of {len(image_ids)} images those without one: {listing(missing)}; the first was looked for as "
-            f"{' and '.join(names[missing[0]])}"
+            f"{shown(folder, 300)}: {wrong}; of {len(image_ids)} images those without one: "
+            f"{listing(missing)}; the first was looked for as "
+            f"{shown(' and '.join(names[missing[0]]))}"
         )
     return [found[i][0] for i in image_ids]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.metrics.coco import Scores
 from captioning.metrics.files import ImageId
 from captioning.metrics.table import METRICS
@@ -52,11 +52,15 @@ def load_statistics(path: str | Path) -> KeptStatistics:
             tables = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is not a mapping
         image_ids, references = json.loads(metadata["image_ids"]), metadata["references"]
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: expected the statistics of an evaluation ({error}); evaluate again") from error
+        raise InputError(
+            f"{shown(path, 300)}: expected the statistics of an evaluation ({shown(error)}); evaluate again"
+        ) from error
     if (
         not isinstance(image_ids, list)
         or not tables.keys() <= METRICS.keys()
         or any(table.ndim != 2 or len(table) != len(image_ids) for table in tables.values())
     ):
-        raise InputError(f"{path}: expected a row of each metric's statistics for each image; evaluate again")
+        raise InputError(
+            f"{shown(path, 300)}: expected a row of each metric's statistics for each image; evaluate again"
+        )
     return KeptStatistics(image_ids, references, tables)

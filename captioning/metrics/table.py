@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 
 if TYPE_CHECKING:
     from captioning.metrics.backend import Backend
@@ -88,7 +88,7 @@ def metric_named(name: str) -> str:
     """
     known = {**{metric.lower(): metric for metric in METRICS}, **ALIASES}
     if (found := known.get(name.strip().lower())) is None:
-        raise InputError(f"there is no metric {name.strip()!r}; choose among {', '.join(command_names())}")
+        raise InputError(f"there is no metric '{shown(name.strip())}'; choose among {', '.join(command_names())}")
     return found
 
 
@@ -106,13 +106,14 @@ def check_metrics(names: Collection[str], backend: str = OWN_BACKEND, *, given: 
     """
     if backend not in BACKENDS:
         raise InputError(
-            f"expected one of the backends {', '.join(BACKENDS)}; found {backend!r}. Choose metrics by their names"
+            f"expected one of the backends {', '.join(BACKENDS)}; found '{shown(backend)}'. Choose metrics "
+            "by their names"
         )
     if not names or not all(name in METRICS for name in names):
-        raise InputError(f"expected metrics among {', '.join(METRICS)}; found {list(names)}")
+        raise InputError(f"expected metrics among {', '.join(METRICS)}; found {shown(list(names))}")
     known = BACKENDS[backend].known
     if unknown := [name for name in names if METRICS[name].tokenizer is not None and name not in known]:
-        raise InputError(f"the backend {backend} computes {', '.join(known)}; found {', '.join(unknown)}")
+        raise InputError(f"the backend {backend} computes {', '.join(known)}; found {shown(', '.join(unknown))}")
     tokenizers = {tokenizer: name for name in names if (tokenizer := METRICS[name].tokenizer)}
     if len(tokenizers) > 1:
         raise InputError(

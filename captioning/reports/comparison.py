@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.metrics import METRICS, Metric
 from captioning.metrics.statistics_file import load_statistics
 from captioning.metrics.uncertainty import ROUNDING
@@ -61,7 +61,10 @@ class Comparison:
             ]
             for row, setting in enumerate(self.settings)
         ]
-        lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in (head, align, *body)]
+        lines = [
+            "| " + " | ".join(shown(cell).replace("|", "\\|") for cell in cells) + " |"
+            for cells in (head, align, *body)
+        ]
         return "\n".join([*lines, "", self.note, ""])
 
     def csv(self) -> str:
@@ -112,7 +115,7 @@ def _runs_of(folder: Path) -> list[Run]:
         return [read_run(folder)]
     if runs := read_runs(folder):
         return runs
-    raise InputError(f"{folder}: expected the folder of a run, an evaluation or a sweep; give one of these")
+    raise InputError(f"{shown(folder, 300)}: expected the folder of a run, an evaluation or a sweep; give one of these")
 
 
 def _best(settings: Sequence[Setting], seed: int) -> tuple[dict[str, int], str]:
@@ -124,12 +127,17 @@ def _best(settings: Sequence[Setting], seed: int) -> tuple[dict[str, int], str]:
     for row in rows:
         files = [run.path / "statistics.safetensors" for run in settings[row].finished]
         if missing := [str(file.parent) for file in files if not file.is_file()]:
-            return {}, f"No row is tested: {', '.join(missing)} without statistics.safetensors; evaluate again."
+            return (
+                {},
+                f"No row is tested: {shown(', '.join(missing), 300)} without statistics.safetensors; evaluate again.",
+            )
         loaded.append([load_statistics(file) for file in files])
     first, *others = [run for runs in loaded for run in runs]
     if any((run.image_ids, run.references) != (first.image_ids, first.references) for run in others):
         return {}, "No row is tested: the runs have different images or references."
     num_images = len(first.image_ids)
+    if num_images < 2:
+        return {}, "No row is tested: there is one image."
     weights = np.random.default_rng(seed).multinomial(num_images, np.full(num_images, 1 / num_images), NUM_REPLICATES)
     best: dict[str, int] = {}
     for metric in set(first.tables).intersection(*(run.tables for run in others)):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.table import Table
 
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.metrics import Interval, Scores, compare, intervals, signature_line
 from captioning.metrics.diversity import summary
 from captioning.metrics.files import ImageId
@@ -170,10 +170,11 @@ def print_scores(content: Mapping[str, Any], *, title: str | None = None, signat
     """
     signed, other = content["signature"], content.get("comparison")
     title = f"{signed['data']} {signed['split']}" if title is None else title
-    console().print(f"{title}, {signed['num_images']} images (fractions)", soft_wrap=True)
+    console().print(f"{shown(title, 300)}, {signed['num_images']} images (fractions)", soft_wrap=True)
     console().print(_table(content, other))
     if not content["intervals"]:
-        console().print("no intervals and no p-values: this backend keeps no statistics")
+        reason = "there is one image" if signed["num_images"] == 1 else "this backend keeps no statistics"
+        console().print(f"no intervals and no p-values: {reason}")
     if model := content.get("language_model"):
         console().print(f"perplexity {model['perplexity']:.2f}, {model['bits_per_character']:.3f} bits per character")
     for direction in ("text_to_image", "image_to_text"):
@@ -181,7 +182,7 @@ def print_scores(content: Mapping[str, Any], *, title: str | None = None, signat
             console().print(f"{direction}: {', '.join(f'{name} {value:.3g}' for name, value in ranks.items())}")
     own, others = split_signature(signed)
     for line in [*([signature_line(own)] if signature else []), *others]:
-        console().print(line, soft_wrap=True, highlight=False, emoji=False)
+        console().print(shown(line, 2000), soft_wrap=True, highlight=False, emoji=False)
 
 
 def _table(content: Mapping[str, Any], other: Mapping[str, Any] | None) -> Table:
@@ -190,7 +191,7 @@ def _table(content: Mapping[str, Any], other: Mapping[str, Any] | None) -> Table
     if content["intervals"]:
         columns.append(_heading(content))
     if other:
-        columns.append(Path(other["with"]).name)
+        columns.append(shown(Path(other["with"]).name))
         columns += ["difference", _heading(content), "p"] if other["differences"] else []
     for column in columns:
         table.add_column(column, justify="right" if column else "left")
@@ -229,7 +230,9 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"the evaluation could not be written to {folder}: {error.strerror or error}") from error
+        raise InputError(
+            f"the evaluation could not be written to {shown(folder, 300)}: {error.strerror or error}"
+        ) from error
 
 
 def _write_json(path: Path, content: Any) -> None:

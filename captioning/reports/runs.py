@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.json_files import read_json
 
 TEXT_STATISTICS = ("bits_per_character", "unknown_share", "tokens_per_caption")
@@ -106,9 +106,11 @@ def _read_overrides(file: Path) -> dict[str, str]:
     try:
         overrides = yaml.safe_load(file.read_text(encoding="utf-8")) or []
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: expected a list of overrides ({error}); check that the folder is a run's") from error
+        raise InputError(
+            f"{shown(file, 300)}: expected a list of overrides ({shown(error)}); check that the folder is a run's"
+        ) from error
     if not isinstance(overrides, list):
-        raise InputError(f"{file}: expected a list of overrides, found a {type(overrides).__name__}")
+        raise InputError(f"{shown(file, 300)}: expected a list of overrides, found a {type(overrides).__name__}")
     return dict(map(_parse_override, map(str, overrides)))
 
 
@@ -123,7 +125,7 @@ def _read_scores(folder: Path) -> dict[str, float]:
         return {}
     content = read_json(file)
     if not isinstance(content.get("metrics"), dict):
-        raise InputError(f"{file}: expected the scores of an evaluation under 'metrics'; evaluate again")
+        raise InputError(f"{shown(file, 300)}: expected the scores of an evaluation under 'metrics'; evaluate again")
     extra = content.get("language_model", {}) | (read_json(cost) if cost.is_file() else {})
     return {**content["metrics"], **{name: extra[name] for name in EXTRA_SCORES if name in extra}}
 

@@ -11,6 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich.table import Table
 
+from captioning.errors import shown
 from captioning.reports.runs import Run, group_by_setting, read_runs, score_names, setting_names, shown_score_names
 from captioning.reports.tables import console, write_table
 
@@ -30,8 +31,10 @@ class SweepTable(Callback):  # type: ignore[misc] # hydra is untyped
         printer = console()
         printer.print(summary_table(runs))
         if failed := [run.name for run in runs if not run.scores]:
-            printer.print(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}; see their error.txt")
-        printer.print(f"all runs: {folder / 'sweep.csv'}")
+            printer.print(
+                f"{len(failed)} of {len(runs)} runs failed: {shown(', '.join(failed), 300)}; see their error.txt"
+            )
+        printer.print(f"all runs: {shown(folder / 'sweep.csv', 300)}")
 
 
 def write_runs(path: Path, runs: Sequence[Run]) -> None:
@@ -52,10 +55,10 @@ def summary_table(runs: Sequence[Run]) -> Table:
     varied, settings = group_by_setting(runs)
     names = shown_score_names(runs)
     table = Table(title="metrics as fractions: mean ± standard deviation over seeds")
-    for column in (*varied, "runs"):
+    for column in (*map(shown, varied), "runs"):
         table.add_column(column)
     for name in names:
         table.add_column(name, justify="right")
     for setting in settings:
-        table.add_row(*setting.values, setting.count, *map(setting.text, names))
+        table.add_row(*map(shown, setting.values), setting.count, *map(setting.text, names))
     return table

@@ -284,3 +284,58 @@ def test_options_that_are_impossible_are_refused(
 def test_help_names_every_metric(command: Command) -> None:
     printed = command("score", "--help").out
     assert all(name.lower() in printed for name in METRICS)
+
+
+def test_the_captions_that_the_command_caption_prints_are_scored(
+    command: Command, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    lines = [json.dumps({"image": f"photos/{i}.jpg", "caption": text, "score": -1.5, "finished": True})
+             for i, text in RESULTS.items()]  # fmt: skip
+    (tmp_path / "captions.jsonl").write_text("\n".join(lines))
+    for results, out in ((files[1], "json.json"), (tmp_path / "captions.jsonl", "lines.json")):
+        ran = command("score", files[0], results, *FAST, "--json", tmp_path / out)
+        assert ran.status == 0, ran.err
+    assert json.loads((tmp_path / "lines.json").read_text()) == json.loads((tmp_path / "json.json").read_text())
+
+
+def test_a_subset_needs_no_references_of_other_images(command: Command, tmp_path: Path) -> None:
+    references, results = tmp_path / "references.json", tmp_path / "results.csv"
+    annotations = [{"image_id": int(i), "caption": group[0]} for i, group in REFERENCES.items()]
+    references.write_text(json.dumps({"images": [{"id": n} for n in (1, 2, 3, 4)], "annotations": annotations}))
+    results.write_text("image_id,caption\n1,a dog\n2,two men\n")
+    ran = command("score", references, results, *FAST, "--subset")
+    assert (ran.status, "2 images" in ran.out) == (0, True), ran.err
+    assert "images without a caption: 1 (4)" in command("score", references, results, *FAST).message
+    results.write_text("image_id,caption\n1,a dog\n4,two men\n")
+    message = command("score", references, results, *FAST, "--subset").message
+    assert "captions without references: 1 (4); remove them" in message
+
+
+def test_doubtful_scores_are_reported(
+    command: Command, files: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files[0].write_text(json.dumps({"1": ["一只狗在草地上奔跑。"]}))
+    files[1].write_text(json.dumps({"1": "一只狗在跑"}))
+    ran = command("score", *files, *FAST, "--compare", files[1], "--json", tmp_path / "out.json")
+    assert ran.status == 0
+    assert "CIDEr of a single image is always 0" in caplog.text
+    assert "have no spaces between words" in caplog.text
+    assert "no intervals and no p-values: there is one image" in ran.out
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert (written["intervals"], written["comparison"]["differences"]) == ({}, {})
+
+
+@pytest.mark.parametrize("value", ["x" * 100_000, "\x1b[31m\n\u202ered"])
+def test_long_values_and_control_characters_are_not_printed(command: Command, tmp_path: Path, value: str) -> None:
+    references, results = tmp_path / "r.json", tmp_path / f"a{value[:9]}.json"
+    references.write_text(json.dumps({value: ["a dog"]}))
+    for wrong in ({f"{value}2": "a dog"}, [{value: 1}], {"images": value}, [{"image_id": [value], "caption": "a"}]):
+        results.write_text(json.dumps(wrong))
+        for options in ((), ("--metrics", value), ("--split", value)):
+            message = command("score", references, results, *options).message.rstrip("\n")
+            assert len(message) < 1000
+            assert message.isprintable()
+    results.write_text(json.dumps({value: "a dog"}))
+    ran = command("score", references, results, *FAST)
+    assert ran.status == 0, ran.err
+    assert ran.out.replace("\n", "").isprintable()

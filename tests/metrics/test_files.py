@@ -195,3 +195,14 @@ def test_missing_images_are_listed(tmp_path: Path, content: Any, message: str) -
 def test_a_missing_folder_of_images_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere: no such folder of images; of 1 images"):
         find_images(write(tmp_path, NAMED), tmp_path / "nowhere", [3])
+
+
+@pytest.mark.parametrize("name", ["../secret.jpg", "/etc/passwd", "a/../../secret.jpg"])
+def test_a_file_outside_the_folder_of_images_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "secret.jpg").touch()
+    for content in ({**NAMED, "images": [{"id": 7, "file_name": name}, {"id": 3, "file_name": "3.jpg"}]},):
+        with pytest.raises(InputError, match=r"inside the folder of images; not so for 1 \(7\)"):
+            find_images(write(tmp_path, content), tmp_path / "images", [3, 7])
+    with pytest.raises(InputError, match="inside the folder of images; not so for 1"):
+        find_images(write(tmp_path, {name: ["a"]}), tmp_path / "images", [name])

@@ -176,3 +176,19 @@ def test_a_gain_that_is_rounding_is_not_marked(tmp_path: Path, monkeypatch: pyte
     keep_errors(tmp_path / "a", "one", np.full(60, 0.3))
     keep_errors(tmp_path / "b", "other", np.full(60, 0.1 + 0.2))
     assert compare_runs([tmp_path / "a", tmp_path / "b"]).best == {}
+
+
+def test_runs_of_one_image_are_not_tested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("captioning.metrics.statistics_file.METRICS", {"errors": Errors})
+    keep_errors(tmp_path / "a", "one", np.full(1, 0.3))
+    keep_errors(tmp_path / "b", "other", np.full(1, 0.5))
+    found = compare_runs([tmp_path / "a", tmp_path / "b"])
+    assert (found.best, "there is one image" in found.note) == ({}, True)
+
+
+def test_settings_are_printed_without_control_characters_and_shortened(sweep: Path) -> None:
+    settings = ["decoder=a\x1b[31m\nb" + "x" * 1000, "seed=1"]
+    (sweep / "1" / ".hydra" / "overrides.yaml").write_text(yaml.safe_dump(settings))
+    row = compare_runs([sweep]).markdown().splitlines()[2]
+    assert "a\\x1b[31m\\nbxx" in row
+    assert len(row) < 300
