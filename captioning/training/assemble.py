@@ -31,12 +31,17 @@ from captioning.text.tokenizer import Tokenizer
 from captioning.training.checks import check_encoder, check_monitor
 from captioning.training.module import CaptioningModule
 from captioning.training.pretrained_words import start_embeddings
+from captioning.training.vocabulary import learn_vocabulary, saved_tokenizer
 
 log = logging.getLogger(__name__)
 
 
-def assemble(config: DictConfig) -> tuple[CaptioningModule, CaptionDataModule]:
+def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tuple[CaptioningModule, CaptionDataModule]:
     """Build every part of a run; the vocabulary and the statistics come from the training split.
+
+    Args:
+        config: the run's settings.
+        saved: the part "captioning" of the checkpoint from which the run resumes, whose tokenizers' rules are kept.
 
     Raises:
         InputError: a setting is invalid or contradicts another, or the training split cannot be read.
@@ -45,8 +50,9 @@ def assemble(config: DictConfig) -> tuple[CaptioningModule, CaptionDataModule]:
     check_encoder(config, loading)
     scorer = scorer_of(config.metrics)
     check_monitor(config.metrics)
-    tokenizer: Tokenizer = instantiate(config.text)(splits.captions("train"))
-    encoder, transform, encoder_sizes = build_encoder(config, splits)
+    captions = splits.captions("train")
+    tokenizer = learn_vocabulary(instantiate(config.text), captions, saved_tokenizer(saved, "tokenizer"))
+    encoder, transform, encoder_sizes = build_encoder(config, splits, saved)
     sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
     readers = [
         part for part in ("decoder", "objective") if Capability.OBJECTS in needs(get_object(config[part]._target_))
@@ -100,8 +106,15 @@ def open_data(settings: DictConfig, *, reads: str) -> tuple[Splits, Loading]:
     return Splits(instantiate(reader), check_files=reads != "nothing" and loading.features is None), loading
 
 
-def build_encoder(config: DictConfig, splits: Splits) -> tuple[Encoder, ImageTransform | TextTransform, dict[str, int]]:
+def build_encoder(
+    config: DictConfig, splits: Splits, saved: Mapping[str, Any]
+) -> tuple[Encoder, ImageTransform | TextTransform, dict[str, int]]:
     """Build the encoder; an encoder of sentences gets the vocabulary of the training split's source sentences.
+
+    Args:
+        config: the run's settings.
+        splits: the data set.
+        saved: as for `assemble`.
 
     Returns:
         The encoder, the transform, and those of the encoder's arguments that depend on the data.
@@ -120,7 +133,8 @@ def build_encoder(config: DictConfig, splits: Splits) -> tuple[Encoder, ImageTra
     texts = splits.texts("train")
     if not any(texts):
         raise InputError(f"{splits.name} has no sentences to translate; choose data=multi30k with data.source=de")
-    tokenizer = instantiate(config.source_text)(texts)
+    earlier = saved_tokenizer(saved, "transform", "tokenizer")
+    tokenizer = learn_vocabulary(instantiate(config.source_text), texts, earlier)
     sizes = {"vocab_size": len(tokenizer)}
     return instantiate(config.encoder, **sizes), TextTransform(tokenizer), sizes
 

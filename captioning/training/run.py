@@ -28,10 +28,10 @@ def train(config: DictConfig, output: Path) -> None:
         InputError: `output` holds another run, or a setting in `config` is invalid.
     """
     check_output(config, output)
-    if config.checkpoint is not None:
-        read_checkpoint(config.checkpoint)  # fails early with our message; torch's would advise to unpickle
+    # Fails early with our message; torch's would advise to unpickle.
+    saved = None if config.checkpoint is None else read_checkpoint(config.checkpoint)["captioning"]
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    module, data = assemble(config)
+    module, data = assemble(config, saved)
     captioner = module.captioner
     timer = Timer()  # checkpoints keep its time, so that a resumed run adds to it
     trainer = build_trainer(config, timer)

@@ -67,6 +67,22 @@ def test_another_split_is_scored_as_by_hand_and_needs_no_other_files(
     assert "scenes test, 8 images (fractions)" in ran.out
 
 
+def test_doubtful_scores_are_reported(
+    evaluate: Command, scenes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "scenes"
+    shutil.copytree(scenes, root)
+    path = root / "annotations" / "captions_test2017.json"
+    content = read(path)
+    only = content["images"][0]["id"]
+    kept = [annotation for annotation in content["annotations"] if annotation["image_id"] == only]
+    path.write_text(json.dumps({**content, "images": content["images"][:1], "annotations": kept}))
+    ran = evaluate(tmp_path / "out", f"data.root={root}", "data.split=test")
+    assert ran.status == 0, ran.err
+    assert "CIDEr of a single image is always 0" in caplog.text + ran.out + ran.err
+    assert read(tmp_path / "out" / "metrics.json")["intervals"] == {}
+
+
 def test_images_are_found_by_sentences_and_sentences_by_images(evaluate: Command, tmp_path: Path) -> None:
     ran = evaluate(tmp_path, "data.split=test", "retrieval=2", "examples=0")
     assert ran.status == 0, ran.err
