@@ -107,7 +107,7 @@ def open_data(settings: DictConfig, *, reads: str) -> tuple[Splits, Loading]:
 
 
 def build_encoder(
-    config: DictConfig, splits: Splits, saved: Mapping[str, Any]
+    config: DictConfig, splits: Splits, saved: Mapping[str, Any] | None
 ) -> tuple[Encoder, ImageTransform | TextTransform, dict[str, int]]:
     """Build the encoder; an encoder of sentences gets the vocabulary of the training split's source sentences.
 

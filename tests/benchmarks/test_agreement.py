@@ -85,3 +85,15 @@ def test_a_missing_scipy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.stats", None)
     with pytest.raises(InputError, match=r"pip install 'captioning\[humans\]'"):
         agreement("experts", JUDGED, CAPTIONS, metrics=("ROUGE-L",))
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_the_crowd_agrees_as_the_paper_s_program_says(shared: Path) -> None:
+    root = shared / "data/flickr8k"
+    if not (root / "CrowdFlowerAnnotations.txt").is_file():
+        pytest.skip(f"no judgements of Flickr8k in {root}")
+    crowd = [found for found in agreements(root) if found.judges == "crowd"]
+    assert {found.num_pairs for found in crowd} == {47_830}
+    expected = {"BLEU-1": 17.9, "BLEU-4": 16.9, "ROUGE-L": 19.9, "METEOR": 22.3, "CIDEr": 24.6}
+    assert {f.metric: round(100 * (f.tau_b or 0), 1) for f in crowd if f.metric in expected} == expected
