@@ -137,13 +137,15 @@ def unrolled(cell: Callable[[Tensor, S], tuple[Outputs, S]], inputs: PackedSeque
     Args:
         cell: maps the inputs of the rows that have not ended, (b, ..), and their state to its outputs, a named tuple
             of (b, ..) tensors, and the next state. The same function serves `Decoder.step`.
-        inputs: packed, sorted by decreasing length, so that the rows that have not ended are always the first.
-        state: the state before the first step; B rows.
+        inputs: packed. Packing sorts by decreasing length, so the rows that have not ended are always the first.
+        state: the state before the first step; B rows, in the order that they had before packing.
 
     Returns:
         The outputs of all steps, packed as the inputs: (sum of lengths, ..) each.
     """
     steps = list[Tensor]()
+    if inputs.sorted_indices is not None:
+        state = state.rows(inputs.sorted_indices)
     for x in torch.split(inputs.data, inputs.batch_sizes.tolist()):
         if steps and len(x) < len(steps[-1]):
             state = state.first(len(x))
