@@ -22,7 +22,7 @@ from captioning.errors import InputError
 from captioning.evaluation.predictions import Evaluation, Prediction, evaluate, gather, predict
 from captioning.metrics import CocoScorer
 from captioning.model.captioner import Captioner
-from captioning.objectives import CrossEntropy
+from captioning.objectives import CrossEntropy, loss_means, loss_of_all
 from captioning.search.hypotheses import Search
 from captioning.seeds import seed_of
 from captioning.training.checkpoints import check_same_model, with_new_keys
@@ -93,9 +93,10 @@ class CaptioningModule(pl.LightningModule):
     # ---- training -------------------------------------------------------------------------------------------
 
     def training_step(self, batch: CaptionBatch, batch_index: int) -> Tensor:
-        """Compute the objective's loss of a batch."""
-        loss = self.objective(self.captioner.decoder, self.captioner.features(batch), batch)
-        self.log("train/loss", loss, batch_size=len(batch.lengths), prog_bar=True)
+        """Compute the objective's loss of a batch; its average over processes is the loss of all their batches."""
+        means = loss_means(self.objective, self.captioner.decoder, self.captioner.features(batch), batch)
+        loss = loss_of_all(means, batch)
+        self.log("train/loss", loss, batch_size=len(batch.lengths), prog_bar=True, sync_dist=True)
         return loss
 
     def on_train_epoch_start(self) -> None:

@@ -15,6 +15,8 @@ from torch.testing import assert_close
 from captioning.decoders import LanguageModel
 from captioning.decoders.attention import Memory
 from captioning.decoders.decoder import Capability, State, packed_rows
+from captioning.encoders.features import ImageFeatures
+from captioning.search import BeamSearch, GreedySearch, Sampling
 
 EXACT = {"rtol": 1e-5, "atol": 1e-5}  # float32: about a hundred rounding errors of numbers near 1, or of larger ones
 
@@ -74,6 +76,66 @@ def test_unsorted_captions_get_the_logits_of_sorted_ones(decoder, features, batc
     expected = captions(decoder, features, batch)
     for row, got in zip(order.tolist(), unpack_sequence(inputs._replace(data=logits)), strict=True):
         assert_close(got, expected[row], **EXACT)
+
+
+@pytest.mark.parametrize("filling", [torch.nan, torch.inf])
+def test_padding_among_regions_and_objects_may_hold_anything(decoder, features, batch, filling):
+    found = []
+    for padding in (0.0, filling):
+        other = features.rows(torch.arange(3))
+        other.grid[~other.mask] = padding
+        other.objects.boxes[~other.objects.mask] = padding
+        other.objects.categories[~other.objects.mask] = 0 if padding == 0 else -1
+        decoder.zero_grad()
+        logits = decoder(other, batch.inputs(), batch.image_index)
+        logits.square().sum().backward()
+        found.append([logits, *(p.grad.clone() for p in decoder.parameters())])
+    assert_close(found[1], found[0], rtol=0, atol=0)
+
+
+HALVES = {torch.bfloat16: 0.1, torch.float16: 0.01}
+"""Differences from float32 that rounding explains, relative to the largest logit."""
+
+
+def cast(features: ImageFeatures, dtype: torch.dtype) -> ImageFeatures:
+    final = None if features.final is None else tuple(s.to(dtype) for s in features.final)
+    return replace(features, pooled=features.pooled.to(dtype), grid=features.grid.to(dtype), final=final)
+
+
+@pytest.mark.parametrize("dtype", [*HALVES, torch.float64])
+def test_modules_of_any_precision_compute_what_float32_does(decoder, features, batch, dtype):
+    expected = decoder(features, batch.inputs(), batch.image_index)
+    decoder, features = decoder.to(dtype), cast(features, dtype)
+    logits = decoder(features, batch.inputs(), batch.image_index)
+    assert logits.dtype == dtype
+    assert_close(logits.float(), expected, rtol=0, atol=HALVES.get(dtype, 1e-5) * expected.abs().max().item())
+    logits.float().log_softmax(1)[:, 2].mean().backward()
+    assert all(p.grad.isfinite().all() for p in decoder.parameters())
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_under_autocast_decoders_compute_what_float32_does(decoder, features, batch, dtype):
+    expected = decoder(features, batch.inputs(), batch.image_index)
+    with torch.autocast("cpu", dtype):
+        logits = decoder(features, batch.inputs(), batch.image_index)
+    assert_close(logits.float(), expected, rtol=0, atol=HALVES[dtype] * expected.abs().max().item())
+
+
+SEARCHES = (
+    GreedySearch(max_length=5),
+    BeamSearch(beam_size=3, max_length=5),
+    Sampling(max_length=5, num_samples=2, top_k=7, top_p=0.9),
+)
+
+
+@pytest.mark.parametrize("dtype", [*HALVES, torch.float64])
+def test_every_search_works_in_any_precision(decoder, features, special, dtype):
+    for search in SEARCHES:
+        with torch.autocast("cpu", dtype, enabled=dtype in HALVES):
+            assert search(decoder.float(), features, special).scores[:, 0].isfinite().all()
+        found = search(decoder.to(dtype), cast(features, dtype), special)
+        assert found.scores.dtype == torch.float32
+        assert found.scores[:, 0].isfinite().all()
 
 
 @pytest.mark.parametrize("extra", [1, 5])
