@@ -16,6 +16,7 @@ from torch import Tensor, distributed
 from captioning.data.batch import CaptionBatch
 from captioning.decoders.decoder import Decoder
 from captioning.encoders.features import ImageFeatures
+from captioning.processes import several_processes, sum_over_processes
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,3 @@ def mean_of_all(values: Tensor, batch: CaptionBatch) -> Tensor:
     own = torch.stack([values.double().sum(), torch.tensor(float(len(values))).to(values.device).double()])
     together, count = sum_over_processes(own * (not batch.repeated))
     return (together / count).to(values.dtype)
-
-
-def sum_over_processes(values: Tensor) -> Tensor:
-    """Sum a tensor over all processes, without a gradient."""
-    values = values.detach().clone()
-    distributed.all_reduce(values)
-    return values
-
-
-def several_processes() -> bool:
-    """Return whether torch.distributed connects this process to others."""
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from captioning.data.batch import CaptionBatch
 from captioning.data.module import CaptionDataModule
 from captioning.decoders.decoder import Decoder
+from captioning.encoders.batch_norm import synchronise
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.evaluation.predictions import Evaluation, Prediction, evaluate, gather, predict
@@ -112,7 +113,9 @@ class CaptioningModule(pl.LightningModule):
         self.captioner.encoder.set_trainable(self.finetuning.num_stages if self.finetuning and trains else 0)
 
     def setup(self, stage: str) -> None:
-        """Check that distributed training can do what `finetuning` asks.
+        """Prepare the encoder for several processes, and check that they can do what `finetuning` asks.
+
+        Batch normalisation then reads the images of all processes, as one process would with all their images.
 
         Raises:
             InputError: the encoder would start to train in a later epoch, with several processes.
@@ -123,6 +126,14 @@ class CaptioningModule(pl.LightningModule):
                 "gradients of parameters that are frozen at the start are not exchanged. Train frozen first, then "
                 "resume that run's checkpoint with finetuning.from_epoch=0"
             )
+        if stage == "fit" and self.finetuning and self.trainer.world_size > 1:
+            others = synchronise(self.captioner.encoder)
+            if others:
+                log.warning(
+                    "%d layers normalise by the images of their own process, so results depend on the number of "
+                    "processes; on GPUs set trainer.sync_batchnorm=true",
+                    others,
+                )
 
     def configure_gradient_clipping(
         self,
