@@ -10,8 +10,8 @@ import captioning
 
 ROOT = Path(captioning.__file__).parent
 LAYERS = (
-    ("errors", "json_files", "processes", "seeds"), ("files",), ("text",), ("metrics",), ("recurrent",), ("encoders",), ("data",),
-    ("decoders",), ("search",), ("objectives",), ("model",), ("evaluation",), ("reports",), ("training",),
+    ("errors", "json_files", "processes", "seeds"), ("files",), ("text",), ("metrics",), ("recurrent",), ("encoders",),
+    ("data",), ("decoders",), ("search",), ("objectives",), ("model",), ("evaluation",), ("reports",), ("training",),
     ("benchmarks",), ("commands",),
 )  # fmt: skip
 """From the ground up, as docs/architecture.md has them: each may import those above it in this list."""

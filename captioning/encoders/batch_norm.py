@@ -20,11 +20,14 @@ CONVERTED = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 class SyncedBatchNorm(nn.Module):
     """Normalise each channel by mean and variance over the images of all processes.
 
-    Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1, with the moving averages of torch.nn.BatchNorm2d. The
-    parameters, buffers and their names are those of the layer that it replaces.
+    Source: Ioffe and Szegedy 2015 (arXiv:1502.03167), algorithm 1, with torch's moving averages. The parameters, the
+    buffers and their names are those of the layer that it replaces.
 
     Args:
         norm: the layer to replace.
+
+    Attributes:
+        counts: whether this process's images count. They do not if they only repeat another process's.
     """
 
     running_mean: Tensor
@@ -34,6 +37,7 @@ class SyncedBatchNorm(nn.Module):
     def __init__(self, norm: _BatchNorm) -> None:
         super().__init__()
         assert norm.momentum is not None
+        self.counts = True
         self.eps, self.momentum = norm.eps, norm.momentum
         self.weight, self.bias = norm.weight, norm.bias
         for name, buffer in norm.named_buffers():
@@ -50,11 +54,12 @@ class SyncedBatchNorm(nn.Module):
             )
         over = [d for d in range(x.dim()) if d != 1]
         shape = [-1 if d == 1 else 1 for d in range(x.dim())]
-        count = sum_over_processes(torch.tensor(x.numel() / x.shape[1], dtype=torch.float64, device=x.device)).item()
+        own = torch.tensor(self.counts * x.numel() / x.shape[1], dtype=torch.float64, device=x.device)
+        count = sum_over_processes(own).item()
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        mean = _Sum.apply(wide.sum(over)) / count
+        mean = _Sum.apply(self.counts * wide.sum(over)) / count
         centred = wide - mean.view(shape)
-        variance = _Sum.apply(centred.square().sum(over)) / count
+        variance = _Sum.apply(self.counts * centred.square().sum(over)) / count
         with torch.no_grad():
             self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
             self.running_var.lerp_((variance * (count / (count - 1))).to(self.running_var), self.momentum)
@@ -69,12 +74,19 @@ class _Sum(torch.autograd.Function):
     """Sum over processes; every process's loss depends on every process's summand, so gradients are summed too."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
+    def forward(_ctx: Any, values: Tensor) -> Tensor:
         return sum_over_processes(values)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+    def backward(_ctx: Any, *gradients: Tensor) -> Tensor:
         return sum_over_processes(gradients[0])
+
+
+def count_images(module: nn.Module, counts: bool) -> None:
+    """Set whether this process's next images count in every `SyncedBatchNorm` of a module."""
+    for norm in module.modules():
+        if isinstance(norm, SyncedBatchNorm):
+            norm.counts = counts
 
 
 def synchronise(module: nn.Module) -> int:

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from captioning.data.batch import CaptionBatch
 from captioning.data.module import CaptionDataModule
 from captioning.decoders.decoder import Decoder
-from captioning.encoders.batch_norm import synchronise
+from captioning.encoders.batch_norm import count_images, synchronise
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.evaluation.predictions import Evaluation, Prediction, evaluate, gather, predict
@@ -95,6 +95,7 @@ class CaptioningModule(pl.LightningModule):
 
     def training_step(self, batch: CaptionBatch, batch_index: int) -> Tensor:
         """Compute the objective's loss of a batch; its average over processes is the loss of all their batches."""
+        count_images(self.captioner.encoder, not batch.repeated)
         means = loss_means(self.objective, self.captioner.decoder, self.captioner.features(batch), batch)
         loss = loss_of_all(means, batch)
         self.log("train/loss", loss, batch_size=len(batch.lengths), prog_bar=True, sync_dist=True)

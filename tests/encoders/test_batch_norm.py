@@ -10,7 +10,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from captioning.encoders import SmallCNN, batch_norm
-from captioning.encoders.batch_norm import SyncedBatchNorm, synchronise
+from captioning.encoders.batch_norm import SyncedBatchNorm, count_images, synchronise
 
 
 @pytest.fixture
@@ -36,6 +36,24 @@ def test_it_computes_what_torch_does(pixels, several, monkeypatch):
     assert_close([p.grad for p in synced.parameters()], [p.grad for p in expected.parameters()])
     assert_close(synced.state_dict(), expected.state_dict())
     assert_close(synced.eval()(pixels.double()), expected.eval()(pixels.double()))
+
+
+def test_images_that_do_not_count_are_normalised_by_those_that_do(pixels, monkeypatch):
+    monkeypatch.setattr(batch_norm, "several_processes", lambda: True)
+    torch.manual_seed(0)
+    layer = nn.BatchNorm2d(3).double()
+    x, others = pixels[:2].double().requires_grad_(), pixels[2:].double()
+    number, mean = others.numel() / 3, others.mean((0, 2, 3))
+    squares = (others - mean[:, None, None]).square().sum((0, 2, 3))
+    of_others = iter([torch.tensor(number).double(), number * mean, squares])
+    monkeypatch.setattr(batch_norm, "sum_over_processes", lambda values: values.detach() + next(of_others))
+    synced = SyncedBatchNorm(deepcopy(layer))
+    count_images(synced, False)
+    got = synced(x)
+    layer(others)
+    assert_close(synced.state_dict(), layer.state_dict())
+    variance = others.var((0, 2, 3), correction=0)[:, None, None]
+    assert_close(got, (x - mean[:, None, None]) / (variance + 1e-5).sqrt())
 
 
 def test_layers_are_replaced_with_their_weights_and_names(pixels):

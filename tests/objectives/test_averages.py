@@ -6,11 +6,12 @@ import threading
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, multiprocessing
 from torch.testing import assert_close
 
 from captioning.data.batch import CaptionBatch, collate
@@ -171,3 +172,47 @@ def test_in_one_process_the_loss_is_the_objective_s_bit_by_bit(objective):
     features, batch = part([0, 1, 2])
     expected = deepcopy(own)(decoder, features, batch)
     assert torch.equal(loss_of_all(loss_means(own, decoder, features, batch), batch), expected)
+
+
+SHARES = [[0, 1], [2, 3]]
+
+
+def weights_after(steps: int, objective: str, rows: list[int], resumed: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Descend `steps` times with the processes' mean gradient, from a saved state if there is one."""
+    decoder, own = built(objective)
+    modules = torch.nn.ModuleDict({"decoder": decoder})
+    if isinstance(own, torch.nn.Module):
+        modules["objective"] = own
+    modules.load_state_dict(resumed or modules.state_dict())
+    for _ in range(steps):
+        modules.zero_grad()
+        features, batch = part(rows)
+        loss_of_all(loss_means(own, decoder, features, batch), batch).backward()
+        for p in modules.parameters():
+            gradient = torch.zeros_like(p) if p.grad is None else p.grad
+            if distributed.is_initialized():
+                distributed.all_reduce(gradient)
+                gradient /= distributed.get_world_size()
+            p.data -= 0.1 * gradient
+    return modules.state_dict()
+
+
+def process(rank: int, folder: str) -> None:
+    """Train with every objective as one of two processes, interrupted and resumed after two steps."""
+    torch.multinomial = lambda alpha, _: alpha.argmax(1, keepdim=True)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    for objective in OBJECTIVES:
+        saved = weights_after(2, objective, SHARES[rank])
+        torch.save(weights_after(2, objective, SHARES[rank], saved), f"{folder}/{objective}-{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_real_processes_train_what_one_trains_also_after_a_resume(tmp_path: Path) -> None:
+    multiprocessing.spawn(process, (str(tmp_path),), nprocs=2)
+    for objective in OBJECTIVES:
+        expected = weights_after(4, objective, [0, 1, 2, 3])
+        for rank in (0, 1):
+            got = torch.load(tmp_path / f"{objective}-{rank}.pt", weights_only=True)
+            assert_close(got, expected, rtol=1e-9, atol=1e-9, msg=lambda text, name=objective: f"{name}: {text}")
