@@ -64,7 +64,7 @@ class SyncedBatchNorm(nn.Module):
             self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
             self.running_var.lerp_((variance * (count / (count - 1))).to(self.running_var), self.momentum)
             self.num_batches_tracked += 1
-        y = centred * (variance + self.eps).rsqrt().view(shape)
+        y: Tensor = centred * (variance + self.eps).rsqrt().view(shape)
         if self.weight is not None:
             y = y * self.weight.view(shape) + self.bias.view(shape)
         return y.to(x.dtype)
@@ -97,10 +97,10 @@ def synchronise(module: nn.Module) -> int:
     """
     others = 0
     for name, child in module.named_children():
-        if type(child) in CONVERTED and child.track_running_stats and child.momentum is not None:
-            setattr(module, name, SyncedBatchNorm(child))
-        elif isinstance(child, _BatchNorm) and not isinstance(child, nn.SyncBatchNorm):
-            others += 1
-        else:
+        if not isinstance(child, _BatchNorm):
             others += synchronise(child)
+        elif type(child) in CONVERTED and child.track_running_stats and child.momentum is not None:
+            setattr(module, name, SyncedBatchNorm(child))
+        elif not isinstance(child, nn.SyncBatchNorm):
+            others += 1
     return others

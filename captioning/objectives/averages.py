@@ -75,5 +75,5 @@ def mean_of_all(values: Tensor, batch: CaptionBatch) -> Tensor:
     if not several_processes():
         return values.mean()
     own = torch.stack([values.double().sum(), torch.tensor(float(len(values))).to(values.device).double()])
-    together, count = sum_over_processes(own * (not batch.repeated))
-    return (together / count).to(values.dtype)
+    sums: Tensor = sum_over_processes(own * (not batch.repeated))
+    return (sums[0] / sums[1]).to(values.dtype)

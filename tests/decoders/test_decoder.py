@@ -98,8 +98,7 @@ HALVES = {torch.bfloat16: 0.1, torch.float16: 0.01}
 
 
 def cast(features: ImageFeatures, dtype: torch.dtype) -> ImageFeatures:
-    final = None if features.final is None else tuple(s.to(dtype) for s in features.final)
-    return replace(features, pooled=features.pooled.to(dtype), grid=features.grid.to(dtype), final=final)
+    return replace(features.cast(dtype), objects=features.objects)  # data sets give boxes in float32
 
 
 @pytest.mark.parametrize("dtype", [*HALVES, torch.float64])
