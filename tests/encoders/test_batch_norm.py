@@ -38,6 +38,21 @@ def test_it_computes_what_torch_does(pixels, several, monkeypatch):
     assert_close(synced.eval()(pixels.double()), expected.eval()(pixels.double()))
 
 
+def test_gradients_come_from_the_losses_of_all_processes(pixels, monkeypatch):
+    # Two processes with the same images are one with each image twice.
+    monkeypatch.setattr(batch_norm, "several_processes", lambda: True)
+    monkeypatch.setattr(batch_norm, "sum_over_processes", lambda values: 2 * values.detach())
+    torch.manual_seed(0)
+    expected = nn.BatchNorm2d(3).double()
+    synced = SyncedBatchNorm(deepcopy(expected))
+    alone, x = (pixels.double().requires_grad_() for _ in range(2))
+    twice = torch.cat([alone, alone.detach()])
+    (expected(twice).square() * twice.detach().sin()).sum().backward()
+    (synced(x).square() * x.detach().sin()).sum().backward()
+    assert_close(x.grad, alone.grad)
+    assert_close(synced.state_dict(), expected.state_dict())
+
+
 def test_images_that_do_not_count_are_normalised_by_those_that_do(pixels, monkeypatch):
     monkeypatch.setattr(batch_norm, "several_processes", lambda: True)
     torch.manual_seed(0)
