@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch.testing import assert_close
 
 pytestmark = pytest.mark.slow
 
@@ -38,12 +40,34 @@ def captioning(*arguments: str) -> str:
     return ran.stdout + ran.stderr
 
 
+WHOLE = (  # what one process and several train alike: nothing is drawn at random
+    "objective=caption_and_objects",
+    "encoder.grid=true",
+    "data.objects=true",
+    "decoder.dropout=0",
+    "optimizer=sgd",
+    "optimizer.lr=0.2",
+)
+
+
 @pytest.fixture(scope="module")
 def runs(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run trained by two processes."""
     folder = tmp_path_factory.mktemp("runs")
-    captioning("train", f"data.root={scenes}", *TINY, f"output={folder / 'run'}", "trainer.devices=2")
+    given = (f"data.root={scenes}", *TINY, *WHOLE, "data.batch_size=2", "data.captions_per_image=3")
+    captioning("train", *given, f"output={folder / 'run'}", "trainer.devices=2")
     return folder
+
+
+def test_two_processes_train_what_one_trains(runs: Path, scenes: Path, tmp_path: Path) -> None:
+    captioning("train", f"data.root={scenes}", *TINY, *WHOLE, "data.batch_size=4", "data.captions_per_image=3",
+               f"output={tmp_path / 'run'}")  # fmt: skip
+    alone, together = (
+        torch.load(folder / "run" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for folder in (tmp_path, runs)
+    )
+    assert_close(together, alone, rtol=0, atol=1e-6)
+    assert any(name.startswith("objective.") for name in alone)
 
 
 def test_an_evaluation_by_two_processes_equals_that_of_one_bit_by_bit(runs: Path, scenes: Path, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ class CaptionBatch:
         lengths: (N) int64 on the CPU, in descending order: the number of predicted tokens, the words and `<eos>`.
         image_index: (N) int64, the row of each caption's image.
         objects: annotated objects of the I images, if requested.
+        repeated: whether the images are another process's too, because there were fewer images than processes. Such a
+            batch counts for nothing in training.
     """
 
     image_ids: tuple[int | str, ...]
@@ -35,6 +37,7 @@ class CaptionBatch:
     lengths: Tensor
     image_index: Tensor
     objects: Objects | None = None
+    repeated: bool = False
 
     def inputs(self) -> PackedSequence:
         """Pack the inputs of a teacher-forced decoder: `<bos>` and the words."""
@@ -75,6 +78,7 @@ def collate(
     images: Tensor | None = None,
     features: ImageFeatures | None = None,
     objects: Objects | None = None,
+    repeated: bool = False,
 ) -> CaptionBatch:
     """Build a batch: pad the captions, sort them by length and index their images.
 
@@ -85,6 +89,7 @@ def collate(
         images: the encoder's input, as in `CaptionBatch`; None if `features` are given.
         features: features of the I images; None if `images` are given.
         objects: annotated objects of the I images.
+        repeated: whether the images are another process's too.
     """
     rows = [(ids, i) for i, own in enumerate(captions) for ids in own]
     rows.sort(key=lambda row: -len(row[0]))  # stable: captions of equal length keep the order of the images
@@ -98,4 +103,5 @@ def collate(
         lengths=torch.tensor([len(ids) - 1 for ids, _ in rows], dtype=torch.int64),
         image_index=torch.tensor([i for _, i in rows], dtype=torch.int64),
         objects=objects,
+        repeated=repeated,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset
@@ -47,11 +48,13 @@ class CaptionDataset(Dataset[CaptionBatch]):
         """Return the batch of the images in these rows."""
         ids = [self.images[row].image_id for row in rows]
         captions = [self.captions[row] for row in rows]
-        objects = None if self.layouts is None else self.layouts[rows]
+        others: dict[str, Any] = {"objects": None if self.layouts is None else self.layouts[rows]}
+        if isinstance(rows, Rows):
+            others["repeated"] = rows.repeated
         if isinstance(self.source, FeatureStore):
-            return collate(ids, captions, pad=self.pad, features=self.source.features(ids), objects=objects)
+            return collate(ids, captions, pad=self.pad, features=self.source.features(ids), **others)
         with torch.random.fork_rng(devices=()):
             # Augmentation depends on seed, epoch and batch alone, so workers and resumed runs do not change it.
             torch.manual_seed(rows.seed if isinstance(rows, Rows) else 0)
             inputs = self.source([self.images[row] for row in rows])
-        return collate(ids, captions, pad=self.pad, images=inputs, objects=objects)
+        return collate(ids, captions, pad=self.pad, images=inputs, **others)

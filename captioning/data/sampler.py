@@ -16,18 +16,27 @@ log = logging.getLogger(__name__)
 
 
 class Rows(list[int]):
-    """The rows of a batch, with the seed of its random augmentation."""
+    """The rows of a batch.
+
+    Attributes:
+        seed: seed of the batch's random augmentation.
+        repeated: whether another process has the same rows.
+    """
 
     seed: int = 0
+    repeated: bool = False
 
 
 class BucketSampler(Sampler[list[int]]):
     """Yield batches of images whose captions have similar lengths, in a new order every epoch.
 
     Images are shuffled, split into pools of `pool` batches, sorted by length within each pool and split into batches,
-    which are shuffled. The order depends only on the seed and the epoch. With several processes, each gets every
-    world_size-th batch. If the number of batches is not divisible by `world_size`, some batches are repeated, so that
-    all processes get equally many. Images without captions are left out, and the log counts them.
+    which are shuffled. The order depends only on the seed and the epoch. Images without captions are left out, and the
+    log counts them.
+
+    Several processes share each batch, so that W processes with `batch_size` images see what one process sees with
+    W · `batch_size`. An image goes to one process. If the last batch has fewer images than there are processes, those
+    without an image get the batch's first one, marked as `repeated`, which training does not count.
 
     Args:
         lengths: (I,) number of tokens of each image's longest caption, 0 for an image without captions.
@@ -35,7 +44,7 @@ class BucketSampler(Sampler[list[int]]):
         seed: seed of the shuffling.
         rank: index of this process.
         world_size: number of processes.
-        pool: batches per pool.
+        pool: batches of all processes per pool.
 
     Raises:
         InputError: no image has a caption, or `batch_size` is below 1.
@@ -72,13 +81,14 @@ class BucketSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng((self.seed, self.epoch))
-        pools = _chunks(random.permutation(self.images), self.batch_size * self.pool)
+        together = self.batch_size * self.world_size
+        pools = _chunks(random.permutation(self.images), together * self.pool)
         order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
-        batches = _chunks(order, self.batch_size)
-        shuffled = random.permutation(len(batches))
-        for n in range(self.rank, len(self) * self.world_size, self.world_size):
-            rows = Rows(batches[shuffled[n % len(batches)]].tolist())
-            rows.seed = seed_of(self.seed, self.epoch, n)
+        batches = _chunks(order, together)
+        for n, chosen in enumerate(random.permutation(len(batches)).tolist()):
+            own = batches[chosen][self.rank :: self.world_size]  # each process gets short and long captions
+            rows = Rows((own if len(own) else batches[chosen][:1]).tolist())
+            rows.seed, rows.repeated = seed_of(self.seed, self.epoch, n * self.world_size + self.rank), not len(own)
             yield rows
 
 

@@ -80,9 +80,15 @@ class AdditiveAttention(nn.Module):
         """Compute what depends only on the images, with one row per image.
 
         Args:
-            values: a_i, (I, R, F).
+            values: a_i, (I, R, F). Those of regions that are not real may hold anything, NaN too.
             mask: (I, R) bool, with at least one True in each row; or None.
+
+        Raises:
+            InputError: an image has no real region.
         """
+        if mask is not None:
+            check_regions(mask)
+            values = values.masked_fill(~mask[:, :, None], 0.0)  # a weight of 0 does not remove NaN
         image = torch.arange(len(values), device=values.device)
         return Memory(values, self.key(values), mask, image)
 
@@ -120,6 +126,21 @@ def regions(features: ImageFeatures) -> Tensor:
     return features.grid
 
 
+def check_regions(mask: Tensor) -> None:
+    """Check that every image has a real region, by a mask (I, R) of real regions.
+
+    Raises:
+        InputError: an image has none.
+    """
+    empty = ~mask.any(1)
+    if empty.any():
+        raise InputError(
+            f"{int(empty.sum())} of {len(mask)} images have no real region (the first is in row "
+            f"{int(empty.nonzero()[0])} of the batch), expected at least one each; leave them out, or give each one "
+            "region such as the whole image"
+        )
+
+
 class AttentionStep(NamedTuple):
     """What a cell returns for each row: the output that the head reads, (B, D), and α, (B, R)."""
 
@@ -137,13 +158,16 @@ def unrolled(cell: Callable[[Tensor, S], tuple[Outputs, S]], inputs: PackedSeque
     Args:
         cell: maps the inputs of the rows that have not ended, (b, ..), and their state to its outputs, a named tuple
             of (b, ..) tensors, and the next state. The same function serves `Decoder.step`.
-        inputs: packed, sorted by decreasing length, so that the rows that have not ended are always the first.
-        state: the state before the first step; B rows.
+        inputs: packed. Packing sorts by decreasing length, so the rows that have not ended are always the first.
+        state: the state before the first step; B rows, in the order that they had before packing.
 
     Returns:
-        The outputs of all steps, packed as the inputs: (sum of lengths, ..) each.
+        The outputs of all steps, packed as the inputs: (sum of lengths, ..) each. If a step's outputs differ in
+        dtype, as in a decoder of bfloat16 whose attention weights are float32, all have the widest.
     """
     steps = list[Tensor]()
+    if inputs.sorted_indices is not None:
+        state = state.rows(inputs.sorted_indices)
     for x in torch.split(inputs.data, inputs.batch_sizes.tolist()):
         if steps and len(x) < len(steps[-1]):
             state = state.first(len(x))

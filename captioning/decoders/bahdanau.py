@@ -154,6 +154,7 @@ class Bahdanau(AttentiveDecoder[BahdanauState]):
 
     def _output(self, outputs: BahdanauStep, y: Tensor) -> Tensor:
         """Compute t_i."""
-        pairs = self.output_hidden(outputs.before) + self.output_word(y) + self.output_context(outputs.context)  # t̃_i
+        before, context = (x.to(self.output_hidden.weight.dtype) for x in (outputs.before, outputs.context))
+        pairs = self.output_hidden(before) + self.output_word(y) + self.output_context(context)  # t̃_i
         dropped: Tensor = self.dropout(torch.maximum(pairs[:, 0::2], pairs[:, 1::2]))
         return dropped

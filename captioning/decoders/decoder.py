@@ -83,8 +83,9 @@ class Decoder(nn.Module, ABC, Generic[S]):
 
         Args:
             features: features of I images.
-            inputs: packed (N, T) int64 tokens, `<bos>` first, sorted by decreasing length.
-            image_index: (N) int64, the row of each caption's image in the features.
+            inputs: packed (N, T) int64 tokens, `<bos>` first.
+            image_index: (N) int64, the row of each caption's image in the features, in the order that the captions had
+                before they were packed.
         """
 
     def forward(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
@@ -127,7 +128,11 @@ class AttentiveDecoder(Decoder[S]):
 
 
 def packed_rows(inputs: PackedSequence) -> Tensor:
-    """Return the sequence that each packed position belongs to, (sum of lengths) int64."""
+    """Return the sequence that each packed position belongs to, (sum of lengths) int64.
+
+    Sequences are counted in the order that they had before they were packed.
+    """
     sizes = inputs.batch_sizes
     starts = torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes)
-    return (torch.arange(len(starts)) - starts).to(inputs.data.device)
+    rows = (torch.arange(len(starts)) - starts).to(inputs.data.device)
+    return rows if inputs.sorted_indices is None else inputs.sorted_indices[rows]

@@ -24,7 +24,7 @@ Published on COCO's test server (CIDEr): image alone 0.863, layout and image 0.9
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,13 +57,20 @@ class LayoutEncoder(nn.Module):
 
     def forward(self, objects: Objects) -> Tensor:
         """Compute the state after each image's last object, (I, E)."""
-        x = self.category(objects.categories)
+        padding = ~objects.mask
+        x = self.category(objects.categories.masked_fill(padding, 0))
         if self.location is not None:
-            x = x + self.location(objects.boxes)
-        h, _ = self.lstm(self.dropout(x))  # outputs after the last object are not used
+            x = x + self.location(objects.boxes.masked_fill(padding[..., None], 0.0).to(x.dtype))
+        h = self._read(self.dropout(x))  # outputs after the last object are not used
         last = (objects.mask.sum(1) - 1).clamp(min=0)
         code: Tensor = h[torch.arange(len(h), device=h.device), last]
         return code * objects.mask.any(1, keepdim=True)
+
+    def _read(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return cast(Tensor, self.lstm(x)[0])
+        with torch.autocast("cpu", enabled=False):  # many CPUs have no kernel for this LSTM in mixed precision
+            return cast(Tensor, self.lstm(x.to(self.category.weight.dtype))[0])
 
 
 class Obj2Text(RecurrentDecoder):

@@ -247,15 +247,15 @@ class ShowAttendAndTell(AttentiveDecoder[ShowAttendAndTellState]):
         gates = word + self.recurrence(state.hidden) + self.from_context(z)
         i, f, o, g = gates.chunk(4, 1)
         c = f.sigmoid() * state.cell + i.sigmoid() * g.tanh()
-        h = o.sigmoid() * c.tanh()
+        h = (o.sigmoid() * c.tanh()).to(self.recurrence.weight.dtype)  # c is float32 at least
         return ShowAttendAndTellStep(h, z, alpha, log_choice[:, None]), replace(state, hidden=h, cell=c)
 
     def _output(self, outputs: ShowAttendAndTellStep, y: Tensor) -> Tensor:
-        x = self.output_hidden(self.dropout(outputs.hidden))  # (2)
+        x = self.output_hidden(self.dropout(outputs.hidden.to(self.output_hidden.weight.dtype)))  # (2)
         if self.word_output:
             x = y + x
         if self.output_context is not None:
-            x = x + self.output_context(outputs.context)
+            x = x + self.output_context(outputs.context.to(self.output_context.weight.dtype))
         dropped: Tensor = self.output_dropout(x.tanh() if self.tanh_output else x)
         return dropped
 

@@ -107,7 +107,8 @@ class UpDown(AttentiveDecoder[UpDownState]):
         """See `AttentiveDecoder.attend`."""
         state = self.start(features).rows(image_index)
         outputs = unrolled(self._cell, inputs._replace(data=self._read(inputs.data)), state)
-        return Attended(self.dropout(outputs.hidden), outputs.attention)
+        hidden = outputs.hidden.to(self.recurrence_2.weight.dtype)
+        return Attended(self.dropout(hidden), outputs.attention)
 
     def _read(self, tokens: Tensor) -> Tensor:
         """Compute what a word adds to the gates of LSTM¹."""

@@ -57,6 +57,10 @@ class ImageFeatures:
         """Move every tensor to `device`."""
         return self._map(lambda x: x.to(device, non_blocking=non_blocking))
 
+    def cast(self, dtype: torch.dtype) -> ImageFeatures:
+        """Convert every tensor of floating-point numbers to `dtype`."""
+        return self._map(lambda x: x.to(dtype) if x.is_floating_point() else x)
+
     def _map(self, change: Callable[[Tensor], Tensor]) -> ImageFeatures:
         grid, mask = (None if x is None else change(x) for x in (self.grid, self.mask))
         objects = None if self.objects is None else self.objects.map(change)

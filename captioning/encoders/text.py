@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.text_transform import NO_TOKEN
+from captioning.errors import InputError
 from captioning.recurrent.layer import SequenceLayer
 
 
@@ -59,10 +60,16 @@ class TextEncoder(Encoder):
 
         Returns:
             pooled (I, F), grid (I, S, F), mask (I, S) and final (I, L, ..).
+
+        Raises:
+            InputError: a sentence has no token.
         """
         texts = self.in_reading_order(texts)
         mask = texts != NO_TOKEN
         lengths = mask.sum(1)
+        if (lengths == 0).any():
+            empty = int((lengths == 0).sum())
+            raise InputError(f"{empty} of {len(texts)} sentences have no token; end each with <eos>")
         order = lengths.argsort(descending=True, stable=True)
         rank = order.argsort()  # each sentence's row in that order
         words = pack_padded_sequence(texts[order], lengths[order].cpu(), batch_first=True)

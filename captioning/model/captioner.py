@@ -138,11 +138,20 @@ class Captioner(nn.Module):
 
     def features(self, batch: CaptionBatch) -> ImageFeatures:
         """Return a batch's features: its cached ones if it has any, else those of its images or sentences."""
-        features = batch.features
-        if features is None:
+        if batch.features is None:
             assert batch.images is not None
-            features = self.encoder(batch.images)
+            features = self.encoder(self._cast(batch.images))
+        else:
+            features = batch.features.cast(self._dtype)
         return cast(ImageFeatures, self.standardise(replace(features, objects=batch.objects)))
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    def _cast(self, inputs: Tensor) -> Tensor:
+        """Convert images to the dtype of the weights; ids of sentences stay integers."""
+        return inputs.to(self._dtype) if inputs.is_floating_point() else inputs
 
     @property
     def image_transform(self) -> ImageTransform:
@@ -226,7 +235,7 @@ class Captioner(nn.Module):
             inputs: images (I, C, H, W) as `pixels` gives them, or sentences (I, S) as the transform does.
         """
         with evaluating(self):
-            return cast(ImageFeatures, self.standardise(self.encoder(inputs.to(self.device))))
+            return cast(ImageFeatures, self.standardise(self.encoder(self._cast(inputs.to(self.device)))))
 
     @torch.inference_mode()
     def decode(self, inputs: Tensor, *, search: Search | None = None) -> list[Caption]:

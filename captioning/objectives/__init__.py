@@ -1,5 +1,6 @@
 """Training objectives: functions of a decoder, features and a batch that compute a loss."""
 
+from captioning.objectives.averages import Mean, loss_means, loss_of_all
 from captioning.objectives.caption_and_objects import CaptionAndObjects
 from captioning.objectives.cross_entropy import CrossEntropy, token_losses
 from captioning.objectives.doubly_stochastic import DoublyStochastic
@@ -10,9 +11,12 @@ __all__ = [
     "CaptionAndObjects",
     "CrossEntropy",
     "DoublyStochastic",
+    "Mean",
     "Objective",
     "Reinforce",
     "check_objective",
+    "loss_means",
+    "loss_of_all",
     "needs",
     "token_losses",
 ]

@@ -11,10 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captioning.data.batch import CaptionBatch
+from captioning.decoders.attention import in_float
 from captioning.decoders.decoder import Capability, Decoder, packed_rows
 from captioning.encoders.features import ImageFeatures, Objects
 from captioning.errors import InputError
+from captioning.objectives.averages import Mean, total
 from captioning.objectives.cross_entropy import CrossEntropy
+
+_PADDING = -1
 
 
 class CaptionAndObjects(nn.Module):
@@ -63,19 +67,31 @@ class CaptionAndObjects(nn.Module):
         Raises:
             InputError: the features have no square grid, or no objects.
         """
+        return total(self.means(decoder, features, batch))
+
+    def means(self, decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> tuple[Mean, Mean, Mean]:
+        """Compute the means over tokens, over cells and over images; see `forward`."""
         if features.grid is None or features.objects is None:
             raise InputError(
                 "caption_and_objects learns the object in each grid cell; set encoder.grid=true and data.objects=true"
             )
-        shown = self.place(features.grid).float().transpose(1, 2)  # (I, categories, R)
-        objects = F.cross_entropy(shown, objects_in_cells(features.objects, shown.shape[2]))
-        predicted = self.word(features.pooled).float()
+        grid, cells = features.grid, objects_in_cells(features.objects, features.grid.shape[1])
+        if features.mask is not None:  # padding has no object and is not counted
+            grid = grid.masked_fill(~features.mask[..., None], 0.0)
+            cells = cells.masked_fill(~features.mask, _PADDING)
+        shown = in_float(self.place(grid)).transpose(1, 2)  # (I, categories, R)
+        objects = F.cross_entropy(shown, cells, ignore_index=_PADDING)
+        predicted = in_float(self.word(features.pooled))
         targets = batch.targets()
         present = torch.zeros_like(predicted)
         present[batch.image_index[packed_rows(targets)], targets.data] = 1.0
         words = F.binary_cross_entropy_with_logits(predicted, present, reduction="sum") / len(present)
         captions = self.captions(decoder, features, batch)
-        return captions + self.objects_weight * objects + self.words_weight * words
+        return (
+            Mean(captions, len(targets.data)),
+            Mean(self.objects_weight * objects, int((cells != _PADDING).sum())),
+            Mean(self.words_weight * words, len(predicted)),
+        )
 
 
 def objects_in_cells(objects: Objects, num_cells: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from captioning.data.batch import CaptionBatch
+from captioning.decoders.attention import in_float
 from captioning.decoders.decoder import Decoder
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
@@ -17,7 +18,7 @@ from captioning.errors import InputError
 def token_losses(decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
     """Compute -log p of every target token in nats, (sum of lengths), packed as the batch's targets."""
     logits = decoder(features, batch.inputs(), batch.image_index)
-    return F.cross_entropy(logits.float(), batch.targets().data, reduction="none")
+    return F.cross_entropy(in_float(logits), batch.targets().data, reduction="none")
 
 
 def check_label_smoothing(share: float) -> None:
@@ -52,4 +53,4 @@ class CrossEntropy:
     def __call__(self, decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
         """Compute the loss of a batch, a scalar."""
         logits = decoder(features, batch.inputs(), batch.image_index)
-        return F.cross_entropy(logits.float(), batch.targets().data, label_smoothing=self.label_smoothing)
+        return F.cross_entropy(in_float(logits), batch.targets().data, label_smoothing=self.label_smoothing)

@@ -23,6 +23,10 @@ class Objective(Protocol):
     """Maps a decoder, features and captions to a loss; any function that does is an objective.
 
     An objective that needs more than logits declares it in a class attribute `needs`, a frozenset of `Capability`.
+
+    Several processes train what one would with their batches together. For that, the loss must be a mean over the
+    batch's tokens. An objective that averages over anything else has a method `means` with the same arguments, which
+    returns the parts of the loss and the number of things that each averages (`captioning.objectives.Mean`).
     """
 
     def __call__(self, decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch, /) -> Tensor:

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captioning.data.batch import CaptionBatch
+from captioning.decoders.attention import in_float
 from captioning.decoders.decoder import AttentiveDecoder, Capability, packed_rows
 from captioning.encoders.features import ImageFeatures
+from captioning.objectives.averages import mean_of_all
 from captioning.objectives.cross_entropy import check_label_smoothing
 
 
@@ -20,6 +22,8 @@ class Reinforce(nn.Module):
         ∂L_s ≈ ∂log p(y|s̃,a) + λ_r (r - b) ∂log p(s̃|a) + λ_e ∂H[s̃],  r = log p(y|s̃,a) / T        (after (6), (7))
         b_k = 0.9 b_{k-1} + 0.1 r_k
 
+    The advantage of batch k is r - b_{k-1}: the baseline is the average over earlier batches, and b_0 is 0, as in the
+    official code. A batch's r in (6) is the mean over its captions.
     Source: Xu et al. 2015 (arXiv:1502.03044), section 4.1. The returned value is not a likelihood. Its gradient is the
     negative of the above, divided by the batch's number of tokens as in `CrossEntropy`.
     Differs: the paper prints r without the division by the caption's number of tokens, T. The official code divides,
@@ -32,7 +36,7 @@ class Reinforce(nn.Module):
         label_smoothing: see `CrossEntropy`; it does not change the reward.
 
     Attributes:
-        baseline: b, the moving average of the captions' r; saved in checkpoints.
+        baseline: b, the moving average of the captions' r over the batches of all processes; saved in checkpoints.
 
     Raises:
         InputError: `label_smoothing` is not in 0..1.
@@ -55,7 +59,7 @@ class Reinforce(nn.Module):
         inputs, targets = batch.inputs(), batch.targets().data
         attended = decoder.attend(features, inputs, batch.image_index)
         assert attended.log_choice is not None  # `check_objective` refuses such a decoder
-        log_probs = decoder.head(attended.hidden).float().log_softmax(1)
+        log_probs = in_float(decoder.head(attended.hidden)).log_softmax(1)
         log_p = -F.nll_loss(log_probs, targets, reduction="none")
         likelihood = log_p.lerp(log_probs.mean(1), self.label_smoothing).sum()
         of_caption = packed_rows(inputs)
@@ -64,15 +68,12 @@ class Reinforce(nn.Module):
             return x.new_zeros(len(batch.lengths)).index_add(0, of_caption, x)
 
         reward = sums(log_p.detach()) / batch.lengths.to(log_p)
+        advantage = reward - self.baseline
         if self.training:
-            self.baseline.lerp_(reward.mean(), 0.1)
-        log_s = sums(attended.log_choice.float())
-        alpha = attended.attention.float()
+            self.baseline.lerp_(mean_of_all(reward, batch).to(self.baseline), 0.1)
+        log_s = sums(in_float(attended.log_choice))
+        alpha = in_float(attended.attention)
         logarithm = alpha.clamp_min(torch.finfo(alpha.dtype).tiny).log()  # a region that is not real has α = 0
         entropy = -(alpha * logarithm).sum(1)
-        bound = (
-            likelihood
-            + self.reward_weight * ((reward - self.baseline) * log_s).sum()
-            + self.entropy_weight * entropy.sum()
-        )
+        bound = likelihood + self.reward_weight * (advantage * log_s).sum() + self.entropy_weight * entropy.sum()
         return -bound / len(targets)

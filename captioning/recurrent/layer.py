@@ -36,8 +36,9 @@ class SequenceLayer(Protocol):
         """Run over whole sequences.
 
         Args:
-            inputs: packed (B, T, E), sorted by decreasing length.
-            state: the state before the first step, (L, B, D) each; None is `initial`, as in torch.nn.LSTM.
+            inputs: packed (B, T, E).
+            state: the state before the first step, (L, B, D) each; None is `initial`, as in torch.nn.LSTM. Its rows,
+                and those of the returned state, have the order that the sequences had before they were packed.
 
         Returns:
             The top layer's output at each step, packed (B, T, D), and the state after each row's own last step.
@@ -69,13 +70,14 @@ def unroll(
     Args:
         step: maps the inputs of the rows that have not ended and their state, (b, ...) each, to their output (b, D)
             and next state.
-        inputs: packed, sorted by decreasing length, so that the rows that have not ended are always the first.
-        state: the state before the first step, (B, ...) each.
+        inputs: packed. Packing sorts by decreasing length, so the rows that have not ended are always the first.
+        state: the state before the first step, (B, ...) each, in the order that the rows had before packing.
 
     Returns:
-        The outputs, packed as the inputs, and the state after each row's own last step.
+        The outputs, packed as the inputs, and the state after each row's own last step, in the order of `state`.
     """
     outputs, ended = [], []
+    state = permuted(state, inputs.sorted_indices)
     for x in torch.split(inputs.data, inputs.batch_sizes.tolist()):
         running = x.shape[0]
         if running < state[0].shape[0]:
@@ -85,7 +87,12 @@ def unroll(
         outputs.append(output)
     ended.append(state)
     final = tuple(torch.cat(parts) for parts in zip(*reversed(ended), strict=True))
-    return inputs._replace(data=torch.cat(outputs)), final
+    return inputs._replace(data=torch.cat(outputs)), permuted(final, inputs.unsorted_indices)
+
+
+def permuted(state: Hidden, order: Tensor | None) -> Hidden:
+    """Pick the rows of a state, (B, ...) each, in another order; None keeps theirs."""
+    return state if order is None else tuple(s.index_select(0, order) for s in state)
 
 
 def run_cell(

@@ -17,12 +17,13 @@ from torch.optim.lr_scheduler import LRScheduler
 from captioning.data.batch import CaptionBatch
 from captioning.data.module import CaptionDataModule
 from captioning.decoders.decoder import Decoder
+from captioning.encoders.batch_norm import count_images, synchronise
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.evaluation.predictions import Evaluation, Prediction, evaluate, gather, predict
 from captioning.metrics import CocoScorer
 from captioning.model.captioner import Captioner
-from captioning.objectives import CrossEntropy
+from captioning.objectives import CrossEntropy, loss_means, loss_of_all
 from captioning.search.hypotheses import Search
 from captioning.seeds import seed_of
 from captioning.training.checkpoints import check_same_model, with_new_keys
@@ -93,9 +94,11 @@ class CaptioningModule(pl.LightningModule):
     # ---- training -------------------------------------------------------------------------------------------
 
     def training_step(self, batch: CaptionBatch, batch_index: int) -> Tensor:
-        """Compute the objective's loss of a batch."""
-        loss = self.objective(self.captioner.decoder, self.captioner.features(batch), batch)
-        self.log("train/loss", loss, batch_size=len(batch.lengths), prog_bar=True)
+        """Compute the objective's loss of a batch; its average over processes is the loss of all their batches."""
+        count_images(self.captioner.encoder, not batch.repeated)
+        means = loss_means(self.objective, self.captioner.decoder, self.captioner.features(batch), batch)
+        loss = loss_of_all(means, batch)
+        self.log("train/loss", loss, batch_size=len(batch.lengths), prog_bar=True, sync_dist=True)
         return loss
 
     def on_train_epoch_start(self) -> None:
@@ -111,7 +114,9 @@ class CaptioningModule(pl.LightningModule):
         self.captioner.encoder.set_trainable(self.finetuning.num_stages if self.finetuning and trains else 0)
 
     def setup(self, stage: str) -> None:
-        """Check that distributed training can do what `finetuning` asks.
+        """Prepare the encoder for several processes, and check that they can do what `finetuning` asks.
+
+        Batch normalisation then reads the images of all processes, as one process would with all their images.
 
         Raises:
             InputError: the encoder would start to train in a later epoch, with several processes.
@@ -122,6 +127,14 @@ class CaptioningModule(pl.LightningModule):
                 "gradients of parameters that are frozen at the start are not exchanged. Train frozen first, then "
                 "resume that run's checkpoint with finetuning.from_epoch=0"
             )
+        if stage == "fit" and self.finetuning and self.trainer.world_size > 1:
+            others = synchronise(self.captioner.encoder)
+            if others:
+                log.warning(
+                    "%d layers normalise by the images of their own process, so results depend on the number of "
+                    "processes; on GPUs set trainer.sync_batchnorm=true",
+                    others,
+                )
 
     def configure_gradient_clipping(
         self,

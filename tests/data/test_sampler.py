@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,14 +31,28 @@ def test_every_image_stands_once_in_an_epoch(lengths, batch_size, pool, number):
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=60), sizes, worlds)
 def test_processes_share_every_image_and_have_equally_many_batches(lengths, batch_size, world_size):
-    shares = [
-        list(BucketSampler(lengths, batch_size, rank=rank, world_size=world_size, seed=3)) for rank in range(world_size)
-    ]
-    assert {len(share) for share in shares} == {len(BucketSampler(lengths, batch_size, rank=1, world_size=world_size))}
-    alone = Counter(map(tuple, BucketSampler(lengths, batch_size, seed=3)))
-    together = Counter(tuple(batch) for share in shares for batch in share)
-    assert together.keys() == alone.keys()  # the same batches as one process
-    assert together.total() - alone.total() < world_size  # and no more than must be, so that all have as many
+    samplers = [BucketSampler(lengths, batch_size, rank=r, world_size=world_size, seed=3) for r in range(world_size)]
+    shares = [list(sampler) for sampler in samplers]
+    alone = list(BucketSampler(lengths, batch_size * world_size, seed=3))  # one process with their batches together
+    assert {len(share) for share in shares} == {len(sampler) for sampler in samplers} == {len(alone)}
+    for whole, *own in zip(alone, *shares, strict=True):
+        assert sorted(i for rows in own if not rows.repeated for i in rows) == sorted(whole)
+        assert all(1 <= len(rows) <= batch_size for rows in own)
+        sizes = [0 if rows.repeated else len(rows) for rows in own]
+        assert max(sizes) - min(sizes) <= 1
+        assert all(list(rows) == whole[:1] for rows in own if rows.repeated)
+
+
+def test_each_process_gets_short_and_long_captions():
+    lengths = range(1, 65)
+    firsts = [next(iter(BucketSampler(lengths, 32, rank=r, world_size=2))) for r in range(2)]
+    means = [np.mean([lengths[i] for i in rows]) for rows in firsts]
+    assert abs(means[0] - means[1]) == 1
+
+
+def test_batches_of_several_processes_have_their_own_seeds():
+    seeds = [rows.seed for r in range(3) for rows in BucketSampler(range(1, 30), 2, rank=r, world_size=3)]
+    assert len(set(seeds)) == len(seeds)
 
 
 @given(st.integers(0, 60), sizes, worlds)

@@ -77,6 +77,27 @@ def test_the_mean_is_over_real_regions(attention, values, mask):
     assert_close(attention.memory(values, None).mean(), values.mean(1))
 
 
+@pytest.mark.parametrize("filling", [torch.nan, torch.inf, -torch.inf])
+def test_regions_that_are_not_real_may_hold_anything(attention, values, mask, filling):
+    query, towards = torch.randn(I, D).double(), torch.randn(I, F).double()
+    found = []
+    for padding in (0.0, filling):
+        filled = values.masked_fill(~mask[..., None], padding).requires_grad_()
+        memory = attention.memory(filled, mask)
+        alpha = attention(query, memory)
+        mixed = memory.mix(alpha)
+        loss = ((mixed + memory.mean()) * towards).sum() + attention.energies(query, memory)[mask].sum()
+        gradients = torch.autograd.grad(loss, [filled, *attention.parameters()])
+        found.append([alpha, mixed, memory.mean(), *gradients])
+    assert_close(found[1], found[0], rtol=0, atol=0)
+
+
+def test_an_image_without_a_real_region_is_refused(attention, values, mask):
+    mask[1] = False
+    with pytest.raises(InputError, match=r"1 of 3 images have no real region \(the first is in row 1 of the batch\)"):
+        attention.memory(values, mask)
+
+
 def test_features_without_regions_are_refused():
     with pytest.raises(InputError, match=r"encoder\.grid=true"):
         regions(ImageFeatures(torch.zeros(2, 3)))

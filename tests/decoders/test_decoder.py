@@ -15,6 +15,8 @@ from torch.testing import assert_close
 from captioning.decoders import LanguageModel
 from captioning.decoders.attention import Memory
 from captioning.decoders.decoder import Capability, State, packed_rows
+from captioning.encoders.features import ImageFeatures
+from captioning.search import BeamSearch, GreedySearch, Sampling
 
 EXACT = {"rtol": 1e-5, "atol": 1e-5}  # float32: about a hundred rounding errors of numbers near 1, or of larger ones
 
@@ -64,6 +66,75 @@ def test_a_caption_alone_equals_the_caption_in_a_batch(decoder, features, batch)
         inputs = pack_padded_sequence(batch.tokens[row : row + 1, : int(length)], length, True)
         logits = decoder(features, inputs, batch.image_index[row : row + 1])
         assert_close(logits, expected, **EXACT)
+
+
+def test_unsorted_captions_get_the_logits_of_sorted_ones(decoder, features, batch):
+    order = torch.tensor([3, 0, 4, 2, 1])
+    tokens, lengths = batch.tokens[order], batch.lengths[order]
+    inputs = pack_padded_sequence(tokens[:, :-1], lengths, True, enforce_sorted=False)
+    logits = decoder(features, inputs, batch.image_index[order])
+    expected = captions(decoder, features, batch)
+    for row, got in zip(order.tolist(), unpack_sequence(inputs._replace(data=logits)), strict=True):
+        assert_close(got, expected[row], **EXACT)
+
+
+@pytest.mark.parametrize("filling", [torch.nan, torch.inf])
+def test_padding_among_regions_and_objects_may_hold_anything(decoder, features, batch, filling):
+    found = []
+    for padding in (0.0, filling):
+        other = features.rows(torch.arange(3))
+        other.grid[~other.mask] = padding
+        other.objects.boxes[~other.objects.mask] = padding
+        other.objects.categories[~other.objects.mask] = 0 if padding == 0 else -1
+        decoder.zero_grad()
+        logits = decoder(other, batch.inputs(), batch.image_index)
+        logits.square().sum().backward()
+        found.append([logits, *(p.grad.clone() for p in decoder.parameters())])
+    assert_close(found[1], found[0], rtol=0, atol=0)
+
+
+HALVES = {torch.bfloat16: 0.1, torch.float16: 0.01}
+"""Differences from float32 that rounding explains, relative to the largest logit."""
+
+
+def cast(features: ImageFeatures, dtype: torch.dtype) -> ImageFeatures:
+    return replace(features.cast(dtype), objects=features.objects)  # data sets give boxes in float32
+
+
+@pytest.mark.parametrize("dtype", [*HALVES, torch.float64])
+def test_modules_of_any_precision_compute_what_float32_does(decoder, features, batch, dtype):
+    expected = decoder(features, batch.inputs(), batch.image_index)
+    decoder, features = decoder.to(dtype), cast(features, dtype)
+    logits = decoder(features, batch.inputs(), batch.image_index)
+    assert logits.dtype == dtype
+    assert_close(logits.float(), expected, rtol=0, atol=HALVES.get(dtype, 1e-5) * expected.abs().max().item())
+    logits.float().log_softmax(1)[:, 2].mean().backward()
+    assert all(p.grad.isfinite().all() for p in decoder.parameters())
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_under_autocast_decoders_compute_what_float32_does(decoder, features, batch, dtype):
+    expected = decoder(features, batch.inputs(), batch.image_index)
+    with torch.autocast("cpu", dtype):
+        logits = decoder(features, batch.inputs(), batch.image_index)
+    assert_close(logits.float(), expected, rtol=0, atol=HALVES[dtype] * expected.abs().max().item())
+
+
+SEARCHES = (
+    GreedySearch(max_length=5),
+    BeamSearch(beam_size=3, max_length=5),
+    Sampling(max_length=5, num_samples=2, top_k=7, top_p=0.9),
+)
+
+
+@pytest.mark.parametrize("dtype", [*HALVES, torch.float64])
+def test_every_search_works_in_any_precision(decoder, features, special, dtype):
+    for search in SEARCHES:
+        with torch.autocast("cpu", dtype, enabled=dtype in HALVES):
+            assert search(decoder.float(), features, special).scores[:, 0].isfinite().all()
+        found = search(decoder.to(dtype), cast(features, dtype), special)
+        assert found.scores.dtype == torch.float32
+        assert found.scores[:, 0].isfinite().all()
 
 
 @pytest.mark.parametrize("extra", [1, 5])
@@ -158,9 +229,8 @@ def test_state_rows_reach_into_tuples():
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=7))
 def test_packed_rows_give_the_sequence_of_each_position(lengths: list[int]):
-    lengths.sort(reverse=True)
-    rows = torch.arange(len(lengths))[:, None].expand(-1, lengths[0])
-    packed = pack_padded_sequence(rows, torch.tensor(lengths), True)
+    rows = torch.arange(len(lengths))[:, None].expand(-1, max(lengths))
+    packed = pack_padded_sequence(rows, torch.tensor(lengths), True, enforce_sorted=False)
     assert packed_rows(packed).equal(packed.data)
 
 

@@ -71,6 +71,11 @@ def test_a_reversed_sentence_keeps_eos_last() -> None:
     torch.testing.assert_close(turned(TEXTS).grid, found.grid)
 
 
+def test_a_sentence_without_tokens_is_refused() -> None:
+    with pytest.raises(InputError, match="1 of 2 sentences have no token"):
+        encoder(GRU)(torch.tensor([[4, 2], [NO_TOKEN, NO_TOKEN]]))
+
+
 def test_the_parameters_are_those_of_its_parts() -> None:
     assert sum(p.numel() for p in encoder(GRU).parameters()) == 11 * 3 + 3 * (3 * 6 + 6 * 6 + 2 * 6)
 

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from captioning import Captioner
-from captioning.decoders import MRNN
+from captioning.data.batch import collate
+from captioning.decoders import MRNN, Att2in
 from captioning.encoders import SmallCNN, TextEncoder
 from captioning.errors import InputError
 from captioning.recurrent import GRU
@@ -69,3 +70,23 @@ def test_an_encoder_without_a_transform_needs_one(captioner: Captioner) -> None:
 def test_a_captioner_of_images_translates_nothing(captioner: Captioner) -> None:
     with pytest.raises(InputError, match="captions images and reads no sentences"):
         captioner.translate("ein hund")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("name", ["MRNN", "Att2in"])
+def test_a_captioner_of_any_precision_captions_images(
+    captioner: Captioner, paths: list[Path], dtype: torch.dtype, name: str
+) -> None:
+    if name == "Att2in":
+        encoder = SmallCNN((32, 32), channels=(8, 16), grid=True)
+        sizes = {"feature_size": encoder.feature_size, "vocab_size": len(captioner.tokenizer)}
+        decoder = Att2in(embedding_size=7, hidden_size=11, attention_size=13, **sizes)
+        captioner = Captioner(encoder, decoder, captioner.tokenizer, search=GreedySearch(max_length=7))
+    expected = captioner.caption(paths[0])
+    caption = captioner.to(dtype).caption(paths[0])
+    assert caption.text == expected.text
+    assert caption.score == pytest.approx(expected.score, abs=0.3)
+    features = captioner.encode(captioner.pixels(paths[:1]))
+    assert features.pooled.dtype == dtype
+    batch = collate((0,), [[[1, 2]]], pad=0, features=features.cast(torch.float32))
+    assert captioner.features(batch).pooled.dtype == dtype

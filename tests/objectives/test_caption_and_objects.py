@@ -96,3 +96,26 @@ def test_it_says_what_it_needs(batch, seen):
             objective(decoder, replace(seen, **lacking), batch)
     with pytest.raises(InputError, match="3 grid cells do not form a square"):
         objective(decoder, replace(seen, grid=seen.grid[:, :3]), batch)
+
+
+def test_cells_and_objects_that_are_not_real_are_not_counted(batch, seen):
+    mask = torch.tensor([[True] * 4, [True, False, True, False], [True] * 4])
+    decoder, objective = build()
+    cells = objects_in_cells(seen.objects, 4)
+    log_p = objective.place(seen.grid).log_softmax(2).gather(2, cells[..., None])[..., 0]
+    expected = None
+    for padding in (0.0, torch.nan):
+        other = replace(
+            seen,
+            grid=seen.grid.masked_fill(~mask[..., None], padding),
+            mask=mask,
+            objects=replace(seen.objects, boxes=seen.objects.boxes.masked_fill(~seen.objects.mask[..., None], padding)),
+        )
+        objective.zero_grad()
+        captions, objects, words = objective.means(decoder, other, batch)
+        assert objects.value.item() == pytest.approx(-log_p[mask].mean().item(), abs=1e-6)
+        assert (captions.count, objects.count, words.count) == (17, 10, 3)
+        (captions.value + objects.value + words.value).backward()
+        gradients = [p.grad.clone() for p in objective.parameters()]
+        expected = expected or gradients
+        torch.testing.assert_close(gradients, expected, rtol=0, atol=0)

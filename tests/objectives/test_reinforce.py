@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from captioning.data.batch import collate
 from captioning.decoders import Hard, ShowAttendAndTell
+from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.objectives import CrossEntropy, Reinforce, token_losses
 
@@ -50,6 +51,37 @@ def test_the_baseline_is_the_moving_average_of_log_probabilities_per_token(featu
     before = objective.baseline.item()
     objective(decoder, features, batch)
     assert objective.baseline.item() == before
+
+
+def test_the_baseline_of_a_batch_is_that_of_earlier_batches(features, batch, monkeypatch):
+    """Its value is the negative of Σ log p + Σ (r - b) log p(s) over tokens, with b before this batch's rewards."""
+    monkeypatch.setattr(torch, "multinomial", lambda alpha, _: alpha.argmax(1, keepdim=True))
+    decoder, objective = build(expected_share=0.0).double(), Reinforce(entropy_weight=0.0).double()
+    features = ImageFeatures(features.pooled.double(), features.grid.double(), features.mask)
+    attended = decoder.attend(features, batch.inputs(), batch.image_index)
+    log_p = decoder.head(attended.hidden).log_softmax(1).gather(1, batch.targets().data[:, None])[:, 0]
+    of_caption = [
+        [x.item() for x in unpack] for unpack in unpack_sequence(batch.targets()._replace(data=log_p.detach()))
+    ]
+    log_s = [x.sum().item() for x in unpack_sequence(batch.targets()._replace(data=attended.log_choice.detach()))]
+    rewards = [sum(own) / len(own) for own in of_caption]
+    b = 0.0
+    for _ in range(3):
+        bound = sum(map(sum, of_caption)) + sum((r - b) * s for r, s in zip(rewards, log_s, strict=True))
+        assert_close(objective(decoder, features, batch).item(), -bound / 17, rtol=1e-9, atol=1e-9)
+        b = 0.9 * b + 0.1 * sum(rewards) / len(rewards)
+        assert_close(objective.baseline.item(), b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_it_trains_modules_of_any_precision(features, batch, dtype):
+    decoder, objective = build(expected_share=0.0).to(dtype), Reinforce().to(dtype)
+    features = ImageFeatures(features.pooled.to(dtype), features.grid.to(dtype), features.mask)
+    for _ in range(2):
+        objective(decoder, features, batch).backward()
+    assert objective.baseline.dtype == dtype
+    assert objective.baseline < 0
+    assert all(weight.grad.isfinite().all() for weight in decoder.parameters())
 
 
 def test_entropy_is_rewarded(features, batch):

@@ -26,9 +26,10 @@ def rows() -> list[torch.Tensor]:
     return [torch.randn(n, 17, generator=random, dtype=torch.float64) for n in LENGTHS]
 
 
+@pytest.mark.parametrize("longest_first", [True, False])
 @pytest.mark.parametrize("num_layers", [1, 3])
 @pytest.mark.parametrize(("cell", "torch_s", "states"), [(LSTM, nn.LSTM, 2), (GRU, nn.GRU, 1)])
-def test_a_stack_equals_torch_s_with_its_weights(cell, torch_s, states, num_layers, rows):
+def test_a_stack_equals_torch_s_with_its_weights(cell, torch_s, states, num_layers, longest_first, rows):
     torch.manual_seed(0)
     reference = torch_s(17, 19, num_layers, bidirectional=True).double()
     layer = Stacked(17, 38, layer=partial(Bidirectional, layer=cell), num_layers=num_layers).double()
@@ -39,7 +40,9 @@ def test_a_stack_equals_torch_s_with_its_weights(cell, torch_s, states, num_laye
         copied[f"layers.{level}.{direction}.fused.{kind}_l0"] = weights[name]
     layer.load_state_dict(copied)
 
-    inputs = pack_sequence(rows)
+    if not longest_first:
+        rows = [rows[i] for i in (3, 0, 5, 1, 4, 2)]
+    inputs = pack_sequence(rows, enforce_sorted=longest_first)
     state = tuple(torch.randn(2 * num_layers, len(LENGTHS), 19).double() for _ in range(states))
     outputs, last = layer(inputs, state)
     expected, expected_last = reference(inputs, state if states > 1 else state[0])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence, unpack_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence, unpack_sequence
 from torch.testing import assert_close
 
 from captioning.recurrent import unroll
@@ -58,6 +58,31 @@ def test_a_row_does_not_depend_on_its_neighbours(sequence_layer, inputs):
         assert_close(last, tuple(s[:, row : row + 1] for s in final), rtol=0, atol=1e-5)
 
 
+def test_unsorted_rows_keep_their_own_states_as_in_torch(sequence_layer):
+    lengths = [2, 7, 1, 5, 5]
+    random = torch.Generator().manual_seed(1)
+    rows = [torch.randn(n, 17, generator=random) for n in lengths]
+    state = random_state(sequence_layer, 5)
+    outputs, final = sequence_layer(pack_sequence(rows, enforce_sorted=False), state)
+    for row, (x, got) in enumerate(zip(rows, unpack_sequence(outputs), strict=True)):
+        own, last = sequence_layer(pack_sequence([x]), tuple(s[:, row : row + 1].contiguous() for s in state))
+        assert_close(got, own.data, rtol=0, atol=1e-5)
+        assert_close(tuple(s[:, row : row + 1] for s in final), last, rtol=0, atol=1e-5)
+
+
+def test_gradients_of_unsorted_rows_reach_their_own_states(sequence_layer):
+    lengths, order = [2, 7, 1, 5], torch.tensor([1, 3, 0, 2])  # order: longest first
+    rows = [torch.randn(n, 17, generator=torch.Generator().manual_seed(n)) for n in lengths]
+    start = tuple(s.requires_grad_() for s in random_state(sequence_layer, 4))
+    outputs, final = sequence_layer(pack_sequence(rows, enforce_sorted=False), start)
+    weight = torch.arange(1.0, 5)[:, None]
+    (outputs.data.square().sum() + sum((s * weight).sum() for s in final)).backward()
+    by_length = tuple(s.detach()[:, order].requires_grad_() for s in start)
+    outputs, final = sequence_layer(pack_sequence([rows[i] for i in order]), by_length)
+    (outputs.data.square().sum() + sum((s * weight[order]).sum() for s in final)).backward()
+    assert_close([s.grad[:, order] for s in start], [s.grad for s in by_length], rtol=1e-5, atol=1e-5)
+
+
 def test_outputs_are_packed_as_the_inputs_and_of_the_layers_sizes(sequence_layer, inputs):
     state = sequence_layer.initial(5, like=inputs.data)
     outputs, final = sequence_layer(inputs, state)
@@ -98,6 +123,27 @@ def test_mixed_precision_is_near_full_precision(sequence_layer, inputs):
     assert_close(outputs.data.float(), expected.data, rtol=0, atol=0.2)
 
 
+@pytest.mark.parametrize(("dtype", "near"), [(torch.bfloat16, 0.2), (torch.float16, 0.02), (torch.float64, 1e-5)])
+def test_layers_of_any_precision_compute_what_float32_does(sequence_layer, inputs, dtype, near):
+    state = random_state(sequence_layer, 5)
+    expected, expected_final = sequence_layer(inputs, state)
+    layer = sequence_layer.to(dtype)
+    outputs, final = layer(inputs.to(dtype), tuple(s.to(dtype) for s in state))
+    assert {x.dtype for x in (outputs.data, *final)} == {dtype}
+    assert_close(outputs.data.float(), expected.data, rtol=near, atol=near)
+    assert_close([s.float() for s in final], list(expected_final), rtol=near, atol=near)
+    outputs.data.float().square().sum().backward()
+
+
+@pytest.mark.parametrize(("dtype", "near"), [(torch.bfloat16, 0.2), (torch.float16, 0.02), (torch.float64, 1e-5)])
+def test_steps_of_any_precision_compute_what_float32_does(recurrent, inputs, dtype, near):
+    x, state = inputs.data[:5], random_state(recurrent, 5)
+    expected, expected_after = recurrent.step(x, state)
+    output, after = recurrent.to(dtype).step(x.to(dtype), tuple(s.to(dtype) for s in state))
+    assert {x.dtype for x in (output, *after)} == {dtype}
+    assert_close([x.float() for x in (output, *after)], [expected, *expected_after], rtol=near, atol=near)
+
+
 def test_a_step_may_have_no_rows(recurrent):
     output, state = recurrent.step(torch.zeros(0, 17), recurrent.initial(0, like=torch.zeros(())))
     assert output.shape == (0, 19)
@@ -107,8 +153,7 @@ def test_a_step_may_have_no_rows(recurrent):
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=7))
 def test_unroll_returns_each_rows_own_last_state(lengths: list[int]):
     # A cell that sums: the output at time t is start + x_0 + .. + x_t, the state is (sum, count).
-    lengths.sort(reverse=True)
-    x = torch.arange(float(len(lengths) * lengths[0])).view(len(lengths), lengths[0], 1)
+    x = torch.arange(float(len(lengths) * max(lengths))).view(len(lengths), max(lengths), 1)
     start = torch.arange(1.0, len(lengths) + 1)[:, None] / 8  # eighths are exact
     running = []
 
@@ -117,7 +162,7 @@ def test_unroll_returns_each_rows_own_last_state(lengths: list[int]):
         total, count = state
         return total + x, (total + x, count + 1)
 
-    packed = pack_padded_sequence(x, torch.tensor(lengths), True)
+    packed = pack_padded_sequence(x, torch.tensor(lengths), True, enforce_sorted=False)
     outputs, (total, count) = unroll(add, packed, (start, torch.zeros(len(lengths), 1)))
     padded, _ = pad_packed_sequence(outputs, True)
     for row, length in enumerate(lengths):
@@ -125,4 +170,4 @@ def test_unroll_returns_each_rows_own_last_state(lengths: list[int]):
         assert padded[row, :length].equal(sums)
         assert total[row].equal(sums[-1])
         assert count[row] == length
-    assert running == [sum(length > t for length in lengths) for t in range(lengths[0])]
+    assert running == [sum(length > t for length in lengths) for t in range(max(lengths))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from captioning.data import CaptionDataModule, Loading, Splits
 from captioning.data.example import CaptionedImage
 from captioning.decoders import MRNN
 from captioning.encoders import SmallCNN
+from captioning.encoders.batch_norm import SyncedBatchNorm, synchronise
 from captioning.errors import InputError
 from captioning.metrics import CocoScorer
 from captioning.model.captioner import Captioner
@@ -203,6 +205,26 @@ def test_fine_tuning_that_begins_late_is_refused_with_several_processes(tmp_path
     module.trainer = type("Trainer", (), {"world_size": 2})()
     with pytest.raises(InputError, match=r"from_epoch=1 with 2 processes.*resume"):
         module.setup("fit")
+
+
+def test_with_several_processes_batch_normalisation_reads_the_images_of_all(tmp_path: Path) -> None:
+    for processes in (1, 2):
+        module, _ = built(tmp_path)
+        module.trainer = type("Trainer", (), {"world_size": processes})()
+        module.setup("fit")
+        synced = [isinstance(part, SyncedBatchNorm) for part in module.captioner.encoder.modules()]
+        assert any(synced) == (processes == 2)
+
+
+def test_a_repeated_batch_does_not_count_in_batch_normalisation(tmp_path: Path) -> None:
+    module, data = built(tmp_path, batch_size=4)
+    synchronise(module.captioner.encoder)
+    module.log = lambda *_, **__: None
+    (batch,) = data.train_dataloader()
+    for repeated in (True, False):
+        module.training_step(replace(batch, repeated=repeated), 0)
+        counts = {part.counts for part in module.modules() if isinstance(part, SyncedBatchNorm)}
+        assert counts == {not repeated}
 
 
 def test_a_schedule_that_asks_for_the_run_s_steps_is_stepped_every_batch(tmp_path: Path) -> None:
