@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from captioning import __version__
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 
 SUMMARIES = {
     "train": "train a captioner; -m runs a sweep",
@@ -81,18 +81,23 @@ def guarded(name: str, command: Callable[[], int]) -> int:
     try:
         return command()
     except InputError as error:
-        print(f"captioning {name}: {error}", file=sys.stderr)
+        print(f"captioning {name}: {_printable(str(error))}", file=sys.stderr)
         return 1
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _reader_has_gone():
             return READER_GONE
         files = [str(file) for file in (error.filename, error.filename2) if file is not None]  # from, to
         where = f" ({' to '.join(files)})" if files else ""
-        print(f"captioning {name}: {error.strerror or error}{where}", file=sys.stderr)
+        print(f"captioning {name}: {_printable(f'{error.strerror or error}{where}')}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"captioning {name}: interrupted", file=sys.stderr)
         return 130
+
+
+def _printable(message: str) -> str:
+    """Escape what could command a terminal, such as a file's name with control characters; messages may have lines."""
+    return "\n".join(shown(line, 10 * len(line) + 1) for line in message.split("\n"))
 
 
 def _reader_has_gone() -> bool:

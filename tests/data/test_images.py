@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from captioning.data.images import find_images, load_image, missing_files, require_files, to_rgb
+from captioning.data.images import load_image, to_rgb
 from captioning.errors import InputError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -287,68 +287,3 @@ def test_damaged_bytes_give_an_image_or_an_input_error(
         assert load_image(file).mode == "RGB"
     except InputError as error:
         assert str(file) in str(error)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Empty files, since none is opened, and a folder that has an image's name."""
-    (tmp_path / "below" / "deeper").mkdir(parents=True)
-    (tmp_path / "folder.jpg").mkdir()
-    for name in ("b.jpg", "A.PNG", "c[1].jpg", "notes.txt", ".hidden.jpg", "below/d.webp", "below/deeper/e.webp"):
-        (tmp_path / name).touch()
-    return tmp_path
-
-
-def test_folder_gives_its_own_images_sorted(folder: Path) -> None:
-    assert find_images([folder]) == ([folder / "A.PNG", folder / "b.jpg", folder / "c[1].jpg"], [])
-
-
-def test_named_file_may_have_any_suffix(folder: Path) -> None:
-    named = [folder / "notes.txt", folder / ".hidden.jpg", folder / "c[1].jpg"]
-    assert find_images(named) == (named, [])
-
-
-def test_patterns_give_images_sorted(folder: Path) -> None:
-    assert find_images([f"{folder}/*"])[0] == [folder / "A.PNG", folder / "b.jpg", folder / "c[1].jpg"]
-    assert find_images([f"{folder}/?.jpg"])[0] == [folder / "b.jpg"]
-    deep = [folder / "below" / "d.webp", folder / "below" / "deeper" / "e.webp"]
-    assert find_images([f"{folder}/**/*.webp"])[0] == deep
-
-
-def test_arguments_keep_their_order_and_no_path_comes_twice(folder: Path) -> None:
-    paths, problems = find_images([folder / "below", folder / "b.jpg", str(folder / "*.jpg")])
-    assert paths == [folder / "below" / "d.webp", folder / "b.jpg", folder / "c[1].jpg"]
-    assert problems == []
-
-
-def test_relative_arguments_stay_relative(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
-    assert find_images(["b.jpg", "below", "*.PNG"])[0] == [Path("b.jpg"), Path("below/d.webp"), Path("A.PNG")]
-
-
-def test_arguments_without_images_are_reported_and_the_others_are_found(folder: Path) -> None:
-    paths, problems = find_images([folder / "none.jpg", folder / "b.jpg", f"{folder}/*.gif", folder / "folder.jpg"])
-    assert paths == [folder / "b.jpg"]
-    assert problems == [
-        f"{folder}/none.jpg: no such file or folder",
-        f"{folder}/*.gif: no image matches this pattern",
-        f"{folder}/folder.jpg: no image in this folder; for images in subfolders give '{folder}/folder.jpg/**/*.jpg'",
-    ]
-
-
-def test_missing_files_are_found_over_several_folders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = [folder / "b.jpg", folder / "below" / "d.webp"]
-    lacking = [folder / "x.jpg", folder / "below" / "b.jpg", folder / "nowhere" / "b.jpg"]
-    assert missing_files([*lacking, *there]) == lacking
-    monkeypatch.chdir(folder)
-    assert missing_files([Path("b.jpg"), Path("x.jpg")]) == [Path("x.jpg")]
-
-
-def test_required_files_are_counted_and_the_first_three_named(folder: Path) -> None:
-    require_files([folder / "b.jpg"], folder / "notes.txt")
-    paths = [folder / f"{i}.jpg" for i in range(5)] + [folder / "b.jpg"]
-    with pytest.raises(
-        InputError,
-        match=r"notes\.txt names 6 images, of which 5 have no file: .*0\.jpg, .*1\.jpg, .*2\.jpg, .*data\.features=DIR",
-    ):
-        require_files(paths, folder / "notes.txt")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from captioning.data.readers.flickr8k import lines_of, text_file
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 
 EXPERTS, CROWD = "ExpertAnnotations.txt", "CrowdFlowerAnnotations.txt"
 
@@ -80,8 +80,8 @@ def _read(
         except (ValueError, KeyError, IndexError) as error:
             raise InputError(
                 f"{file}:{number}: expected an image, the id of a caption of Flickr8k.token.txt and three numbers, "
-                f"separated by tabs, found {line[:80]!r}"
+                f"separated by tabs, found {shown(line)!r}"
             ) from error
         if image not in captions:
-            raise InputError(f"{file}:{number}: {image} has no captions in Flickr8k.token.txt")
+            raise InputError(f"{file}:{number}: {shown(image)} has no captions in Flickr8k.token.txt")
     return judged
