@@ -51,6 +51,8 @@ _COPYING = ("WEBP", "AVIF", "HEIF")
 _STRIP = 2**22
 """Number of pixels that are converted at a time."""
 
+_FROM_16_BITS = np.rint(np.arange(65_536) / 65_535 * 255).astype(np.uint8)
+
 # By EXIF orientation. ImageOps.exif_transpose also rewrites the whole EXIF block, which fails on photographs with
 # invalid tags.
 _UPRIGHT = {
@@ -221,15 +223,15 @@ def _rgb_by_strips(image: Image.Image) -> Image.Image:
     rows = max(1, _STRIP // image.width)
     tops = range(0, image.height, rows)
     boxes = [(0, top, image.width, min(top + rows, image.height)) for top in tops]
-    white = 0.0
-    if image.mode.startswith(("I", "F")):
-        white = _white(image.mode, max((float(_values(image.crop(box)).max()) for box in boxes), default=0.0))
+    if image.mode in ("I", "F"):
+        white = _white(image.mode, max(float(_values(image.crop(box)).max()) for box in boxes))
     rgb = Image.new("RGB", image.size)
     for box in boxes:
         strip = image.crop(box)
-        if white:
-            scaled = np.rint(_values(strip).clip(0, white) / white * 255).astype(np.uint8)
-            strip = Image.fromarray(scaled)
+        if image.mode in ("I", "F"):
+            strip = Image.fromarray(np.rint(_values(strip).clip(0, white) / white * 255).astype(np.uint8))
+        elif image.mode.startswith("I;16"):
+            strip = Image.fromarray(_FROM_16_BITS[np.asarray(strip)])
         elif strip.has_transparency_data:
             opaque = Image.new("RGBA", strip.size, "white")
             strip = Image.alpha_composite(opaque, strip.convert("RGBA"))
@@ -243,8 +245,6 @@ def _values(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float
 
 def _white(mode: str, highest: float) -> float:
     """Choose the value that becomes white: see `to_rgb`."""
-    if mode.startswith("I;16"):
-        return 65_535.0
     candidates = (1.0, 255.0, 65_535.0) if mode == "F" else (255.0, 65_535.0)
     return next((candidate for candidate in candidates if highest <= candidate), highest)
 
