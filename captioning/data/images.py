@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypeGuard
+from typing import IO
 
 import numpy as np
 from PIL import (  # the plug-ins are imported by name, so that Pillow imports no others
@@ -110,13 +110,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     name = shown(getattr(image, "filename", "") or f"image of mode {image.mode}, {image.width} x {image.height}", 200)
     with _decoding(name):
-        if _only_opened(image):
+        if (file := _unread_file(image)) is not None:
             if image.format not in (*FORMATS, "MPO", "HEIF"):
                 raise InputError(
                     f"{name}: {image.format} images are not read here; load the image first, or convert it"
                 )
             if image.tell() == 0:  # read it beside its object: a long list of opened images would not fit in memory
-                return _read_again(image.fp, name)
+                return _read_again(file, name)
         rgb, turn = _converted(image)
         if turn is None:
             return rgb.copy() if rgb.im is image.im else rgb
@@ -137,9 +137,9 @@ def check_image(path: str | Path) -> None:
             _read(file, name, smallest=True)
 
 
-def _only_opened(image: Image.Image) -> TypeGuard[ImageFile.ImageFile]:
-    """Check whether an image's pixels are still in its file."""
-    return isinstance(image, ImageFile.ImageFile) and image.fp is not None and bool(image.tile or image._im is None)
+def _unread_file(image: Image.Image) -> IO[bytes] | None:
+    """Return the file of an image whose pixels are not loaded yet; None if they are."""
+    return image.fp if isinstance(image, ImageFile.ImageFile) and (image.tile or image._im is None) else None
 
 
 def _read_again(file: IO[bytes], name: str) -> Image.Image:
