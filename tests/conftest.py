@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from hypothesis import HealthCheck, settings
 from torch import nn
 
@@ -31,6 +32,7 @@ from captioning.recurrent import Bidirectional, GravesStack, Stacked
 from captioning.text import SpecialTokens, Tokenizer, train_words
 
 torch.set_num_threads(1)  # on small tensors a second thread only waits
+yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # Hydra reads hundreds of files for each command
 gc.freeze()  # the collector would search the imported libraries again and again
 
 # The same examples in every run, and no limits on time: a slow or busy machine fails no test.

@@ -82,7 +82,7 @@ def collate(
         image_ids: ids of the I images.
         captions: token ids of each image's captions, from `<bos>` to `<eos>` (which truncated captions lack).
         pad: the id of `<pad>`.
-        images: (I, C, H, W); None if `features` are given.
+        images: the encoder's input, as in `CaptionBatch`; None if `features` are given.
         features: features of the I images; None if `images` are given.
         objects: annotated objects of the I images.
     """

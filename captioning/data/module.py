@@ -38,7 +38,7 @@ class CaptionDataModule(pl.LightningDataModule):
         encoder: the model's encoder.
         transform: the model's transform, which turns an image or a sentence into the encoder's input.
         tokenizer: the model's tokenizer.
-        categories: names of the objects that batches contain, in the order of the model's ids; None for no objects.
+        categories: the model's object categories, in the order of their ids; None for batches without objects.
     """
 
     def __init__(

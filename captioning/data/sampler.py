@@ -26,8 +26,8 @@ class BucketSampler(Sampler[list[int]]):
 
     Images are shuffled, split into pools of `pool` batches, sorted by length within each pool and split into batches,
     which are shuffled. The order depends only on the seed and the epoch. With several processes, each gets every
-    world_size-th batch. Some batches are repeated if otherwise not all processes would get the same number. Images
-    without captions are left out, and the log counts them.
+    world_size-th batch. If the number of batches is not divisible by `world_size`, some batches are repeated, so that
+    all processes get equally many. Images without captions are left out, and the log counts them.
 
     Args:
         lengths: (I,) number of tokens of each image's longest caption, 0 for an image without captions.

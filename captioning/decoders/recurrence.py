@@ -1,6 +1,7 @@
 """Decoders around a recurrent layer: their shared steps, their state and its initial value.
 
-A layer has states of (L, B, D); search needs the row first, (B, L, D).
+A recurrent layer's state has the shape (L, B, D): layers, rows of the batch, width. A search picks rows, so a decoder's
+state has the row first: (B, L, D).
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class ShowAndTell(RecurrentDecoder):
                 nn.init.zeros_(bias)
 
     def start(self, features: ImageFeatures) -> RecurrentState:
-        """Read (10), x_{-1} = CNN(I), from a state of zeros; the output is not used."""
+        """Start from a state of zeros and read the image, x_{-1} of (10). The output of this step is not used."""
         x = self.image(self.image_dropout(features.pooled))
         _, state = self.recurrent.step(self.dropout(x))
         return RecurrentState(rows_first(state))

@@ -144,7 +144,8 @@ def _load(folder: Path) -> tuple[Any, Any, Any]:
             output_loading_info=True,
         )
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)  # Pillow's cubic, as CLIP's
+        # It resizes by Pillow's bicubic interpolation, as OpenAI's code does.
+        processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # transformers raises errors of any kind on damaged files
         raise InputError(f"{folder}: not a CLIP model, or a damaged one ({error}); get its files again") from error
     if missing := found["missing_keys"]:

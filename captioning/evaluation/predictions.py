@@ -53,10 +53,10 @@ class Evaluation:
         predictions: one for each image, in the split's order.
         scores: the metrics, as fractions.
         loss: mean -log p of a reference's token, in nats.
-        bits_per_character: -log2 p of all references, divided by the number of characters of their published text, plus
-            one per reference for its end. It makes models of words, subwords and characters comparable. Word models
-            look better than they are: they pay nothing for case and punctuation, and nothing for the spelling of
-            `<unk>`. See `unknown_share`.
+        bits_per_character: -log2 p of all references, divided by their number of characters. Characters are those of
+            the published text, and one more for the end of each reference. The value makes models of words,
+            subwords and characters comparable. Word models look better than they are: they pay nothing for case and
+            punctuation, and nothing for the spelling of `<unk>`. See `unknown_share`.
         tokens_per_caption: mean number of tokens of a reference, the end word counted.
         signature: what the scores depend on, from `CocoScorer.signature`.
     """
@@ -70,7 +70,7 @@ class Evaluation:
 
     @property
     def perplexity(self) -> float:
-        """Exp of the loss: per token, end word counted, base e; inf if it overflows."""
+        """Perplexity per token, exp(loss), end words included; inf if it overflows."""
         try:
             return math.exp(self.loss)
         except OverflowError:
@@ -136,7 +136,7 @@ def evaluate(
     """Score each image of `references` exactly once, in their order.
 
     Args:
-        predictions: of every image. If processes repeated an image to fill their last batch, the first counts.
+        predictions: of every image. If several processes evaluated the same image, its first prediction counts.
         references: of the split, by image id.
         scorer: built from the same references.
 

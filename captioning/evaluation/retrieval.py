@@ -34,7 +34,7 @@ def retrieve(captioner: Captioner, data: CaptionDataModule, *, captions_per_imag
 
     Returns:
         "text_to_image" and "image_to_text", each with R@1, R@5, R@10 and median_rank; "captions_per_image"; and
-        "marginal", which says over which images P(sentence) is averaged. image_to_text divides by it.
+        "marginal", which names the images over which P(sentence) is averaged. image_to_text divides by P(sentence).
 
     Raises:
         InputError: an image has no caption.

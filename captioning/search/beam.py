@@ -21,11 +21,11 @@ from captioning.text.tokenizer import SpecialTokens
 class BeamSearch(Search):
     """Keeps the K most probable unfinished prefixes of every image; each of them is a row of one batch.
 
-    Each step finds the 2K best continuations of an image. Those among the first K that end become hypotheses; the
-    first K that do not end are continued. An image leaves the batch as soon as none of its prefixes can displace one of
-    its n best hypotheses. This stop is exact, because a prefix's log-probability only falls. Ties are broken as
-    `torch.topk` breaks them. Prefixes that reach `max_length` become unfinished hypotheses only if an image has fewer
-    than n finished ones.
+    Each step finds the 2K best continuations of an image. If one of the K best ends with `<eos>`, it becomes a
+    hypothesis. The K best of those that do not end are continued. An image leaves the batch as soon as none of its
+    prefixes can displace one of its n best hypotheses. This stop is exact, because a prefix's log-probability only
+    falls. Ties are broken as `torch.topk` breaks them. Prefixes that reach `max_length` become unfinished hypotheses
+    only if an image has fewer than n finished ones.
 
     Args:
         beam_size: K.

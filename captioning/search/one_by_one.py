@@ -38,8 +38,8 @@ def one_by_one(
         rows_per_image: n; the rows of an image are adjacent.
 
     Returns:
-        For the I n rows: the tokens, (I n, T) int64, padded; their log-probabilities, (I n, T), 0 at padding; and the
-        sums of these, (I n). A row for which every token was forbidden is all padding, and its sum is -inf.
+        For the I·n rows: the tokens, (I·n, T) int64, padded; their log-probabilities, (I·n, T), 0 at padding; and the
+        sums of these, (I·n). A row for which every token was forbidden is all padding, and its sum is -inf.
     """
     num_rows, device = len(features) * rows_per_image, features.pooled.device
     tokens = torch.full((num_rows, max_length), special.pad, device=device)

@@ -29,8 +29,10 @@ class Sampling(Search):
     (arXiv:1805.04833).
 
         p_w ∝ exp(log p(w) / τ)                              over the tokens that are allowed
-        p'_w ∝ p_w  for w in V', else 0                      V': the k most probable tokens; of these, as few of the
-                                                             most probable as reach a total probability of p
+        p'_w ∝ p_w  for w in V', else 0                      V': the tokens that top-k and top-p keep
+
+    Top-k keeps the k most probable tokens. Top-p then keeps the smallest set of these that has at least a share of p
+    of their total probability.
 
     The draw is argmax_w (log p'_w + g_w) with Gumbel noise g (Maddison et al. 2014, arXiv:1411.0030). Rounding
     rarely changes it.
@@ -110,7 +112,8 @@ class Sampling(Search):
 
     def _gumbel(self, generators: Sequence[torch.Generator], rows: Tensor, like: Tensor) -> Tensor:
         """Draw Gumbel noise for the unfinished rows, (b, V) as `like`."""
-        # An image draws for all its samples while one is unfinished, so no sample's noise depends on the others' ends.
+        # While any sample of an image is unfinished, noise is drawn for all its samples. So the noise of a sample does
+        # not depend on when the others end.
         image, sample = rows.cpu() // self.num_samples, rows.cpu() % self.num_samples
         images, index = torch.unique(image, return_inverse=True)
         uniform = like.new_empty(len(images), self.num_samples, like.shape[1], device="cpu")
@@ -130,7 +133,7 @@ class Sampling(Search):
         return scores
 
     def _best_first(self, tokens: Tensor, token_scores: Tensor, sums: Tensor, special: SpecialTokens) -> Hypotheses:
-        """Group the captions of the rows, (I n, T), by image and order them."""
+        """Group the captions of the rows, (I·n, T), by image and order them."""
 
         def by_image(x: Tensor) -> Tensor:
             return x.reshape(-1, self.num_samples, *x.shape[1:])

@@ -14,14 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
-from captioning.commands import main
+from captioning.commands import config_folder, main
 from captioning.metrics import COCO_METRICS, CocoScorer
 from captioning.training import assemble
+from captioning.training.run import train as run
 
 TINY = (
     "encoder.size=[16,16]",
@@ -39,6 +41,9 @@ TINY = (
     "logger=csv",
 )
 """Overrides that make training take a second."""
+
+FAST_METRICS = ("BLEU", "ROUGE-L", "CIDEr")
+"""The default ones but METEOR, whose start takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def nothing_left() -> Iterator[pytest.MonkeyPatch]:
             torch.set_rng_state(states[1])
 
 
-def run_command(*arguments: str | Path, metrics: Sequence[str] = ("BLEU", "ROUGE-L", "CIDEr")) -> Ran:
+def run_command(*arguments: str | Path, metrics: Sequence[str] = FAST_METRICS) -> Ran:
     """Run `captioning` with these arguments, scoring without METEOR, whose start takes seconds."""
     out, err = io.StringIO(), io.StringIO()
     with nothing_left() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -104,6 +109,19 @@ def scorer_of(metrics: Sequence[str], own: Callable[[Any], Any], config: Any) ->
         OmegaConf.create({**config, "names": list(metrics if default else config.names)})
     )
     return scorer
+
+
+def run_composed(output: Path, *overrides: str) -> None:
+    """Train as `captioning train` does, without its checks of the overrides, which compose the configuration again."""
+    with nothing_left() as patch, hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        patch.setattr("captioning.training.assemble.scorer_of", partial(scorer_of, FAST_METRICS, assemble.scorer_of))
+        run(hydra.compose("train", [*overrides, f"output={output}", "name=a-run"]), output)
+
+
+@pytest.fixture(scope="session")
+def train_composed() -> Callable[..., None]:
+    """Trains with overrides that are known to be right: train_composed(output, *overrides)."""
+    return run_composed
 
 
 @pytest.fixture(scope="session")

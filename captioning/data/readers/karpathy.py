@@ -39,7 +39,7 @@ class Karpathy:
 
     @property
     def name(self) -> str:
-        """The data set's name, from the file's: flickr30k of dataset_flickr30k.json."""
+        """The data set's name, from the file name: flickr30k for dataset_flickr30k.json."""
         return Path(self.json).stem.removeprefix("dataset_")
 
     def read(self, split: str, *, check_files: bool = True) -> list[CaptionedImage]:

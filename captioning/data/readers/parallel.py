@@ -65,7 +65,7 @@ def read_parallel(root: str | Path, split: str, *, source: str | None, target: s
         sources, path = _lines(Path(root), split, source)
         if len(sources) != len(targets):
             raise InputError(
-                f"{path} has {len(sources)} lines and that of {target} {len(targets)}; expected equally many"
+                f"{path} has {len(sources)} lines, and the .{target} file has {len(targets)}; expected the same number"
             )
         texts = sources
     return [

@@ -199,7 +199,7 @@ def _place_apart(rng: np.random.Generator, thing: Thing, placed: list[Thing]) ->
 
 
 def _at(thing: Thing, low: Points, corner: Sequence[float] | Points) -> Thing:
-    """Move a thing so that its box starts at `corner`. At the origin, its box starts at `low`."""
+    """Move a thing so that its box starts at `corner`. With its centre at the origin, the box starts at `low`."""
     thing = replace(thing, centre=(float(corner[0] - low[0]), float(corner[1] - low[1])))
     return replace(thing, box=_box(thing))
 

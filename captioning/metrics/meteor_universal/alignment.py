@@ -44,8 +44,8 @@ def align(matches: Sequence[Sequence[Match]]) -> tuple[list[Match], int]:
             _, _, distance, following, _, used, _ = path
             if position < following:
                 extended.append(path)
-            elif position in certain:
-                extended.append(_take(path, certain[position], distance))  # distance: the same on all paths
+            elif position in certain:  # every path takes this match, so its distance does not matter
+                extended.append(_take(path, certain[position], distance))
             else:
                 for match in choices:
                     if not used & _bits(match):

@@ -178,7 +178,7 @@ def _hyphens(text: str) -> str:
 
 
 def _initials(text: str) -> str:
-    """Drop the period of a single letter, but not of longer initials. The period is then read again, as a token."""
+    """Drop the period of a single letter, but not of longer initials. In both cases, the period becomes a token too."""
     return text[:1] if len(text) == 2 else text
 
 

@@ -53,7 +53,7 @@ def test_a_line_that_is_empty_in_one_language_alone_is_kept(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("train.fr", b"Un chien.\n", r"train\.fr has 1 lines and that of en 3"),
+        ("train.fr", b"Un chien.\n", r"train\.fr has 1 lines, and the \.en file has 3"),
         ("train.fr", "Un été.\n".encode("latin-1"), r"train\.fr:1: byte 0xe9 is not UTF-8"),
         ("train.fr.gz", b"no gzip", r"train\.fr\.gz: cannot be read"),
         ("train.fr.gz", gzip.compress(ENGLISH.encode(), mtime=0)[:-9], r"train\.fr\.gz.*: cannot be read"),
