@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import gc
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from captioning.commands import positive
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 
 if TYPE_CHECKING:
     from captioning.model.captioner import Captioner
@@ -54,8 +55,19 @@ def _permanent() -> Iterator[None]:
 
 
 def one_line(text: str) -> str:
-    """Replace line ends in a caption, which a model of bytes or characters can generate, by spaces."""
-    return " ".join(text.splitlines())
+    """Write a caption in one line, as models of bytes or characters generate line ends and control characters too."""
+    return printable(" ".join(text.splitlines()))
+
+
+def printable(text: str) -> str:
+    """Escape the characters of a caption or a file's name that could end the line or command a terminal."""
+    return shown(text, 10 * len(text) + 1)  # nothing is shortened
+
+
+def json_line(content: Mapping[str, Any]) -> str:
+    """Write a JSON object in one line, with escapes for all characters that could command a terminal."""
+    text = json.dumps(content, ensure_ascii=False)
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def with_beams(search: Search, beam_size: int | None) -> Search:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.commands import natural, positive
-from captioning.commands._bundles import add_batches, load, one_line, sampling, with_beams
+from captioning.commands._bundles import add_batches, json_line, load, one_line, printable, sampling, with_beams
 from captioning.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,20 +45,20 @@ def main(arguments: Sequence[str]) -> int:
     if options.seed is not None and options.temperature is None:
         parser.error("--seed has no effect without --temperature")
 
-    from captioning.data.images import find_images
+    from captioning.data.image_files import find_images
 
-    paths, problems = find_images(options.images)
-    for problem in problems:
-        print(f"captioning caption: {problem}", file=sys.stderr)
-    if not paths:
+    found = find_images(options.images)
+    for message in (*found.problems, *found.skipped):
+        print(f"captioning caption: {message}", file=sys.stderr)
+    if not found.paths:
         return 1
     captioner = load(options.bundle, options.device)
     search = with_beams(captioner.search, options.beam_size)
     if options.temperature is not None:
         seed = 1 if options.seed is None else options.seed
         search = sampling(captioner.search, temperature=options.temperature, seed=seed)
-    num_bad, num_read, num_truncated = len(problems), 0, 0
-    for read, images, bad in _batches(captioner, paths, options.batch_size):
+    num_bad, num_read, num_truncated = len(found.problems), 0, 0
+    for read, images, bad in _batches(captioner, found.paths, options.batch_size):
         num_bad += bad
         if images is None:
             continue
@@ -69,9 +68,9 @@ def main(arguments: Sequence[str]) -> int:
         for path, caption in zip(read, captions, strict=True):
             if options.json:
                 line = {"image": str(path), "caption": caption.text, "score": caption.score}
-                print(json.dumps(line | {"finished": caption.finished}, ensure_ascii=False), flush=True)
+                print(json_line(line | {"finished": caption.finished}), flush=True)
             else:
-                print(f"{path}: {one_line(caption.text)}", flush=True)
+                print(f"{printable(str(path))}: {one_line(caption.text)}", flush=True)
         if options.attention is not None:  # printed captions are not lost if a map cannot be written
             _draw(captioner, read, images, [caption.text for caption in captions], options.attention)
     if num_truncated:

@@ -35,6 +35,7 @@ settings:
   bundle=DIR           the trained model (required)
   data=NAME            flickr8k, flickr30k, coco, coco2014, coco2017, scenes; multi30k, with data.source and data.target
   data.split=NAME      train, val or test; only this split's files are needed
+  data.skip_broken=true  leave out images that cannot be read, instead of stopping
   data.features=DIR    features that `captioning extract` cached, instead of images
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; replaces the bundle's setting
   search=NAME          greedy, beam or sampling; replaces the bundle's search

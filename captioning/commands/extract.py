@@ -31,6 +31,7 @@ settings:
   splits=[train,val]     which splits
   dtype=float16          or float32
   batch_size=32          images encoded at once
+  data.skip_broken=true  leave out images that cannot be read; train with the same setting
   data.num_workers=2     processes that load images
 """
 

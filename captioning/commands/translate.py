@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from captioning.commands import positive
-from captioning.commands._bundles import add_batches, load, one_line, with_beams
+from captioning.commands._bundles import add_batches, json_line, load, one_line, with_beams
 from captioning.errors import InputError
 
 
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         num_truncated += sum(not found.finished for found in translations)
         for text, found in zip(texts, translations, strict=True):
             line = {"text": text, "translation": found.text, "score": found.score, "finished": found.finished}
-            print(json.dumps(line, ensure_ascii=False) if options.json else one_line(found.text), flush=True)
+            print(json_line(line) if options.json else one_line(found.text), flush=True)
         if options.alignments is not None:  # after printing, so that an error here loses no translation
             from captioning.model.attention_maps import alignments, draw_alignment, save_figure
 

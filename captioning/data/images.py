@@ -1,26 +1,57 @@
-"""Find image files, and read images of any kind as upright 8-bit RGB."""
+"""Read images of the formats of an explicit list as upright 8-bit RGB, in little more memory than their pixels need."""
 
 from __future__ import annotations
 
-import glob
 import logging
-import os
+import stat
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import (  # the plug-ins are imported by name, so that Pillow imports no others
+    AvifImagePlugin,  # noqa: F401
+    BmpImagePlugin,  # noqa: F401
+    ExifTags,
+    GifImagePlugin,  # noqa: F401
+    Image,
+    ImageFile,
+    JpegImagePlugin,  # noqa: F401
+    PngImagePlugin,  # noqa: F401
+    PpmImagePlugin,  # noqa: F401
+    TiffImagePlugin,  # noqa: F401
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401
+)
 
-from captioning.errors import InputError
+from captioning.data.png import SIGNATURE, without_texts
+from captioning.errors import InputError, shown
 
 log = logging.getLogger(__name__)
 
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "AVIF")
+"""The formats that are opened, besides HEIF. All are decoded in this process; for others, such as EPS, Pillow may start
+a program."""
+
+DRAFT_PIXELS = 50_000_000
+"""JPEG files with more pixels are decoded at a half, a quarter or an eighth of their size."""
+DRAFT_SIDE = 2048
+"""The shorter side that is at least left then, in pixels."""
+
 # The suffixes that folders and patterns are searched for. A file given by its full name may have any suffix.
 IMAGE_SUFFIXES = frozenset(
-    [".avif", ".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"]
+    ".avif .bmp .gif .heic .heif .hif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()  # noqa: SIM905
 )
+
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+_COPYING = ("WEBP", "AVIF", "HEIF")
+"""Formats whose decoders hold several copies of the image, so that only half as many pixels are allowed."""
+_STRIP = 2**22
+"""Number of pixels that are converted at a time."""
+
+_FROM_16_BITS = np.rint(np.arange(65_536) / 65_535 * 255).astype(np.uint8)
 
 # By EXIF orientation. ImageOps.exif_transpose also rewrites the whole EXIF block, which fails on photographs with
 # invalid tags.
@@ -36,7 +67,9 @@ _UPRIGHT = {
 
 
 def load_image(path: str | Path) -> Image.Image:
-    """Read an image of any common format as upright RGB. Of an animation it reads the first frame.
+    """Read an image of one of `FORMATS`, or of HEIF, as upright RGB. Of an animation it reads the first frame.
+
+    A JPEG of more than `DRAFT_PIXELS` pixels is decoded at a half, a quarter or an eighth of its size.
 
     Args:
         path: the image's file.
@@ -45,14 +78,16 @@ def load_image(path: str | Path) -> Image.Image:
         A loaded RGB image, converted as by `to_rgb`.
 
     Raises:
-        InputError: the file does not exist, is not an image, is damaged or truncated, or exceeds Pillow's limit
-            against decompression bombs.
+        InputError: the file does not exist, is a folder, pipe or device, is not an image, is damaged or truncated, has
+            more than 179 million pixels (90 million in WebP, AVIF and HEIF; Pillow's limits against decompression
+            bombs), or is a HEIF image and pillow-heif is not installed.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, expected an image file; name one inside it")
-    with _decoding(str(path)), Image.open(path) as image:
-        return _upright_rgb(image)
+    name = shown(path, 200)
+    with _decoding(name):
+        _require_regular(path, name)
+        with path.open("rb") as file:
+            return _read(file, name)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -63,122 +98,155 @@ def to_rgb(image: Image.Image) -> Image.Image:
     exceeds. If there is none, the highest value is white. Negative values and NaN become black.
 
     Args:
-        image: any image, which is not changed. Of an animation, the current frame is converted.
+        image: any image, which is not changed. If its pixels are not loaded yet, they are read as by `load_image`, and
+            it stays as it is. Of an animation, the current frame is converted.
 
     Returns:
         A new RGB image.
 
     Raises:
-        InputError: the image is read lazily and its file is damaged, or its mode cannot be converted to RGB.
+        InputError: the image is not loaded and its file is damaged or has another format than those of `load_image`, or
+            its mode cannot be converted to RGB.
     """
-    name = getattr(image, "filename", "") or f"image of mode {image.mode}, {image.width} x {image.height}"
-    with _decoding(str(name)):
-        return _upright_rgb(image)
+    name = shown(getattr(image, "filename", "") or f"image of mode {image.mode}, {image.width} x {image.height}", 200)
+    with _decoding(name):
+        if (file := _unread_file(image)) is not None:
+            if image.format not in (*FORMATS, "MPO", "HEIF"):
+                raise InputError(
+                    f"{name}: {image.format} images are not read here; load the image first, or convert it"
+                )
+            if image.tell() == 0:  # read it beside its object: a long list of opened images would not fit in memory
+                return _read_again(file, name)
+        rgb, turn = _converted(image)
+        if turn is None:
+            return rgb.copy() if rgb.im is image.im else rgb
+        return rgb.transpose(turn)
 
 
-def find_images(arguments: Sequence[str | Path]) -> tuple[list[Path], list[str]]:
-    """Expand files, folders and patterns to the paths of images.
-
-    Args:
-        arguments: files, folders (for the images directly inside) or patterns with `*`, `?`, `[]`, and `**` for any
-            depth. Folders and patterns select images by suffix and skip hidden files.
-
-    Returns:
-        The paths without duplicates, in the order of the arguments and sorted within each; and one message for each
-        argument without images.
-    """
-    paths: dict[Path, None] = {}
-    problems: list[str] = []
-    for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            found = _only_images(path.iterdir())
-            problem = f"{path}: no image in this folder; for images in subfolders give '{path}/**/*.jpg'"
-        elif path.exists():
-            found, problem = [path], ""
-        elif glob.has_magic(str(argument)):
-            # pathlib's glob refuses patterns that begin at the root
-            found = _only_images(map(Path, glob.glob(str(argument), recursive=True)))  # noqa: PTH207
-            problem = f"{argument}: no image matches this pattern"
-        else:
-            found, problem = [], f"{argument}: no such file or folder"
-        paths.update(dict.fromkeys(found))
-        if not found:
-            problems.append(problem)
-    return list(paths), problems
-
-
-def missing_files(paths: Iterable[Path]) -> list[Path]:
-    """List the files that do not exist. It reads each folder once, which is faster than a query for each file."""
-    listings: dict[str, set[str]] = {}
-    missing = []
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in listings:
-            listings[folder] = _names_in(Path(folder))
-        if name not in listings[folder]:
-            missing.append(path)
-    return missing
-
-
-def require_files(paths: Sequence[Path], source: Path) -> None:
-    """Check that every image file exists.
-
-    Args:
-        paths: the images' files.
-        source: the file that lists them, for the message.
+def check_image(path: str | Path) -> None:
+    """Check that an image file can be read whole. A JPEG is decoded at an eighth of its size, which takes less time.
 
     Raises:
-        InputError: some files do not exist. The message counts them and names the first three.
+        InputError: see `load_image`.
     """
-    missing = missing_files(paths)
-    if missing:
-        raise InputError(
-            f"{source} names {len(paths):,} images, of which {len(missing):,} have no file: "
-            f"{', '.join(map(str, missing[:3]))}{', ...' if len(missing) > 3 else ''}; "
-            "add them, or set data.features=DIR to use cached features, which need no images"
-        )
+    path = Path(path)
+    name = shown(path, 200)
+    with _decoding(name):
+        _require_regular(path, name)
+        with path.open("rb") as file:
+            _read(file, name, smallest=True)
 
 
-def _names_in(folder: Path) -> set[str]:
+def _unread_file(image: Image.Image) -> IO[bytes] | None:
+    """Return the file of an image whose pixels are not loaded yet; None if they are."""
+    return image.fp if isinstance(image, ImageFile.ImageFile) and (image.tile or image._im is None) else None
+
+
+def _read_again(file: IO[bytes], name: str) -> Image.Image:
+    position = file.tell()
     try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries}
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
+        return _read(file, name)
+    finally:
+        file.seek(position)
 
 
-def _only_images(paths: Iterable[Path]) -> list[Path]:
-    return sorted(
-        path
-        for path in paths
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+def _require_regular(path: Path, name: str) -> None:
+    """Refuse what is no regular file before it is opened: opening a pipe may wait for ever."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{name} is a folder, expected an image file; name one inside it")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{name} is a pipe, socket or device, expected an image file; save the image as a file")
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
+def _read(file: IO[bytes], name: str, *, smallest: bool = False) -> Image.Image:
+    """Decode an image file of an allowed format as upright RGB."""
+    file.seek(0)
+    start = file.read(64)
+    try:
+        formats = _formats(start, name)
+        try:
+            rgb, turn = _decoded(file, formats, smallest=smallest)
+        except ValueError:
+            if not start.startswith(SIGNATURE):
+                raise
+            rgb, turn = _decoded(without_texts(file), ("PNG",), smallest=smallest)
+    except UnidentifiedImageError as error:
+        found = f"begins with {start[:16]!r}" if start else "the file is empty"
+        raise InputError(f"{name}: not an image, or a damaged one ({found}); give a JPEG, PNG ...") from error
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _formats(start: bytes, name: str) -> tuple[str, ...]:
+    """Return the formats to try. HEIF is among them if the file starts like one; it needs the package pillow-heif."""
+    if start[4:8] != b"ftyp" or start[8:12] not in _HEIF_BRANDS or b"avif" in start:
+        return FORMATS
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise InputError(
+            f"{name} is a HEIC image, which needs pillow-heif: pip install 'captioning[heic]', or save it as JPEG"
+        ) from error
+    pillow_heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
+
+
+def _decoded(
+    file: IO[bytes], formats: tuple[str, ...], *, smallest: bool
+) -> tuple[Image.Image, Image.Transpose | None]:
+    with Image.open(file, formats=formats) as image:
+        num_pixels, limit = image.width * image.height, Image.MAX_IMAGE_PIXELS
+        if image.format in _COPYING and limit is not None and num_pixels > limit:
+            raise Image.DecompressionBombError(f"{image.format} size ({num_pixels} pixels) exceeds limit of {limit}")
+        if smallest:
+            image.draft(None, (1, 1))
+        elif num_pixels > DRAFT_PIXELS:
+            image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+        return _converted(image)
+
+
+def _converted(image: Image.Image) -> tuple[Image.Image, Image.Transpose | None]:
+    """Load an image and convert it to RGB. It may share its pixels with `image`.
+
+    Returns:
+        The image as it is stored, without any metadata, and how to turn it upright.
+    """
     image.load()  # also applies a TIFF's orientation, and reads EXIF data after a PNG's pixels
     turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    upright = image.copy() if turn is None else image.transpose(turn)
-    if upright.mode.startswith(("I", "F")):
-        upright = _scaled_to_8_bits(upright)
-    elif upright.has_transparency_data:
-        white = Image.new("RGBA", upright.size, "white")
-        upright = Image.alpha_composite(white, upright.convert("RGBA"))
-    rgb = upright if upright.mode == "RGB" else upright.convert("RGB")
+    rgb = image._new(image.im) if image.mode == "RGB" and not image.has_transparency_data else _rgb_by_strips(image)
     rgb.info.clear()  # its EXIF orientation must not be applied again
+    return rgb, turn
+
+
+def _rgb_by_strips(image: Image.Image) -> Image.Image:
+    """Convert a strip at a time, so that intermediate forms, of up to 8 bytes for a value, need little memory."""
+    rows = max(1, _STRIP // image.width)
+    tops = range(0, image.height, rows)
+    boxes = [(0, top, image.width, min(top + rows, image.height)) for top in tops]
+    if image.mode in ("I", "F"):
+        white = _white(image.mode, max(float(_values(image.crop(box)).max()) for box in boxes))
+    rgb = Image.new("RGB", image.size)
+    for box in boxes:
+        strip = image.crop(box)
+        if image.mode in ("I", "F"):
+            strip = Image.fromarray(np.rint(_values(strip).clip(0, white) / white * 255).astype(np.uint8))
+        elif image.mode.startswith("I;16"):
+            strip = Image.fromarray(_FROM_16_BITS[np.asarray(strip)])
+        elif strip.has_transparency_data:
+            opaque = Image.new("RGBA", strip.size, "white")
+            strip = Image.alpha_composite(opaque, strip.convert("RGBA"))
+        rgb.paste(strip.convert("RGB"), box)
     return rgb
 
 
-def _scaled_to_8_bits(image: Image.Image) -> Image.Image:
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    if image.mode.startswith("I;16"):
-        white = 65_535.0
-    else:
-        highest = float(values.max())
-        candidates = (1.0, 255.0, 65_535.0) if image.mode == "F" else (255.0, 65_535.0)
-        white = next((candidate for candidate in candidates if highest <= candidate), highest)
-    return Image.fromarray(np.rint(values.clip(0, white) / white * 255).astype(np.uint8))
+def _values(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    return np.nan_to_num(np.asarray(image, dtype=np.float64))
+
+
+def _white(mode: str, highest: float) -> float:
+    """Choose the value that becomes white: see `to_rgb`."""
+    candidates = (1.0, 255.0, 65_535.0) if mode == "F" else (255.0, 65_535.0)
+    return next((candidate for candidate in candidates if highest <= candidate), highest)
 
 
 @contextmanager
@@ -188,21 +256,14 @@ def _decoding(name: str) -> Iterator[None]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such file, expected an image") from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{name}: not an image, or a damaged one{_what_it_is(name)}; give a JPEG, PNG ...") from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{name}: {error}; make the image smaller") from error
     except Exception as error:  # decoders raise anything on damaged bytes: SyntaxError, struct.error, ...
-        reason = str(error) or type(error).__name__
+        reason = shown(str(error) or type(error).__name__, 100)
         raise InputError(f"{name}: the image cannot be read ({reason}); get the file again or save it again") from error
     for warning in caught:
         log.debug("%s: %s", name, warning.message)
-
-
-def _what_it_is(name: str) -> str:
-    """Describe the start of a file that is no image. It is often a saved web page, or empty."""
-    with Path(name).open("rb") as file:
-        start = file.read(16)
-    return f" (begins with {start!r})" if start else " (the file is empty)"

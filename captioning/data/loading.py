@@ -34,6 +34,8 @@ class Loading:
             process keeps its own copies.
         features: folder of cached features, one sub-folder per split, as `captioning extract` writes it. None reads
             images.
+        skip_broken: leave out images that cannot be read, and log each; otherwise they are an error. With `features`
+            too, the images are needed then, so that the same ones are left out as when the features were extracted.
         seed: seed of the order of training batches.
 
     Raises:
@@ -50,6 +52,7 @@ class Loading:
     augment: Mapping[str, Any] | None = None
     keep_images: bool = False
     features: str | Path | None = None
+    skip_broken: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
+from captioning.data.broken import without_broken
 from captioning.data.example import CaptionedImage
 from captioning.data.layouts import categories
 
@@ -37,11 +38,12 @@ class Splits:
 
     Args:
         reader: reads the data set's files.
-        check_files: check that each image has its file; False if images will not be opened.
+        check_files: check that each image has its file and can be read; False if images will not be opened.
+        skip_broken: leave out images that cannot be read, and log each. They are an error otherwise.
     """
 
-    def __init__(self, reader: Reader, *, check_files: bool = True) -> None:
-        self.reader, self.check_files = reader, check_files
+    def __init__(self, reader: Reader, *, check_files: bool = True, skip_broken: bool = False) -> None:
+        self.reader, self.check_files, self.skip_broken = reader, check_files, skip_broken
         self._images: dict[str, list[CaptionedImage]] = {}
 
     @property
@@ -50,10 +52,16 @@ class Splits:
         return self.reader.name
 
     def images(self, split: str) -> list[CaptionedImage]:
-        """Return a split's images with their captions, in the reader's order."""
+        """Return a split's images with their captions, in the reader's order.
+
+        Raises:
+            InputError: the split cannot be read, or, unless they are skipped, images of it cannot be read.
+        """
         split = split_name(split)
         if split not in self._images:
             images = self.reader.read(split, check_files=self.check_files)
+            if self.check_files:
+                images = without_broken(images, skip=self.skip_broken)
             num_captions = sum(len(image.captions) for image in images)
             log.info("%s %s: %d images, %d captions", self.name, split, len(images), num_captions)
             self._images[split] = images

@@ -15,6 +15,8 @@ from torch import Tensor
 from captioning.errors import InputError
 
 MODES = ("crop", "squash")
+MAX_RATIO = 200
+"""Of an image whose sides differ by a larger factor, mode "crop" resizes the middle part only."""
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
@@ -70,6 +72,7 @@ class ImageTransform:
         if self.mode == "squash":
             image = image.resize((width, height), resampling)
         else:
+            image = _without_ends(image)
             resize_size, shorter = cast(int, self.resize_size), min(image.size)
             resized = (resize_size * image.width // shorter, resize_size * image.height // shorter)
             image = image.resize(resized, resampling)
@@ -147,6 +150,16 @@ class ImageTransform:
         except (ValueError, TypeError) as error:
             raise InputError(f"augmentation: {error}") from error
         return cast("Callable[[Image], Tensor]", v2.Compose(steps))
+
+
+def _without_ends(image: Image) -> Image:
+    """Crop the middle of an image whose sides differ by more than MAX_RATIO: its resized form would be too large."""
+    longest = MAX_RATIO * min(image.size)
+    width, height = min(image.width, longest), min(image.height, longest)
+    if (width, height) == image.size:
+        return image
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _offset(length: int, crop: int) -> int:

@@ -97,7 +97,10 @@ class Clip:
         return tokens
 
     def _pixels(self, paths: Sequence[Path]) -> Any:
-        return self._processor(images=[load_image(path) for path in paths], return_tensors="pt")
+        # image by image, so that no two are in memory in full size
+        batches = [self._processor(images=[load_image(path)], return_tensors="pt") for path in paths]
+        batches[0]["pixel_values"] = torch.cat([batch["pixel_values"] for batch in batches])
+        return batches[0]
 
 
 def check_files(folder: Path) -> None:

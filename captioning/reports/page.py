@@ -113,28 +113,27 @@ def _histogram(ciders: Sequence[float]) -> dict[str, Any]:
     return {"histogram": bars, "tallest": int(counts.max())}
 
 
-def images_to_show(images: Sequence[CaptionedImage]) -> list[Image | None]:
-    """Load the images, reduced to at most 480 pixels per side.
+def images_to_show(images: Sequence[CaptionedImage]) -> Iterator[Image | None]:
+    """Load the images one after the other, reduced to at most 480 pixels per side.
 
     An image that cannot be read gives None: an evaluation with cached features needs no image files. One warning
     counts these images and gives the first error. A sentence to translate also gives None.
     """
-    loaded: list[Image | None] = []
     errors = []
     for image in images:
         if image.text is not None:
-            loaded.append(None)
+            yield None
             continue
         try:
             thumbnail = load_image(image.path)
             thumbnail.thumbnail((480, 480))
-            loaded.append(thumbnail)
         except InputError as error:
             errors.append(error)
-            loaded.append(None)
+            yield None
+        else:
+            yield thumbnail
     if errors:
-        log.warning("%d of %d images are not shown; the first: %s", len(errors), len(loaded), errors[0])
-    return loaded
+        log.warning("%d of %d images are not shown; the first: %s", len(errors), len(images), errors[0])
 
 
 def _jpeg(image: Image | None) -> str | None:

@@ -103,7 +103,8 @@ def open_data(settings: DictConfig, *, reads: str) -> tuple[Splits, Loading]:
         reads: `Encoder.reads` of the encoder. With "nothing", or with cached features, image files need not exist.
     """
     reader, loading = separated(OmegaConf.to_container(settings, resolve=True))  # type: ignore[arg-type]
-    return Splits(instantiate(reader), check_files=reads != "nothing" and loading.features is None), loading
+    check_files = reads != "nothing" and (loading.features is None or loading.skip_broken)
+    return Splits(instantiate(reader), check_files=check_files, skip_broken=loading.skip_broken), loading
 
 
 def build_encoder(

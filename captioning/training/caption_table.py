@@ -40,7 +40,7 @@ class CaptionTable(pl.Callback):
                 evaluation.scores.per_image[prediction.image_id].get(monitor),
                 "\n".join(image.captions),
             ]
-            for image, shown, prediction in zip(images, images_to_show(images), evaluation.predictions, strict=False)
+            for shown, image, prediction in zip(images_to_show(images), images, evaluation.predictions, strict=False)
         ]
         for logger in loggers:
             logger.log_table("val/captions", columns=["image_id", "image", "caption", monitor, "references"], data=rows)

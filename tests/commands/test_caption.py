@@ -248,3 +248,31 @@ def test_garbage_is_collected_again_once_the_model_is_loaded(
 ) -> None:
     assert command("caption", bundle, image_files[0]).status == 0
     assert gc.isenabled()
+
+
+def test_names_with_line_ends_and_escape_sequences_are_printed_in_one_harmless_line(
+    command: Command, bundle: Path, image_files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tokenizer, "decode", lambda self, ids: "a \x1b]0;dog\x07")
+    odd = image_files[0].rename(image_files[0].with_name("a\x1b[2J\n\x9b31m.jpg"))
+    broken = odd.with_name("b\x1b[2J\n.jpg")
+    broken.write_bytes(b"no image")
+    plain = command("caption", bundle, odd, broken)
+    assert plain.out == f"{odd.parent}/a\\x1b[2J\\n\\x9b31m.jpg: a \\x1b]0;dog\\x07\n"
+    assert "/b\\x1b[2J\\n.jpg: not an image" in plain.err
+    assert all(line.isprintable() for line in plain.err.splitlines())
+    ran = command("caption", bundle, odd, "--json")
+    assert ran.out.removesuffix("\n").isprintable()
+    assert lines(ran)[0]["image"] == str(odd)
+
+
+def test_what_a_folder_holds_besides_images_is_counted(command: Command, bundle: Path, image_files: list[Path]) -> None:
+    folder = image_files[0].parent
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "deeper").mkdir()
+    (folder / "phone.HEIC").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic")
+    ran = command("caption", bundle, folder, "--json")
+    assert ran.status == 1  # the HEIC file is broken
+    assert len(lines(ran)) == 3
+    assert "skipped 1 other files, 1 pipes, sockets or devices, 1 subfolders" in ran.err
+    assert "phone.HEIC" in ran.err

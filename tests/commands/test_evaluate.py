@@ -219,3 +219,12 @@ def test_a_full_disk_is_told(evaluate: Command, tmp_path: Path) -> None:
 def test_help_names_every_metric(command: Command) -> None:
     printed = command("evaluate", "--help").out
     assert all(name in printed for name in METRICS)
+
+
+def test_broken_image_is_refused_and_skipped_on_request(evaluate: Command, scenes: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(scenes, tmp_path / "scenes"))
+    images = sorted((root / "val2017").glob("*.jpg"))
+    images[0].write_bytes(b"<html>")
+    assert f"{images[0]}: not an image" in evaluate(tmp_path / "out", f"data.root={root}").message
+    assert evaluate(tmp_path / "out", f"data.root={root}", "data.skip_broken=true").status == 0
+    assert len(json.loads((tmp_path / "out" / "captions.json").read_text())) == len(images) - 1

@@ -98,7 +98,9 @@ def test_a_broken_image_is_one_message(extract: Command, scenes: Path, tmp_path:
     broken = min((tmp_path / "scenes" / "val2017").iterdir())
     broken.write_bytes(broken.read_bytes()[:300])
     given = ("splits=[val]", f"data.root={tmp_path / 'scenes'}", f"data.num_workers={num_workers}")
-    assert extract(tmp_path / "features", *given).message.startswith(f"captioning extract: {broken}: ")
+    assert extract(tmp_path / "features", *given).message.startswith(
+        f"captioning extract: 1 of 8 images cannot be read: {broken}: "
+    )
 
 
 @pytest.mark.parametrize(
@@ -188,3 +190,17 @@ def test_a_killed_extraction_goes_on_where_it_was(
     np.testing.assert_allclose(
         np.load(killed / "train" / "pooled.npy"), np.load(whole / "train" / "pooled.npy"), atol=1e-5
     )
+
+
+def test_skipped_broken_image_is_skipped_in_training_from_the_features_too(
+    extract: Command, train: Command, scenes: Path, weights: Path, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(scenes, tmp_path / "scenes"))
+    image = min((root / "train2017").glob("*.jpg"))
+    image.write_bytes(b"<html>")
+    features = tmp_path / "features"
+    assert f"{image}: not an image" in extract(features, f"data.root={root}").message
+    assert extract(features, f"data.root={root}", "data.skip_broken=true").status == 0
+    given = (f"data.root={root}", f"data.features={features}", f"encoder.weights={weights}", "finetuning=frozen")
+    assert "images" in train(tmp_path / "run", *given).message
+    assert train(tmp_path / "run2", *given, "data.skip_broken=true").status == 0

@@ -357,3 +357,26 @@ def test_an_image_that_is_missing_or_broken_is_named(train: Command, scenes: Pat
         assert message.startswith(f"captioning train: {first}: ")
     second.unlink()
     assert second.name in train(tmp_path / "run2", f"data.root={root}", "finetuning=whole").message
+
+
+@pytest.fixture
+def broken_scenes(scenes: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """The scenes with a truncated training image, and that image."""
+    root = Path(shutil.copytree(scenes, tmp_path / "scenes"))
+    image = sorted((root / "train2017").glob("*.jpg"))[-1]
+    image.write_bytes(image.read_bytes()[:-300])
+    return root, image
+
+
+def test_broken_training_image_is_found_before_training_and_skipped_on_request(
+    train: Command, broken_scenes: tuple[Path, Path], tmp_path: Path
+) -> None:
+    root, image = broken_scenes
+    ran = train(tmp_path / "run", f"data.root={root}")
+    assert "1 of " in ran.message and f"{image}: the image cannot be read" in ran.message
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    ran = train(tmp_path / "run2", f"data.root={root}", "data.skip_broken=true", "finetuning=whole")
+    assert ran.status == 0, ran.err
+    log = (tmp_path / "run2" / "train.log").read_text()
+    assert f"skipped: {image}" in log
+    assert "images cannot be read and are skipped" in log

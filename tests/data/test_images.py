@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import struct
+import sys
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from captioning.data.images import find_images, load_image, missing_files, require_files, to_rgb
+import captioning
+from captioning.data import images
+from captioning.data.images import check_image, load_image, to_rgb
 from captioning.errors import InputError
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -289,66 +295,160 @@ def test_damaged_bytes_give_an_image_or_an_input_error(
         assert str(file) in str(error)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Empty files, since none is opened, and a folder that has an image's name."""
-    (tmp_path / "below" / "deeper").mkdir(parents=True)
-    (tmp_path / "folder.jpg").mkdir()
-    for name in ("b.jpg", "A.PNG", "c[1].jpg", "notes.txt", ".hidden.jpg", "below/d.webp", "below/deeper/e.webp"):
-        (tmp_path / name).touch()
-    return tmp_path
+def png_with(*chunks: bytes) -> bytes:
+    """A red PNG with more chunks after its header."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2), RED).save(buffer, "PNG")
+    data = buffer.getvalue()
+    return data[:33] + b"".join(chunks) + data[33:]
 
 
-def test_folder_gives_its_own_images_sorted(folder: Path) -> None:
-    assert find_images([folder]) == ([folder / "A.PNG", folder / "b.jpg", folder / "c[1].jpg"], [])
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def test_named_file_may_have_any_suffix(folder: Path) -> None:
-    named = [folder / "notes.txt", folder / ".hidden.jpg", folder / "c[1].jpg"]
-    assert find_images(named) == (named, [])
+ZEROS = zlib.compress(bytes(3_000_000))
+XMP = b"XML:com.adobe.xmp\0\0\0\0\0" + b'<tiff:Orientation="6"/>'
 
 
-def test_patterns_give_images_sorted(folder: Path) -> None:
-    assert find_images([f"{folder}/*"])[0] == [folder / "A.PNG", folder / "b.jpg", folder / "c[1].jpg"]
-    assert find_images([f"{folder}/?.jpg"])[0] == [folder / "b.jpg"]
-    deep = [folder / "below" / "d.webp", folder / "below" / "deeper" / "e.webp"]
-    assert find_images([f"{folder}/**/*.webp"])[0] == deep
+@pytest.mark.parametrize(
+    "extra",
+    [
+        chunk(b"iCCP", b"profile\0\0" + ZEROS),
+        chunk(b"zTXt", b"Comment\0\0" + ZEROS),
+        chunk(b"iTXt", b"Comment\0\1\0\0\0" + ZEROS),
+        chunk(b"tEXt", b"Comment\0" + b"x" * 70_000_000),
+    ],
+    ids=["profile", "zTXt", "iTXt", "tEXt"],
+)
+def test_png_with_a_large_text_or_profile_is_read(tmp_path: Path, extra: bytes) -> None:
+    (tmp_path / "a.png").write_bytes(png_with(extra))
+    image = load_image(tmp_path / "a.png")
+    assert corners(image) == [RED] * 4
+    check_image(tmp_path / "a.png")
 
 
-def test_arguments_keep_their_order_and_no_path_comes_twice(folder: Path) -> None:
-    paths, problems = find_images([folder / "below", folder / "b.jpg", str(folder / "*.jpg")])
-    assert paths == [folder / "below" / "d.webp", folder / "b.jpg", folder / "c[1].jpg"]
-    assert problems == []
+def test_png_whose_profile_is_too_large_is_still_turned(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 2), RED).save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    extra = chunk(b"iCCP", b"profile\0\0" + ZEROS) + chunk(b"iTXt", XMP)
+    (tmp_path / "a.png").write_bytes(data[:33] + extra + data[33:])
+    assert load_image(tmp_path / "a.png").size == (2, 3)
 
 
-def test_relative_arguments_stay_relative(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
-    assert find_images(["b.jpg", "below", "*.PNG"])[0] == [Path("b.jpg"), Path("below/d.webp"), Path("A.PNG")]
+def test_truncated_png_with_a_large_text_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png_with(chunk(b"zTXt", b"Comment\0\0" + ZEROS))[:-30])
+    with pytest.raises(InputError, match=r"a\.png: the image cannot be read"):
+        load_image(tmp_path / "a.png")
 
 
-def test_arguments_without_images_are_reported_and_the_others_are_found(folder: Path) -> None:
-    paths, problems = find_images([folder / "none.jpg", folder / "b.jpg", f"{folder}/*.gif", folder / "folder.jpg"])
-    assert paths == [folder / "b.jpg"]
-    assert problems == [
-        f"{folder}/none.jpg: no such file or folder",
-        f"{folder}/*.gif: no image matches this pattern",
-        f"{folder}/folder.jpg: no image in this folder; for images in subfolders give '{folder}/folder.jpg/**/*.jpg'",
-    ]
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
 
 
-def test_missing_files_are_found_over_several_folders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    there = [folder / "b.jpg", folder / "below" / "d.webp"]
-    lacking = [folder / "x.jpg", folder / "below" / "b.jpg", folder / "nowhere" / "b.jpg"]
-    assert missing_files([*lacking, *there]) == lacking
-    monkeypatch.chdir(folder)
-    assert missing_files([Path("b.jpg"), Path("x.jpg")]) == [Path("x.jpg")]
+@pytest.mark.parametrize("data", [POSTSCRIPT, b"%PDF-1.4\n", b"\xd7\xcd\xc6\x9a" + bytes(40), b"<svg/>", b"8BPS\0\1"])
+def test_formats_that_are_not_listed_are_never_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes
+) -> None:
+    monkeypatch.setattr("subprocess.Popen", None)  # Pillow starts Ghostscript for EPS
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(InputError, match="not an image, or a damaged one"):
+        load_image(tmp_path / "a.png")
 
 
-def test_required_files_are_counted_and_the_first_three_named(folder: Path) -> None:
-    require_files([folder / "b.jpg"], folder / "notes.txt")
-    paths = [folder / f"{i}.jpg" for i in range(5)] + [folder / "b.jpg"]
-    with pytest.raises(
-        InputError,
-        match=r"notes\.txt names 6 images, of which 5 have no file: .*0\.jpg, .*1\.jpg, .*2\.jpg, .*data\.features=DIR",
-    ):
-        require_files(paths, folder / "notes.txt")
+def test_opened_image_of_another_format_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("subprocess.Popen", None)
+    (tmp_path / "a.eps").write_bytes(POSTSCRIPT)
+    with Image.open(tmp_path / "a.eps") as opened, pytest.raises(InputError, match=r"EPS images are not read here"):
+        to_rgb(opened)
+
+
+def test_every_image_of_the_package_is_opened_by_this_module() -> None:
+    package = Path(captioning.__file__).parent
+    found = [path.name for path in package.rglob("*.py") if "Image.open(" in path.read_text(encoding="utf-8")]
+    assert found == ["images.py"]
+
+
+@pytest.mark.parametrize("read", [load_image, check_image])
+def test_pipe_is_refused_and_not_opened(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match=r"a\.jpg is a pipe, socket or device"):
+        read(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match="/dev/zero is a pipe, socket or device"):
+        read(Path("/dev/zero"))
+
+
+def test_heic_is_read_upright(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.new("RGB", (64, 48), RED)
+    pillow_heif.from_pillow(stored).save(tmp_path / "a.heic", exif=exif.tobytes())
+    image = load_image(tmp_path / "a.heic")
+    assert image.size == (48, 64)
+    assert np.abs(np.asarray(image, dtype=int) - RED).max() <= 8  # HEIC is lossy
+    data = (tmp_path / "a.heic").read_bytes()
+    (tmp_path / "a.heic").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"a\.heic"):
+        load_image(tmp_path / "a.heic")
+
+
+def test_heic_without_its_package_is_reported_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic")
+    with pytest.raises(InputError, match=r"a\.jpg is a HEIC image.*pip install 'captioning\[heic\]'"):
+        load_image(tmp_path / "a.jpg")
+
+
+def test_only_a_very_large_jpeg_is_decoded_at_a_smaller_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.effect_noise((400, 200), 9).convert("RGB").save(tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as opened:
+        whole = opened.copy()
+    assert np.array_equal(np.asarray(load_image(tmp_path / "a.jpg")), np.asarray(whole))
+    monkeypatch.setattr(images, "DRAFT_SIDE", 50)
+    monkeypatch.setattr(images, "DRAFT_PIXELS", 400 * 200)
+    assert load_image(tmp_path / "a.jpg").size == (400, 200)
+    monkeypatch.setattr(images, "DRAFT_PIXELS", 400 * 200 - 1)
+    assert load_image(tmp_path / "a.jpg").size == (100, 50)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "webp"])
+def test_opened_images_do_not_stay_in_memory(tmp_path: Path, suffix: str) -> None:
+    image_of_corners().resize((30, 20)).save(tmp_path / f"a.{suffix}")
+    with Image.open(tmp_path / f"a.{suffix}") as opened:
+        once = to_rgb(opened)
+        assert opened._im is None  # still in its file
+        assert to_rgb(opened) == once
+        opened.load()
+        assert to_rgb(opened) == once
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "L", "CMYK", "I", "F", "I;16"])
+def test_strips_give_what_the_whole_image_gives(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    noise = Image.effect_noise((13, 17), 90)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(noise).astype(np.uint16) * 251)
+    elif mode == "RGBA":
+        image = Image.merge("RGBA", [noise.rotate(90 * turns) for turns in range(4)])
+    else:
+        image = noise.convert("RGB").convert(mode)
+    whole = to_rgb(image)
+    monkeypatch.setattr(images, "_STRIP", 40)
+    assert to_rgb(image) == whole
+
+
+def test_formats_with_costly_decoders_have_half_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    for suffix in ("png", "webp"):
+        Image.new("RGB", (100, 11)).save(tmp_path / f"a.{suffix}")
+    assert load_image(tmp_path / "a.png").size == (100, 11)
+    with pytest.raises(InputError, match=r"a\.webp: WEBP size \(1100 pixels\) exceeds limit"):
+        load_image(tmp_path / "a.webp")
+
+
+def test_long_and_dangerous_names_are_shortened_and_escaped(tmp_path: Path) -> None:
+    name = "\x1b[31m" + "x" * 200 + "\n.jpg"
+    (tmp_path / name).write_bytes(b"no image")
+    with pytest.raises(InputError) as caught:
+        load_image(tmp_path / name)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 330

@@ -155,3 +155,12 @@ def test_augmented_draws_from_torchs_generator_and_survives_pickling():
 def test_impossible_augmentation_is_named(arguments, message):
     with pytest.raises(InputError, match=message):
         SQUASH.augmented(**arguments)
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (3, 100_000)])
+def test_of_a_very_long_image_the_middle_is_resized(size):
+    image = Image.new("RGB", size)
+    image.paste("red", (size[0] // 10, size[1] // 10, size[0], size[1]))
+    tensor = ImageTransform((8, 8), 256, mean=(0, 0, 0), std=(1, 1, 1))(image)
+    assert tensor.shape == (3, 8, 8)
+    assert tensor[0].min() == 1  # the ends are lost, as they are in every crop

@@ -21,9 +21,10 @@ import numpy as np
 from pycocotools.coco import COCO
 
 from captioning.data.example import CaptionedImage, SceneObject
-from captioning.data.images import require_files
+from captioning.data.image_files import require_files
 from captioning.data.readers.karpathy import read_karpathy
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
+from captioning.files.inside import inside
 from captioning.json_files import Record, read_json, records
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ def read_coco(
 
     Raises:
         InputError: a file is missing or is no COCO file, a caption belongs to no image, some images have no caption, or
-            the two files contain different images. The message gives ids.
+            the two files contain different images (the message gives ids); or a file name leads out of `images_root`.
     """
     captions_json, images_root = Path(captions_json), Path(images_root)
     captions = _index(
@@ -117,7 +118,7 @@ def read_coco(
         {"images": {"file_name": str}, "annotations": {"image_id": int, "caption": str}},
     )
     _check_captions(captions, captions_json)
-    paths = {image_id: images_root / image["file_name"] for image_id, image in captions.imgs.items()}
+    paths = {i: inside(images_root, image["file_name"], captions_json) for i, image in captions.imgs.items()}
     if check_files:
         if not images_root.is_dir():
             raise InputError(f"{images_root}: no such folder of images; {_how_to_get(f'{images_root.name}.zip')}")
@@ -243,7 +244,7 @@ def _as_fractions(file: Path, annotations: list[Record], images: dict[int, Recor
 
 
 def _some(ids: Sequence[int | str]) -> str:
-    return f"{', '.join(map(str, ids[:5]))}{', ...' if len(ids) > 5 else ''} ({len(ids):,})"
+    return f"{', '.join(map(shown, ids[:5]))}{', ...' if len(ids) > 5 else ''} ({len(ids):,})"
 
 
 def _how_to_get(archive: str) -> str:

@@ -2,30 +2,34 @@
 
 Source: Hodosh, Young and Hockenmaier 2013, "Framing image description as a ranking task".
 
-    official                                             mirror
-    Flickr8k.token.txt         name.jpg#0<TAB>caption    captions.txt   image,caption (CSV with a header)
-    Flickr_8k.trainImages.txt  name.jpg                  Images/
-    Flickr_8k.devImages.txt, Flickr_8k.testImages.txt
+    official                                             mirrors
+    Flickr8k.token.txt         name.jpg#0<TAB>caption    captions.txt, captions.csv or results.csv: a table with a
+    Flickr_8k.trainImages.txt  name.jpg                  header, see `captioning.data.readers.caption_table`
+    Flickr_8k.devImages.txt, Flickr_8k.testImages.txt    Images/
     Flicker8k_Dataset/, Flickr8k_Dataset/ or Images/
 
-The text files may be in `Flickr8k_text/`. The mirror has no lists of splits; official lists in its folder are used.
+Names of files and folders may be in upper or lower case, the text files may be in `Flickr8k_text/`, and the images in a
+folder inside one of the same name. Mirrors have no lists of splits; official lists in their folder are used.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import logging
 import re
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from captioning.data.example import CaptionedImage
-from captioning.data.images import missing_files, require_files
+from captioning.data.image_files import files_in, first_three, missing_files, require_files
+from captioning.data.images import IMAGE_SUFFIXES
+from captioning.data.readers.caption_table import read_caption_table
 from captioning.data.readers.karpathy import read_karpathy
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
+from captioning.files.inside import inside
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +41,19 @@ _LISTS = {
 _DOWNLOADS = "https://github.com/jbrownlee/Datasets/releases/download/Flickr8k"
 _TEXT_ARCHIVE = f"{_DOWNLOADS}/Flickr8k_text.zip"
 _HOW_TO_GET = f"unpack {_TEXT_ARCHIVE} and {_DOWNLOADS}/Flickr8k_Dataset.zip there"
-_IMAGE_FOLDERS = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset")  # the archive's own name is misspelt
+# In lower case. The archive's own name, flicker8k_dataset, is misspelt.
+_IMAGE_FOLDERS = (
+    "images",
+    "flicker8k_dataset",
+    "flickr8k_dataset",
+    "flickr8k_images",
+    "flickr8k",
+    "flickr30k_images",
+    "flickr30k-images",
+    "flickr30k",
+)
+_TEXT_FOLDERS = ("flickr8k_text", "flickr30k_text", "text", "captions")
+_CAPTIONS_FILES = ("Flickr8k.token.txt", "captions.txt", "captions.csv", "results_20130124.token", "results.csv")
 _TOKEN_LINE = re.compile(r"([^\t#]+)#([0-9]{1,9})\t(.*)")
 
 
@@ -93,20 +109,22 @@ def read_flickr8k(
     if empty:
         raise InputError(
             f"{captions_file}: {len(empty):,} of {len(names):,} images of {split} have an empty caption, "
-            f"the first is {empty[0]}; remove or fill in the caption"
+            f"the first is {shown(empty[0])}; remove or fill in the caption"
         )
     folder = images_folder(root)
+    on_disk = _Alike(files_in(folder))
+    paths = {name: inside(folder, on_disk.get(name), captions_file) for name in captions}
     if check_files:
-        require_files([folder / name for name in names], captions_file)
-        stray = missing_files(folder / name for name in captions)
+        require_files([paths[name] for name in names], captions_file)
+        stray = [path.name for path in missing_files(paths.values())]
         if stray:
             log.info(
                 "%s: captions of %d images without a file are ignored (%s)",
                 captions_file,
                 len(stray),
-                ", ".join(path.name for path in stray[:3]),
+                first_three(stray),
             )
-    return [CaptionedImage(name, folder / name, captions[name]) for name in names]
+    return [CaptionedImage(name, paths[name], captions[name]) for name in names]
 
 
 def read_all_captions(root: str | Path) -> dict[str, tuple[str, ...]]:
@@ -119,20 +137,58 @@ def read_all_captions(root: str | Path) -> dict[str, tuple[str, ...]]:
 
 
 def images_folder(root: Path) -> Path:
-    """Find the image folder under any of its three names. Without one, return the first name."""
-    folders = [root / name for name in _IMAGE_FOLDERS]
-    return next((folder for folder in folders if folder.is_dir()), folders[0])
+    """Find the image folder under any of its names, in upper or lower case, also inside one of these names.
+
+    Without one, return `root` if it contains images, else its `Images/`.
+    """
+    folder = root
+    while found := _subfolders(folder, _IMAGE_FOLDERS):
+        folder = found[0]
+        if _has_images(folder):
+            return folder
+    return folder if folder != root or _has_images(root) else root / "Images"
+
+
+def _subfolders(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Return the sub-folders with these names, in the order of the names, whatever their case."""
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if path.name.lower() in names and path.is_dir()]
+    return sorted(found, key=lambda path: (names.index(path.name.lower()), path.name))
+
+
+def _has_images(folder: Path) -> bool:
+    return any(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in files_in(folder))
+
+
+class _Alike:
+    """Finds a name among others, though the suffix is missing or its case differs."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+        counts = Counter(map(_without_suffix, names))
+        self._by_stem = {stem: name for name in names if counts[stem := _without_suffix(name)] == 1}
+
+    def get(self, name: str) -> str:
+        """Return the other form of a name, or the name itself if there is none, or several."""
+        return name if name in self._names else self._by_stem.get(_without_suffix(name), name)
+
+
+def _without_suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot + suffix.lower() in IMAGE_SUFFIXES else name
 
 
 def _read_captions(root: Path) -> tuple[Path, dict[str, tuple[str, ...]]]:
     """Return the captions file, and every image's captions keyed by file name."""
-    if official := text_file(root, "Flickr8k.token.txt"):
-        return official, _read_token_file(official)
-    if mirror := text_file(root, "captions.txt"):
-        return mirror, _read_mirror_file(mirror)
+    for name in _CAPTIONS_FILES:
+        if file := text_file(root, name):
+            text = _read_text(file)
+            tokens = ".token" in name or _TOKEN_LINE.fullmatch(text.lstrip().partition("\n")[0].rstrip("\r"))
+            return file, _read_token_file(file) if tokens else read_caption_table(file, text)
     raise InputError(
         f"{root}: {'no Flickr8k captions in this folder' if root.is_dir() else 'no such folder'}; expected "
-        "Flickr8k.token.txt (the official layout, also inside Flickr8k_text/) or captions.txt (the mirror's); "
+        "Flickr8k.token.txt (the official layout, also inside Flickr8k_text/) or captions.txt (a mirror's); "
         f"{_HOW_TO_GET}"
     )
 
@@ -143,34 +199,14 @@ def _read_token_file(file: Path) -> dict[str, tuple[str, ...]]:
         match = _TOKEN_LINE.fullmatch(line)
         if match is None:
             raise InputError(
-                f"{file}:{line_number}: expected 'name.jpg#number<TAB>caption', found {line[:80]!r}; correct this line"
+                f"{file}:{line_number}: expected 'name.jpg#number<TAB>caption', found {shown(line)!r}; correct it"
             )
         name, number, caption = match[1], int(match[2]), match[3]
         of_image = numbered.setdefault(name, {})
         if number in of_image:
-            raise InputError(f"{file}:{line_number}: a second caption {name}#{number}; keep one of the two")
+            raise InputError(f"{file}:{line_number}: a second caption {shown(name)}#{number}; keep one of the two")
         of_image[number] = caption
     return {name: tuple(of_image[k] for k in sorted(of_image)) for name, of_image in numbered.items()}
-
-
-def _read_mirror_file(file: Path) -> dict[str, tuple[str, ...]]:
-    captions: dict[str, list[str]] = {}
-    rows = csv.reader(io.StringIO(_read_text(file), newline=""), strict=True)
-    try:
-        header = next(rows, [])
-        if header != ["image", "caption"]:
-            raise InputError(f"{file}:1: expected the header 'image,caption', found {','.join(header)[:80]!r}")
-        for row in rows:
-            if len(row) == 2:
-                captions.setdefault(row[0], []).append(row[1])
-            elif row:  # an empty line gives no fields
-                raise InputError(
-                    f"{file}:{rows.line_num}: expected the two fields image,caption, found {len(row)}: "
-                    f"{','.join(row)[:80]!r}; put a caption with commas in double quotes"
-                )
-    except csv.Error as error:
-        raise InputError(f"{file}:{rows.line_num}: broken CSV ({error}); correct this line's quotes") from error
-    return {name: tuple(of_image) for name, of_image in captions.items()}
 
 
 def _split_names(
@@ -196,17 +232,18 @@ def _split_names(
 
 def _read_list(file: Path, captions_file: Path, captions: dict[str, tuple[str, ...]]) -> list[str]:
     line_of: dict[str, int] = {}
+    alike = _Alike(captions)
     for line_number, line in lines_of(file):
-        name = line.strip()
+        name = alike.get(line.strip())
         if name in line_of:
-            raise InputError(f"{file}:{line_number}: {name} is also in line {line_of[name]}; remove one")
+            raise InputError(f"{file}:{line_number}: {shown(name)} is also in line {line_of[name]}; remove one")
         line_of[name] = line_number
     if not line_of:
         raise InputError(f"{file}: empty, expected an image name in each line; get the official list again")
     unknown = [name for name in line_of if name not in captions]
     if unknown:
         raise InputError(
-            f"{file}:{line_of[unknown[0]]}: {unknown[0]} has no caption in {captions_file} "
+            f"{file}:{line_of[unknown[0]]}: {shown(unknown[0])} has no caption in {captions_file} "
             f"({len(unknown):,} of the {len(line_of):,} listed have none); do the files belong together?"
         )
     return list(line_of)
@@ -214,7 +251,7 @@ def _read_list(file: Path, captions_file: Path, captions: dict[str, tuple[str, .
 
 def _made_split(split: str, captions_file: Path, captions: dict[str, tuple[str, ...]], seed: int) -> list[str]:
     # A split must not depend on which image files exist.
-    names = [name for name in captions if name.lower().endswith(".jpg")]
+    names = [name for name in captions if "." not in name or _without_suffix(name) != name]
     eighth = len(names) // 8
     if eighth == 0:
         raise InputError(f"{captions_file}: {len(names)} images, expected at least 8 to make splits of 6 : 1 : 1")
@@ -222,7 +259,7 @@ def _made_split(split: str, captions_file: Path, captions: dict[str, tuple[str, 
     names.sort(key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     parts = {"val": names[:eighth], "test": names[eighth : 2 * eighth], "train": names[2 * eighth :]}
     log.info(
-        "%s: no official lists; %s from split_seed=%d has %d of %d images; %d names without .jpg are left out",
+        "%s: no official lists; %s from split_seed=%d has %d of %d images; %d names of no image are left out",
         captions_file,
         split,
         seed,
@@ -234,8 +271,17 @@ def _made_split(split: str, captions_file: Path, captions: dict[str, tuple[str, 
 
 
 def text_file(root: Path, name: str) -> Path | None:
-    """Find a published text file in the folder or in its `Flickr8k_text/`; None if it is in neither."""
-    return next((path for path in (root / name, root / "Flickr8k_text" / name) if path.is_file()), None)
+    """Find a text file in the folder, in its `Flickr8k_text/` or beside its images, in upper or lower case.
+
+    Returns:
+        The file; None if there is none.
+    """
+    for folder in (root, *_subfolders(root, _TEXT_FOLDERS), *_subfolders(root, _IMAGE_FOLDERS)):
+        if (folder / name).is_file():
+            return folder / name
+        if alike := sorted(other for other in files_in(folder) if other.lower() == name.lower()):
+            return folder / alike[0]
+    return None
 
 
 def lines_of(file: Path) -> list[tuple[int, str]]:

@@ -9,13 +9,15 @@ Source: Karpathy and Fei-Fei 2015, "Deep Visual-Semantic Alignments" (arXiv:1412
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from captioning.data.example import CaptionedImage
-from captioning.data.images import require_files
-from captioning.errors import InputError
+from captioning.data.image_files import require_files
+from captioning.errors import InputError, shown
+from captioning.files.inside import inside
 from captioning.json_files import Record, read_json, records
 
 _ARCHIVE = "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip"
@@ -61,8 +63,8 @@ def read_karpathy(
         raw sentences.
 
     Raises:
-        InputError: the file is missing or has another format, the split has no images, or an image has no caption or no
-            file. The message gives the position in the file.
+        InputError: the file is missing or has another format, the split has no images, an image has no caption or no
+            file, or its name leads out of `images_root`. The message gives the position in the file.
     """
     json_path, images_root = Path(json_path), Path(images_root)
     if split not in _PARTS:
@@ -71,7 +73,7 @@ def read_karpathy(
     images = [
         CaptionedImage(
             _image_id(entry),
-            images_root / entry.get("filepath", "") / entry["filename"],
+            inside(images_root, os.path.join(entry.get("filepath", ""), entry["filename"]), json_path),  # noqa: PTH118
             _captions(entry, f"{json_path}: images[{i}]"),
         )
         for i, entry in enumerate(entries)
@@ -99,10 +101,10 @@ def _read_entries(file: Path) -> list[Record]:
     known = {part for parts in _PARTS.values() for part in parts}
     unknown = {entry["split"] for entry in entries} - known
     if unknown:
-        raise InputError(f"{file}: unknown splits {sorted(unknown)}; expected {', '.join(sorted(known))}")
+        raise InputError(f"{file}: unknown splits {shown(sorted(unknown))}; expected {', '.join(sorted(known))}")
     doubled = [image_id for image_id, count in Counter(map(_image_id, entries)).items() if count > 1]
     if doubled:
-        raise InputError(f"{file}: {len(doubled):,} images occur twice, the first is {doubled[0]}; keep one")
+        raise InputError(f"{file}: {len(doubled):,} images occur twice, the first is {shown(doubled[0])}; keep one")
     return entries
 
 
@@ -115,7 +117,7 @@ def _captions(entry: Record, where: str) -> tuple[str, ...]:
     captions = tuple(sentence["raw"] for sentence in records(entry, "sentences", {"raw": str}, where))
     if not captions or not all(caption.strip() for caption in captions):
         raise InputError(
-            f"{where} ({entry['filename']}): {'an empty caption' if captions else 'no caption'}; "
+            f"{where} ({shown(entry['filename'])}): {'an empty caption' if captions else 'no caption'}; "
             "add a caption, or remove this entry"
         )
     return captions

@@ -288,3 +288,12 @@ def test_all_captions_of_val2017_are_read(shared: Path) -> None:
     file = shared / "data" / "coco_captions" / "captions_val2017.json"
     images = read_coco(file, "val2017", check_files=False)
     assert (len(images), sum(len(image.captions) for image in images)) == (5_000, 25_014)
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/secret.png"])
+def test_file_names_outside_the_image_folder_are_refused(tmp_path: Path, image_files: Path, name: str) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "secret.png")
+    file = write(tmp_path, "captions.json", changed(CAPTIONS, "images", 1, file_name=name))
+    for check_files in (True, False):
+        with pytest.raises(InputError, match=r"captions\.json names .* which is not inside"):
+            read_coco(file, image_files, check_files=check_files)

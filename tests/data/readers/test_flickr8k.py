@@ -171,7 +171,7 @@ def test_random_split_leaves_out_names_without_jpg(tmp_path: Path, caplog: pytes
     write_mirror(tmp_path, [*names, "2258277193_586949ec62.jpg.1"])
     splits = [captions_of(tmp_path, split, split_seed=0, check_files=False) for split in ("train", "val", "test")]
     assert sorted(name for split in splits for name in split) == names
-    assert "1 names without .jpg are left out" in caplog.text
+    assert "1 names of no image are left out" in caplog.text
 
 
 @pytest.mark.parametrize("layout", ["official", "mirror"])
@@ -230,7 +230,7 @@ def test_byte_that_is_not_utf8_is_reported(official: Path) -> None:
         read_flickr8k(official, "val")
 
 
-@pytest.mark.parametrize("text", ["", "a.jpg,A dog\n", "image|caption\na.jpg|A dog\n"])
+@pytest.mark.parametrize("text", ["", "a.jpg,A dog\n", "image|picture\na.jpg|A dog\n", "image,file,caption\n"])
 def test_mirror_without_header_is_reported(mirror: Path, text: str) -> None:
     (mirror / "captions.txt").write_text(text)
     with pytest.raises(InputError, match=r"captions\.txt:1: expected the header 'image,caption', found '"):
@@ -239,7 +239,7 @@ def test_mirror_without_header_is_reported(mirror: Path, text: str) -> None:
 
 def test_unquoted_comma_is_reported(mirror: Path) -> None:
     (mirror / "captions.txt").write_text('image,caption\na.jpg,"one,\ntwo"\nb.jpg,three, four\n')
-    with pytest.raises(InputError, match=r"captions\.txt:4: expected the two fields .* found 3: .*quotes"):
+    with pytest.raises(InputError, match=r"captions\.txt:4: expected the 2 fields .* found 3: .*quotes"):
         read_flickr8k(mirror, "train")
 
 
@@ -298,3 +298,55 @@ def test_real_data_has_its_published_size(shared: Path, split: str, number: int)
 def test_real_data_says_that_its_test_list_is_not_there(shared: Path) -> None:
     with pytest.raises(InputError, match=r"no list Flickr_8k\.testImages\.txt"):
         read_flickr8k(shared / "data" / "flickr8k", "test")
+
+
+@pytest.mark.parametrize(
+    ("captions", "folder"),
+    [
+        ("captions.txt", "images"),
+        ("Captions.csv", "Images"),
+        ("results.csv", "flickr30k_images"),
+        ("results.csv", "flickr30k_images/flickr30k_images"),
+        ("flickr30k_images/results.csv", "flickr30k_images/flickr30k_images"),
+        ("captions.txt", "FLICKER8K_DATASET"),
+        ("captions.txt", "Flicker8k_Dataset/Flicker8k_Dataset"),
+        ("captions.txt", "."),
+    ],
+)
+def test_mirrors_with_other_names_of_files_and_folders_are_read(tmp_path: Path, captions: str, folder: str) -> None:
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    for name in CAPTIONS:
+        Image.new("RGB", (4, 3)).save(tmp_path / folder / name)
+    (tmp_path / captions).write_text(MIRROR)
+    make_lists(tmp_path, "train")
+    images = read_flickr8k(tmp_path, "train")
+    assert [image.path for image in images] == [tmp_path / folder / name for name in ("b.jpg", "a.jpg")]
+
+
+def test_suffix_may_be_missing_or_in_another_case(mirror: Path) -> None:
+    text = (mirror / "captions.txt").read_text()
+    (mirror / "captions.txt").write_text(text.replace("a.jpg", "a").replace("b.jpg", "b.JPG"))
+    make_lists(mirror, "train")
+    (mirror / "Images" / "a.jpg").rename(mirror / "Images" / "a.JPEG")
+    images = read_flickr8k(mirror, "train")
+    assert [(image.image_id, image.path.name) for image in images] == [("b.JPG", "b.jpg"), ("a", "a.JPEG")]
+
+
+def test_captions_of_one_name_with_two_suffixes_stay_apart(tmp_path: Path) -> None:
+    (tmp_path / "captions.txt").write_text("image,caption\na.jpg,one\na.png,two\n")
+    (tmp_path / "Flickr_8k.trainImages.txt").write_text("a.png\na.jpg\n")
+    assert captions_of(tmp_path, "train", check_files=False) == {"a.png": ["two"], "a.jpg": ["one"]}
+
+
+def test_official_captions_under_the_mirrors_name_are_read(official: Path) -> None:
+    (official / "Flickr8k.token.txt").rename(official / "captions.txt")
+    assert captions_of(official, "val") == {"c.jpg": ["A boat"]}
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/secret.png", "x/../../secret.png"])
+def test_names_outside_the_image_folder_are_refused(official: Path, name: str) -> None:
+    Image.new("RGB", (4, 3)).save(official / "secret.png")
+    (official / "Flickr8k.token.txt").write_text(f"{TOKENS}{name}#0\tA secret\n")
+    for check_files in (True, False):
+        with pytest.raises(InputError, match="which is not inside"):
+            read_flickr8k(official, "val", check_files=check_files)

@@ -166,3 +166,15 @@ def test_a_file_of_cocos_size_is_read_within_a_minute_and_two_gigabytes(tmp_path
 def test_a_file_that_is_missing_is_reported_with_where_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"dataset_coco\.json: no such file, .*unpack https://.*data\.karpathy=FILE"):
         read_karpathy(tmp_path / "dataset_coco.json", tmp_path, "val")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("val2014", "../../secret.png"), ("", "/etc/secret.png"), ("..", "secret.png"), ("/", "a.jpg")]
+)
+def test_names_outside_the_image_folder_are_refused(
+    write: Callable[[object], Path], tmp_path: Path, folder: str, name: str
+) -> None:
+    file = write([*COCO[:2], {**COCO[2], "filename": name, "filepath": folder}])
+    for check_files in (True, False):
+        with pytest.raises(InputError, match=r"which is not inside"):
+            read_karpathy(file, tmp_path / "images", "train", check_files=check_files)
