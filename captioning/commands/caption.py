@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.commands import natural, positive
-from captioning.commands._bundles import add_batches, load, one_line, sampling, with_beams
+from captioning.commands._bundles import add_batches, add_trust, load, one_line, sampling, with_beams
 from captioning.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         action="store_true",
         help='print {"image", "caption", "score", "finished"} on each line; score is the log-probability',
     )
+    add_trust(parser)
     options = parser.parse_args(arguments)
     if options.seed is not None and options.temperature is None:
         parser.error("--seed has no effect without --temperature")
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"captioning caption: {problem}", file=sys.stderr)
     if not paths:
         return 1
-    captioner = load(options.bundle, options.device)
+    captioner = load(options.bundle, options.device, options.trust)
     search = with_beams(captioner.search, options.beam_size)
     if options.temperature is not None:
         seed = 1 if options.seed is None else options.seed

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from captioning.commands._hydra import check_overrides
+from captioning.commands._overrides import check_overrides, read_arguments
 
 Command = Callable[..., Any]
 
@@ -47,7 +47,7 @@ def test_runs_that_start_in_the_same_second_have_different_folders(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for command, given in (("train", []), ("evaluate", ["bundle=x", "data=scenes"])):
-        folders = {check_overrides(command, given).hydra[kind].dir for _ in range(3) for kind in ("run", "sweep")}
+        folders = {check_overrides(read_arguments(command, given)).hydra[kind].dir for _ in range(3) for kind in ("run", "sweep")}
         assert len(folders) == 6
 
 
