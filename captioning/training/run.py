@@ -15,7 +15,7 @@ from captioning.model.captioner import Captioner
 from captioning.reports.result import Result
 from captioning.training.assemble import assemble
 from captioning.training.checkpoints import captioner_weights, read_checkpoint
-from captioning.training.checks import check_output
+from captioning.training.checks import check_output, check_run
 from captioning.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ def train(config: DictConfig, output: Path) -> None:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module, data = assemble(config)
     captioner = module.captioner
+    check_run(config, output, module, data)
     timer = Timer()  # checkpoints keep its time, so that a resumed run adds to it
     trainer = build_trainer(config, timer)
     num_parameters = count_parameters(config, captioner)
