@@ -22,6 +22,7 @@ from captioning.model.captioner import evaluating
 from captioning.model.safe_build import check, packages
 from captioning.search.hypotheses import Search
 from captioning.training.module import CaptioningModule
+from captioning.training.parts import find_class
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ def check_own_code(config: DictConfig) -> None:
     foreign = sorted(packages(plain))
     for part, base in parts.items():
         if packages(plain[part]):
+            find_class(config[part], base)
             check({**plain[part], "weights": None}, base, source=part, trust=foreign)
     if foreign:
         names = ", ".join(f'"{name}"' for name in foreign)
