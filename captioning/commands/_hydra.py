@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import shutil
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +27,8 @@ from captioning.training.ranges import check_settings
 
 log = logging.getLogger(__name__)
 
-Task = Callable[[DictConfig, Path], None]
+Task = Callable[[DictConfig, Path], float | None]
+"""Runs a command; a sweeper that searches for good settings reads what it returns."""
 
 
 def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | None = None) -> int:
@@ -46,41 +50,43 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
             _check_sweep(composed)
         elif check is not None:
             check(composed, Path(composed.hydra.run.dir))
-    failed: list[int] = []
+    failures = tempfile.mkdtemp()  # a launcher may run jobs in other processes
     command_line = sys.argv
 
-    def job(config: DictConfig) -> None:
+    def job(config: DictConfig) -> float | None:
         hydra_config = HydraConfig.get()
         output = Path(hydra_config.runtime.output_dir)
         sys.argv = list(command_line)  # Lightning starts its other processes with this command line
         with open_dict(config):
             config.output = str(output)
         if hydra_config.mode != RunMode.MULTIRUN:
-            _checked(task, config, output)
-            return
+            return _checked(task, config, output)
         sys.argv.append(f"hydra.sweep.dir='{hydra_config.sweep.dir}'")  # other processes would choose a later timestamp
         try:
-            _checked(task, config, output)
+            return _checked(task, config, output)
         except Exception as error:  # noqa: BLE001 - the sweep's other runs continue after any error
-            failed.append(HydraConfig.get().job.num)
+            Path(failures, str(hydra_config.job.num)).touch()
             cause = explained(error) if isinstance(error, (HydraException, OmegaConfBaseException)) else error
             text = str(cause) if isinstance(cause, InputError) else traceback.format_exc()
             (output / "error.txt").write_text(text, encoding="utf-8")
             log.error("run %s failed: %s", output.name, text)
+            return math.nan
 
     sys.argv = [f"captioning {command}", *line.flags, *line.overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise errors instead of printing part of a traceback
     main = hydra.main(version_base=VERSION_BASE, config_path=line.path, config_name=line.config)
     try:
         main(_user_errors(command, job))()
+        return int(any(Path(failures).iterdir()))
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(error) from error
-    return int(bool(failed))
+    finally:
+        shutil.rmtree(failures, ignore_errors=True)
 
 
-def _checked(task: Task, config: DictConfig, output: Path) -> None:
+def _checked(task: Task, config: DictConfig, output: Path) -> float | None:
     check_settings(config)
-    task(config, output)
+    return task(config, output)
 
 
 def _check_sweep(config: DictConfig) -> None:
@@ -93,18 +99,23 @@ def _check_sweep(config: DictConfig) -> None:
         )
 
 
-def _user_errors(command: str, job: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+def _user_errors(
+    command: str, job: Callable[[DictConfig], float | None]
+) -> Callable[[DictConfig], float | None]:
     """Turn a user's mistake into SystemExit, because Hydra prints tracebacks of other exceptions."""
 
-    def wrapped(config: DictConfig) -> None:
+    def wrapped(config: DictConfig) -> float | None:
+        found: list[float | None] = []
+
         def run_job() -> int:
             try:
-                job(config)
+                found.append(job(config))
             except (HydraException, OmegaConfBaseException) as error:
                 raise explained(error) from error
             return 0
 
         if status := guarded(command, run_job):
             raise SystemExit(status)
+        return found[0]
 
     return wrapped

@@ -29,6 +29,8 @@ from captioning.commands import config_folder
 from captioning.errors import InputError
 
 VERSION_BASE = "1.3"
+ERRORS = (HydraException, OmegaConfBaseException, ValueError)
+"""What composing a configuration raises; ValueError if a group's option is a number, for example."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def read_arguments(command: str, arguments: Sequence[str]) -> CommandLine:
         InputError: Hydra has no such flag, a flag's value is missing or wrong, or an override cannot be read.
     """
     parser = get_args_parser()
+    parser.allow_abbrev = False  # --experiment is not --experimental-rerun
 
     def refuse(message: str) -> NoReturn:
         raise InputError(f"{message} (see captioning {command} --help, and --hydra-help for Hydra's own options)")
@@ -70,11 +73,16 @@ def read_arguments(command: str, arguments: Sequence[str]) -> CommandLine:
     parser.error = refuse  # type: ignore[method-assign]
     options, unknown = parser.parse_known_intermixed_args(list(arguments))
     if unknown:
-        refuse(_no_option(unknown[0], list(arguments)))
+        known = [option for action in parser._actions for option in action.option_strings]
+        refuse(_no_option(unknown[0], list(arguments), known))
     if options.experimental_rerun is not None:
         refuse("--experimental-rerun reads a pickle, which can run code; use -cd RUN/.hydra -cn config instead")
     if options.shell_completion:
         refuse("--shell-completion: Hydra completes only commands without subcommands")
+    if sum(map(bool, (options.run, options.multirun, options.cfg, options.info))) > 1:
+        refuse("--run, --multirun, --cfg and --info exclude each other; give one of them")
+    if options.resolve and not options.cfg:
+        refuse("--resolve has an effect only with --cfg")
     path = options.config_path or str(config_folder())
     if "://" not in path:
         path = str(Path(path).absolute())  # Hydra's own reading is relative to this file
@@ -92,14 +100,16 @@ def read_arguments(command: str, arguments: Sequence[str]) -> CommandLine:
             for name, value in vars(options).items()
             if value and not isinstance(value, list) and name != "config_path"
         ],
-        overrides=list(options.overrides),
+        overrides=[] if options.hydra_help else list(options.overrides),
         sweeps=options.multirun,
         runs=not (options.cfg or options.info or options.hydra_help),
     )
     return _in_hydra_s_words(line)
 
 
-def _no_option(option: str, arguments: Sequence[str]) -> str:
+def _no_option(option: str, arguments: Sequence[str], known: Sequence[str]) -> str:
+    if close := difflib.get_close_matches(option, known, n=1, cutoff=0.8):
+        return f"there is no option {option[:80]}; did you mean {close[0]}?"
     name, _, value = option.lstrip("-").partition("=")
     after = arguments[arguments.index(option) + 1 :][:1] if option in arguments else []
     value = value or (after[0] if after and not re.match(r"-|.*=", after[0]) else "VALUE")
@@ -117,6 +127,8 @@ def _in_hydra_s_words(line: CommandLine) -> CommandLine:
 
 def _hydra_override(override: str, configs: ConfigRepository, *, sweeps: bool) -> str:
     key, _, value = override.partition("=")
+    if not key.strip("+~ "):
+        raise InputError(f"{override[:80]!r} has no key; expected KEY=VALUE")
     if value == "null" and key and configs.group_exists(key.partition("@")[0]):
         return f"~{key}"
     if re.match(r"\+trainer\.\w", key):  # earlier versions needed a + for most of Lightning's arguments
@@ -156,8 +168,8 @@ def searching(line: CommandLine) -> Iterator[ConfigRepository]:
         search = [parsed.input_line or "" for parsed in parse(line.overrides) if _is_search_path(parsed)]
         # hydra.searchpath, of the command line or of the primary configuration, adds folders.
         yield loader._parse_overrides_and_create_caching_repo(line.config, search)[1]
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(error) from error
+    except ERRORS as error:
+        raise error if isinstance(error, InputError) else InputError(error) from error
     finally:
         GlobalHydra.instance().clear()
 
@@ -209,15 +221,25 @@ def _compose(config: str, overrides: Sequence[str], configs: ConfigRepository) -
     try:
         composed: DictConfig = hydra.compose(config, list(overrides), return_hydra_config=True)
         return composed
-    except (HydraException, OmegaConfBaseException) as whole:
-        # Hydra finds configurations and chooses groups first.
-        in_order = sorted(overrides, key=lambda text: (not text.startswith("hydra."), not _chooses_group(text, configs)))
-        for n, override in enumerate(in_order):
-            try:
-                hydra.compose(config, in_order[: n + 1])
-            except (HydraException, OmegaConfBaseException) as error:
-                raise InputError(_explain(config, in_order[:n], override, error, configs)) from error
+    except ERRORS as whole:
+        # Hydra finds configurations first, then it chooses groups.
+        paths = [text for text in overrides if "hydra.searchpath=" in text]
+        others = sorted((text for text in overrides if text not in paths), key=lambda t: not _chooses_group(t, configs))
+        alone = _fails(config, paths)
+        for n, override in enumerate(others) if str(alone) != str(whole) else ():
+            error = _fails(config, [*paths, *others[: n + 1]])
+            if error is not None:
+                raise InputError(_explain(config, [*paths, *others[:n]], override, error, configs)) from error
         raise InputError(_no_choice(whole, configs) or whole) from whole
+
+
+def _fails(config: str, overrides: Sequence[str]) -> Exception | None:
+    """Return the error that composing raises, or None."""
+    try:
+        hydra.compose(config, list(overrides))
+    except ERRORS as error:
+        return error
+    return None
 
 
 def _chooses_group(override: str, configs: ConfigRepository) -> bool:
@@ -244,7 +266,7 @@ def _explain(
     key = override.lstrip("+~").split("=")[0]
     try:
         node = hydra.compose(config, list(before), return_hydra_config=key.startswith("hydra."))
-    except (HydraException, OmegaConfBaseException):
+    except ERRORS:
         return f"{override}: {error}"
     path = key.split(".")
     while len(path) > 1 and OmegaConf.is_dict(OmegaConf.select(node, path[0], throw_on_missing=False)):
@@ -271,7 +293,9 @@ def _no_choice(error: Exception, configs: ConfigRepository) -> str | None:
         return None
     choices = list(_choices(group, configs))
     name = missing.removeprefix(f"{group}/")
-    return f"{group} has no option {name!r}; choose among {', '.join(choices)}{did_you_mean(name, choices)}"
+    plugins = "; others need a plugin, such as hydra-joblib-launcher" if group.startswith("hydra/") else ""
+    listed = f"choose among {', '.join(choices)}{plugins}"
+    return f"{group} has no option {name[:80]!r}; {listed}{did_you_mean(name, choices)}"
 
 
 def _choices(group: str, configs: ConfigRepository, prefix: str = "") -> Iterator[str]:

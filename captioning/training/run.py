@@ -21,8 +21,11 @@ from captioning.training.trainer import build_trainer
 log = logging.getLogger(__name__)
 
 
-def train(config: DictConfig, output: Path) -> None:
+def train(config: DictConfig, output: Path) -> float:
     """Train, then evaluate the best checkpoint and write its bundle, all into `output`.
+
+    Returns:
+        The monitored score of the best checkpoint, for sweepers that search for good settings.
 
     Raises:
         InputError: `output` holds another run, or a setting in `config` is invalid.
@@ -54,6 +57,7 @@ def train(config: DictConfig, output: Path) -> None:
         result.write(output, training=cost)
         result.print()
         captioner.save(output / "bundle", metrics=result.content)
+    return float(trainer.callback_metrics[f"val/{config.metrics.monitor}"])
 
 
 def count_parameters(config: DictConfig, captioner: Captioner) -> dict[str, int]:
