@@ -99,9 +99,7 @@ def _check_sweep(config: DictConfig) -> None:
         )
 
 
-def _user_errors(
-    command: str, job: Callable[[DictConfig], float | None]
-) -> Callable[[DictConfig], float | None]:
+def _user_errors(command: str, job: Callable[[DictConfig], float | None]) -> Callable[[DictConfig], float | None]:
     """Turn a user's mistake into SystemExit, because Hydra prints tracebacks of other exceptions."""
 
     def wrapped(config: DictConfig) -> float | None:

@@ -256,9 +256,7 @@ def _missing(node: Any, key: str) -> Iterator[str]:
             yield from _missing(value, f"{key}.{name}".lstrip("."))
 
 
-def _explain(
-    config: str, before: Sequence[str], override: str, error: Exception, configs: ConfigRepository
-) -> str:
+def _explain(config: str, before: Sequence[str], override: str, error: Exception, configs: ConfigRepository) -> str:
     """Extend Hydra's message by the known keys or choices, and the closest one."""
     if (no_choice := _no_choice(error, configs)) is not None:
         return f"{override}: {no_choice}"

@@ -166,7 +166,9 @@ def intervals(
     found: dict[str, Interval] = {}
     for name, statistics in scores.statistics.items():
         generator = np.random.default_rng(seed)
-        found |= bootstrap(metric_class(name), statistics, generator, num_replicates=num_replicates, confidence=confidence)
+        found |= bootstrap(
+            metric_class(name), statistics, generator, num_replicates=num_replicates, confidence=confidence
+        )
     return found
 
 

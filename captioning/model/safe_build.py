@@ -168,7 +168,9 @@ def _class(target: Any, allowed: Allowed, place: _Place) -> tuple[type, type]:
         return found, allowed[package]
     if isinstance(found, type) and _names_trusted(target, place) and place.trusts(found.__module__):
         return found, next(iter(allowed.values()))  # the classes of one place have one base class
-    raise InputError(f"{place.source}: {target!r:.80} is no class that may stand here {_advice(target, allowed, place)}")
+    raise InputError(
+        f"{place.source}: {target!r:.80} is no class that may stand here {_advice(target, allowed, place)}"
+    )
 
 
 def _names_trusted(target: str, place: _Place) -> bool:

@@ -51,9 +51,7 @@ def assemble(config: DictConfig) -> tuple[CaptioningModule, CaptionDataModule]:
     tokenizer: Tokenizer = instantiate(config.text)(splits.captions("train"))
     encoder, transform, encoder_sizes = build_encoder(config, splits)
     sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
-    readers = [
-        part for part in ("decoder", "objective") if Capability.OBJECTS in needs(find(config[part]))
-    ]
+    readers = [part for part in ("decoder", "objective") if Capability.OBJECTS in needs(find(config[part]))]
     objects = {"categories": splits.categories("train")} if readers else {}
     given = {part: {**sizes, **(objects if part in readers else {})} for part in ("decoder", "objective")}
     decoder: Decoder[Any] = build(config.decoder, Decoder, **given["decoder"])
@@ -103,7 +101,9 @@ def open_data(settings: DictConfig, *, reads: str) -> tuple[Splits, Loading]:
     reader, loading = separated(OmegaConf.to_container(settings, resolve=True))  # type: ignore[arg-type]
     built = instantiate(reader)
     if not (hasattr(built, "name") and callable(getattr(built, "read", None))):
-        raise InputError(f"data._target_={settings._target_} is no reader: expected `name` and `read(split, *, check_files)`")
+        raise InputError(
+            f"data._target_={settings._target_} is no reader: expected `name` and `read(split, *, check_files)`"
+        )
     return Splits(built, check_files=reads != "nothing" and loading.features is None), loading
 
 

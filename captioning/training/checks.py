@@ -174,7 +174,9 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}; choose another folder with output=DIR") from error
+        raise InputError(
+            f"{folder} cannot be written: {error.strerror}; choose another folder with output=DIR"
+        ) from error
 
 
 def check_room(output: Path, module: CaptioningModule) -> None:
@@ -186,7 +188,10 @@ def check_room(output: Path, module: CaptioningModule) -> None:
         InputError: it has not.
     """
     weights = sum(value.numel() * value.element_size() for value in module.state_dict().values())
-    groups = [*module.captioner.decoder.parameters(), *(module.captioner.encoder.parameters() if module.finetuning else [])]
+    groups = [
+        *module.captioner.decoder.parameters(),
+        *(module.captioner.encoder.parameters() if module.finetuning else []),
+    ]
     states = OPTIMIZER_STATES * sum(value.numel() * value.element_size() for value in groups)
     kept = len(list((output / "checkpoints").glob("*.ckpt")))
     needed, free = (weights + states) * max(1, 3 - kept) + weights, shutil.disk_usage(output).free

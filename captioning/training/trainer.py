@@ -22,7 +22,9 @@ def build_trainer(config: DictConfig, *callbacks: pl.Callback) -> pl.Trainer:
     """
     for group in ("callbacks", "logger"):
         if group in config.trainer:
-            raise InputError(f"trainer.{group} is not used; choose it by the group {group}, such as +{group}.NAME._target_=CLASS")
+            raise InputError(
+                f"trainer.{group} is not used; choose it by the group {group}, such as +{group}.NAME._target_=CLASS"
+            )
     quieten_lightning()
     trainer: pl.Trainer = instantiate(
         config.trainer,

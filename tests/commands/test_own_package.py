@@ -83,9 +83,7 @@ def test_what_is_no_name_of_a_package_is_refused(own_run: Path, trust: Any) -> N
         Captioner.from_pretrained(own_run / "bundle", trust=[trust])
 
 
-def test_captions_and_scores_of_a_trusted_bundle(
-    command: Command, own_run: Path, table: Path, tmp_path: Path
-) -> None:
+def test_captions_and_scores_of_a_trusted_bundle(command: Command, own_run: Path, table: Path, tmp_path: Path) -> None:
     bundle, image = own_run / "bundle", next(table.glob("*.jpg"))
     assert "--trust mypackage" in command("caption", bundle, image).message
     ran = command("caption", bundle, image, "--trust", "mypackage")
@@ -100,9 +98,7 @@ def test_captions_and_scores_of_a_trusted_bundle(
     assert command("report", own_run, tmp_path).status == 0
 
 
-def test_a_sweep_over_own_parts_ends_in_a_table(
-    command: Command, installed: None, table: Path, tmp_path: Path
-) -> None:
+def test_a_sweep_over_own_parts_ends_in_a_table(command: Command, installed: None, table: Path, tmp_path: Path) -> None:
     sizes = ("decoder.hidden_size=8,12", "data=table", f"data.root={table}", f"output={tmp_path}")
     ran = command("train", "-m", *TINY, *sizes)
     assert ran.status == 0, ran.err
@@ -114,10 +110,13 @@ def test_features_of_an_own_encoder_are_cached_and_trained_on(
 ) -> None:
     data = ("data=table", f"data.root={table}")
     features = tmp_path / "features"
-    ran = command(
-        "extract", f"--config-dir={EXAMPLE / 'conf'}", "encoder=colours", *data, f"features={features}"
-    )
+    ran = command("extract", f"--config-dir={EXAMPLE / 'conf'}", "encoder=colours", *data, f"features={features}")
     assert ran.status == 0, ran.err
+    (features / "val").rename(tmp_path / "elsewhere")
+    said = command("train", *TINY, *data, f"data.features={features}", f"output={tmp_path / 'none'}").message
+    assert f"{features / 'val'}" in said
+    assert not (tmp_path / "none" / "checkpoints").exists()  # found before the first step
+    (tmp_path / "elsewhere").rename(features / "val")
     ran = command("train", *TINY, *data, f"data.features={features}", f"output={tmp_path / 'run'}")
     assert ran.status == 0, ran.err
 
@@ -161,7 +160,13 @@ BROKEN = {
 
 @pytest.mark.parametrize(("code", "message", "where"), BROKEN.values(), ids=BROKEN)
 def test_the_true_error_of_own_code_is_shown(
-    train: Command, tmp_path: Path, installed: None, monkeypatch: pytest.MonkeyPatch, code: str, message: str, where: str
+    train: Command,
+    tmp_path: Path,
+    installed: None,
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    message: str,
+    where: str,
 ) -> None:
     (tmp_path / "broken.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
+
 from captioning.decoders.recurrence import RecurrentDecoder, RecurrentState, rows_first
 from captioning.encoders.features import ImageFeatures
 from captioning.recurrent.layer import RecurrentFactory
-from torch import Tensor, nn
 
 
 class Glance(RecurrentDecoder):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import Tensor
+from torch.nn import functional as F
+
 from captioning.encoders import ImageTransform
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
-from torch import Tensor
-from torch.nn import functional as F
 
 
 class Colours(Encoder):

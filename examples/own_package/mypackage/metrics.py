@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
+
 from captioning.metrics.checks import check_candidates
 from captioning.metrics.metric import Metric
 from captioning.metrics.resources import Resources
-from numpy.typing import NDArray
 
 
 class WordRecall(Metric):
