@@ -1,4 +1,8 @@
-"""The error for mistakes that a user can correct, and how its message shows a value."""
+"""The error for mistakes that a user can correct, and how its message shows values and errors of other code."""
+
+from __future__ import annotations
+
+import traceback
 
 
 class InputError(ValueError):
@@ -30,3 +34,14 @@ def shown(value: object, limit: int = 80) -> str:
     text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
     end = limit // 3
     return text if len(text) <= limit else f"{text[: limit - 3 - end]}...{text[-end:]}"
+
+
+def described(error: BaseException) -> str:
+    """Describe an error of other code in one line: its type, its message and where it was raised."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "<frozen" not in frame.filename]
+    if isinstance(error, SyntaxError):
+        where = f" ({error.filename}, line {error.lineno})"
+    else:
+        where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    message = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
+    return f"{type(error).__name__}: {shown(message, 200)}{where}"

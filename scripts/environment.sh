@@ -1,5 +1,6 @@
-# The other scripts source this file. It creates .venv with everything that this project needs.
-# Usage: source scripts/environment.sh [EXTRA], where EXTRA is an optional dependency group of pyproject.toml.
+# The other scripts source this file. It creates .venv with everything that this project needs, in the versions and with
+# the hashes of requirements/, which scripts/lock writes.
+# Usage: source scripts/environment.sh [dev]
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 extra="${1:-}"
@@ -27,14 +28,19 @@ elif ! new_enough "$root/.venv/bin/python"; then
   exit 1
 fi
 
+lock="$root/requirements/lock${extra:+-$extra}.txt"
 stamp="$root/.venv/.installed${extra:+-$extra}"
-if ! cmp -s "$root/pyproject.toml" "$stamp"; then
+if ! cat "$root/pyproject.toml" "$root/requirements/build.txt" "$lock" | cmp -s - "$stamp"; then
   echo "installing dependencies (the first time takes some minutes, as torch is large)"
-  # One call installs all, so that pip chooses a torchvision that matches torch.
-  "$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$root${extra:+[$extra]}" || {
+  install=("$root/.venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps)
+  # Only files whose hashes are in the locks are installed, what builds them included.
+  { "${install[@]}" --require-hashes --only-binary :all: --requirement "$root/requirements/build.txt" &&
+    "${install[@]}" --require-hashes --no-build-isolation --requirement "$lock" &&
+    "${install[@]}" --no-build-isolation --editable "$root"; } || {
     echo "The installation failed. It needs a network and about 7 GB of disk." >&2
+    echo "If hashes do not match because your index serves builds of its own, scripts/lock writes a lock of its files." >&2
     exit 1
   }
-  cp "$root/pyproject.toml" "$stamp"
+  cat "$root/pyproject.toml" "$root/requirements/build.txt" "$lock" > "$stamp"
 fi
 PATH="$root/.venv/bin:$PATH"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,24 @@ def add_batches(parser: argparse.ArgumentParser, things: str) -> None:
     parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")
 
 
-def load(bundle: str, device: str) -> Captioner:
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add the option that allows a bundle to name classes of other packages."""
+    parser.add_argument(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="PACKAGE",
+        help="run this package's code if the bundle names its classes; may be repeated",
+    )
+
+
+def load(bundle: str, device: str, trust: Collection[str] = ()) -> Captioner:
     """Load a bundle onto a device.
+
+    Args:
+        bundle: the folder.
+        device: as torch names it.
+        trust: see `Captioner.from_pretrained`.
 
     Raises:
         InputError: the device does not exist, or the folder is not a bundle.
@@ -35,7 +51,7 @@ def load(bundle: str, device: str) -> Captioner:
 
         from captioning.model.captioner import Captioner
 
-        captioner = Captioner.from_pretrained(bundle)
+        captioner = Captioner.from_pretrained(bundle, trust=trust)
     try:
         captioner.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:

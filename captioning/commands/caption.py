@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.commands import natural, positive
-from captioning.commands._bundles import add_batches, json_line, load, one_line, printable, sampling, with_beams
+from captioning.commands._bundles import (
+    add_batches,
+    add_trust,
+    json_line,
+    load,
+    one_line,
+    printable,
+    sampling,
+    with_beams,
+)
 from captioning.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         action="store_true",
         help='print {"image", "caption", "score", "finished"} on each line; score is the log-probability',
     )
+    add_trust(parser)
     options = parser.parse_args(arguments)
     if options.seed is not None and options.temperature is None:
         parser.error("--seed has no effect without --temperature")
@@ -52,7 +62,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"captioning caption: {message}", file=sys.stderr)
     if not found.paths:
         return 1
-    captioner = load(options.bundle, options.device)
+    captioner = load(options.bundle, options.device, options.trust)
     search = with_beams(captioner.search, options.beam_size)
     if options.temperature is not None:
         seed = 1 if options.seed is None else options.seed

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from captioning.commands._bundles import add_trust
 from captioning.errors import InputError
 from captioning.json_files import read_json
 from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEND
@@ -42,6 +44,7 @@ settings:
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
   metrics.names=[NAME] any of {metrics}
   metrics.backend=NAME {backends}
+  --trust PACKAGE      run this package's code if the bundle names its classes; also trust=[PACKAGE]
   output=DIR           the folder for the files; examples=N images on the page
 
 Scores are fractions: CIDEr 0.94, not 94.
@@ -54,8 +57,13 @@ def main(arguments: Sequence[str]) -> int:
         print(HELP.format(metrics=", ".join(METRICS), backends=" or ".join(BACKENDS)), end="")
         return 0
     from captioning.commands._hydra import run
+    from captioning.model.safe_build import checked_names
 
-    return run("evaluate", evaluate, arguments)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_trust(parser)
+    options, arguments = parser.parse_known_args(list(arguments))
+    trust = [f"trust=[{','.join(checked_names(options.trust))}]"] if options.trust else []
+    return run("evaluate", evaluate, [*arguments, *trust])
 
 
 def evaluate(config: DictConfig, output: Path) -> None:
@@ -73,7 +81,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
     from captioning.training.module import CaptioningModule
     from captioning.training.trainer import quieten_lightning
 
-    captioner = Captioner.from_pretrained(config.bundle)
+    captioner = Captioner.from_pretrained(config.bundle, trust=config.trust)
     splits, loading = open_data(config.data, reads=captioner.encoder.reads)
     texts = isinstance(splits.reader, ParallelText)
     if isinstance(splits.reader, ParallelText):

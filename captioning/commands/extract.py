@@ -53,15 +53,14 @@ def extract(config: DictConfig) -> None:
         InputError: `regions` is given without encoder=regions, or the reverse; see also
             `captioning.data.features.extract`.
     """
-    from hydra.utils import instantiate
-
     from captioning.data.features import extract as features
     from captioning.data.splits import split_name
     from captioning.encoders.encoder import Encoder
     from captioning.encoders.regions import Regions
     from captioning.training.assemble import open_data
+    from captioning.training.parts import build
 
-    encoder: Encoder = instantiate(config.encoder)
+    encoder: Encoder = build(config.encoder, Encoder)
     if isinstance(encoder, Regions) != (config.regions is not None):
         raise InputError(
             f"regions={config.regions} with {type(encoder).__name__}: regions=FILES and encoder=regions go together"

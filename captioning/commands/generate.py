@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from captioning.commands import natural, positive
-from captioning.commands._bundles import load, one_line, sampling
+from captioning.commands._bundles import add_trust, load, one_line, sampling
 from captioning.errors import InputError
 
 
@@ -26,9 +26,10 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--max-length", type=positive, help="largest number of tokens (default: the bundle's)")
     parser.add_argument("--seed", type=natural, default=1, help="seed of the random draws (default 1)")
+    add_trust(parser)
     options = parser.parse_args(arguments)
 
-    captioner = load(options.bundle, "cpu")
+    captioner = load(options.bundle, "cpu", options.trust)
 
     import torch
 

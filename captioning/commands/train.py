@@ -24,7 +24,8 @@ examples:
 output=DIR names the run's folder. It holds the log, checkpoints/, metrics.json, captions.json and bundle/.
 -m runs every combination of the comma-separated choices and ends with one table, which is also written as sweep.csv.
 output=DIR then names the folder that holds the runs' folders.
---cfg job prints the composed configuration and trains nothing.
+--cfg job prints the composed configuration and trains nothing. --hydra-help lists Hydra's other options.
+--config-dir DIR adds a folder with your own options of the groups, also for classes of your own package.
 output=DIR checkpoint=DIR/checkpoints/last.ckpt resumes an interrupted run.
 """
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captioning.commands import positive
-from captioning.commands._bundles import add_batches, json_line, load, one_line, with_beams
+from captioning.commands._bundles import add_batches, add_trust, json_line, load, one_line, with_beams
 from captioning.errors import InputError
 
 
@@ -35,9 +35,10 @@ def main(arguments: Sequence[str]) -> int:
         action="store_true",
         help='print {"text", "translation", "score", "finished"} on each line; score is the log-probability',
     )
+    add_trust(parser)
     options = parser.parse_args(arguments)
 
-    captioner = load(options.bundle, options.device)
+    captioner = load(options.bundle, options.device, options.trust)
     search = with_beams(captioner.search, options.beam_size)
     sentences, num_truncated = options.texts or _lines(), 0
     for start in range(0, len(sentences), options.batch_size):

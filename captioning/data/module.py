@@ -97,6 +97,10 @@ class CaptionDataModule(pl.LightningDataModule):
         dataset = self._dataset(split, training=False)
         return self._loader(dataset, InOrderSampler(len(dataset), self.loading.eval_batch_size, **self._processes()))
 
+    def first(self, split: str) -> CaptionBatch:
+        """Make the batch of a split's first image, as in validation."""
+        return self._dataset(split, training=False)[[0]]
+
     def _dataset(self, split: str, *, training: bool) -> CaptionDataset:
         key = f"{split} for training" if training else split
         if key not in self._datasets:

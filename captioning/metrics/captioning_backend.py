@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from captioning.errors import InputError
 from captioning.metrics.backend import Columns, score_by, versions
 from captioning.metrics.resources import Resources
-from captioning.metrics.table import METRICS
+from captioning.metrics.table import METRICS, metric_class
 from captioning.metrics.tokenization import PENN_TREEBANK, Tokenizer
 
 
@@ -25,12 +25,12 @@ class CaptioningBackend:
         self._tokenizer = self.tokenizer(names)
         if resources.frequencies is not None and self._tokenizer != PENN_TREEBANK:
             raise InputError(f"{', '.join(names)}: no document frequencies are used here; leave them out")
-        self._metrics = {name: METRICS[name].of(resources) for name in names}
+        self._metrics = {name: metric_class(name).of(resources) for name in names}
 
     @staticmethod
     def tokenizer(names: Collection[str]) -> Tokenizer:
         """See `Backend.tokenizer`."""
-        return next((tokenizer for name in names if (tokenizer := METRICS[name].tokenizer)), PENN_TREEBANK)
+        return next((tokenizer for name in names if (tokenizer := metric_class(name).tokenizer)), PENN_TREEBANK)
 
     def score(self, captions: Sequence[str]) -> Columns:
         """See `Backend.score`."""

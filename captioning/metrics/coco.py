@@ -21,7 +21,7 @@ from captioning.metrics.document_frequencies import DocumentFrequencies
 from captioning.metrics.files import ImageId, check_same_images, listing
 from captioning.metrics.plausibility import doubts_of_captions, doubts_of_references
 from captioning.metrics.resources import Embedding, Resources
-from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEND, check_metrics
+from captioning.metrics.table import BACKENDS, COCO_METRICS, OWN_BACKEND, check_metrics, in_order, metric_class
 from captioning.metrics.uncertainty import Comparison, Interval, approximate_randomization, bootstrap
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class CocoScorer:
 
     Args:
         references: the reference captions of each image, as published.
-        metrics: names in `METRICS`.
+        metrics: names in `METRICS`, or paths of metrics of other packages.
         frequencies: CIDEr's document frequencies; None counts these references, as COCO does.
         backend: a name in `BACKENDS`.
         images: the file of each image, in the order of the references, for CLIPScore.
@@ -78,8 +78,8 @@ class CocoScorer:
         given = {"frequencies": frequencies, "images": images, "embedding": embedding}
         check_metrics(metrics, backend, given=[name for name, value in given.items() if value is not None])
         _check_references(references)
-        ordered = [name for name in METRICS if name in metrics]
-        beside = [name for name in ordered if METRICS[name].tokenizer is None]
+        ordered = in_order(metrics)
+        beside = [name for name in ordered if metric_class(name).tokenizer is None]
         main = [name for name in ordered if name not in beside]
         self._tokenizer = BACKENDS[backend].tokenizer(main)
         self._references = self._tokenizer.tokenize(references)
@@ -92,7 +92,7 @@ class CocoScorer:
         text, tokens = (list(form.values()) for form in (references, self._references))
         resources = Resources(text, tokens, frequencies, images, embedding)
         self._backend = BACKENDS[backend](main, resources)
-        self._beside = {name: METRICS[name].of(resources) for name in beside}
+        self._beside = {name: metric_class(name).of(resources) for name in beside}
 
     def __enter__(self) -> Self:
         return self
@@ -172,7 +172,9 @@ def intervals(
         return found
     for name, statistics in scores.statistics.items():
         generator = np.random.default_rng(seed)
-        found |= bootstrap(METRICS[name], statistics, generator, num_replicates=num_replicates, confidence=confidence)
+        found |= bootstrap(
+            metric_class(name), statistics, generator, num_replicates=num_replicates, confidence=confidence
+        )
     return found
 
 
@@ -203,7 +205,7 @@ def compare(
         return found
     for name, statistics in first.statistics.items():
         found |= approximate_randomization(
-            METRICS[name],
+            metric_class(name),
             statistics,
             second.statistics[name],
             np.random.default_rng(seed),

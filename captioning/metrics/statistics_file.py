@@ -44,12 +44,14 @@ def load_statistics(path: str | Path) -> KeptStatistics:
     """Read what `save_statistics` wrote.
 
     Raises:
-        InputError: the file is missing, or holds something else.
+        InputError: the file is missing, or holds something else. Statistics of metrics of other packages are left out.
     """
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata: Mapping[str, str] = file.metadata() or {}
-            tables = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 it is not a mapping
+            # Metrics of other packages are named by their path; no code that a file names is imported.
+            names = [name for name in file.keys() if "." not in name]  # noqa: SIM118 it is not a mapping
+            tables = {name: file.get_tensor(name) for name in names}
         image_ids, references = json.loads(metadata["image_ids"]), metadata["references"]
     except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise InputError(

@@ -7,15 +7,15 @@
     metrics.json         what it scored, and on what
     README.md            the model card
 
-Reading one never unpickles, never imports a name from outside this package, torchvision and timm, and never
-touches the network.
+Reading one never unpickles, never imports a name from outside this package, torchvision and timm, unless the caller
+trusts a package by name, and never touches the network.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from captioning.encoders.text import TextEncoder
 from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
-from captioning.model.safe_build import build
+from captioning.model.safe_build import build, packages
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
 
@@ -111,16 +111,20 @@ def write_bundle(
     return folder
 
 
-def read_bundle(folder: Path) -> Parts:
+def read_bundle(folder: Path, *, trust: Collection[str] = ()) -> Parts:
     """Build the parts of a bundle, without its weights.
+
+    Args:
+        folder: the bundle.
+        trust: packages whose classes it may name; see `captioning.model.safe_build.build`.
 
     Raises:
         InputError: the folder is not a bundle, has another format version, or a file is missing or damaged.
     """
     config, source = _read_config(folder), str(folder / "config.json")
-    encoder = build(config["encoder"], Encoder, source=source)  # type: ignore[type-abstract]
+    encoder = build(config["encoder"], Encoder, source=source, trust=trust)  # type: ignore[type-abstract]
     transform = _read_transform(folder / "transform.json", encoder)
-    decoder: Decoder[Any] = build(config["decoder"], Decoder, source=source)  # type: ignore[type-abstract]
+    decoder: Decoder[Any] = build(config["decoder"], Decoder, source=source, trust=trust)  # type: ignore[type-abstract]
     tokenizer = Tokenizer.from_json(_read_text(folder / "tokenizer.json"), source=folder / "tokenizer.json")
     if len(tokenizer) != decoder.vocab_size:
         raise InputError(
@@ -134,7 +138,7 @@ def read_bundle(folder: Path) -> Parts:
         tokenizer,
         transform,
         standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
-        search=build(config["search"], Search, source=source),  # type: ignore[type-abstract]
+        search=build(config["search"], Search, source=source, trust=trust),  # type: ignore[type-abstract]
         config={key: config[key] for key in ("encoder", "decoder", "search", "standardise") if key in config},
     )
 
@@ -231,6 +235,8 @@ def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     encoder = config["encoder"].get("model")
     translates = short("encoder") == TextEncoder.__name__
     kind, use = ("A translator", 'translate("A sentence.")') if translates else ("A captioner", 'caption("image.jpg")')
+    foreign = sorted(packages(config))
+    trust = f", trust={json.dumps(foreign)}" if foreign else ""
     lines = [
         f"# {short('decoder')} on {short('encoder')}" + (f" ({encoder})" if encoder else ""),
         "",
@@ -239,7 +245,7 @@ def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         "```python",
         "from captioning import Captioner",
         "",
-        'captioner = Captioner.from_pretrained("PATH/OF/THIS/FOLDER")',
+        f'captioner = Captioner.from_pretrained("PATH/OF/THIS/FOLDER"{trust})',
         f"print(captioner.{use}.text)",
         "```",
         "",

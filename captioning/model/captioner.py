@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,13 +91,19 @@ class Captioner(nn.Module):
         self.search, self.config = search or BeamSearch(), config
 
     @classmethod
-    def from_pretrained(cls, path: str | Path) -> Self:
+    def from_pretrained(cls, path: str | Path, *, trust: Collection[str] = ()) -> Self:
         """Load a bundle in evaluation mode, on the CPU.
 
+        Args:
+            path: the bundle.
+            trust: packages whose encoders, decoders and searches the bundle may name, such as ["mypackage"]. Their
+                code runs, so name only packages whose code you trust. Without them, no code but captioning's runs.
+
         Raises:
-            InputError: the folder is not a bundle, has another format version, or a file is missing or damaged.
+            InputError: the folder is not a bundle, has another format version, or a file is missing or damaged. Or it
+                needs a package that `trust` does not name.
         """
-        parts = read_bundle(Path(path))
+        parts = read_bundle(Path(path), trust=trust)
         captioner = cls(
             parts.encoder,
             parts.decoder,

@@ -9,7 +9,7 @@ from inspect import signature
 from typing import Any
 
 import torch
-from hydra.utils import get_class, get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from captioning.data.loading import Loading, separated
@@ -27,9 +27,11 @@ from captioning.metrics import CocoScorer
 from captioning.metrics.table import OWN_BACKEND, check_metrics
 from captioning.model.captioner import Captioner
 from captioning.objectives import check_objective, needs
+from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
-from captioning.training.checks import check_encoder, check_monitor
+from captioning.training.checks import check_data, check_encoder, check_monitor, check_own_code
 from captioning.training.module import CaptioningModule
+from captioning.training.parts import build, find, find_class
 from captioning.training.pretrained_words import start_embeddings
 from captioning.training.vocabulary import learn_vocabulary, saved_tokenizer
 
@@ -46,7 +48,8 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     Raises:
         InputError: a setting is invalid or contradicts another, or the training split cannot be read.
     """
-    splits, loading = open_data(config.data, reads=get_class(config.encoder._target_).reads)
+    check_own_code(config)
+    splits, loading = open_data(config.data, reads=find_class(config.encoder, Encoder).reads)
     check_encoder(config, loading)
     scorer = scorer_of(config.metrics)
     check_monitor(config.metrics)
@@ -54,12 +57,10 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     tokenizer = learn_vocabulary(instantiate(config.text), captions, saved_tokenizer(saved, "tokenizer"))
     encoder, transform, encoder_sizes = build_encoder(config, splits, saved)
     sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
-    readers = [
-        part for part in ("decoder", "objective") if Capability.OBJECTS in needs(get_object(config[part]._target_))
-    ]
+    readers = [part for part in ("decoder", "objective") if Capability.OBJECTS in needs(find(config[part]))]
     objects = {"categories": splits.categories("train")} if readers else {}
     given = {part: {**sizes, **(objects if part in readers else {})} for part in ("decoder", "objective")}
-    decoder: Decoder[Any] = instantiate(config.decoder, **given["decoder"])
+    decoder: Decoder[Any] = build(config.decoder, Decoder, **given["decoder"])
     start_words(config, (encoder, transform), (decoder, tokenizer))
     objective = instantiate(config.objective)  # partial if it has parameters of its own
     check_objective(decoder, objective)
@@ -72,7 +73,7 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
         tokenizer,
         transform=transform,
         standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
-        search=instantiate(config.search),
+        search=build(config.search, Search),
         config={
             "encoder": {**plain["encoder"], **encoder_sizes},
             "decoder": {**plain["decoder"], **given["decoder"]},
@@ -90,6 +91,7 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
         monitor=config.metrics.monitor,
         seed=config.seed,
     )
+    check_data(data)
     if config.standardise:
         fit_standardise(captioner, data)
     return module, data
@@ -103,8 +105,13 @@ def open_data(settings: DictConfig, *, reads: str) -> tuple[Splits, Loading]:
         reads: `Encoder.reads` of the encoder. With "nothing", or with cached features, image files need not exist.
     """
     reader, loading = separated(OmegaConf.to_container(settings, resolve=True))  # type: ignore[arg-type]
+    built = instantiate(reader)
+    if not (hasattr(built, "name") and callable(getattr(built, "read", None))):
+        raise InputError(
+            f"data._target_={settings._target_} is no reader: expected `name` and `read(split, *, check_files)`"
+        )
     check_files = reads != "nothing" and (loading.features is None or loading.skip_broken)
-    return Splits(instantiate(reader), check_files=check_files, skip_broken=loading.skip_broken), loading
+    return Splits(built, check_files=check_files, skip_broken=loading.skip_broken), loading
 
 
 def build_encoder(
@@ -123,8 +130,8 @@ def build_encoder(
     Raises:
         InputError: an encoder of sentences is frozen, or lacks source sentences or a source tokenizer.
     """
-    if "vocab_size" not in signature(get_class(config.encoder._target_)).parameters:
-        encoder: Encoder = instantiate(config.encoder)
+    if "vocab_size" not in signature(find_class(config.encoder, Encoder)).parameters:
+        encoder = build(config.encoder, Encoder)
         assert encoder.transform is not None  # only an encoder of sentences has none
         return encoder, encoder.transform, {}
     if config.finetuning is None:
@@ -137,7 +144,7 @@ def build_encoder(
     earlier = saved_tokenizer(saved, "transform", "tokenizer")
     tokenizer = learn_vocabulary(instantiate(config.source_text), texts, earlier)
     sizes = {"vocab_size": len(tokenizer)}
-    return instantiate(config.encoder, **sizes), TextTransform(tokenizer), sizes
+    return build(config.encoder, Encoder, **sizes), TextTransform(tokenizer), sizes
 
 
 def start_words(

@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 
 from captioning.reports.page import images_to_show
+from captioning.training.loggers import SafeLogger
 from captioning.training.module import CaptioningModule
 
 
@@ -23,9 +24,12 @@ class CaptionTable(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Log the table to every WandbLogger of the run."""
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, WandbLogger)]
-        if not loggers or not trainer.is_global_zero:
-            return
+        if trainer.is_global_zero:
+            for logger in trainer.loggers:
+                if isinstance(logger, SafeLogger):
+                    logger.attempt(lambda wandb_logger: self._log(wandb_logger, trainer, module), WandbLogger)
+
+    def _log(self, logger: WandbLogger, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         import wandb
 
         data = cast(Any, trainer).datamodule
@@ -42,5 +46,4 @@ class CaptionTable(pl.Callback):
             ]
             for shown, image, prediction in zip(images_to_show(images), images, evaluation.predictions, strict=False)
         ]
-        for logger in loggers:
-            logger.log_table("val/captions", columns=["image_id", "image", "caption", monitor, "references"], data=rows)
+        logger.log_table("val/captions", columns=["image_id", "image", "caption", monitor, "references"], data=rows)

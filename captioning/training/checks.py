@@ -1,14 +1,33 @@
-"""Checks of a configuration, made before anything is trained."""
+"""Checks of a configuration, and of all that a run reads and writes, made before anything is trained."""
 
 from __future__ import annotations
 
+import logging
+import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+import torch
+from omegaconf import DictConfig, OmegaConf
 
 from captioning.data.loading import Loading
+from captioning.data.module import CaptionDataModule
+from captioning.decoders.decoder import Decoder
+from captioning.encoders.encoder import Encoder
 from captioning.errors import InputError
+from captioning.evaluation.predictions import predict
 from captioning.metrics.table import modes
+from captioning.model.captioner import evaluating
+from captioning.model.safe_build import check, packages
+from captioning.search.hypotheses import Search
+from captioning.training.module import CaptioningModule
+from captioning.training.parts import find_class
+
+log = logging.getLogger(__name__)
+
+OPTIMIZER_STATES = 2
+"""Numbers that an optimizer keeps for each weight that it trains; Adam keeps two."""
 
 
 def check_output(config: DictConfig, output: Path) -> None:
@@ -73,4 +92,111 @@ def check_monitor(config: DictConfig) -> None:
         raise InputError(
             f"metrics.mode={config.mode} would choose the worst {config.monitor}; set "
             f"metrics.mode={expected[config.monitor]}"
+        )
+
+
+def check_own_code(config: DictConfig) -> None:
+    """Check that the run's bundle can be loaded if it has classes of other packages, and log which ones.
+
+    Raises:
+        InputError: a class of encoder, decoder or search could not be loaded from the bundle.
+    """
+    parts: dict[str, type] = {"encoder": Encoder, "decoder": Decoder, "search": Search}
+    plain: dict[str, Any] = {part: OmegaConf.to_container(config[part], resolve=True) for part in parts}
+    foreign = sorted(packages(plain))
+    for part, base in parts.items():
+        if packages(plain[part]):
+            find_class(config[part], base)
+            check({**plain[part], "weights": None}, base, source=part, trust=foreign)
+    if foreign:
+        names = ", ".join(f'"{name}"' for name in foreign)
+        log.warning(
+            "the bundle of this run needs code of %s; load it with trust=[%s] in Python, or %s in commands",
+            ", ".join(foreign),
+            names,
+            " ".join(f"--trust {name}" for name in foreign),
+        )
+
+
+def check_data(data: CaptionDataModule) -> None:
+    """Check what training and validation read: both splits, their files or cached features, and their captions.
+
+    Raises:
+        InputError: a split or a file is missing or broken, or a validation image has no caption.
+    """
+    for split in ("train", data.split):
+        images = data.splits.images(split)
+        if not images:
+            raise InputError(f"{data.splits.name} has no images in the split {split}; choose another, or other data")
+    bare = [image.image_id for image in data.splits.images(data.split) if not any(map(str.strip, image.captions))]
+    if bare:
+        raise InputError(
+            f"{data.splits.name} {data.split}: {len(bare):,} images have no caption to score against, the first is "
+            f"{bare[0]!r:.80}; add captions, or remove these images from the split"
+        )
+    data.train_dataloader()
+    data.val_dataloader()
+
+
+def check_run(config: DictConfig, output: Path, module: CaptioningModule, data: CaptionDataModule) -> None:
+    """Check that validation works on its first image, and that the run's files can be written.
+
+    Raises:
+        InputError: the search does not fit the decoder, a folder cannot be written, or the disk is too full.
+    """
+    rehearse(module, data)
+    folders = [callback.dirpath for callback in config.callbacks.values() if callback and callback.get("dirpath")]
+    for folder in map(Path, [output, *folders]):
+        check_writable(folder)
+    check_room(output, module)
+
+
+def rehearse(module: CaptioningModule, data: CaptionDataModule) -> None:
+    """Caption the first validation image, as validation does. No random number of the run is drawn.
+
+    Raises:
+        InputError: the search cannot be used with this decoder and vocabulary.
+    """
+    captioner, batch = module.captioner, data.first(data.split)
+    with torch.random.fork_rng(devices=()), torch.no_grad(), evaluating(captioner):
+        features = captioner.features(batch)
+        predict(captioner.decoder, module.search, captioner.tokenizer, features, batch)
+
+
+def check_writable(folder: Path) -> None:
+    """Check that files can be written into a folder, which is made if it is missing.
+
+    Raises:
+        InputError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written: {error.strerror}; choose another folder with output=DIR"
+        ) from error
+
+
+def check_room(output: Path, module: CaptioningModule) -> None:
+    """Check that the disk has room for the run's checkpoints and its bundle.
+
+    The best and the last checkpoint are kept while a new one is written.
+
+    Raises:
+        InputError: it has not.
+    """
+    weights = sum(value.numel() * value.element_size() for value in module.state_dict().values())
+    groups = [
+        *module.captioner.decoder.parameters(),
+        *(module.captioner.encoder.parameters() if module.finetuning else []),
+    ]
+    states = OPTIMIZER_STATES * sum(value.numel() * value.element_size() for value in groups)
+    kept = len(list((output / "checkpoints").glob("*.ckpt")))
+    needed, free = (weights + states) * max(1, 3 - kept) + weights, shutil.disk_usage(output).free
+    if needed > free:
+        raise InputError(
+            f"{output}: checkpoints and the bundle need about {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free; "
+            "free some, or choose a folder on another disk with output=DIR"
         )

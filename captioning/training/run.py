@@ -15,14 +15,17 @@ from captioning.model.captioner import Captioner
 from captioning.reports.result import Result
 from captioning.training.assemble import assemble
 from captioning.training.checkpoints import captioner_weights, read_checkpoint
-from captioning.training.checks import check_output
+from captioning.training.checks import check_output, check_run
 from captioning.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 
 
-def train(config: DictConfig, output: Path) -> None:
+def train(config: DictConfig, output: Path) -> float:
     """Train, then evaluate the best checkpoint and write its bundle, all into `output`.
+
+    Returns:
+        The monitored score of the best checkpoint, for sweepers that search for good settings.
 
     Raises:
         InputError: `output` holds another run, or a setting in `config` is invalid.
@@ -33,6 +36,7 @@ def train(config: DictConfig, output: Path) -> None:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module, data = assemble(config, saved)
     captioner = module.captioner
+    check_run(config, output, module, data)
     timer = Timer()  # checkpoints keep its time, so that a resumed run adds to it
     trainer = build_trainer(config, timer)
     num_parameters = count_parameters(config, captioner)
@@ -53,6 +57,7 @@ def train(config: DictConfig, output: Path) -> None:
         result.write(output, training=cost)
         result.print()
         captioner.save(output / "bundle", metrics=result.content)
+    return float(trainer.callback_metrics[f"val/{config.metrics.monitor}"])
 
 
 def count_parameters(config: DictConfig, captioner: Captioner) -> dict[str, int]:

@@ -9,17 +9,28 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from captioning.errors import InputError
+from captioning.training.loggers import build_loggers
 from captioning.training.precision import precision_here
 
 
 def build_trainer(config: DictConfig, *callbacks: pl.Callback) -> pl.Trainer:
-    """Build the trainer with `callbacks` and with the configuration's callbacks and loggers."""
+    """Build the trainer with `callbacks` and with the configuration's callbacks and loggers.
+
+    Raises:
+        InputError: `trainer` names callbacks or loggers, which are groups of their own.
+    """
+    for group in ("callbacks", "logger"):
+        if group in config.trainer:
+            raise InputError(
+                f"trainer.{group} is not used; choose it by the group {group}, such as +{group}.NAME._target_=CLASS"
+            )
     quieten_lightning()
     trainer: pl.Trainer = instantiate(
         config.trainer,
         precision=precision_here(config.trainer.precision, config.trainer.accelerator),
         callbacks=[*callbacks, *(instantiate(c) for c in config.callbacks.values() if c)],
-        logger=[instantiate(c) for c in config.logger.values() if c],
+        logger=build_loggers(config.logger, config.output),
     )
     return trainer
 

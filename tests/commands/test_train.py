@@ -380,3 +380,33 @@ def test_broken_training_image_is_found_before_training_and_skipped_on_request(
     log = (tmp_path / "run2" / "train.log").read_text()
     assert f"skipped: {image}" in log
     assert "images cannot be read and are skipped" in log
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda root: shutil.rmtree(root / "val2017"), "val2017"),
+        (lambda root: (root / "annotations" / "captions_val2017.json").unlink(), "captions_val2017.json"),
+        (lambda root: next((root / "val2017").iterdir()).unlink(), "val2017"),
+        (lambda root: next(iter(sorted((root / "val2017").iterdir()))).write_bytes(b"junk"), "not an image"),
+    ],
+    ids=["no images", "no captions", "an image is missing", "the first image is broken"],
+)
+def test_what_validation_reads_is_checked_before_the_first_step(
+    train: Command, scenes: Path, tmp_path: Path, damage: Callable[[Path], Any], message: str
+) -> None:
+    root = tmp_path / "scenes"
+    shutil.copytree(scenes, root)
+    damage(root)
+    said = train(tmp_path / "run", f"data.root={root}").message
+    assert message in said
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_loggers_that_fail_do_not_stop_a_run(train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pytorch_lightning.loggers.CSVLogger.save", fail)
+    assert train(tmp_path / "run").status == 0
+    assert (tmp_path / "run" / "train.log").read_text().count("logger.csv failed and logs nothing more") == 1

@@ -10,7 +10,7 @@ import torch
 from captioning.decoders import Decoder, ShowAndTell
 from captioning.encoders import Encoder
 from captioning.errors import InputError
-from captioning.model.safe_build import build
+from captioning.model.safe_build import build, check, packages
 from captioning.recurrent import LSTM, ChoGRU
 from captioning.search import BeamSearch, Forbid
 from captioning.search.hypotheses import Search
@@ -245,3 +245,78 @@ def test_what_is_built_is_as_if_built_by_hand():
     by_hand = ShowAndTell(**sizes, recurrent=lambda e, d: LSTM(e, d, num_layers=2))
     for a, b in zip(built.parameters(), by_hand.parameters(), strict=True):
         assert a.equal(b)
+
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    """A package `lab` that defines a decoder, and re-exports what others define."""
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "__init__.py").write_text(
+        "import os, subprocess\nfrom subprocess import Popen\nfrom captioning.decoders import MRNN\n"
+        "from captioning.decoders import ShowAndTell as Base\nfrom captioning.decoders.decoder import Decoder\n"
+        "class Thing:\n  pass\nclass Mine(Base):\n  pass\ndef function(**given):\n  pass\n"
+    )
+    (tmp_path / "labs.py").write_text("from lab import Mine\n")
+    (tmp_path / "lab" / "broken.py").write_text("import nowhere\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("lab", "labs")]:
+        del sys.modules[name]
+
+
+def test_a_class_of_a_trusted_package_is_built(lab):
+    decoder = build({**DECODER, "_target_": "lab.Mine"}, Decoder, source="x", trust=["lab"])
+    assert type(decoder).__module__ == "lab"
+    nested = {**DECODER, "recurrent": {"_target_": "torch.nn.LSTM", "_partial_": True}}
+    check(nested, Decoder, source="x", trust=["torch"])
+    assert packages(nested) == {"torch"}
+
+
+@pytest.mark.parametrize("trust", [[], ["la"], ["labs"], ["lab.decoders"], ["other"], ["Lab"], ["torch"]])
+def test_a_class_of_a_package_that_is_not_trusted_is_not_even_imported(lab, trust):
+    with pytest.raises(InputError, match=r'unless you trust it: trust=\["lab"\] in Python, --trust lab in commands$'):
+        build({**DECODER, "_target_": "lab.Mine"}, Decoder, source="config.json", trust=trust)
+    assert "lab" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "lab.os.system",
+        "lab.os",
+        "lab.subprocess.Popen",
+        "lab.Popen",
+        "lab.MRNN.__init__",
+        "lab.function",
+        "lab.Nothing",
+        "lab.nothing.Mine",
+        "lab..Mine",
+        "lab.Mine.",
+        "lab.Mine\n",
+        "lab",
+        "labs.Mine",
+    ],
+)
+def test_a_trusted_package_gives_only_classes_that_it_defines(lab, target):
+    with pytest.raises(InputError, match="is no class that may stand here"):
+        build({**DECODER, "_target_": target}, Decoder, source="config.json", trust=["lab"])
+
+
+def test_a_class_of_a_trusted_package_needs_the_base_class_of_its_place(lab):
+    with pytest.raises(InputError, match=r"lab\.Thing is no Decoder$"):
+        build({"_target_": "lab.Thing"}, Decoder, source="config.json", trust=["lab"])
+    with pytest.raises(InputError, match=r"lab\.Mine is no Processor$"):
+        build({**BEAM, "processors": [{"_target_": "lab.Mine"}]}, Search, source="config.json", trust=["lab"])
+
+
+def test_the_true_error_of_a_trusted_package_is_shown(lab):
+    with pytest.raises(
+        InputError, match=r"lab\.broken\.Mine cannot be imported: ModuleNotFoundError: No module named 'no"
+    ):
+        build({"_target_": "lab.broken.Mine"}, Decoder, source="config.json", trust=["lab"])
+
+
+def test_a_long_target_is_not_echoed():
+    with pytest.raises(InputError) as raised:
+        build({"_target_": "x" * 100_000 + ".Y"}, Decoder, source="config.json")
+    assert len(str(raised.value)) < 500

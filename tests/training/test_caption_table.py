@@ -15,6 +15,7 @@ from captioning.data.example import CaptionedImage
 from captioning.evaluation.predictions import Evaluation, Prediction
 from captioning.metrics import Scores
 from captioning.training.caption_table import CaptionTable
+from captioning.training.loggers import SafeLogger
 
 IDS = (7, 3, 5)
 
@@ -41,7 +42,11 @@ def validated(images: list[CaptionedImage], *loggers: Any, num_images: int = 16,
     predictions = tuple(Prediction(n, f"about {n}", -1.5, True, 2.0, 3, 0) for n in IDS)
     evaluation = Evaluation(predictions, Scores({"CIDEr": 0.5}, {n: {"CIDEr": n / 10} for n in IDS}), 0.5, 1.5, 4.0, {})
     data = SimpleNamespace(split="val", splits=SimpleNamespace(images=lambda split: images))
-    trainer: Any = SimpleNamespace(loggers=loggers, datamodule=data, is_global_zero=rank == 0)
+    trainer: Any = SimpleNamespace(
+        loggers=[SafeLogger(lambda own=own: own, "logger") for own in loggers],
+        datamodule=data,
+        is_global_zero=rank == 0,
+    )
     module: Any = SimpleNamespace(evaluation=evaluation, monitor="CIDEr")
     CaptionTable(num_images=num_images).on_validation_end(trainer, module)
 

@@ -1,0 +1,138 @@
+"""Loggers whose failures are reported once and never stop a run, and whose files stay in the run's folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.loggers.logger import DummyExperiment
+
+from captioning.errors import described
+from captioning.training.parts import explained
+
+log = logging.getLogger(__name__)
+
+_WANDB_FOLDERS = {
+    "WANDB_CACHE_DIR": "cache",
+    "WANDB_DATA_DIR": "data",
+    "WANDB_ARTIFACT_DIR": "artifacts",
+    "WANDB_CONFIG_DIR": "config",
+}
+_given: dict[str, str] = {}
+"""The variables of `_WANDB_FOLDERS` that an earlier run of this process has set."""
+
+
+class SafeLogger(Logger):
+    """A logger that reports the first failure of another one as a warning, and then logs nothing more.
+
+    Args:
+        make: builds the other logger; it may fail too.
+        name: the name in the warning.
+    """
+
+    def __init__(self, make: Callable[[], Logger], name: str) -> None:
+        super().__init__()
+        self._label, self._logger = name, None
+        self._logger: Logger | None = self._tried(make)
+
+    def attempt(self, action: Callable[[Any], Any], kind: type[Logger] = Logger) -> Any:
+        """Call `action` with the other logger, if it is a `kind` and has not failed before.
+
+        Returns:
+            What `action` returns; None if it is not called or fails.
+        """
+        logger = self._logger
+        return self._tried(lambda: action(logger)) if isinstance(logger, kind) else None
+
+    def _tried(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except Exception as error:  # noqa: BLE001 - a logger may raise anything
+            self._logger = None
+            text = str(explained(error)) if isinstance(error, HydraException) else described(error)
+            log.warning("%s failed and logs nothing more; the run continues: %s", self._label, text)
+            return None
+
+    @property
+    def experiment(self) -> Any:
+        """The other logger's experiment; one that ignores all calls after a failure."""
+        found = self.attempt(lambda logger: logger.experiment)
+        return DummyExperiment() if found is None else found
+
+    @property
+    def name(self) -> str | None:
+        """The other logger's name."""
+        found: str | None = self.attempt(lambda logger: logger.name)
+        return found
+
+    @property
+    def version(self) -> int | str | None:
+        """The other logger's version."""
+        found: int | str | None = self.attempt(lambda logger: logger.version)
+        return found
+
+    @property
+    def save_dir(self) -> str | None:
+        """The other logger's folder."""
+        found: str | None = self.attempt(lambda logger: logger.save_dir)
+        return found
+
+    @property
+    def log_dir(self) -> str | None:
+        """The other logger's folder of this version, if it has one."""
+        found: str | None = self.attempt(lambda logger: getattr(logger, "log_dir", None))
+        return found
+
+    def log_metrics(self, *arguments: Any, **settings: Any) -> None:
+        """See Lightning's Logger."""
+        self.attempt(lambda logger: logger.log_metrics(*arguments, **settings))
+
+    def log_hyperparams(self, *arguments: Any, **settings: Any) -> None:
+        """See Lightning's Logger."""
+        self.attempt(lambda logger: logger.log_hyperparams(*arguments, **settings))
+
+    def log_graph(self, *arguments: Any, **settings: Any) -> None:
+        """See Lightning's Logger."""
+        self.attempt(lambda logger: logger.log_graph(*arguments, **settings))
+
+    def after_save_checkpoint(self, *arguments: Any) -> None:
+        """See Lightning's Logger."""
+        self.attempt(lambda logger: logger.after_save_checkpoint(*arguments))
+
+    def save(self) -> None:
+        """See Lightning's Logger."""
+        self.attempt(lambda logger: logger.save())
+
+    def finalize(self, status: str) -> None:
+        """See Lightning's Logger."""
+        self.attempt(lambda logger: logger.finalize(status))
+
+
+def build_loggers(config: DictConfig, output: str | Path) -> list[SafeLogger]:
+    """Build the loggers of a run.
+
+    Args:
+        config: the group `logger`: the settings of each logger by its name, or null.
+        output: the run's folder, in which wandb's own files are kept.
+    """
+    chosen = {str(name): settings for name, settings in config.items() if settings}
+    if any("wandb" in str(settings.get("_target_")).lower() for settings in chosen.values()):
+        _keep_wandb_in(Path(output).absolute() / "wandb")
+    return [SafeLogger(lambda s=s: instantiate(s), f"logger.{name}") for name, s in chosen.items()]  # type: ignore[misc]
+
+
+def _keep_wandb_in(folder: Path) -> None:
+    """Keep wandb's cache and settings in a folder, except where the user has chosen another."""
+    settings = Path("~/.config/wandb/settings").expanduser()  # names the user's own server
+    for variable, name in _WANDB_FOLDERS.items():
+        if variable == "WANDB_CONFIG_DIR" and os.access(settings, os.R_OK):
+            continue
+        if os.environ.get(variable) in (None, _given.get(variable)):
+            os.environ[variable] = _given[variable] = str(folder / name)
