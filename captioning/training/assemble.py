@@ -116,7 +116,7 @@ def build_encoder(config: DictConfig, splits: Splits) -> tuple[Encoder, ImageTra
     Raises:
         InputError: an encoder of sentences is frozen, or lacks source sentences or a source tokenizer.
     """
-    if "vocab_size" not in signature(find_class(config.encoder, Encoder)).parameters:  # type: ignore[type-abstract]
+    if "vocab_size" not in signature(find_class(config.encoder, Encoder)).parameters:
         encoder = build(config.encoder, Encoder)  # type: ignore[type-abstract]
         assert encoder.transform is not None  # only an encoder of sentences has none
         return encoder, encoder.transform, {}
