@@ -70,7 +70,7 @@ def read_arguments(command: str, arguments: Sequence[str]) -> CommandLine:
     def refuse(message: str) -> NoReturn:
         raise InputError(f"{message} (see captioning {command} --help, and --hydra-help for Hydra's own options)")
 
-    parser.error = refuse  # type: ignore[method-assign]
+    parser.error = refuse
     options, unknown = parser.parse_known_intermixed_args(list(arguments))
     if unknown:
         known = [option for action in parser._actions for option in action.option_strings]
@@ -147,7 +147,8 @@ def parse(overrides: Sequence[str], configs: Any = None) -> list[Override]:
         InputError: an override cannot be read.
     """
     try:
-        return OverridesParser.create(config_loader=configs).parse_overrides(list(overrides))
+        parsed: list[Override] = OverridesParser.create(config_loader=configs).parse_overrides(list(overrides))
+        return parsed
     except HydraException as error:
         raise InputError(
             f"an override cannot be read: {error}\n(expected KEY=VALUE; a value with a space or any of "
@@ -175,7 +176,7 @@ def searching(line: CommandLine) -> Iterator[ConfigRepository]:
 
 
 def _is_search_path(override: Override) -> bool:
-    return override.get_key_element().lstrip("+") == "hydra.searchpath"
+    return str(override.get_key_element()).lstrip("+") == "hydra.searchpath"
 
 
 def check_overrides(line: CommandLine) -> DictConfig:

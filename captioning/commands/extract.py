@@ -60,7 +60,7 @@ def extract(config: DictConfig) -> None:
     from captioning.training.assemble import open_data
     from captioning.training.parts import build
 
-    encoder: Encoder = build(config.encoder, Encoder)
+    encoder: Encoder = build(config.encoder, Encoder)  # type: ignore[type-abstract]
     if isinstance(encoder, Regions) != (config.regions is not None):
         raise InputError(
             f"regions={config.regions} with {type(encoder).__name__}: regions=FILES and encoder=regions go together"

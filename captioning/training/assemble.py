@@ -49,7 +49,7 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
         InputError: a setting is invalid or contradicts another, or the training split cannot be read.
     """
     check_own_code(config)
-    splits, loading = open_data(config.data, reads=find_class(config.encoder, Encoder).reads)
+    splits, loading = open_data(config.data, reads=find_class(config.encoder, Encoder).reads)  # type: ignore[type-abstract]
     check_encoder(config, loading)
     scorer = scorer_of(config.metrics)
     check_monitor(config.metrics)
@@ -60,7 +60,7 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     readers = [part for part in ("decoder", "objective") if Capability.OBJECTS in needs(find(config[part]))]
     objects = {"categories": splits.categories("train")} if readers else {}
     given = {part: {**sizes, **(objects if part in readers else {})} for part in ("decoder", "objective")}
-    decoder: Decoder[Any] = build(config.decoder, Decoder, **given["decoder"])
+    decoder: Decoder[Any] = build(config.decoder, Decoder, **given["decoder"])  # type: ignore[type-abstract]
     start_words(config, (encoder, transform), (decoder, tokenizer))
     objective = instantiate(config.objective)  # partial if it has parameters of its own
     check_objective(decoder, objective)
@@ -73,7 +73,7 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
         tokenizer,
         transform=transform,
         standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
-        search=build(config.search, Search),
+        search=build(config.search, Search),  # type: ignore[type-abstract]
         config={
             "encoder": {**plain["encoder"], **encoder_sizes},
             "decoder": {**plain["decoder"], **given["decoder"]},
@@ -131,7 +131,7 @@ def build_encoder(
         InputError: an encoder of sentences is frozen, or lacks source sentences or a source tokenizer.
     """
     if "vocab_size" not in signature(find_class(config.encoder, Encoder)).parameters:
-        encoder = build(config.encoder, Encoder)
+        encoder = build(config.encoder, Encoder)  # type: ignore[type-abstract]
         assert encoder.transform is not None  # only an encoder of sentences has none
         return encoder, encoder.transform, {}
     if config.finetuning is None:
@@ -144,7 +144,7 @@ def build_encoder(
     earlier = saved_tokenizer(saved, "transform", "tokenizer")
     tokenizer = learn_vocabulary(instantiate(config.source_text), texts, earlier)
     sizes = {"vocab_size": len(tokenizer)}
-    return build(config.encoder, Encoder, **sizes), TextTransform(tokenizer), sizes
+    return build(config.encoder, Encoder, **sizes), TextTransform(tokenizer), sizes  # type: ignore[type-abstract]
 
 
 def start_words(

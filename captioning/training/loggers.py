@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.loggers.logger import DummyExperiment
+from pytorch_lightning.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
 
 from captioning.errors import described
 from captioning.training.parts import explained
@@ -39,8 +39,9 @@ class SafeLogger(Logger):
 
     def __init__(self, make: Callable[[], Logger], name: str) -> None:
         super().__init__()
-        self._label, self._logger = name, None
-        self._logger: Logger | None = self._tried(make)
+        self._label = name
+        self._logger: Logger | None = None
+        self._logger = self._tried(make)
 
     def attempt(self, action: Callable[[Any], Any], kind: type[Logger] = Logger) -> Any:
         """Call `action` with the other logger, if it is a `kind` and has not failed before.

@@ -1,4 +1,4 @@
-"""Parts of a user's own package: the example trains, sweeps, evaluates and loads, and only a trusting caller runs it."""
+"""Parts of a user's own package: the example trains, sweeps, evaluates and loads, for callers who trust it."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_captions_are_scored_by_an_own_metric(command: Command, installed: None,
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mypackage.metrics.Nothing", "is no metric; expected a class that derives from"),
+        ("mypackage.metrics.Nothing", "is no metric; expected a class derived from"),
         ("mypackage.metrics.np", "is no metric"),
         ("nopackage.Metric", "cannot be imported: ModuleNotFoundError: No module named 'nopackage'"),
         ("nothing", "there is no metric 'nothing'"),
@@ -148,7 +148,7 @@ BROKEN = {
     "import": ("import nowhere\nclass D: pass", "ModuleNotFoundError: No module named 'nowhere'", "broken.py, line 1"),
     "syntax": ("def f(:\n", "SyntaxError: ", "broken.py, line 1"),
     "constructor": (
-        "from mypackage.decoders import Glance\nclass D(Glance):\n  def __init__(self, **k):\n    raise KeyError('width')",
+        "from mypackage.decoders import Glance\nclass D(Glance):\n def __init__(self, **k):\n  raise KeyError('width')",
         "KeyError: 'width'",
         "broken.py, line 4",
     ),
