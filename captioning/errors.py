@@ -22,7 +22,7 @@ def shown(value: object, limit: int = 80) -> str:
 
     Returns:
         The text without control characters, line feeds, lone surrogates and marks that change the direction of writing;
-        each of these stands as its escape, for example `\\n`.
+        each of these stands as Python's escape.
     """
     text = str(value)
     if len(text) > 2 * limit:  # a value may have megabytes: escape no more than is shown
