@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from captioning.commands import config_folder, guarded
 from captioning.errors import InputError
+from captioning.files.atomic import write_text
 from captioning.training.ranges import check_settings
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
             failed.append(HydraConfig.get().job.num)
             cause = error.__cause__ if isinstance(error.__cause__, InputError) else error
             text = str(cause) if isinstance(cause, InputError) else traceback.format_exc()
-            (output / "error.txt").write_text(text, encoding="utf-8")
+            write_text(output / "error.txt", text)
             log.error("run %s failed: %s", output.name, text)
 
     sys.argv = [f"captioning {command}", *flags, *overrides]
