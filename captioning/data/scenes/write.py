@@ -25,7 +25,7 @@ from captioning.data.scenes.scene import (
 )
 from captioning.data.scenes.shapes import SHAPES
 from captioning.errors import InputError, shown
-from captioning.files.atomic import new_folder, write_json
+from captioning.files.atomic import new_folder
 from captioning.json_files import read_typed
 
 FORMAT = 1  # increase it when the same settings give other scenes than before
@@ -123,7 +123,7 @@ def _write_all(folder: Path, settings: dict[str, int], workers: int) -> None:
                 progress.advance(task, len(part))
                 drawn += part
             _write_annotations(folder / "annotations", split, drawn, settings)
-    write_json(folder / SETTINGS_FILE, settings, indent=None)
+    _write_json(folder / SETTINGS_FILE, settings)
 
 
 @contextmanager
@@ -161,9 +161,11 @@ def _write_annotations(folder: Path, split: str, drawn: Sequence[_Drawn], settin
     categories = [{"supercategory": "object", "id": i, "name": name} for name, i in _CATEGORY_IDS.items()]
     captions = [caption for _, of_image, _ in drawn for caption in of_image]
     instances = [instance for _, _, of_image in drawn for instance in of_image]
-    write_json(folder / f"captions_{split}2017.json", {**head, "annotations": captions}, indent=None)
-    instances_file = folder / f"instances_{split}2017.json"
-    write_json(instances_file, {**head, "annotations": instances, "categories": categories}, indent=None)
+    _write_json(folder / f"captions_{split}2017.json", {**head, "annotations": captions})
+    _write_json(
+        folder / f"instances_{split}2017.json",
+        {**head, "annotations": instances, "categories": categories},
+    )
 
 
 def _caption_annotations(scene: Scene) -> list[dict[str, Any]]:
@@ -185,3 +187,7 @@ def _instance_annotations(scene: Scene, size: int) -> list[dict[str, Any]]:
         }
         for number, thing in enumerate(scene.objects)
     ]
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content) + "\n", encoding="utf-8")  # in a folder that appears as a whole
