@@ -124,19 +124,16 @@ def direct_writes(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name)):
             continue
-        text = ast.unparse(node)
         name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
         is_open = name == "open" and any(
             isinstance(a, ast.Constant) and isinstance(a.value, str) and set(a.value) & set("wax") and len(a.value) < 4
             for a in [*node.args, *(keyword.value for keyword in node.keywords)]
         )
         of_a_path = isinstance(node.func, ast.Attribute) and name in ("write_text", "write_bytes", "savefig", "touch")
-        if (
-            (is_open or of_a_path or name in ("save_file", "savez"))
-            and "new" not in text
-            and "content, words" not in text
-        ):
-            yield text
+        if is_open or of_a_path or name in ("save_file", "savez"):
+            text = ast.unparse(node)
+            if "new" not in text and "content, words" not in text:  # np.savez(content, ...) fills a buffer
+                yield text
 
 
 def test_no_module_writes_a_kept_file_directly() -> None:

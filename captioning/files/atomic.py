@@ -20,6 +20,7 @@ from captioning.errors import InputError
 UNFINISHED = ".unfinished"
 """The suffix of files and folders that are being written."""
 
+_MANY = 100  # files; to force thousands to disk one by one takes minutes
 _OPENED = (Path("/dev"), Path("/dev/fd"))  # the process's open files: to replace one would not write to it
 
 
@@ -92,8 +93,12 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
         try:
             new.mkdir()
             yield new
-            for path in (*new.rglob("*"), new):
-                _to_disk(path)
+            paths = [*new.rglob("*"), new]
+            if len(paths) > _MANY:
+                os.sync()
+            else:
+                for path in paths:
+                    _to_disk(path)
             if target.exists():
                 target.rmdir()
             new.replace(target)

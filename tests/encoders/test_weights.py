@@ -109,7 +109,10 @@ def test_similar_names_are_proposed():
 @pytest.mark.parametrize(
     ("weight", "message"),
     [
-        (torch.zeros(3, 2, dtype=torch.int64), r"1 of another kind \(0.weight is torch.int64, expected torch.float32\)"),
+        (
+            torch.zeros(3, 2, dtype=torch.int64),
+            r"1 of another kind \(0.weight is torch.int64, expected torch.float32\)",
+        ),
         (torch.full((3, 2), float("nan")), r"1 with numbers that are not finite \(0.weight\)"),
     ],
 )
