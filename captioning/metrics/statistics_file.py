@@ -53,7 +53,7 @@ def load_statistics(path: str | Path) -> KeptStatistics:
     """Read what `save_statistics` wrote.
 
     Raises:
-        InputError: the file is missing, or holds something else.
+        InputError: the file is missing, or holds something else. Statistics of metrics of other packages are left out.
     """
     try:
         metadata, tables = read_safetensors(path, ArrayKind(("float64",), dimensions=2))
@@ -62,6 +62,8 @@ def load_statistics(path: str | Path) -> KeptStatistics:
         image_ids = typed(parse_json(metadata["image_ids"], "image_ids"), list[int | str], "image_ids")
     except InputError as error:
         raise InputError(f"{path}: expected the statistics of an evaluation ({error}); evaluate again") from error
+    # Metrics of other packages are named by their path; no code that a file names is imported.
+    tables = {name: table for name, table in tables.items() if "." not in name}
     if len(set(image_ids)) < len(image_ids) or not all(
         name in METRICS and len(table) == len(image_ids) and _are_statistics(METRICS[name], table)
         for name, table in tables.items()

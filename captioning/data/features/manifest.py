@@ -126,14 +126,17 @@ class Manifest:
             raise ValueError(f"rows_done is {self.rows_done} of {count}")
         if "pooled" not in self.arrays and (self.arrays or self.rows_done):
             raise ValueError(f"arrays are {', '.join(self.arrays) or 'none'}")
+        shapes = {name: shape for name, (_, shape) in self.arrays.items()}
+        pooled, grid = shapes.get("pooled", ()), shapes.get("grid", ())
+        expected = {"pooled": pooled[:2], "grid": (count, *grid[1:2], *pooled[1:]), "mask": grid[:2], "files": (count, 6)}
         for name, (dtype, shape) in self.arrays.items():
-            if dtype not in DTYPES[name] or shape[0] != count:
-                raise ValueError(f"{name} is {dtype} {shown(shape)}")
+            if dtype not in DTYPES[name] or shape[0] != count or shape != expected[name]:
+                raise ValueError(f"{name} is {dtype} {shown(shape)}, beside {shown(shapes)}")
         if self.digests is not None and self.rows_done:
             for name, (dtype, shape) in self.arrays.items():
-                expected = -(-self.rows_done // rows_per_block(dtype, shape))
-                if len(self.digests.get(name, ())) != expected:
-                    raise ValueError(f"expected the digests of {expected} blocks of {name}")
+                num_blocks = -(-self.rows_done // rows_per_block(dtype, shape))
+                if len(self.digests.get(name, ())) != num_blocks:
+                    raise ValueError(f"expected the digests of {num_blocks} blocks of {name}")
 
 
 DTYPES = {"pooled": ("float16", "float32"), "grid": ("float16", "float32"), "mask": ("bool",), "files": ("uint64",)}

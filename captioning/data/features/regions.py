@@ -69,6 +69,8 @@ def load_regions(
     Raises:
         InputError: an image has no regions, too many, or regions of another width; or a file is damaged.
     """
+    if missing := files.missing(images):
+        raise InputError(f"no regions of {some([image.image_id for image in missing])}; add them")
     grid = torch.zeros(len(images), num_regions, feature_size)
     mask = torch.zeros(len(images), num_regions, dtype=torch.bool)
     for row, image in enumerate(images):

@@ -81,6 +81,13 @@ def test_too_many_regions_and_another_width_are_reported(make: Make, tmp_path: P
 
 
 @FORMS
+def test_an_image_that_the_files_lack_is_reported(make: Make, tmp_path: Path) -> None:
+    files = open_regions(make(tmp_path, {42: np.zeros((2, 6), dtype=np.float32)}))
+    with pytest.raises(InputError, match="no regions of 9; add them"):
+        load_regions(files, IMAGES, feature_size=6, num_regions=3)
+
+
+@FORMS
 def test_an_image_of_no_region_is_reported(make: Make, tmp_path: Path) -> None:
     files = open_regions(make(tmp_path, {42: np.zeros((0, 6), dtype=np.float32)}))
     with pytest.raises(InputError, match=r"image 42|42\.npz, array \w+ holds float32 .*, none of them 0"):
