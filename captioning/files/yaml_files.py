@@ -52,4 +52,5 @@ def _check_structure(text: str, path: Path) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent) or depth > MAX_DEPTH:
             what = "an alias" if isinstance(event, yaml.AliasEvent) else f"nesting deeper than {MAX_DEPTH}"
-            raise InputError(f"{path}:{event.start_mark.line + 1}: {what}, expected plain values; get the file again")
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise InputError(f"{path}:{line}: {what}, expected plain values; get the file again")

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,7 @@ TEXT_STATISTICS = ("bits_per_character", "unknown_share", "tokens_per_caption")
 EXTRA_SCORES = ("perplexity", *TEXT_STATISTICS, "seconds")
 """Scores that tables show after the metrics: those of the language model, and the wall-clock time of training."""
 
+_OVERRIDES: Any = list[str] | None  # Hydra's file is empty if a run was killed at its start
 _HUGE = 1e100  # sums of squares of larger values are no floats
 
 
@@ -122,7 +124,7 @@ def _overrides_file(folder: Path) -> Path:
 
 
 def _read_overrides(file: Path) -> dict[str, str]:
-    return dict(map(_parse_override, read_yaml(file, list[str] | None) or []))
+    return dict(map(_parse_override, read_yaml(file, _OVERRIDES) or []))
 
 
 def _parse_override(override: str) -> tuple[str, str]:

@@ -111,8 +111,8 @@ class Manifest:
 
     @classmethod
     def _of(cls, content: Mapping[str, Any], found: _Version1 | _Version2) -> Manifest:
-        arrays = {name: (array.dtype, tuple(array.shape)) for name, array in found.arrays.items()}
-        digests = found.digests if isinstance(found, _Version2) else None
+        arrays = {str(name): (str(array.dtype), tuple(array.shape)) for name, array in found.arrays.items()}
+        digests = {str(name): of for name, of in found.digests.items()} if isinstance(found, _Version2) else None
         if isinstance(found, _Version2) and _digest(content) != found.sha256:
             raise ValueError("its content has another SHA-256")
         manifest = cls(found.identity, found.image_ids, arrays, found.rows_done, digests)
