@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -14,6 +15,20 @@ from captioning.errors import InputError, shown
 
 Record = dict[str, Any]
 T = TypeVar("T")
+
+_LARGEST = 1.7976931348623157e308
+Finite = Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
+"""A number of a typed file that is neither infinite nor NaN, which JSON files of Python may hold."""
+
+Count = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+"""A whole number from 1 that fits an array's integers."""
+
+MAX_DEPTH = 64
+"""Lists and objects inside one another, in a typed file."""
+
+_HALF_A_CHARACTER = re.compile(  # half a surrogate pair, which no text file can hold
+    r"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]..)"
+)
 
 
 def read_json(path: Path, drop: Sequence[str] = ()) -> Record:
@@ -25,7 +40,7 @@ def read_json(path: Path, drop: Sequence[str] = ()) -> Record:
 
     Raises:
         InputError: the file cannot be read, is not JSON (the message gives line and column), contains no object, or
-            repeats a key in one object.
+            repeats a key in one object, or a text in it is no Unicode.
     """
     data = read_any_json(path, drop)
     if not isinstance(data, dict):
@@ -39,21 +54,21 @@ def read_any_json(path: Path, drop: Sequence[str] = ()) -> Any:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{shown(path, 300)}: cannot be read ({error.strerror}); expected a JSON file") from error
-    except ValueError as error:
+    except UnicodeDecodeError as error:
         raise InputError(f"{shown(path, 300)}: not a JSON text ({shown(error)}); get the file again") from error
     return parse_json(text, shown(path, 300), drop)
 
 
 def parse_json(text: str, where: str, drop: Sequence[str] = ()) -> Any:
-    """Read a JSON text of any content.
+    """Parse JSON that is part of a file.
 
     Args:
-        text: the text.
+        text: the JSON.
         where: the file, and the position in it, for messages.
         drop: as for `read_json`.
 
     Raises:
-        InputError: the text is not JSON, or repeats a key in one object.
+        InputError: the text is not JSON, repeats a key in one object, or is no Unicode.
     """
 
     def keep(pairs: list[tuple[str, Any]]) -> Record:
@@ -67,6 +82,8 @@ def parse_json(text: str, where: str, drop: Sequence[str] = ()) -> Any:
             record.pop(key, None)
         return record
 
+    if half := _HALF_A_CHARACTER.search(text):
+        raise InputError(f"{where}: {half[0][-6:]} is half a character; expected Unicode; get the file again")
     try:
         return json.loads(text, object_pairs_hook=keep)
     except json.JSONDecodeError as error:
@@ -84,7 +101,8 @@ def read_typed(path: Path, kind: type[T]) -> T:
 
     Args:
         path: the file.
-        kind: the type, such as a msgspec.Struct. `Annotated[int, msgspec.Meta(ge=1)]` limits a number's range.
+        kind: the type, such as a msgspec.Struct. `Annotated[int, msgspec.Meta(ge=1)]` limits a number's range;
+            `Finite` is a number that is neither infinite nor NaN.
 
     Raises:
         InputError: the file cannot be read, is not JSON, or its content is not of this type. The message says where.
@@ -101,12 +119,24 @@ def typed(content: Any, kind: type[T], where: str) -> T:
         where: the file, for messages.
 
     Raises:
-        InputError: the content is not of this type.
+        InputError: the content is not of this type, or is nested more than 64 deep.
     """
+    if _deeper_than(MAX_DEPTH, content):
+        raise InputError(f"{where} is damaged, or of another kind: it is nested more than {MAX_DEPTH} deep")
     try:
         return msgspec.convert(content, kind, strict=True)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except msgspec.ValidationError as error:
         raise InputError(f"{where} is damaged, or of another kind: {shown(error, 200)}; get the file again") from error
+
+
+def _deeper_than(depth: int, content: Any) -> bool:
+    level = [content]
+    for _ in range(depth):
+        level = [part for part in level if isinstance(part, dict | list)]
+        if not level:
+            return False
+        level = [inner for part in level for inner in (part.values() if isinstance(part, dict) else part)]
+    return True
 
 
 def records(data: Record, key: str, fields: Mapping[str, type], where: str) -> list[Record]:
@@ -124,7 +154,7 @@ def records(data: Record, key: str, fields: Mapping[str, type], where: str) -> l
     found = data.get(key)
     if type(found) is not list:
         raise InputError(
-            f"{where}: expected a list '{key}', found {_kind(data, key)} (keys: {shown(', '.join(data)) or 'none'})"
+            f"{where}: expected a list '{key}', found {_kind(data, key)} (keys: {shown(', '.join(data) or 'none')})"
         )
     for i, record in enumerate(found):
         if type(record) is not dict:
@@ -133,7 +163,7 @@ def records(data: Record, key: str, fields: Mapping[str, type], where: str) -> l
             if type(record.get(field)) is not kind:
                 raise InputError(
                     f"{where}: {key}[{i}]: expected '{field}' of type {kind.__name__}, found "
-                    f"{_kind(record, field)} (keys: {shown(', '.join(record)) or 'none'})"
+                    f"{_kind(record, field)} (keys: {shown(', '.join(record) or 'none')})"
                 )
     return found
 

@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from captioning.commands import guarded
 from captioning.commands._overrides import VERSION_BASE, check_overrides, read_arguments
 from captioning.errors import InputError
+from captioning.files.atomic import write_text
 from captioning.training.parts import explained
 from captioning.training.ranges import check_settings
 
@@ -68,7 +69,7 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
             Path(failures, str(hydra_config.job.num)).touch()
             cause = explained(error) if isinstance(error, (HydraException, OmegaConfBaseException)) else error
             text = str(cause) if isinstance(cause, InputError) else traceback.format_exc()
-            (output / "error.txt").write_text(text, encoding="utf-8")
+            write_text(output / "error.txt", text)
             log.error("run %s failed: %s", output.name, text)
             return math.nan
 

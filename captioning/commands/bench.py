@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     if unknown := set(options.what) - set(KINDS):
         parser.error(f"no benchmark {shown(', '.join(sorted(unknown)))}; choose from {', '.join(KINDS)}")
 
+    from captioning.files.atomic import write_json
     from captioning.reports.tables import console
 
     written = []
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
             console().print(_table(title, rows))
             written += rows
     if options.json:
-        options.json.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, written)
     return 0
 
 

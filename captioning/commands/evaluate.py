@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from captioning.commands._bundles import add_trust
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.json_files import read_json
 from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEND
 
@@ -135,13 +135,13 @@ def check_languages(bundle: Path, reader: ParallelText, *, translates: bool) -> 
     match read_json(path) if path.is_file() else {}:
         case {"signature": {"data": str(trained)}} if not translates:
             if not trained.endswith(f"-{reader.target}"):
-                log.warning("%s was trained on %s and is scored on %s", bundle, trained, reader.name)
+                log.warning("%s was trained on %s and is scored on %s", bundle, shown(trained), reader.name)
         case {"signature": {"data": str(trained)}}:
             if not trained.endswith(f"-{reader.source}-{reader.target}"):
                 languages = trained.split("-")[-2:]
                 raise InputError(
-                    f"{bundle} was trained on {trained} and would translate {reader.name}; set "
-                    f"data.source={languages[0]} data.target={languages[-1]}"
+                    f"{bundle} was trained on {shown(trained)} and would translate {reader.name}; set "
+                    f"data.source={shown(languages[0], 20)} data.target={shown(languages[-1], 20)}"
                 )
         case _:
             log.warning("%s does not name its training languages; it is scored on %s", bundle, reader.name)

@@ -76,4 +76,11 @@ def extract(config: DictConfig) -> None:
         features_of = features.by_encoder(
             encoder, device=config.device, batch_size=config.batch_size, num_workers=loading.num_workers
         )
-    features.extract(splits, features_of, Path(config.features), identity=identity, dtype=config.dtype)
+    features.extract(
+        splits,
+        features_of,
+        Path(config.features),
+        identity=identity,
+        dtype=config.dtype,
+        reads_images=encoder.reads == "images",
+    )

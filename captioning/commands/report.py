@@ -25,11 +25,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seed", type=natural, default=0, help="seed of the bootstrap (default: 0)")
     options = parser.parse_args(arguments)
 
+    from captioning.files.atomic import write_text
     from captioning.reports.comparison import compare_runs
 
     text = getattr(compare_runs(options.runs, seed=options.seed), options.format)()
     if options.output:
-        options.output.write_text(text, encoding="utf-8")
+        write_text(options.output, text)
     else:
         print(text, end="")
     return 0

@@ -68,12 +68,15 @@ class CaptionDataModule(pl.LightningDataModule):
             The store; None if batches hold images, or if the encoder reads nothing.
 
         Raises:
-            InputError: the features were made by another encoder, or of other images.
+            InputError: the features are another encoder's, or of other images, or of image files that were replaced.
         """
         if self.loading.features is None or self.encoder.reads == "nothing":
             return None
         store = FeatureStore(Path(self.loading.features) / split_name(split))
-        store.check(self.encoder.identity(self.transform), [image.image_id for image in self.splits.images(split)])
+        files = {image.image_id: image.path for image in self.splits.images(split)}
+        store.check(self.encoder.identity(self.transform), list(files))
+        if self.encoder.reads == "images":
+            store.check_files(files)
         return store
 
     def train_dataloader(self) -> DataLoader[CaptionBatch]:

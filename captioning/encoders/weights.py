@@ -54,24 +54,38 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Pa
     """Load every weight of `model` from `state`, which must hold exactly these weights.
 
     Raises:
-        InputError: names or shapes differ. The message counts them and names a few.
+        InputError: names, shapes or kinds of numbers differ, or a number is not finite. The message counts the weights
+            and names a few.
     """
     own = model.state_dict()
     # .safetensors files have no layer versions: assume this network's.
     versions = getattr(state, "_metadata", own._metadata)  # type: ignore[attr-defined]
     state = OrderedDict((_modern(name), tensor) for name, tensor in state.items())
     state._metadata = versions  # type: ignore[attr-defined]
+    common = own.keys() & state.keys()
     wrong = [
         f"{name} is {list(state[name].shape)}, expected {list(own[name].shape)}"
-        for name in own.keys() & state.keys()
+        for name in common
         if state[name].shape != own[name].shape
     ]
-    if wrong:
+    other = [
+        f"{name} is {state[name].dtype}, expected {own[name].dtype}"
+        for name in common
+        if state[name].is_floating_point() != own[name].is_floating_point()
+    ]
+    infinite = [name for name in common if state[name].is_floating_point() and not state[name].isfinite().all()]
+    if wrong or other or infinite:
         missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     else:
         # A failure leaves the network half loaded, but the error below prevents its use.
         missing, unexpected = model.load_state_dict(state, strict=False)
-    problems = {"missing": missing, "unexpected": unexpected, "of another shape": sorted(wrong)}
+    problems = {
+        "missing": missing,
+        "unexpected": unexpected,
+        "of another shape": sorted(wrong),
+        "of another kind": sorted(other),
+        "with numbers that are not finite": sorted(infinite),
+    }
     if any(problems.values()):
         counts = "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in problems.items() if names)
         raise InputError(

@@ -20,23 +20,26 @@ from captioning.errors import InputError
 UNFINISHED = ".unfinished"
 """The suffix of files and folders that are being written."""
 
+_MANY = 100  # files; to force thousands to disk one by one takes minutes
+_OPENED = (Path("/dev"), Path("/dev/fd"))  # the process's open files: to replace one would not write to it
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield the path of a new empty file, which replaces the file at `path` when the block ends without an error.
 
     After an error the earlier file is as it was, and the new one is removed. A link is followed. A target that is no
-    regular file, such as /dev/stdout, is written directly.
+    regular file, such as a pipe, is written directly, and so is /dev/stdout, whatever it leads to.
 
     Raises:
         InputError: the file cannot be written. The message names it.
     """
     target = Path(path)
     try:
-        target = target.resolve()
-        if target.exists() and not target.is_file():
+        if target.is_relative_to("/proc") or target.parent in _OPENED or (target.exists() and not target.is_file()):
             yield target
             return
+        target = target.resolve()
         new = _beside(target)
         try:
             os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # with the user's permissions
@@ -90,8 +93,12 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
         try:
             new.mkdir()
             yield new
-            for path in (*new.rglob("*"), new):
-                _to_disk(path)
+            paths = [*new.rglob("*"), new]
+            if len(paths) > _MANY:
+                os.sync()
+            else:
+                for path in paths:
+                    _to_disk(path)
             if target.exists():
                 target.rmdir()
             new.replace(target)

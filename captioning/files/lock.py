@@ -24,11 +24,17 @@ def locked(folder: str | Path) -> Iterator[None]:
         InputError: another process holds the lock, or the folder cannot be written.
     """
     folder = Path(folder)
+    lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / LOCK, timeout=0):
-            yield
+        lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(
             f"another process is writing {folder}; wait until it has finished, or choose another folder"
         ) from error
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror or error}; choose another folder") from error
+    try:
+        yield
+    finally:
+        lock.release()

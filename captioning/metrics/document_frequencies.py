@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import msgspec
 import numpy as np
 
 from captioning.errors import InputError, shown
-from captioning.json_files import read_json
+from captioning.files.atomic import write_json
+from captioning.json_files import Count, read_typed
 from captioning.metrics.ngrams import Integers, Postings, ReferenceNGrams, referenced
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    num_images: Count
+    counts: dict[str, Count]
 
 
 @dataclass(frozen=True)
@@ -33,14 +39,12 @@ class DocumentFrequencies:
 
     def __post_init__(self) -> None:
         if type(self.num_images) is not int or self.num_images < 1:
-            raise InputError(
-                f"expected document frequencies of at least one image; found {shown(repr(self.num_images))}"
-            )
+            raise InputError(f"expected document frequencies of at least one image; found {shown(self.num_images)}")
         for ngram, count in self.counts.items():
             if type(count) is not int or not 1 <= count <= self.num_images:
                 raise InputError(
-                    f"expected each n-gram in 1 to {self.num_images} images, found '{shown(ngram)}' in "
-                    f"{shown(repr(count))}; count the references again"
+                    f"expected each n-gram in 1 to {self.num_images} images, found '{shown(ngram)}' in {shown(count)}; "
+                    "count the references again"
                 )
 
     @classmethod
@@ -59,11 +63,12 @@ class DocumentFrequencies:
         return cls(ngrams.num_images, counts)
 
     def save(self, path: str | Path) -> None:
-        """Write them as JSON."""
-        Path(path).write_text(
-            json.dumps({"num_images": self.num_images, "counts": dict(self.counts)}, ensure_ascii=False),
-            encoding="utf-8",
-        )
+        """Write them as JSON.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        write_json(path, {"num_images": self.num_images, "counts": dict(self.counts)}, indent=None)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -72,14 +77,12 @@ class DocumentFrequencies:
         Raises:
             InputError: the file is missing, or holds something else.
         """
-        data = read_json(Path(path))
-        if data.keys() != {"num_images", "counts"} or not isinstance(data["counts"], dict):
-            raise InputError(
-                f"{shown(path, 300)}: expected document frequencies, an object with 'num_images' and 'counts'; "
-                f"found the keys {shown(', '.join(data)) or 'none'}"
-            )
         try:
-            return cls(**data)
+            found = read_typed(Path(path), _File)
+        except InputError as error:
+            raise InputError(f"{error}; expected document frequencies, with 'num_images' and 'counts'") from error
+        try:
+            return cls(found.num_images, found.counts)
         except InputError as error:
             raise InputError(f"{shown(path, 300)}: {error}") from error
 

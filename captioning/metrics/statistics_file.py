@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from captioning.errors import InputError, shown
+from captioning.files.arrays import ArrayKind, read_safetensors
+from captioning.files.atomic import replacing
+from captioning.json_files import parse_json, typed
 from captioning.metrics.coco import Scores
 from captioning.metrics.files import ImageId
+from captioning.metrics.metric import Metric
 from captioning.metrics.table import METRICS
+
+_LARGEST = 1e15  # counts of any corpus are smaller, and their sums and squares are finite
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,15 @@ class KeptStatistics:
 
 
 def save_statistics(path: str | Path, scores: Scores, references: str) -> None:
-    """Write the statistics (I, S) of each metric, the images' ids, and the references' digest, as safetensors."""
+    """Write the statistics (I, S) of each metric, the images' ids, and the references' digest, as safetensors.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     arrays = {name: np.ascontiguousarray(statistics) for name, statistics in scores.statistics.items()}
     metadata = {"image_ids": json.dumps(list(scores.per_image)), "references": references}
-    save_file(arrays, str(path), metadata=metadata)
+    with replacing(path) as new:
+        new.write_bytes(save(arrays, metadata=metadata))
 
 
 def load_statistics(path: str | Path) -> KeptStatistics:
@@ -47,22 +56,33 @@ def load_statistics(path: str | Path) -> KeptStatistics:
         InputError: the file is missing, or holds something else. Statistics of metrics of other packages are left out.
     """
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            metadata: Mapping[str, str] = file.metadata() or {}
-            # Metrics of other packages are named by their path; no code that a file names is imported.
-            names = [name for name in file.keys() if "." not in name]  # noqa: SIM118 it is not a mapping
-            tables = {name: file.get_tensor(name) for name in names}
-        image_ids, references = json.loads(metadata["image_ids"]), metadata["references"]
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        metadata, tables = read_safetensors(path, ArrayKind(("float64",), dimensions=2))
+        if not metadata.keys() >= {"image_ids", "references"}:
+            raise InputError("it has no ids of images")
+        image_ids = typed(parse_json(metadata["image_ids"], "image_ids"), list[int | str], "image_ids")
+    except InputError as error:
         raise InputError(
-            f"{shown(path, 300)}: expected the statistics of an evaluation ({shown(error)}); evaluate again"
+            f"{shown(path, 300)}: expected the statistics of an evaluation ({error}); evaluate again"
         ) from error
-    if (
-        not isinstance(image_ids, list)
-        or not tables.keys() <= METRICS.keys()
-        or any(table.ndim != 2 or len(table) != len(image_ids) for table in tables.values())
+    # Metrics of other packages are named by their path; no code that a file names is imported.
+    tables = {name: table for name, table in tables.items() if "." not in name}
+    if len(set(image_ids)) < len(image_ids) or not all(
+        name in METRICS and len(table) == len(image_ids) and _are_statistics(METRICS[name], table)
+        for name, table in tables.items()
     ):
         raise InputError(
             f"{shown(path, 300)}: expected a row of each metric's statistics for each image; evaluate again"
         )
-    return KeptStatistics(image_ids, references, tables)
+    return KeptStatistics(image_ids, metadata["references"], tables)
+
+
+def _are_statistics(metric: type[Metric], table: NDArray[np.float64]) -> bool:
+    """Check that a table (I, S) can be a metric's: no sum of its rows overflows, and that of all rows has scores."""
+    if not ((table >= 0) & (table <= _LARGEST)).all():
+        return False
+    try:
+        with np.errstate(all="ignore"):
+            scores = metric.scores(table.sum(axis=0))
+    except (ValueError, IndexError):  # of another number of columns
+        return False
+    return scores.shape == (len(metric.names),) and bool(np.isfinite(scores).all())

@@ -111,8 +111,8 @@ def metric_class(name: str) -> type[Metric]:
     module, _, attribute = str(name).rpartition(".")
     if not module:
         raise InputError(
-            f"expected metrics among {', '.join(METRICS)}, or the path of a class such as mypackage.metrics.Chrf; found "
-            f"{name!r:.80}"
+            f"expected metrics among {', '.join(METRICS)}, or the path of a class such as mypackage.metrics.Chrf; "
+            f"found '{shown(name)}'"
         )
     try:
         found = getattr(import_module(module), attribute, None)

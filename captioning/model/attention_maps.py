@@ -16,6 +16,7 @@ from captioning.decoders.decoder import AttentiveDecoder
 from captioning.encoders.text import TextEncoder
 from captioning.encoders.text_transform import NO_TOKEN, TextTransform
 from captioning.errors import InputError
+from captioning.files.atomic import replacing
 from captioning.model.captioner import Captioner, evaluating
 from captioning.text.tokenizer import Tokenizer
 
@@ -204,6 +205,7 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 100) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=dpi)
+        with replacing(path) as new:
+            figure.savefig(new, dpi=dpi, format="png")
     except OSError as error:
         raise InputError(f"{path}: the figure could not be written: {error.strerror or error}") from error

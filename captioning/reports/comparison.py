@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,16 @@ from captioning.errors import InputError, shown
 from captioning.metrics import METRICS, Metric
 from captioning.metrics.statistics_file import load_statistics
 from captioning.metrics.uncertainty import ROUNDING
-from captioning.reports.runs import Run, Setting, group_by_setting, is_run, read_run, read_runs, shown_score_names
+from captioning.reports.runs import (
+    Run,
+    Setting,
+    group_by_setting,
+    is_run,
+    mean_and_deviation,
+    read_run,
+    read_runs,
+    shown_score_names,
+)
 from captioning.reports.templates import render
 
 SIGNIFICANCE_LEVEL = 0.05
@@ -79,8 +87,8 @@ class Comparison:
             cells: list[object] = [*setting.values, setting.count]
             for name in self.score_names:
                 values = setting.scores(name)
-                cells += [statistics.fmean(values) if values else ""]
-                cells += [statistics.stdev(values) if len(values) > 1 else "", int(self.is_best(row, name))]
+                mean, deviation = mean_and_deviation(values) if values else ("", "")
+                cells += [mean, deviation if len(values) > 1 else "", int(self.is_best(row, name))]
             writer.writerow(cells)
         return file.getvalue()
 

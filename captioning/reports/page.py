@@ -18,6 +18,7 @@ from captioning.data.example import CaptionedImage
 from captioning.data.images import load_image
 from captioning.errors import InputError
 from captioning.evaluation.predictions import Evaluation
+from captioning.files.atomic import write_text
 from captioning.reports.templates import render
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,9 @@ def write_page(
         evaluation: the evaluation of the same images.
         metrics: the content of metrics.json.
         examples: the number of images in the sample.
+
+    Raises:
+        InputError: the file cannot be written.
     """
     per_image = evaluation.scores.per_image
     ranked = sorted(images, key=lambda image: -per_image[image.image_id].get("CIDEr", 0.0))
@@ -68,7 +72,7 @@ def write_page(
         sections=_sections(chosen, evaluation),
         **_histogram([scores["CIDEr"] for scores in per_image.values() if "CIDEr" in scores]),
     )
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def _sections(chosen: Mapping[str, Sequence[CaptionedImage]], evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from rich.table import Table
 
 from captioning.errors import InputError, shown
+from captioning.files.atomic import remove_unfinished, write_json
 from captioning.metrics import Interval, Scores, compare, intervals, signature_line
 from captioning.metrics.diversity import summary
 from captioning.metrics.files import ImageId
@@ -132,21 +132,30 @@ class Result:
         """
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(folder)  # of an earlier process that was killed
             self.write_json(folder / "metrics.json")
             captions = [{"image_id": image_id, "caption": caption} for image_id, caption in self.captions.items()]
-            _write_json(folder / "captions.json", captions)
+            write_json(folder / "captions.json", captions)
             self.write_per_image(folder / "per_image.csv")
             references = str(self.signature.get("references", ""))
             save_statistics(folder / "statistics.safetensors", self.scores, references)
             if training is not None:
-                _write_json(folder / "training.json", training)
+                write_json(folder / "training.json", training)
 
     def write_json(self, path: Path) -> None:
-        """Write `content` as JSON."""
-        _write_json(path, self.content)
+        """Write `content` as JSON.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        write_json(path, self.content)
 
     def write_per_image(self, path: Path) -> None:
-        """Write the caption, the `columns` and the scores of each image as CSV."""
+        """Write the caption, the `columns` and the scores of each image as CSV.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
         further = zip(*self.columns.values(), strict=True) if self.columns else ((),) * len(self.captions)
         names, per_image = list(self.scores.corpus), self.scores.per_image
         rows = [
@@ -226,14 +235,10 @@ def describe(search: Search) -> dict[str, Any]:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn an OSError while the files of an evaluation are written into an InputError that names the folder."""
+    """Turn an OSError while the folder of an evaluation is made into an InputError that names the folder."""
     try:
         yield
     except OSError as error:
         raise InputError(
             f"the evaluation could not be written to {shown(folder, 300)}: {error.strerror or error}"
         ) from error
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

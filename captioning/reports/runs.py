@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import yaml
+import msgspec
 
-from captioning.errors import InputError, shown
-from captioning.json_files import read_json
+from captioning.files.yaml_files import read_yaml
+from captioning.json_files import Finite, read_typed
 
 TEXT_STATISTICS = ("bits_per_character", "unknown_share", "tokens_per_caption")
 """Scores of the language model that tables show only if the runs tokenize captions differently."""
 
 EXTRA_SCORES = ("perplexity", *TEXT_STATISTICS, "seconds")
 """Scores that tables show after the metrics: those of the language model, and the wall-clock time of training."""
+
+_OVERRIDES: Any = list[str] | None  # Hydra's file is empty if a run was killed at its start
+_HUGE = 1e100  # sums of squares of larger values are no floats
+
+
+class _Metrics(msgspec.Struct):
+    """What is read of metrics.json. Scores of the language model are not finite if training diverged."""
+
+    metrics: dict[str, Finite]
+    language_model: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -73,10 +85,19 @@ class Setting:
         values = self.scores(name)
         if not values:
             return ""
-        mean = statistics.fmean(values)
+        mean, deviation = mean_and_deviation(values)
         digits = 2 if mean >= 10 else 3
-        deviation = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-        return f"{mean:.{digits}f}{deviation}"
+        return f"{mean:.{digits}f}" + (f" ± {deviation:.{digits}f}" if len(values) > 1 else "")
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Compute the mean of at least one value, and the standard deviation (n - 1); NaN for one value.
+
+    Both are NaN if a value is not finite, or nearly so, as the perplexity of a run that diverged.
+    """
+    if not all(abs(value) < _HUGE for value in values):
+        return math.nan, math.nan
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
 
 
 def is_run(folder: Path) -> bool:
@@ -103,15 +124,7 @@ def _overrides_file(folder: Path) -> Path:
 
 
 def _read_overrides(file: Path) -> dict[str, str]:
-    try:
-        overrides = yaml.safe_load(file.read_text(encoding="utf-8")) or []
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{shown(file, 300)}: expected a list of overrides ({shown(error)}); check that the folder is a run's"
-        ) from error
-    if not isinstance(overrides, list):
-        raise InputError(f"{shown(file, 300)}: expected a list of overrides, found a {type(overrides).__name__}")
-    return dict(map(_parse_override, map(str, overrides)))
+    return dict(map(_parse_override, read_yaml(file, _OVERRIDES) or []))
 
 
 def _parse_override(override: str) -> tuple[str, str]:
@@ -123,11 +136,10 @@ def _read_scores(folder: Path) -> dict[str, float]:
     file, cost = folder / "metrics.json", folder / "training.json"
     if not file.is_file():
         return {}
-    content = read_json(file)
-    if not isinstance(content.get("metrics"), dict):
-        raise InputError(f"{shown(file, 300)}: expected the scores of an evaluation under 'metrics'; evaluate again")
-    extra = content.get("language_model", {}) | (read_json(cost) if cost.is_file() else {})
-    return {**content["metrics"], **{name: extra[name] for name in EXTRA_SCORES if name in extra}}
+    content = read_typed(file, _Metrics)
+    training = read_typed(cost, dict[str, float | str]) if cost.is_file() else {}
+    extra = {name: value for name, value in (content.language_model | training).items() if not isinstance(value, str)}
+    return {**content.metrics, **{name: extra[name] for name in EXTRA_SCORES if name in extra}}
 
 
 def _natural(name: str) -> tuple[int, str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
+from captioning.files.atomic import replacing
+
 
 def console() -> Console:
     """Create a console as wide as the terminal, or at least 140 columns wide so that tables in a log are complete."""
@@ -17,8 +19,12 @@ def console() -> Console:
 
 
 def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write rows as CSV."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    """Write rows as CSV.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)

@@ -25,7 +25,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
+from captioning.files.arrays import FLOATS, ArrayKind, read_npz
+from captioning.files.atomic import replacing
 from captioning.text.lines import read_lines
 
 log = logging.getLogger(__name__)
@@ -58,7 +60,7 @@ class WordVectors:
             raise InputError(f"expected {len(self.words)} different words that are not empty, found {len(self.row_of)}")
         if bad := np.flatnonzero(~np.isfinite(self.vectors).all(axis=1)).tolist():
             raise InputError(
-                f"{len(bad)} words have numbers that are not finite; the first word is {self.words[bad[0]]!r}"
+                f"{len(bad)} words have numbers that are not finite; the first word is '{shown(self.words[bad[0]])}'"
             )
 
     def __len__(self) -> int:
@@ -81,7 +83,9 @@ class WordVectors:
             InputError: `word` has no vector.
         """
         if word not in self.row_of:
-            raise InputError(f"no vector for {word!r}; choose one of the {len(self):,} words, such as {self._some()}")
+            raise InputError(
+                f"no vector for '{shown(word)}'; choose one of the {len(self):,} words, such as {self._some()}"
+            )
         own = self.row_of[word]
         lengths = np.linalg.norm(self.vectors, axis=1)
         cosines = self.vectors @ self.vectors[own] / np.maximum(lengths * lengths[own], np.finfo(np.float32).tiny)
@@ -90,27 +94,28 @@ class WordVectors:
         return [(self.words[row], float(cosines[row])) for row in nearest]
 
     def _some(self) -> str:
-        return ", ".join(self.words[:5])
+        return shown(", ".join(self.words[:5]))
 
     def write(self, path: str | Path) -> None:
         """Write an .npz file if the name ends in `.npz`, else word2vec's text, gzipped if the name ends in `.gz`.
 
         Raises:
-            InputError: a word contains a space or a line feed, which the text format cannot hold.
+            InputError: a word contains a space or a line feed, which the text format cannot hold; or the file cannot be
+                written.
         """
         path = Path(path)
         if path.suffix == ".npz":
             content = io.BytesIO()
             np.savez(content, words=np.array(self.words), vectors=self.vectors)
-            path.write_bytes(content.getvalue())
+            _write(path, content.getvalue())
             return
         if broken := [word for word in self.words if " " in word or "\n" in word]:
             raise InputError(
-                f"{path}: {len(broken)} words contain spaces, the first is {broken[0]!r}; write an .npz file"
+                f"{path}: {len(broken)} words contain spaces, the first is '{shown(broken[0])}'; write an .npz file"
             )
         lines = (f"{word} {' '.join(row.astype(str))}\n" for word, row in zip(self.words, self.vectors, strict=True))
         text = f"{len(self)} {self.size}\n{''.join(lines)}".encode()
-        path.write_bytes(gzip.compress(text) if path.suffix == ".gz" else text)
+        _write(path, gzip.compress(text) if path.suffix == ".gz" else text)
 
     @classmethod
     def read(cls, path: str | Path, *, only: Collection[str] | None = None) -> WordVectors:
@@ -142,31 +147,29 @@ class WordVectors:
 
 
 def _read_npz(path: Path) -> tuple[list[str], NDArray[np.float32]]:
+    kinds = {"words": ArrayKind(("str",), dimensions=1), "vectors": ArrayKind(FLOATS, dimensions=2)}
+    arrays = read_npz(path, kinds)
+    if arrays.keys() != kinds.keys():
+        raise InputError(
+            f"{path}: expected the arrays 'words' (strings) and 'vectors' (numbers), found {', '.join(arrays)} alone"
+        )
+    if len(arrays["words"]) != len(arrays["vectors"]):
+        raise InputError(
+            f"{path}: expected a vector for each word, found {len(arrays['words'])} words and "
+            f"{len(arrays['vectors'])} vectors"
+        )
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            words, vectors = arrays["words"], arrays["vectors"]
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror or error}); expected a file of word vectors"
-        ) from error
-    except (
-        Exception
-    ) as error:  # damaged bytes raise any error; NumPy's own message says how to load pickles, so it is left out
-        raise InputError(
-            f"{path}: expected an .npz file with the arrays 'words' (strings) and 'vectors' (numbers); "
-            "the file is damaged or of another kind; get it again"
-        ) from error
-    if words.dtype.kind != "U" or words.ndim != 1 or vectors.dtype.kind != "f" or vectors.ndim != 2:
-        raise InputError(
-            f"{path}: expected strings 'words' (W,) and floats 'vectors' (W, E), found {words.dtype} "
-            f"{words.shape} and {vectors.dtype} {vectors.shape}"
-        )
-    if len(words) != len(vectors):
-        raise InputError(
-            f"{path}: expected a vector for each word, found {len(words)} words and {len(vectors)} vectors"
-        )
+        words = arrays["words"].tolist()
+        "".join(words).encode()
+    except (UnicodeError, ValueError, SystemError) as error:
+        raise InputError(f"{path}: 'words' is damaged: {shown(error)}; get the file again") from error
     with np.errstate(over="ignore"):  # values too large for float32 become infinite; WordVectors reports them
-        return words.tolist(), vectors.astype(np.float32)
+        return words, arrays["vectors"].astype(np.float32)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as new:
+        new.write_bytes(content)
 
 
 def _read_text(path: Path, only: Collection[str] | None) -> tuple[list[str], NDArray[np.float32]]:

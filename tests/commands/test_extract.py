@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from captioning.encoders import SmallCNN
+from captioning.files.lock import locked
 
 Command = Callable[..., Any]
 ENCODER = ("encoder.size=[16,16]", "encoder.channels=[8,16]")
@@ -154,6 +155,29 @@ def test_a_model_of_regions_trains_and_is_scored_from_their_files_alone(
     assert evaluated["metrics"] == trained["metrics"]
     one_image = next((scenes / "val2017").iterdir())
     assert "captioning has no detector; set data.features=DIR" in command("caption", bundle, one_image).message
+
+
+def test_replaced_images_are_noticed_by_training_and_by_extraction(
+    extract: Command, train: Command, weights: Path, scenes: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "scenes"
+    shutil.copytree(scenes, root)  # with the times of the original
+    given = (tmp_path / "features", f"data.root={root}")
+    assert extract(*given).status == 0
+    assert extract(tmp_path / "features").status == 0  # the same images in another folder
+    first, second = sorted((root / "train2017").iterdir())[:2]
+    first.write_bytes(second.read_bytes())
+    message = f"image files were replaced after their features were cached ('{first.name}'); delete"
+    assert message in extract(*given).message
+    cached = (f"data.features={tmp_path / 'features'}", f"encoder.weights={weights}", "finetuning=frozen")
+    assert message in train(tmp_path / "run", f"data.root={root}", *cached).message
+
+
+def test_a_second_extraction_into_a_store_is_refused(extract: Command, tmp_path: Path) -> None:
+    with locked(tmp_path / "features" / "train"):
+        message = extract(tmp_path / "features").message
+    assert f"another process is writing {tmp_path / 'features' / 'train'}; wait until it has finished" in message
+    assert extract(tmp_path / "features").status == 0
 
 
 @pytest.mark.slow

@@ -104,3 +104,21 @@ def test_failed_download_says_what_failed_and_what_to_do():
 def test_similar_names_are_proposed():
     assert similar("resnt18", ["vgg11", "resnet18", "resnet34"]).startswith("resnet18")
     assert similar("qqqq", ["vgg11"]) == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (
+            torch.zeros(3, 2, dtype=torch.int64),
+            r"1 of another kind \(0.weight is torch.int64, expected torch.float32\)",
+        ),
+        (torch.full((3, 2), float("nan")), r"1 with numbers that are not finite \(0.weight\)"),
+    ],
+)
+def test_weights_are_finite_numbers_of_their_kind(weight, message):
+    loaded = network()
+    before = loaded[1].bias.clone()
+    with pytest.raises(InputError, match=message):
+        load_weights(loaded, network().state_dict() | {"0.weight": weight}, "x.pth")
+    assert torch.equal(loaded[1].bias, before)

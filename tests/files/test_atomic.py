@@ -120,3 +120,25 @@ def test_a_folder_with_files_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a cannot be written"), new_folder(tmp_path / "a"):
         pass
     assert names(tmp_path / "a") == ["kept"]
+
+
+def test_a_folder_of_many_files_is_forced_to_disk_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forced: list[str] = []
+    monkeypatch.setattr("os.sync", lambda: forced.append("sync"))
+    monkeypatch.setattr("captioning.files.atomic._to_disk", lambda path: forced.append(path.name))
+    with new_folder(tmp_path / "many") as new:
+        for number in range(101):
+            (new / str(number)).touch()
+    assert forced == ["sync", tmp_path.name]
+    assert len(names(tmp_path / "many")) == 101
+
+
+@pytest.mark.parametrize("redirected", [True, False])
+def test_an_open_file_of_the_process_is_written_directly(tmp_path: Path, redirected: bool) -> None:
+    program = "import sys; from captioning.files.atomic import write_text; write_text('/dev/stdout', 'scores')"
+    with (tmp_path / "out").open("w") as file:
+        ran = subprocess.run(
+            [sys.executable, "-c", program], stdout=file if redirected else subprocess.PIPE, check=True
+        )
+    assert ((tmp_path / "out").read_text() if redirected else ran.stdout.decode()) == "scores"
+    assert names(tmp_path) == ["out"]

@@ -32,3 +32,16 @@ def test_a_second_process_is_refused_until_the_first_ends_in_any_way(tmp_path: P
         first.wait()
         with locked(tmp_path / "run"):
             pass
+
+
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"run cannot be written: Not a directory"), locked(tmp_path / "file" / "run"):
+        pass
+
+
+def test_an_error_within_the_lock_is_not_the_lock_s(tmp_path: Path) -> None:
+    with pytest.raises(TimeoutError, match="own"), locked(tmp_path):
+        raise TimeoutError("own")
+    with locked(tmp_path):
+        pass

@@ -127,12 +127,15 @@ def test_frequencies_are_read_as_they_were_written(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"num_images": 1}, "an object with 'num_images' and 'counts'; found the keys num_images"),
-        ({"num_images": 1, "counts": []}, "an object with 'num_images' and 'counts'"),
-        ({"num_images": 0, "counts": {}}, "of at least one image; found 0"),
-        ({"num_images": "2", "counts": {}}, "of at least one image; found '2'"),
+        (
+            {"num_images": 1},
+            "missing required field `counts`.* expected document frequencies, with 'num_images' and 'counts'",
+        ),
+        ({"num_images": 1, "counts": []}, "Expected `object`, got `array`"),
+        ({"num_images": 0, "counts": {}}, "Expected `int` >= 1"),
+        ({"num_images": "2", "counts": {}}, "Expected `int`, got `str`"),
         ({"num_images": 2, "counts": {"a": 3}}, "each n-gram in 1 to 2 images, found 'a' in 3"),
-        ({"num_images": 2, "counts": {"a": 1.5}}, "each n-gram in 1 to 2 images, found 'a' in 1.5"),
+        ({"num_images": 2, "counts": {"a": 1.5}}, "Expected `int`, got `float`"),
     ],
 )
 def test_wrong_frequencies_are_refused(tmp_path: Path, content: Any, message: str):

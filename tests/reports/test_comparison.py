@@ -100,9 +100,9 @@ def test_failed_runs_and_repeated_folders_do_not_change_other_rows(sweep: Path) 
     ("name", "content", "message"),
     [
         ("metrics.json", "{", "broken JSON"),
-        ("metrics.json", "{}", "expected the scores of an evaluation under 'metrics'"),
-        (".hydra/overrides.yaml", "a: 1", "expected a list of overrides, found a dict"),
-        (".hydra/overrides.yaml", "[", "expected a list of overrides"),
+        ("metrics.json", "{}", "missing required field `metrics`"),
+        (".hydra/overrides.yaml", "a: 1", "Expected `array | null`, got `object`"),
+        (".hydra/overrides.yaml", "[", "not a YAML text"),
     ],
 )
 def test_a_damaged_file_of_a_run_is_reported(sweep: Path, name: str, content: str, message: str) -> None:

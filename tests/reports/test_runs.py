@@ -31,6 +31,13 @@ def test_a_text_has_mean_and_standard_deviation_with_fewer_digits_from_10_on() -
     assert single.text("CIDEr") == "0.500"
 
 
+def test_a_run_that_diverged_does_not_end_the_table() -> None:
+    diverged = Run("1", {"seed": "1"}, {"CIDEr": 0.0, "perplexity": float("inf")})
+    (setting,) = group_by_setting([diverged, run("2", 2, **{"output": "a"})])[1]
+    assert setting.text("perplexity") == "nan ± nan"
+    assert setting.text("CIDEr") == "0.250 ± 0.354"
+
+
 def test_text_statistics_are_shown_only_if_tokens_per_caption_differ() -> None:
     def tokenized(length: float) -> Run:
         return Run("1", {}, {"CIDEr": 0.5, **dict.fromkeys(TEXT_STATISTICS, 1.0), "tokens_per_caption": length})
@@ -60,7 +67,7 @@ def test_runs_are_read_from_their_folders_in_the_order_of_their_numbers(tmp_path
 def test_overrides_cannot_run_code(tmp_path: Path) -> None:
     (tmp_path / ".hydra").mkdir()
     (tmp_path / ".hydra" / "overrides.yaml").write_text(f"- !!python/object/apply:os.mkdir ['{tmp_path}/hacked']\n")
-    with pytest.raises(InputError, match="expected a list of overrides"):
+    with pytest.raises(InputError, match="not a YAML text"):
         read_run(tmp_path)
     assert not (tmp_path / "hacked").exists()
 

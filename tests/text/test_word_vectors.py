@@ -169,7 +169,7 @@ class Evil:
 
 def test_an_npz_with_objects_is_refused_and_runs_no_code(tmp_path: Path) -> None:
     evil = np.array([Evil(tmp_path / "hacked"), "b"], dtype=object)
-    with pytest.raises(InputError, match=r"arrays 'words' \(strings\)") as refused:
+    with pytest.raises(InputError, match=r"array words holds object .2,., expected str") as refused:
         read(tmp_path, npz(words=evil, vectors=VECTORS), "v.npz")
     assert "allow_pickle" not in str(refused.value)  # NumPy would advise loading the pickle
     assert not (tmp_path / "hacked").exists()
@@ -186,23 +186,27 @@ def renamed(member: bytes) -> bytes:
     ("content", "message"),
     [
         (npz(words=WORDS), "the arrays"),
-        (npz(words=WORDS, vectors=VECTORS)[:-40], "the arrays"),
+        (npz(words=WORDS, vectors=VECTORS)[:-40], "expected an .npz file"),
         (
             renamed(b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'fortran_order': False, 'shape': (999999999999999,)}"),
-            "the arrays",
+            "expected an .npz file",
         ),
-        (b"\x93NUMPY", "the arrays"),
-        (b"not a zip", "the arrays"),
-        (npz(words=WORDS, vectors=VECTORS[0]), r"found <U1 \(2,\) and float32 \(3,\)"),
-        (npz(words=np.arange(2), vectors=VECTORS), "expected strings 'words' .W,."),
-        (npz(words=WORDS, vectors=VECTORS.astype(int)), "expected strings 'words' .W,."),
+        (
+            renamed(b"\x93NUMPY\x01\x00v\x00{'descr': '<U8', 'fortran_order': False, 'shape': (999999999999999,)}"),
+            "expected an .npz file",
+        ),
+        (b"\x93NUMPY", "expected an .npz file"),
+        (b"not a zip", "expected an .npz file"),
+        (npz(words=WORDS, vectors=VECTORS[0]), r"array vectors holds float32 \(3,\), expected .* of 2 dimensions"),
+        (npz(words=np.arange(2), vectors=VECTORS), "array words holds int64"),
+        (npz(words=WORDS, vectors=VECTORS.astype(int)), "array vectors holds int64"),
         (npz(words=WORDS[:1], vectors=VECTORS), "found 1 words and 2 vectors"),
         (npz(words=WORDS, vectors=VECTORS.astype(float) * 1e39), "not finite; the first word is 'a'"),
         (npz(words=WORDS[[0, 0]], vectors=VECTORS), "2 different words .* found 1"),
     ],
 )
 def test_a_damaged_npz_is_reported(tmp_path: Path, content: bytes, message: str) -> None:
-    with pytest.raises(InputError, match=rf"v\.npz: .*{message}"):
+    with pytest.raises(InputError, match=rf"v\.npz.*{message}"):
         read(tmp_path, content, "v.npz")
 
 

@@ -20,6 +20,7 @@ from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.regions import Regions
 from captioning.errors import InputError
+from captioning.files.lock import locked
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ def extract(
     *,
     identity: Mapping[str, object],
     dtype: str,
+    reads_images: bool = True,
 ) -> None:
     """Write the features of splits that are not in their stores yet.
 
@@ -54,13 +56,16 @@ def extract(
         folder: holds one store per split.
         identity: what the features depend on, as `Encoder.identity` gives it.
         dtype: "float16" or "float32".
+        reads_images: whether features are computed from image files, whose state is then recorded.
 
     Raises:
-        InputError: an image or its regions cannot be read, or a store cannot be written or holds other features.
+        InputError: an image or its regions cannot be read; a store cannot be written, is being written by another
+            process, is damaged or holds other features; or images were replaced after an earlier part was written.
     """
     for split, images in splits.items():
-        store = folder / split
-        with FeatureWriter(store, dict(identity), [image.image_id for image in images], dtype=dtype) as writer:
+        store, ids = folder / split, [image.image_id for image in images]
+        files = [image.path for image in images] if reads_images else None
+        with locked(store), FeatureWriter(store, dict(identity), ids, dtype=dtype, files=files) as writer:
             write_split(split, features_of(images[writer.rows_done :]), writer)
         log.info("%s: features of %d images", store, len(images))
 

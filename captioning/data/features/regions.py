@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,12 +16,13 @@ from torch import Tensor
 from captioning.data.example import CaptionedImage
 from captioning.data.features.manifest import some
 from captioning.encoders.features import ImageFeatures
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
+from captioning.files.arrays import FLOATS, ArrayKind, read_npz
 
 Regions = NDArray[np.float32]
 """Regions of one image, (n, F)."""
 
-NPZ_ARRAYS = ("feat", "x", "features")
+NPZ_ARRAYS = dict.fromkeys(("feat", "x", "features"), ArrayKind(FLOATS, dimensions=2))
 TSV_COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 
 
@@ -69,6 +69,8 @@ def load_regions(
     Raises:
         InputError: an image has no regions, too many, or regions of another width; or a file is damaged.
     """
+    if missing := files.missing(images):
+        raise InputError(f"no regions of {some([image.image_id for image in missing])}; add them")
     grid = torch.zeros(len(images), num_regions, feature_size)
     mask = torch.zeros(len(images), num_regions, dtype=torch.bool)
     for row, image in enumerate(images):
@@ -100,20 +102,9 @@ class _NpzFolder:
 
     def read(self, image: CaptionedImage, feature_size: int) -> Regions:
         path = self.folder / f"{self._name(image)}.npz"
-        try:
-            # np.load would leave a damaged file open if it opened the file itself
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                name = next((name for name in NPZ_ARRAYS if name in arrays), None)
-                if name is None:
-                    raise InputError(
-                        f"{path} holds {', '.join(arrays) or 'nothing'}, expected an array called "
-                        f"{', '.join(NPZ_ARRAYS[:-1])} or {NPZ_ARRAYS[-1]}"
-                    )
-                found = arrays[name]
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} is damaged: {error}; copy it again") from error
+        found = next(iter(read_npz(path, NPZ_ARRAYS).values()))
         # Some published files store one region per column.
-        return _checked(found.T if found.ndim == 2 and found.shape[1] != feature_size else found, feature_size, path)
+        return _checked(found if found.shape[1] == feature_size else found.T, feature_size, path)
 
 
 class _Tsv:
@@ -140,21 +131,25 @@ class _Tsv:
             line = dict(zip(TSV_COLUMNS, columns, strict=True))
             number, values = int(line["num_boxes"]), base64.b64decode(line["features"])
             found = np.frombuffer(values, dtype="<f4").reshape(number, -1)
-        except (ValueError, binascii.Error) as error:
+        except (ValueError, OverflowError, binascii.Error) as error:
             raise InputError(
-                f"{where}: the line is damaged or has other columns ({error}); expected {', '.join(TSV_COLUMNS)}, "
+                f"{where}: the line is damaged or has other columns ({shown(error)}); expected {', '.join(TSV_COLUMNS)}, "
                 "separated by tabs"
             ) from error
         return _checked(found, feature_size, where)
 
 
 def _checked(found: NDArray[Any], feature_size: int, where: object) -> Regions:
-    if found.ndim != 2 or found.shape[1] != feature_size or found.dtype.kind != "f":
+    if found.shape[1] != feature_size:
         raise InputError(
             f"{where} holds {found.dtype} {found.shape}, expected numbers (regions, {feature_size}); set "
             "encoder.feature_size to their width"
         )
-    return found.astype(np.float32)
+    with np.errstate(over="ignore"):  # a float64 that is too large becomes infinite, which is refused
+        regions = found.astype(np.float32)
+    if not np.isfinite(regions).all():
+        raise InputError(f"{where} holds numbers that are not finite; copy it again")
+    return regions
 
 
 def require_regions(files: RegionFiles, images: Sequence[CaptionedImage], source: object) -> None:

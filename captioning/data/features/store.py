@@ -2,12 +2,14 @@
 
 A store is a folder for one split:
 
-    manifest.json   the encoder's identity, the image ids, the arrays, the number of finished rows
+    manifest.json   the encoder's identity, the image ids, the arrays, the number of finished rows, and SHA-256 digests
     pooled.npy      (I, F) float16 or float32
     grid.npy        (I, R, F), if the encoder has a grid
     mask.npy        (I, R) bool, if images differ in their number of regions
+    files.npy       (I, 6) uint64, the state of each image file: size, time and SHA-256; if an encoder read the files
 
-Nothing in it is unpickled.
+Each array has a digest for every block of its rows, of about a megabyte. A block is verified when one of its rows is
+read for the first time. Nothing in a store is unpickled.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,10 +27,12 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from captioning.data.features.blocks import digests
+from captioning.data.features.image_files import states
 from captioning.data.features.manifest import (
+    DTYPES,
     ImageId,
     Manifest,
     check_ids,
@@ -38,14 +41,11 @@ from captioning.data.features.manifest import (
     identity_differences,
     some,
 )
+from captioning.data.features.rows import Map, StoredRows, create_array, open_array
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 
 log = logging.getLogger(__name__)
-
-Map = np.memmap[Any, Any]
-
-DTYPES = ("float16", "float32")
 
 
 class FeatureWriter:
@@ -60,13 +60,15 @@ class FeatureWriter:
         identity: everything that the features depend on, from `Encoder.identity`.
         image_ids: the split's image ids, without duplicates.
         dtype: "float16", which takes half the space and keeps three digits, or "float32".
+        files: the image file of each id, whose state is recorded; None if no image is read.
         flush_every: number of rows after which progress is recorded. An interruption loses the rows since then.
 
     Attributes:
         rows_done: number of rows written.
 
     Raises:
-        InputError: the folder holds features of another encoder, other images or another dtype, or other files.
+        InputError: the folder holds features of another encoder, other images or another dtype, or other files; the
+            finished part is damaged; or image files were replaced after their features were written.
     """
 
     def __init__(
@@ -76,13 +78,15 @@ class FeatureWriter:
         image_ids: Sequence[ImageId],
         *,
         dtype: str = "float16",
+        files: Sequence[Path] | None = None,
         flush_every: int = 1024,
     ) -> None:
         self.folder, self.dtype, self.flush_every = Path(folder), dtype, flush_every
-        if dtype not in DTYPES:
-            raise InputError(f"dtype={dtype!r} of features, expected {' or '.join(DTYPES)}")
+        if dtype not in DTYPES["pooled"]:
+            raise InputError(f"dtype={dtype!r} of features, expected {' or '.join(DTYPES['pooled'])}")
         check_ids(image_ids)
-        self._manifest = Manifest(_plain(identity), list(image_ids), {}, rows_done=0)
+        self._files = files
+        self._manifest = Manifest(_plain(identity), list(image_ids), {}, rows_done=0, digests={})
         self._maps: dict[str, Map] = {}
         self.rows_done = 0
         if (self.folder / "manifest.json").exists():
@@ -102,7 +106,16 @@ class FeatureWriter:
                 f"{self.folder} holds other features: {'; '.join(differences)}. Choose another folder, or "
                 "delete this one to make it again"
             )
-        self._maps = {name: _open(self.folder, name, found, "r+") for name in found.arrays}
+        self._maps = {name: open_array(self.folder, name, found, "r+") for name in found.arrays}
+        rows = StoredRows(self.folder, found, self._maps)
+        rows.verify()
+        if "files" not in found.arrays:
+            self._files = None  # regions, or a store of an older version
+        elif self._files is not None:
+            rows.check_files(range(found.rows_done), self._files[: found.rows_done], contents=True)
+        if found.digests is None:
+            known = {name: digests(array, found.rows_done, (), 0) for name, array in self._maps.items()}
+            found = replace(found, digests=known)
         self._manifest, self.rows_done = found, found.rows_done
         log.info("%s: %d of %d images are done", self.folder, self.rows_done, len(found.image_ids))
 
@@ -123,6 +136,8 @@ class FeatureWriter:
         begin, end = self.rows_done, self.rows_done + len(features)
         if end > len(self._manifest.image_ids):
             raise ValueError(f"features of {end} images for a store of {len(self._manifest.image_ids)}")
+        if self._files is not None:
+            rows["files"] = states(self._files[begin:end])
         if not self._maps:
             self._create(rows)
         if {n: x.shape[1:] for n, x in rows.items()} != {n: x.shape[1:] for n, x in self._maps.items()}:
@@ -156,9 +171,7 @@ class FeatureWriter:
             self._manifest.write(self.folder)
             try:
                 for name, (dtype, shape) in arrays.items():
-                    path = self.folder / f"{name}.npy"
-                    self._maps[name] = open_memmap(path, "w+", np.dtype(dtype), shape)
-                    _reserve(path)
+                    self._maps[name] = create_array(self.folder / f"{name}.npy", dtype, shape)
             except OSError:
                 for name in arrays:
                     (self.folder / f"{name}.npy").unlink(missing_ok=True)
@@ -171,7 +184,9 @@ class FeatureWriter:
         with _writing(self.folder):
             for array in self._maps.values():
                 array.flush()
-            self._manifest = replace(self._manifest, rows_done=self.rows_done)
+            known, before = self._manifest.digests or {}, self._manifest.rows_done
+            new = {n: digests(array, self.rows_done, known.get(n, ()), before) for n, array in self._maps.items()}
+            self._manifest = replace(self._manifest, rows_done=self.rows_done, digests=new)
             self._manifest.write(self.folder)
 
     def __enter__(self) -> Self:
@@ -201,7 +216,8 @@ class FeatureStore:
                 f"{self.folder} holds the features of {self._manifest.rows_done} of {len(self)} images: "
                 "`captioning extract` was interrupted. Run it again with the same settings to resume"
             )
-        self._maps = {name: _open(self.folder, name, self._manifest, "r") for name in self._manifest.arrays}
+        self._maps = {name: open_array(self.folder, name, self._manifest, "r") for name in self._manifest.arrays}
+        self._blocks = StoredRows(self.folder, self._manifest, self._maps)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -225,7 +241,7 @@ class FeatureStore:
         """Read the features of images as float32, in the order of `image_ids`.
 
         Raises:
-            InputError: an image is not in the store.
+            InputError: an image is not in the store, or a block that is read for the first time is damaged.
         """
         try:
             return self.rows([self._row[image_id] for image_id in image_ids])
@@ -233,9 +249,16 @@ class FeatureStore:
             raise InputError(self._lacks(image_ids)) from None
 
     def rows(self, rows: Sequence[int]) -> ImageFeatures:
-        """Read the features of rows as float32."""
-        index = np.asarray(rows, dtype=np.int64)
-        read = {name: torch.from_numpy(np.asarray(array[index])) for name, array in self._maps.items()}
+        """Read the features of rows as float32.
+
+        Raises:
+            InputError: a block that is read for the first time is damaged.
+        """
+        index = np.asarray(rows, dtype=np.int64) % len(self)
+        arrays = {name: array for name, array in self._maps.items() if name != "files"}
+        for name in arrays:
+            self._blocks.check(name, index)
+        read = {name: torch.from_numpy(np.asarray(array[index])) for name, array in arrays.items()}
         grid = read.get("grid")
         return ImageFeatures(read["pooled"].float(), None if grid is None else grid.float(), read.get("mask"))
 
@@ -259,6 +282,43 @@ class FeatureStore:
         if not self._row.keys() >= set(image_ids):
             raise InputError(self._lacks(image_ids))
 
+    def check_files(self, files: Mapping[ImageId, Path]) -> None:
+        """Check that image files are those whose features the store holds.
+
+        Files are compared by size. If only the time differs, as in a copied data set, the contents of up to 256 files
+        are compared too; `verify` compares all. Files that do not exist are left out, because cached features need
+        none. Stores of regions or of older versions do not know the files.
+
+        Args:
+            files: the image file of each id.
+
+        Raises:
+            InputError: files were replaced. The message counts them and names the first three.
+        """
+        self._check_files(files, contents=False)
+
+    def verify(self, files: Mapping[ImageId, Path] | None = None) -> bool:
+        """Verify every row of the store.
+
+        Args:
+            files: the image file of each id, to compare the contents of those that exist; None compares none.
+
+        Returns:
+            True if all rows have the digests of the manifest, False if an older version wrote the store, without any.
+
+        Raises:
+            InputError: rows are damaged or not finite, or image files were replaced.
+        """
+        self._blocks.verify()
+        if files is not None:
+            self._check_files(files, contents=True)
+        return self._manifest.digests is not None
+
+    def _check_files(self, files: Mapping[ImageId, Path], *, contents: bool) -> None:
+        if "files" in self._maps:
+            rows = [self._row[image_id] for image_id in files if image_id in self._row]
+            self._blocks.check_files(rows, [files[self.image_ids[row]] for row in rows], contents=contents)
+
     def _lacks(self, image_ids: Sequence[ImageId]) -> str:
         missing = [image_id for image_id in image_ids if image_id not in self._row]
         return (
@@ -269,29 +329,6 @@ class FeatureStore:
     def __reduce__(self) -> tuple[Any, ...]:
         # A memory map is pickled as a copy of the whole file.
         return type(self), (self.folder,)
-
-
-def _open(folder: Path, name: str, manifest: Manifest, mode: str) -> Map:
-    path = folder / f"{name}.npy"
-    dtype, shape = manifest.arrays[name]
-    try:
-        array = open_memmap(path, mode=mode)
-        size = path.stat().st_size
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); delete {folder} and {how_to_make(folder)}") from error
-    if (str(array.dtype), array.shape) != (dtype, shape) or size != array.offset + array.nbytes:
-        raise InputError(
-            f"{path} is damaged: it holds {array.dtype} {array.shape} in {size} bytes, and manifest.json "
-            f"says {dtype} {shape}; delete {folder} and {how_to_make(folder)}"
-        )
-    return array
-
-
-def _reserve(path: Path) -> None:
-    # Reserve the space now: a new memory map is a sparse file, and filling it on a full disk kills the process.
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 @contextmanager

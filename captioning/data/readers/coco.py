@@ -223,12 +223,12 @@ def _read_objects(file: Path, source: str, image_ids: Sequence[int | str]) -> di
 
 def _as_fractions(file: Path, annotations: list[Record], images: dict[int, Record]) -> list[list[float]]:
     """Convert boxes (left, top, width, height) from pixels to fractions of the image, and clip them to it."""
-    wrong = [a["id"] for a in annotations if len(a["bbox"]) != 4 or not {*map(type, a["bbox"])} <= {int, float}]
+    wrong = [a["id"] for a in annotations if len(a["bbox"]) != 4 or not all(map(_is_number, a["bbox"]))]
     if wrong:
         raise InputError(f"{file}: 'bbox' is not four numbers in annotations {_some(wrong)}")
     boxes = np.array([a["bbox"] for a in annotations], dtype=np.float64).reshape(-1, 4)
-    sizes = np.array([(images[a["image_id"]]["width"], images[a["image_id"]]["height"]) for a in annotations])
-    sizes = sizes.reshape(-1, 2)
+    pixels = [images[a["image_id"]][side] for a in annotations for side in ("width", "height")]
+    sizes = np.array([size if _is_number(size) else -1 for size in pixels]).reshape(-1, 2)
     bad = ~np.isfinite(boxes).all(axis=1) | (boxes[:, 2:] < 0).any(axis=1) | (sizes <= 0).any(axis=1)
     if bad.any():
         ids = [annotations[i]["id"] for i in np.flatnonzero(bad)]
@@ -241,6 +241,11 @@ def _as_fractions(file: Path, annotations: list[Record], images: dict[int, Recor
     start, end = (start / sizes).clip(0, 1), (end / sizes).clip(0, 1)
     fractions: list[list[float]] = np.concatenate([start, end - start], axis=1).tolist()
     return fractions
+
+
+def _is_number(value: object) -> bool:
+    """Say whether a value is a number that float64 holds; JSON has whole numbers of any length."""
+    return type(value) is float or (type(value) is int and abs(value) < 2**53)
 
 
 def _some(ids: Sequence[int | str]) -> str:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
@@ -25,7 +24,9 @@ from captioning.data.scenes.scene import (
     generate_scene,
 )
 from captioning.data.scenes.shapes import SHAPES
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
+from captioning.files.atomic import new_folder
+from captioning.json_files import read_typed
 
 FORMAT = 1  # increase it when the same settings give other scenes than before
 SETTINGS_FILE = "scenes.json"
@@ -75,21 +76,14 @@ def write_scenes(
     check_range("workers", workers, 1)
     settings["format"] = FORMAT
     root = Path(root).expanduser().resolve()
+    if _is_written(root, settings):
+        return
     try:
-        if _is_written(root, settings):
-            return
-        root.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=f".{root.name}.", suffix=".partial", dir=root.parent) as partial:
-            folder = Path(partial) / root.name
+        with new_folder(root) as folder:
             _write_all(folder, settings, workers)
-            # Check again: another process may have written the same scenes meanwhile.
-            if not _is_written(root, settings):
-                _move(folder, root)
-    except OSError as error:
-        raise InputError(
-            f"{root}: the scenes cannot be written ({error.strerror or error}); "
-            "free some space or give a folder that you may write to"
-        ) from error
+    except InputError as error:
+        if not _is_written(root, settings):  # another process may have written the same scenes meanwhile
+            raise InputError(f"{error}; free some space or give a folder that you may write to") from error
 
 
 def _is_written(root: Path, settings: dict[str, int]) -> bool:
@@ -101,15 +95,15 @@ def _is_written(root: Path, settings: dict[str, int]) -> bool:
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
     try:
-        found = json.loads((root / SETTINGS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_typed(root / SETTINGS_FILE, dict[str, int])
+    except InputError:
         raise InputError(
             f"{root}: expected a new or empty folder, or one with scenes, found other files and no readable "
             f"{SETTINGS_FILE}; give another folder"
         ) from None
     if found != settings:
         raise InputError(
-            f"{root}: expected scenes with the settings {json.dumps(settings)}, found {json.dumps(found)}; "
+            f"{root}: expected scenes with the settings {json.dumps(settings)}, found {shown(found, 120)}; "
             "give another folder or delete this one"
         )
     return True
@@ -129,7 +123,7 @@ def _write_all(folder: Path, settings: dict[str, int], workers: int) -> None:
                 progress.advance(task, len(part))
                 drawn += part
             _write_annotations(folder / "annotations", split, drawn, settings)
-    (folder / SETTINGS_FILE).write_text(json.dumps(settings) + "\n", encoding="utf-8")
+    _write_json(folder / SETTINGS_FILE, settings)
 
 
 @contextmanager
@@ -196,10 +190,4 @@ def _instance_annotations(scene: Scene, size: int) -> list[dict[str, Any]]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def _move(folder: Path, root: Path) -> None:
-    if root.exists():
-        root.rmdir()
-    folder.rename(root)
+    path.write_text(json.dumps(content) + "\n", encoding="utf-8")  # in a folder that appears as a whole

@@ -1,7 +1,9 @@
 import errno
+import json
 import logging
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader, Dataset
 
+from captioning.data.features import rows as rows_
+from captioning.data.features.blocks import digest
 from captioning.data.features.store import FeatureStore, FeatureWriter
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
@@ -252,21 +256,188 @@ def replace_by_objects(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (Path.unlink, "cannot be read .*No such file"),
-        (cut, "cannot be read .*mmap length is greater than file size"),
-        (lengthen, r"is damaged: it holds float32 \(5, 2, 3\) in 249 bytes, and manifest.json says"),
-        (lambda path: path.write_bytes(b"not numpy"), "cannot be read"),
-        (lambda path: path.write_bytes(b""), "cannot be read"),
-        (replace_by_objects, "cannot be read .*Array can't be memory-mapped: Python objects"),
-        (lambda path: np.save(path, np.zeros((5, 2, 3), np.float16)), r"is damaged: it holds float16 \(5, 2, 3\) in"),
-        (lambda path: np.save(path, np.zeros((4, 2, 3), np.float32)), r"is damaged: it holds float32 \(4, 2, 3\) in"),
+        (Path.unlink, ": cannot be read .*No such file"),
+        (cut, r" is damaged: it has 247 bytes, and its header says float32 \(5, 2, 3\), 248 bytes"),
+        (lengthen, r" is damaged: it has 249 bytes, and its header says float32 \(5, 2, 3\), 248 bytes"),
+        (lambda path: path.write_bytes(b"not numpy"), " is damaged: expected an .npy file"),
+        (lambda path: path.write_bytes(b""), " is damaged: expected an .npy file"),
+        (replace_by_objects, r" holds object \(1,\), expected float32 of 3 dimensions"),
+        (lambda path: np.save(path, np.zeros((5, 2, 3), np.float16)), r" holds float16 \(5, 2, 3\), expected float32"),
+        (lambda path: np.save(path, np.zeros((5, 2, 3), ">f4")), r" is damaged: it holds >f4 \(5, 2, 3\), and"),
+        (
+            lambda path: np.save(path, np.zeros((4, 2, 3), np.float32)),
+            r" is damaged: it holds float32 \(4, 2, 3\), and",
+        ),
     ],
 )
 def test_damaged_array_is_refused(tmp_path, damage, message):
     write(tmp_path)
     damage(tmp_path / "grid.npy")
-    with pytest.raises(InputError, match=rf"grid.npy {message}.*delete {tmp_path} and make it with"):
+    with pytest.raises(InputError, match=rf"grid.npy{message}.*delete {tmp_path} and make it with"):
         FeatureStore(tmp_path)
+
+
+# ---- digests ----------------------------------------------------------------------------------------------------
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["pooled", "grid", "mask"])
+def test_a_flipped_bit_of_a_row_is_noticed(tmp_path, name):
+    write(tmp_path)
+    assert FeatureStore(tmp_path).verify() is True
+    flip(tmp_path / f"{name}.npy", -2)
+    for read in (lambda store: store.rows([0]), FeatureStore.verify):
+        with pytest.raises(InputError, match=rf"{name}.npy is damaged: rows 0 to 4 have another SHA-256 .*; delete"):
+            read(FeatureStore(tmp_path))
+
+
+def test_a_block_is_verified_when_it_is_first_read_and_only_then(tmp_path, monkeypatch):
+    monkeypatch.setattr("captioning.data.features.blocks.BLOCK_BYTES", 24)  # two rows of pooled features
+    write(tmp_path, rows=features(grid=False))
+    flip(tmp_path / "pooled.npy", -1)  # in the third block
+    store, digested = FeatureStore(tmp_path), []
+    monkeypatch.setattr(rows_, "digest", lambda rows: digested.append(len(rows)) or digest(rows))
+    store.rows([0, 1])
+    store.rows([1, 0, -5])
+    assert digested == [2]
+    with pytest.raises(InputError, match="rows 4 to 4 have another SHA-256"):
+        store.rows([2, 4])
+    assert digested == [2, 2, 1]
+    with pytest.raises(InputError, match="rows 4 to 4 have another SHA-256"):
+        store.rows([4])  # damage is not forgotten
+
+
+@settings(max_examples=10)
+@given(batches=st.lists(st.integers(1, 4), min_size=6, max_size=6), flush_every=st.integers(1, 5))
+def test_digests_do_not_depend_on_how_a_store_was_written(tmp_path_factory, batches, flush_every):
+    folder, rows, ids = tmp_path_factory.mktemp("store"), features(11), list(range(11))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("captioning.data.features.blocks.BLOCK_BYTES", 50)
+        with FeatureWriter(folder / "a", IDENTITY, ids, dtype="float32") as writer:
+            writer.write(rows)
+        for batch in [*batches, 11]:
+            with FeatureWriter(folder / "b", IDENTITY, ids, dtype="float32", flush_every=flush_every) as writer:
+                writer.write(rows.rows(torch.arange(11)[writer.rows_done : writer.rows_done + batch]))
+        assert (folder / "a" / "manifest.json").read_bytes() == (folder / "b" / "manifest.json").read_bytes()
+        assert FeatureStore(folder / "b").verify()
+
+
+def test_a_damaged_part_is_not_continued(tmp_path):
+    with FeatureWriter(tmp_path, IDENTITY, IDS, dtype="float32") as writer:
+        writer.write(features().rows(torch.arange(2)))
+    flip(tmp_path / "pooled.npy", 128)
+    with pytest.raises(InputError, match="pooled.npy is damaged: rows 0 to 1 have another SHA-256"):
+        FeatureWriter(tmp_path, IDENTITY, IDS, dtype="float32")
+
+
+def as_version_1(folder: Path) -> None:
+    content = json.loads((folder / "manifest.json").read_text())
+    del content["digests"], content["sha256"]
+    (folder / "manifest.json").write_text(json.dumps(content | {"format_version": 1}))
+
+
+def test_a_store_of_an_older_version_is_read_without_digests(tmp_path):
+    as_version_1(write(tmp_path))
+    store = FeatureStore(tmp_path)
+    assert_equal(store.features(IDS), features())
+    assert store.verify() is False
+
+
+def test_a_store_of_an_older_version_is_finished_with_digests(tmp_path):
+    with FeatureWriter(tmp_path, IDENTITY, IDS, dtype="float32") as writer:
+        writer.write(features().rows(torch.arange(2)))
+    as_version_1(tmp_path)
+    with FeatureWriter(tmp_path, IDENTITY, IDS, dtype="float32") as writer:
+        writer.write(features().rows(torch.arange(2, 5)))
+    assert_equal(FeatureStore(tmp_path).features(IDS), features())
+    assert FeatureStore(tmp_path).verify() is True
+
+
+@pytest.mark.parametrize(("name", "value"), [("pooled", b"\0\0\xc0\x7f"), ("grid", b"\0\0\x80\x7f"), ("mask", b"\x02")])
+def test_impossible_values_of_an_older_version_are_refused(tmp_path, name, value):
+    as_version_1(write(tmp_path))
+    path = tmp_path / f"{name}.npy"
+    path.write_bytes(path.read_bytes()[: -len(value)] + value)
+    with pytest.raises(InputError, match=f"{name}.npy is damaged: rows 0 to 4 are not (finite|0 and 1)"):
+        FeatureStore(tmp_path).rows([0])
+
+
+# ---- image files ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(tmp_path) -> dict[int | str, Path]:
+    (tmp_path / "images").mkdir()
+    paths = {image_id: tmp_path / "images" / f"{row}.jpg" for row, image_id in enumerate(IDS)}
+    for path in paths.values():
+        path.write_text(f"pixels of {path.name}")
+    return paths
+
+
+def write_with(folder: Path, files: dict[int | str, Path], count: int = len(IDS)) -> Path:
+    with FeatureWriter(folder, IDENTITY, IDS, dtype="float32", files=list(files.values())) as writer:
+        writer.write(features().rows(torch.arange(writer.rows_done, count)))
+    return folder
+
+
+def test_the_same_image_files_are_accepted_wherever_they_are(tmp_path, files):
+    store = FeatureStore(write_with(tmp_path / "store", files))
+    assert_equal(store.features(IDS), features())
+    store.check_files(files)
+    copied = {image_id: Path(shutil.copy(path, tmp_path)) for image_id, path in files.items()}  # with another time
+    copied[13].unlink()  # cached features need no images
+    store.check_files(dict(reversed(copied.items())))
+    assert store.verify(copied) is True
+
+
+@pytest.mark.parametrize("content", ["other pixels", "PIXELS of 1.jpg"])
+def test_a_replaced_image_is_noticed(tmp_path, files, content):
+    store = FeatureStore(write_with(tmp_path / "store", files))
+    files[13].write_text(content)
+    for check in (store.check_files, store.verify):
+        with pytest.raises(
+            InputError, match=r"1 of 5 image files were replaced .*1.jpg'\); delete .*store and make it"
+        ):
+            check(files)
+    store.check_files({image_id: path for image_id, path in files.items() if image_id != 13})
+
+
+def test_a_replaced_image_with_its_old_size_and_time_is_noticed_by_verify(tmp_path, files):
+    store = FeatureStore(write_with(tmp_path / "store", files))
+    before = files[13].stat()
+    files[13].write_text("PIXELS of 1.jpg")
+    os.utime(files[13], ns=(before.st_atime_ns, before.st_mtime_ns))
+    store.check_files(files)
+    with pytest.raises(InputError, match="1 of 5 image files were replaced"):
+        store.verify(files)
+
+
+def test_a_part_of_replaced_images_is_not_continued(tmp_path, files):
+    write_with(tmp_path / "store", files, count=2)
+    files[7].write_text("not read yet")
+    with FeatureWriter(tmp_path / "store", IDENTITY, IDS, dtype="float32", files=list(files.values())) as writer:
+        assert writer.rows_done == 2
+    files[13].write_text("replaced")
+    with pytest.raises(InputError, match="1 of 2 image files were replaced after their features were cached"):
+        write_with(tmp_path / "store", files)
+
+
+def test_a_flipped_bit_in_the_states_of_files_is_noticed(tmp_path, files):
+    write_with(tmp_path / "store", files)
+    flip(tmp_path / "store" / "files.npy", -1)
+    with pytest.raises(InputError, match="files.npy is damaged"):
+        FeatureStore(tmp_path / "store").check_files(files)
+
+
+def test_a_store_that_does_not_know_the_files_accepts_any(tmp_path, files):
+    store = FeatureStore(write(tmp_path / "store"))
+    store.check_files(files)
+    assert store.verify(files) is True
 
 
 # ---- checking ---------------------------------------------------------------------------------------------------

@@ -192,6 +192,8 @@ def test_broken_captions_are_reported(image_files: Path, tmp_path: Path, content
         (changed(INSTANCES, "annotations", 0, bbox=["1", 2, 3, 4]), r"'bbox' is not four numbers"),
         (changed(INSTANCES, "annotations", 0, bbox=[0, 0, -1, 4]), r".* impossible size in annotations 2"),
         (changed(INSTANCES, "annotations", 0, bbox=[0, 0, float("nan"), 4]), r".* impossible size"),
+        (changed(INSTANCES, "annotations", 0, bbox=[0, 0, 10**400, 4]), r"'bbox' is not four numbers"),
+        (changed(INSTANCES, "images", 0, width=2**63), r".* impossible size in annotations 2, 1 \(2\)"),
         (changed(INSTANCES, "images", 0, width=0), r".* impossible size in annotations 2, 1 \(2\)"),
     ],
 )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Image features that are extracted once and kept in files."""
