@@ -66,7 +66,7 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
         try:
             return _checked(task, config, output)
         except Exception as error:  # noqa: BLE001 - the sweep's other runs continue after any error
-            Path(failures, str(hydra_config.job.num)).touch()
+            write_text(Path(failures, str(hydra_config.job.num)), "")
             cause = explained(error) if isinstance(error, (HydraException, OmegaConfBaseException)) else error
             text = str(cause) if isinstance(cause, InputError) else traceback.format_exc()
             write_text(output / "error.txt", text)

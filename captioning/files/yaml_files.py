@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import yaml
+from yaml.loader import SafeLoader
 
 from captioning.errors import InputError, shown
 from captioning.json_files import MAX_DEPTH, typed
@@ -48,7 +49,7 @@ def read_yaml(path: str | Path, kind: type[T]) -> T:
 def _check_structure(text: str, path: Path) -> None:
     """Refuse what takes more memory or stack than its bytes, before any value is built."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent) or depth > MAX_DEPTH:
             what = "an alias" if isinstance(event, yaml.AliasEvent) else f"nesting deeper than {MAX_DEPTH}"

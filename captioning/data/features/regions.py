@@ -133,8 +133,8 @@ class _Tsv:
             found = np.frombuffer(values, dtype="<f4").reshape(number, -1)
         except (ValueError, OverflowError, binascii.Error) as error:
             raise InputError(
-                f"{where}: the line is damaged or has other columns ({shown(error)}); expected {', '.join(TSV_COLUMNS)}, "
-                "separated by tabs"
+                f"{where}: the line is damaged or has other columns ({shown(error)}); expected "
+                f"{', '.join(TSV_COLUMNS)}, separated by tabs"
             ) from error
         return _checked(found, feature_size, where)
 

@@ -331,7 +331,7 @@ def test_a_damaged_part_is_not_continued(tmp_path):
     with FeatureWriter(tmp_path, IDENTITY, IDS, dtype="float32") as writer:
         writer.write(features().rows(torch.arange(2)))
     flip(tmp_path / "pooled.npy", 128)
-    with pytest.raises(InputError, match="pooled.npy is damaged: rows 0 to 1 have another SHA-256"):
+    with pytest.raises(InputError, match=r"pooled\.npy is damaged: rows 0 to 1 have another SHA-256"):
         FeatureWriter(tmp_path, IDENTITY, IDS, dtype="float32")
 
 
@@ -430,7 +430,7 @@ def test_a_part_of_replaced_images_is_not_continued(tmp_path, files):
 def test_a_flipped_bit_in_the_states_of_files_is_noticed(tmp_path, files):
     write_with(tmp_path / "store", files)
     flip(tmp_path / "store" / "files.npy", -1)
-    with pytest.raises(InputError, match="files.npy is damaged"):
+    with pytest.raises(InputError, match=r"files\.npy is damaged"):
         FeatureStore(tmp_path / "store").check_files(files)
 
 
