@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from captioning.encoders.encoder import Encoder
 from captioning.errors import InputError
+from captioning.model.limits import check_arguments
 from captioning.search.processors import Processor
 
 T = TypeVar("T")
@@ -58,17 +59,16 @@ def _part(config: Mapping[str, Any], allowed: Allowed, inside: Allowed, source: 
         raise InputError(f"{source}: {target} is no {base.__name__}{' with _partial_' if is_partial else ''}")
     if issubclass(cls, Encoder) and config.get("weights") is not None:
         raise InputError(
-            f"{source}: an encoder's weights must be null, found {config['weights']!r}; a bundle's weights are in "
-            "model.safetensors alone"
+            f"{source}: an encoder's weights must be null, found {repr(config['weights'])[:80]}; a bundle's weights "
+            "are in model.safetensors alone"
         )
     arguments = {k: _value(v, inside, source) for k, v in config.items() if k not in ("_target_", "_partial_")}
-    if is_partial:
-        return partial(cls, **arguments)
     try:
-        return cls(**arguments)
+        check_arguments(cls, arguments)
+        return partial(cls, **arguments) if is_partial else cls(**arguments)
     except Exception as error:  # constructors raise anything on values of the wrong kind: IndexError, ...
         given = ", ".join(arguments) or "no arguments"
-        raise InputError(f"{source}: {target} cannot be built from {given}: {error}") from error
+        raise InputError(f"{source}: {target} cannot be built from {given}: {str(error)[:300]}") from error
 
 
 def _value(value: Any, inside: Allowed, source: str) -> Any:
@@ -95,7 +95,8 @@ def _class(target: Any, allowed: Allowed, source: str) -> tuple[type, type]:
     if package not in allowed:
         expected = " or ".join(f"captioning.{name}" for name in allowed)
         raise InputError(
-            f"{source}: {target!r} is no class that may stand here ({expected}); a bundle cannot name other code"
+            f"{source}: {repr(target)[:80]} is no class that may stand here ({expected}); a bundle cannot name "
+            "other code"
         )
     return found, allowed[package]
 

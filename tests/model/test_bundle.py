@@ -20,6 +20,7 @@ from captioning.decoders import ShowAndTell
 from captioning.encoders import SmallCNN
 from captioning.encoders.standardise import Standardise
 from captioning.errors import InputError
+from captioning.files.digests import write_digests
 from captioning.model.captioner import Captioner
 from captioning.recurrent import LSTM
 from captioning.search import BeamSearch
@@ -71,7 +72,9 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def edit(path: Path, **changes: Any) -> None:
+    """Change values of a JSON file of a bundle, and its digest: what is checked beside digests is under test."""
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    write_digests(path.parent)
 
 
 def test_a_bundle_captions_as_the_model_in_a_new_process_and_place(
@@ -114,6 +117,9 @@ def test_a_bundle_is_plain_files_without_the_encoder_s_source(bundle: Path) -> N
         "transform.json",
         "metrics.json",
         "README.md",
+        "golden.json",
+        "golden.safetensors",
+        "SHA256SUMS",
     }
     assert json.loads((bundle / "config.json").read_text())["encoder"]["weights"] is None
 
@@ -240,14 +246,16 @@ def test_a_search_must_be_a_search(bundle: Path) -> None:
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "transform.json"])
 def test_a_file_that_is_no_utf_8_is_named(bundle: Path, name: str) -> None:
     (bundle / name).write_bytes(b"\xff\xfe{}")
-    with pytest.raises(InputError, match=rf"{name} is damaged: 'utf-8' codec"):
+    write_digests(bundle)
+    with pytest.raises(InputError, match=rf"{name}.*'utf-8' codec"):
         Captioner.from_pretrained(bundle)
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"format_version": ' + "1" * 10_000 + "}"])
 def test_json_that_python_does_not_take_is_damage(bundle: Path, content: str) -> None:
     (bundle / "config.json").write_text(content)
-    with pytest.raises(InputError, match=r"config\.json is damaged"):
+    write_digests(bundle)
+    with pytest.raises(InputError, match=r"config\.json: not a JSON text"):
         Captioner.from_pretrained(bundle)
 
 

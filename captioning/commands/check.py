@@ -1,0 +1,76 @@
+"""captioning check: check that a bundle, a feature store or a run's folder is undamaged."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from captioning.errors import InputError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command. Everything is checked; the status is 1 if anything is damaged."""
+    parser = argparse.ArgumentParser(
+        prog="captioning check",
+        description="Check that nothing was damaged or changed: of a bundle, its files, its weights, and the captions of "
+        "its three golden examples; of a feature store, its features; of a run's folder, its bundle and checkpoints.",
+        epilog="example: captioning check runs/best",
+    )
+    parser.add_argument(
+        "path", nargs="+", type=Path, metavar="PATH", help="a bundle, a feature store or a run's folder"
+    )
+    options = parser.parse_args(arguments)
+    num_damaged = 0
+    for path in options.path:
+        for part, check in _parts(path):
+            try:
+                print(f"{part}: {check(part)}", flush=True)
+            except InputError as error:
+                print(f"captioning check: {error}", file=sys.stderr)
+                num_damaged += 1
+    return int(num_damaged > 0)
+
+
+def _parts(path: Path) -> Iterator[tuple[Path, Callable[[Path], str]]]:
+    """Yield each part of a folder that can be checked, with the function that checks it and says what it checked.
+
+    Raises:
+        InputError: the folder does not exist, or holds no such part.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path} is no folder; expected a bundle, a feature store or a run's folder")
+    found = list[tuple[Path, Callable[[Path], str]]]()
+    for folder in (path, path / "bundle"):
+        if (folder / "config.json").is_file() or (folder / "model.safetensors").is_file():
+            found.append((folder, _check_bundle))
+    for folder in (path, *sorted(path.iterdir())):
+        if (folder / "manifest.json").is_file():
+            found.append((folder, _check_store))
+    found += [(file, _check_checkpoint) for file in sorted((path / "checkpoints").glob("*.ckpt"))]
+    if not found:
+        raise InputError(f"{path} holds no bundle, no feature store and no run's checkpoints")
+    yield from found
+
+
+def _check_bundle(folder: Path) -> str:
+    from captioning.model.check import check_bundle
+
+    return check_bundle(folder)
+
+
+def _check_store(folder: Path) -> str:
+    from captioning.data.features.store import FeatureStore
+
+    store = FeatureStore(folder)
+    store.verify()
+    return f"the features of {len(store)} images are unchanged"
+
+
+def _check_checkpoint(file: Path) -> str:
+    from captioning.training.checkpoints import check_digest, read_checkpoint
+
+    check_digest(file)
+    saved = read_checkpoint(file)
+    return f"unchanged; epoch {saved['epoch']}, step {saved['global_step']}"
