@@ -11,11 +11,11 @@ from captioning.errors import InputError
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command. Everything is checked; the status is 1 if anything is damaged."""
+    """Run the command. All parts are checked; the status is 1 if any of them is damaged."""
     parser = argparse.ArgumentParser(
         prog="captioning check",
-        description="Check that nothing was damaged or changed: of a bundle, its files, its weights, and the captions of "
-        "its three golden examples; of a feature store, its features; of a run's folder, its bundle and checkpoints.",
+        description="Check that nothing was damaged or changed: of a bundle, its files, its weights, and the captions "
+        "of its golden examples; of a feature store, its features; of a run's folder, its bundle and checkpoints.",
         epilog="example: captioning check runs/best",
     )
     parser.add_argument(
@@ -64,13 +64,13 @@ def _check_store(folder: Path) -> str:
     from captioning.data.features.store import FeatureStore
 
     store = FeatureStore(folder)
-    store.verify()
-    return f"the features of {len(store)} images are unchanged"
+    digests = "their digests match" if store.verify() else "they have no digests, as earlier versions wrote them"
+    return f"features of {len(store)} images; {digests}"
 
 
 def _check_checkpoint(file: Path) -> str:
     from captioning.training.checkpoints import check_digest, read_checkpoint
 
-    check_digest(file)
+    digest = "its digest matches" if check_digest(file) else "it has no digest, as earlier versions wrote it"
     saved = read_checkpoint(file)
-    return f"unchanged; epoch {saved['epoch']}, step {saved['global_step']}"
+    return f"epoch {saved['epoch']}, step {saved['global_step']}; {digest}"

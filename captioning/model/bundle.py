@@ -16,7 +16,6 @@ outside this package, torchvision and timm, and never touches the network.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,13 +40,7 @@ from captioning.files.atomic import new_folder, write_json, write_text
 from captioning.files.digests import check_digests, write_digests
 from captioning.json_files import read_json, typed
 from captioning.model.golden import Golden
-from captioning.model.limits import (
-    SPARE_TENSORS,
-    SPARE_WEIGHTS,
-    check_file_sizes,
-    check_numbers,
-    weights_at_most,
-)
+from captioning.model.limits import REMOVED_WEIGHTS, check_file_sizes, check_numbers, no_larger_than
 from captioning.model.safe_build import build
 from captioning.search import Forbid
 from captioning.search.hypotheses import Search
@@ -107,7 +100,7 @@ def write_bundle(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already; name another folder for the bundle, or remove this one")
     config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **config}
-    config["encoder"] = {key: None if key == "weights" else value for key, value in config["encoder"].items()}
+    config["encoder"] = _without_source(config["encoder"])
     try:
         with new_folder(folder) as made:
             for file, content in (("config", config), ("transform", transform), ("metrics", metrics)):
@@ -121,6 +114,10 @@ def write_bundle(
     except (InputError, safetensors.SafetensorError) as error:
         raise InputError(f"the bundle {folder} could not be written: {error}") from error
     return folder
+
+
+def _without_source(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: None if key == "weights" else value for key, value in encoder.items()}
 
 
 def _plain(weight: torch.Tensor) -> torch.Tensor:
@@ -170,10 +167,10 @@ def build_parts(
     source = str(folder / "config.json")
     check_numbers([config.encoder, config.decoder, config.standardise], source)
     own_tokenizer = Tokenizer.from_json(tokenizer, source=folder / "tokenizer.json")
-    with weights_at_most(*_spared(_size(shapes, "encoder."))):
+    with no_larger_than(_under("encoder.", shapes), spare=REMOVED_WEIGHTS):
         encoder = build(config.encoder, Encoder, source=source)  # type: ignore[type-abstract]
     own_transform = _build_transform(transform, folder / "transform.json", encoder)
-    with weights_at_most(*_size(shapes, "decoder.")):
+    with no_larger_than(_under("decoder.", shapes)):
         decoder: Decoder[Any] = build(config.decoder, Decoder, source=source)  # type: ignore[type-abstract]
     if len(own_tokenizer) != decoder.vocab_size:
         raise InputError(
@@ -253,6 +250,10 @@ class Config(msgspec.Struct):
     format_version: int = FORMAT_VERSION
     captioning_version: str = __version__
 
+    def without_source(self) -> Config:
+        """Return the same without the file or name from which the encoder's weights came."""
+        return msgspec.structs.replace(self, encoder=_without_source(self.encoder))
+
 
 def _read_config(path: Path) -> Config:
     config = read_json(path)
@@ -275,14 +276,8 @@ def _shapes(path: Path) -> dict[str, list[int]]:
         raise InputError(f"{path} is damaged: {str(error)[:200]}; copy the bundle again") from error
 
 
-def _size(shapes: Mapping[str, Sequence[int]], prefix: str) -> tuple[int, int]:
-    """Count the weights whose names start with `prefix`, and their tensors."""
-    own = [math.prod(shape) for name, shape in shapes.items() if name.startswith(prefix)]
-    return sum(own), len(own)
-
-
-def _spared(size: tuple[int, int]) -> tuple[int, int]:
-    return size[0] + SPARE_WEIGHTS, size[1] + SPARE_TENSORS
+def _under(prefix: str, shapes: Mapping[str, Sequence[int]]) -> list[Sequence[int]]:
+    return [shape for name, shape in shapes.items() if name.startswith(prefix)]
 
 
 def _build_transform(values: Mapping[str, Any], path: Path, encoder: Encoder) -> ImageTransform | TextTransform:

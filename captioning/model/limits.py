@@ -27,8 +27,10 @@ LARGEST_JSON = 32 * 2**20
 """Bytes of a JSON file of a bundle. A vocabulary of a quarter of a million tokens takes 20 MiB."""
 LARGEST_NUMBER = 10_000_000
 """The largest number among the arguments of an encoder or a decoder, such as its vocabulary's size."""
-SPARE_WEIGHTS, SPARE_TENSORS = 150_000_000, 200
-"""What an encoder may have beyond its file: classifiers that it removes. That of VGG-19 has 124 million weights."""
+REMOVED_WEIGHTS = 150_000_000
+"""Weights that an encoder may have and remove when it is built. The classifier of VGG-19 has 124 million."""
+SPARE_WEIGHTS, SPARE_TENSORS = 1_000_000, 200
+"""Small differences between a model and its weights are left to the comparison by name, whose message is better."""
 
 
 def check_file_sizes(folder: Path, names: Iterable[str]) -> None:
@@ -97,19 +99,21 @@ def _is_plain(kind: Any) -> bool:
 
 
 @contextmanager
-def weights_at_most(num_weights: int, num_tensors: int) -> Iterator[None]:
-    """Refuse every module that would have more weights while the block runs.
+def no_larger_than(shapes: Iterable[Sequence[int]], *, spare: int = SPARE_WEIGHTS) -> Iterator[None]:
+    """Refuse every module with far more weights than there are in a file, while the block runs.
 
     torch's modules allocate a parameter, register it, and only then fill it. The hook refuses one that is too large
     before its memory is used.
 
     Args:
-        num_weights: how many numbers all parameters together may have.
-        num_tensors: how many parameters there may be.
+        shapes: the shapes of the weights in the file.
+        spare: how many more numbers all parameters together may have.
 
     Raises:
         InputError: a module in the block has more.
     """
+    sizes = [math.prod(shape) for shape in shapes]
+    most_weights, most_tensors = sum(sizes) + spare, len(sizes) + SPARE_TENSORS
     thread, weights, tensors = threading.get_ident(), 0, 0
 
     def count(_module: nn.Module, _name: str, parameter: Tensor | None) -> None:
@@ -117,10 +121,10 @@ def weights_at_most(num_weights: int, num_tensors: int) -> Iterator[None]:
         if parameter is None or threading.get_ident() != thread:
             return
         weights, tensors = weights + math.prod(parameter.shape), tensors + 1
-        if weights > num_weights or tensors > num_tensors:
+        if weights > most_weights or tensors > most_tensors:
             raise InputError(
-                f"it has more weights than model.safetensors holds; {num_weights:,} in {num_tensors:,} tensors are "
-                "the most; the files are of different models: copy the bundle again"
+                f"it has far more weights than model.safetensors, which holds {sum(sizes):,} in {len(sizes):,} tensors; "
+                "the files are of different models: copy the bundle again"
             )
 
     handle = register_module_parameter_registration_hook(count)

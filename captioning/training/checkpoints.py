@@ -6,16 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
 from captioning.errors import InputError
-from captioning.json_files import flat
-from captioning.model.bundle import write_bundle
+from captioning.json_files import flat, typed
+from captioning.model.bundle import Config, build_parts, check_weights
+from captioning.model.captioner import Captioner
 from captioning.text.tokenizer import Tokenizer
 
 PREFIX = "captioner."
 """The prefix of the captioner's weights in the state dict of its LightningModule."""
+
+
+class SavedModel(msgspec.Struct):
+    """What a checkpoint says of its model beside the weights."""
+
+    config: Config
+    tokenizer: str
+    transform: dict[str, Any]
+
 
 _OF_DATA = ("encoder.weights", "encoder.vocab_size", "decoder.vocab_size", "transform.tokenizer")
 
@@ -64,18 +75,23 @@ def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
     """Make a bundle from a run's checkpoint. Its metrics.json names the epoch and the step, and has no scores.
 
     Raises:
-        InputError: the file is not a checkpoint of this package, or the folder cannot be written.
+        InputError: the file is not a checkpoint of this package, is damaged, or the folder cannot be written.
     """
-    saved = read_checkpoint(checkpoint)
-    parts = saved["captioning"]
-    return write_bundle(
-        Path(folder),
-        config=parts["config"],
-        weights=captioner_weights(saved),
-        tokenizer=parts["tokenizer"],
-        transform=parts["transform"],
-        metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}},
+    path = Path(checkpoint)
+    saved = read_checkpoint(path)
+    model = typed(saved["captioning"], SavedModel, str(path))
+    weights = captioner_weights(saved)
+    parts = build_parts(
+        model.config.without_source(),
+        model.tokenizer,
+        model.transform,
+        shapes={name: weight.shape for name, weight in weights.items()},
+        folder=path,
     )
+    captioner = Captioner.from_parts(parts)
+    check_weights(captioner, weights, path)
+    captioner.load_state_dict(weights)
+    return captioner.save(folder, metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}})
 
 
 def check_same_model(saved: object, own: Mapping[str, Any]) -> None:
