@@ -123,8 +123,8 @@ def no_larger_than(shapes: Iterable[Sequence[int]], *, spare: int = SPARE_WEIGHT
         weights, tensors = weights + math.prod(parameter.shape), tensors + 1
         if weights > most_weights or tensors > most_tensors:
             raise InputError(
-                f"it has far more weights than model.safetensors, which holds {sum(sizes):,} in {len(sizes):,} tensors; "
-                "the files are of different models: copy the bundle again"
+                f"it has far more weights than model.safetensors, which holds {sum(sizes):,} in {len(sizes):,} "
+                "tensors; the files are of different models: copy the bundle again"
             )
 
     handle = register_module_parameter_registration_hook(count)
