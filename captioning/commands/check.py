@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from captioning.errors import InputError
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     num_damaged = 0
     for path in options.path:
-        for part, check in _parts(path):
+        for part, check in _parts(path) or [(path, _refuse)]:
             try:
                 print(f"{part}: {check(part)}", flush=True)
             except InputError as error:
@@ -33,14 +33,10 @@ def main(arguments: Sequence[str]) -> int:
     return int(num_damaged > 0)
 
 
-def _parts(path: Path) -> Iterator[tuple[Path, Callable[[Path], str]]]:
-    """Yield each part of a folder that can be checked, with the function that checks it and says what it checked.
-
-    Raises:
-        InputError: the folder does not exist, or holds no such part.
-    """
+def _parts(path: Path) -> list[tuple[Path, Callable[[Path], str]]]:
+    """Return each part of a folder that can be checked, with the function that checks it and says what it checked."""
     if not path.is_dir():
-        raise InputError(f"{path} is no folder; expected a bundle, a feature store or a run's folder")
+        return []
     found = list[tuple[Path, Callable[[Path], str]]]()
     for folder in (path, path / "bundle"):
         if (folder / "config.json").is_file() or (folder / "model.safetensors").is_file():
@@ -48,10 +44,12 @@ def _parts(path: Path) -> Iterator[tuple[Path, Callable[[Path], str]]]:
     for folder in (path, *sorted(path.iterdir())):
         if (folder / "manifest.json").is_file():
             found.append((folder, _check_store))
-    found += [(file, _check_checkpoint) for file in sorted((path / "checkpoints").glob("*.ckpt"))]
-    if not found:
-        raise InputError(f"{path} holds no bundle, no feature store and no run's checkpoints")
-    yield from found
+    return found + [(file, _check_checkpoint) for file in sorted((path / "checkpoints").glob("*.ckpt"))]
+
+
+def _refuse(path: Path) -> str:
+    found = "holds no bundle, no feature store and no run's checkpoints" if path.is_dir() else "is no folder"
+    raise InputError(f"{path} {found}; expected a bundle, a feature store or a run's folder")
 
 
 def _check_bundle(folder: Path) -> str:

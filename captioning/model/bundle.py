@@ -177,6 +177,12 @@ def build_parts(
             f"{folder}: tokenizer.json has {len(own_tokenizer)} tokens and config.json's decoder {decoder.vocab_size}; "
             "the files are of different models: copy the bundle again"
         )
+    width = config.decoder.get("feature_size", encoder.feature_size)
+    if width != encoder.feature_size:
+        raise InputError(
+            f"{source}: the encoder's features have {encoder.feature_size} channels and the decoder reads {width}; the "
+            "parts are of different models: copy the bundle again"
+        )
     deviation = config.standardise
     return Parts(
         encoder,

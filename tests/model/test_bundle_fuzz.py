@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import json
 import math
 import os
@@ -60,10 +62,13 @@ class Guard:
         ):
             self.violations.append(f"{event} {arguments!r}"[:200])
         if event == "exec" and not str(arguments[0].co_filename).startswith(self.known):
-            self.violations.append(f"exec of {arguments[0].co_filename}")
+            caller = sys._getframe(1).f_code.co_filename
+            if caller not in self.makers:
+                self.violations.append(f"exec of {arguments[0].co_filename}")
         if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             self.violations.append(f"open {arguments!r}"[:200])
 
+    makers = (dataclasses.__file__, collections.__file__)  # the standard library's way to make classes
     known = (sysconfig.get_path("purelib"), sysconfig.get_path("stdlib"), str(Path(__file__).parents[2]), "<frozen")
 
 
