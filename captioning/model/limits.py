@@ -65,7 +65,8 @@ def check_arguments(cls: type, arguments: Mapping[str, Any]) -> None:
     """Check that plain arguments have the types of a constructor's annotations.
 
     Args:
-        cls: the class. Only annotations of plain values are checked, such as `int`, `str | None`, `Sequence[int]`.
+        cls: the class. Annotations of plain values are checked, such as `int`, `str | None`, `Sequence[int]`. For other
+            annotations, such as a protocol, an argument must be no plain value.
         arguments: its arguments by name. Unknown names are left to the constructor.
 
     Raises:
@@ -77,16 +78,36 @@ def check_arguments(cls: type, arguments: Mapping[str, Any]) -> None:
                 msgspec.convert(arguments[name], kind, strict=True)
             except msgspec.ValidationError as error:
                 raise InputError(f"{name}={repr(arguments[name])[:80]}: {error}") from error
+    for name, kind in _annotations(cls).items():
+        if name in arguments and not _is_plain(kind):
+            _check_part(name, arguments[name], kind)
+
+
+def _check_part(name: str, value: Any, kind: Any) -> None:
+    """Check that a part, or each of a list of parts, is no plain value: calling one would fail only when it is used."""
+    options = typing.get_args(kind)
+    if isinstance(value, (list, tuple)) and typing.get_origin(kind) in (Sequence, tuple, list):
+        for one in value:
+            _check_part(name, one, options[0])
+    elif (value is None and NoneType in options) or kind is Any or typing.get_origin(kind) in (Mapping, dict):
+        return
+    elif value is None or isinstance(value, (bool, int, float, str, list, tuple, Mapping)):
+        raise InputError(f"{name}={repr(value)[:80]}: expected a part, with the name of its class as _target_")
 
 
 @cache
 def _plain_annotations(cls: type) -> dict[str, Any]:
     """Return the annotations of a constructor's arguments that plain values have."""
+    return {name: kind for name, kind in _annotations(cls).items() if _is_plain(kind)}
+
+
+@cache
+def _annotations(cls: type) -> dict[str, Any]:
     try:
         annotations = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
     except (NameError, TypeError):  # names that only type checkers see
         return {}
-    return {name: kind for name, kind in annotations.items() if name != "return" and _is_plain(kind)}
+    return {name: kind for name, kind in annotations.items() if name != "return"}
 
 
 def _is_plain(kind: Any) -> bool:
