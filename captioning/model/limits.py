@@ -84,7 +84,10 @@ def check_arguments(cls: type, arguments: Mapping[str, Any]) -> None:
 
 
 def _check_part(name: str, value: Any, kind: Any) -> None:
-    """Check that a part, or each of a list of parts, is no plain value: calling one would fail only when it is used."""
+    """Check that a part, or each of a list of parts, is no plain value and has the attributes of its protocol.
+
+    A wrong part would otherwise fail only when it is used.
+    """
     options = typing.get_args(kind)
     if isinstance(value, (list, tuple)) and typing.get_origin(kind) in (Sequence, tuple, list):
         for one in value:
@@ -93,6 +96,8 @@ def _check_part(name: str, value: Any, kind: Any) -> None:
         return
     elif value is None or isinstance(value, (bool, int, float, str, list, tuple, Mapping)):
         raise InputError(f"{name}={repr(value)[:80]}: expected a part, with the name of its class as _target_")
+    elif missing := [own for own in getattr(kind, "__annotations__", ()) if not hasattr(value, own)]:
+        raise InputError(f"{name}: expected a {kind.__name__}, found a {type(value).__name__} without {missing[0]!r}")
 
 
 @cache

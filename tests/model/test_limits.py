@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from captioning.decoders import ShowAndTell
+from captioning.decoders import ShowAndTell, ShowAttendAndTell, Soft
 from captioning.encoders import SmallCNN, TimmEncoder
 from captioning.errors import InputError
 from captioning.model.limits import check_arguments, check_file_sizes, check_numbers, no_larger_than
@@ -63,6 +63,10 @@ def test_numbers_that_no_model_has_are_refused_at_any_depth(value: float) -> Non
         (ShowAndTell, {"hidden_size": None}, "hidden_size=None: Expected `int`, got `null`"),
         (SmallCNN, {"size": [5, "x" * 1000]}, "Expected `int`, got `str`"),
         (TimmEncoder, {"size": "224"}, "Expected `int | null`, got `str`"),
+        (BeamSearch, {"processors": [{}]}, "={}: expected a part, with the name of its class as _target_"),
+        (ShowAndTell, {"recurrent": 3}, "recurrent=3: expected a part"),
+        (ShowAttendAndTell, {"phi": {"_partial_": True}}, "expected a part"),
+        (ShowAttendAndTell, {"phi": LSTM(3, 5)}, "phi: expected a Phi, found a LSTM without 'samples'"),
         (Bidirectional, {"combine": "product"}, "Invalid enum value 'product'"),
     ],
 )
@@ -79,6 +83,7 @@ def test_arguments_of_other_types_are_refused(cls: type, arguments: dict[str, An
         (BeamSearch, {"beam_size": 3, "length_normalization": 1, "processors": [Forbid([1])]}),
         (ShowAndTell, {"recurrent": LSTM, "unknown": 7}),
         (TimmEncoder, {"size": None}),
+        (ShowAttendAndTell, {"phi": Soft()}),
     ],
 )
 def test_right_types_and_parts_pass(cls: type, arguments: dict[str, Any]) -> None:
