@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from captioning.commands._bundles import add_trust
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
@@ -16,9 +18,10 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("checkpoint", help="a .ckpt file from a run's checkpoints/")
     parser.add_argument("out", help="folder of the new bundle; must be empty or not exist")
+    add_trust(parser)
     options = parser.parse_args(arguments)
 
     from captioning.training.checkpoints import bundle_checkpoint
 
-    print(bundle_checkpoint(options.checkpoint, options.out))
+    print(bundle_checkpoint(options.checkpoint, options.out, trust=options.trust))
     return 0

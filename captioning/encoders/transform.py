@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
@@ -19,14 +18,17 @@ MAX_RATIO = 200
 """Of an image whose sides differ by a larger factor, mode "crop" resizes the middle part only."""
 INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
+LARGEST = 2048
+"""The largest side of an image, in pixels. Published encoders read up to about 1,000."""
+
 
 @dataclass(frozen=True)
 class ImageTransform:
     """Resize, scale to [0, 1] and normalise.
 
     Attributes:
-        size: height and width of the result, in pixels.
-        resize_size: length of the shorter side before the centre crop, in pixels; None with mode "squash".
+        size: height and width of the result, in pixels, up to 2,048 each.
+        resize_size: length of the shorter side before the centre crop, in pixels, up to 2,048; None with mode "squash".
         interpolation: Pillow's filter; shrinking is antialiased.
         mean: mean of each channel, for values in [0, 1].
         std: standard deviation of each channel, for values in [0, 1].
@@ -47,7 +49,7 @@ class ImageTransform:
     def __post_init__(self) -> None:
         def require(holds: bool, name: str, expected: str) -> None:
             if not holds:
-                raise InputError(f"image transform: {name}={getattr(self, name)!r}, expected {expected}")
+                raise InputError(f"image transform: {name}={repr(getattr(self, name))[:80]}, expected {expected}")
 
         # JSON and YAML provide lists.
         for name in ("size", "mean", "std"):
@@ -55,7 +57,7 @@ class ImageTransform:
             require(isinstance(value, (tuple, list)), name, "a list of numbers")
             object.__setattr__(self, name, tuple(value))
         sizes = all(_is_size(side) for side in self.size)
-        require(len(self.size) == 2 and sizes, "size", "[height, width], whole numbers above 0")
+        require(len(self.size) == 2 and sizes, "size", f"[height, width], whole numbers above 0, at most {LARGEST}")
         require(len(self.mean) == 3 and all(map(_is_number, self.mean)), "mean", "three numbers")
         positive = all(_is_number(s) and s > 0 for s in self.std)
         require(len(self.std) == 3 and positive, "std", "three numbers above 0")
@@ -64,7 +66,8 @@ class ImageTransform:
         if self.mode == "squash":
             require(self.resize_size is None, "resize_size", "null with mode='squash'")
         else:
-            require(_is_size(self.resize_size), "resize_size", "a whole number above 0 with mode='crop'")
+            expected = f"a whole number above 0 with mode='crop', at most {LARGEST}"
+            require(_is_size(self.resize_size), "resize_size", expected)
 
     def __call__(self, image: Image) -> Tensor:
         """Turn an RGB image of any size into (C, H, W) float32, with torchvision's arithmetic bit for bit."""
@@ -169,8 +172,9 @@ def _offset(length: int, crop: int) -> int:
 
 
 def _is_size(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= LARGEST
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # Outside float32's range, 1e39 would become infinity and 1e-50 zero.
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and (value == 0 or 1e-30 < abs(value) < 1e30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from captioning.errors import InputError
@@ -50,8 +51,12 @@ def read_digests(folder: str | Path) -> dict[str, str]:
     return digests
 
 
-def check_digests(folder: str | Path) -> bool:
+def check_digests(folder: str | Path, names: Iterable[str] | None = None) -> bool:
     """Compare a folder's files with its digests.
+
+    Args:
+        folder: the folder.
+        names: the files to compare, each of which must have a digest; None for all that have one.
 
     Returns:
         True if all files are unchanged, False if the folder has no digests, as older versions wrote it.
@@ -60,14 +65,16 @@ def check_digests(folder: str | Path) -> bool:
         InputError: a file was changed or is missing. The message names the first three.
     """
     digests = read_digests(folder)
-    changed = []
-    for name, digest in digests.items():
+    if not (Path(folder) / DIGESTS).exists():
+        return False
+    compared, changed = list(digests if names is None else names), []
+    for name in compared:
         path = Path(folder) / name
-        if not path.is_file() or sha256(path) != digest:
+        if not path.is_file() or sha256(path) != digests.get(name):
             changed.append(name)
     if changed:
         raise InputError(
-            f"{folder}: {len(changed)} of {len(digests)} files are damaged, changed or missing "
+            f"{folder}: {len(changed)} of {len(compared)} files are damaged, changed or missing "
             f"({', '.join(changed[:3])}{', ...' if len(changed) > 3 else ''}); copy the folder again"
         )
-    return bool(digests)
+    return bool(compared)

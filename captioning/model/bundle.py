@@ -6,20 +6,22 @@
     transform.json       how an image, or a sentence, becomes the encoder's input
     metrics.json         what it scored, and on what
     README.md            the model card
+    golden.safetensors, golden.json     three examples to replay, see `golden.py`
+    SHA256SUMS           the digest of each file
 
-Reading one never unpickles, never imports a name from outside this package, torchvision and timm, unless the caller
-trusts a package by name, and never touches the network.
+Loading compares the four files that it reads with their digests. It builds nothing larger than the weights' file, and
+takes only finite weights of exactly the model's shapes and dtypes. It never unpickles, never imports a name from
+outside this package, torchvision and timm, unless the caller trusts a package by name, and never touches the network.
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import safetensors
 import torch
 from safetensors.torch import load_file, save_file
@@ -34,7 +36,13 @@ from captioning.encoders.text import TextEncoder
 from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
+from captioning.files.atomic import new_folder, write_json, write_text
+from captioning.files.digests import check_digests, write_digests
+from captioning.json_files import read_json, typed
+from captioning.model.golden import Golden
+from captioning.model.limits import REMOVED_WEIGHTS, check_file_sizes, check_numbers, no_larger_than
 from captioning.model.safe_build import build, packages
+from captioning.search import Forbid
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
 
@@ -73,8 +81,9 @@ def write_bundle(
     tokenizer: str,
     transform: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    golden: Golden | None = None,
 ) -> Path:
-    """Write a bundle to a temporary folder, then rename it, so that it appears whole or not at all.
+    """Write a bundle, which appears whole or not at all.
 
     Args:
         folder: the new folder; if it exists, it must be empty.
@@ -83,6 +92,7 @@ def write_bundle(
         tokenizer: the tokenizers library's JSON.
         transform: the transform as plain values.
         metrics: content of metrics.json and of the model card.
+        golden: golden examples; None for none.
 
     Raises:
         InputError: the folder is not empty or cannot be written.
@@ -90,29 +100,34 @@ def write_bundle(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already; name another folder for the bundle, or remove this one")
     config = {"format_version": FORMAT_VERSION, "captioning_version": __version__, **config}
-    config["encoder"] = {key: None if key == "weights" else value for key, value in config["encoder"].items()}
+    config["encoder"] = _without_source(config["encoder"])
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
-            made = Path(name) / "bundle"
-            made.mkdir()
+        with new_folder(folder) as made:
             for file, content in (("config", config), ("transform", transform), ("metrics", metrics)):
-                (made / f"{file}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-            (made / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
-            (made / "README.md").write_text(model_card(config, metrics), encoding="utf-8")
-            plain = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
-            save_file(plain, made / "model.safetensors")
-            if folder.exists():
-                folder.rmdir()
-            made.replace(folder)
-    except (OSError, safetensors.SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"the bundle {folder} could not be written: {reason}") from error
+                write_json(made / f"{file}.json", content)
+            write_text(made / "tokenizer.json", tokenizer)
+            write_text(made / "README.md", model_card(config, metrics))
+            save_file({name: _plain(value) for name, value in weights.items()}, made / "model.safetensors")
+            if golden is not None:
+                golden.write(made)
+            write_digests(made)
+    except (InputError, safetensors.SafetensorError) as error:
+        raise InputError(f"the bundle {folder} could not be written: {error}") from error
     return folder
 
 
+def _without_source(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: None if key == "weights" else value for key, value in encoder.items()}
+
+
+def _plain(weight: torch.Tensor) -> torch.Tensor:
+    """Return a weight as a bundle holds it: on the CPU, and in float32 if it is a float."""
+    weight = weight.detach().cpu().contiguous()
+    return weight.float() if weight.is_floating_point() else weight
+
+
 def read_bundle(folder: Path, *, trust: Collection[str] = ()) -> Parts:
-    """Build the parts of a bundle, without its weights.
+    """Check a bundle's digests and build its parts, without its weights.
 
     Args:
         folder: the bundle.
@@ -121,25 +136,74 @@ def read_bundle(folder: Path, *, trust: Collection[str] = ()) -> Parts:
     Raises:
         InputError: the folder is not a bundle, has another format version, or a file is missing or damaged.
     """
-    config, source = _read_config(folder), str(folder / "config.json")
-    encoder = build(config["encoder"], Encoder, source=source, trust=trust)  # type: ignore[type-abstract]
-    transform = _read_transform(folder / "transform.json", encoder)
-    decoder: Decoder[Any] = build(config["decoder"], Decoder, source=source, trust=trust)  # type: ignore[type-abstract]
-    tokenizer = Tokenizer.from_json(_read_text(folder / "tokenizer.json"), source=folder / "tokenizer.json")
-    if len(tokenizer) != decoder.vocab_size:
+    expected = "a bundle is the folder `bundle/` of a run, or what `captioning bundle CHECKPOINT OUT` makes"
+    if not folder.is_dir():
+        raise InputError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {expected}")
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise InputError(f"{folder} is no bundle: {', '.join(missing)} not found; {expected}")
+    check_file_sizes(folder, FILES)
+    check_digests(folder, FILES)
+    return build_parts(
+        _read_config(folder / "config.json"),
+        _read_text(folder / "tokenizer.json"),
+        read_json(folder / "transform.json"),
+        shapes=_shapes(folder / "model.safetensors"),
+        folder=folder,
+        trust=trust,
+    )
+
+
+def build_parts(
+    config: Config,
+    tokenizer: str,
+    transform: Mapping[str, Any],
+    *,
+    shapes: Mapping[str, Sequence[int]],
+    folder: Path,
+    trust: Collection[str] = (),
+) -> Parts:
+    """Build the parts of a model from plain values, but nothing larger than its weights.
+
+    Args:
+        config: encoder, decoder and search as plain values.
+        tokenizer: the tokenizers library's JSON.
+        transform: the transform as plain values.
+        shapes: the shape of each weight.
+        folder: where these values come from, for messages.
+        trust: packages whose classes `config` may name; see `captioning.model.safe_build.build`.
+
+    Raises:
+        InputError: a value is damaged or of another model.
+    """
+    source = str(folder / "config.json")
+    check_numbers([config.encoder, config.decoder, config.standardise], source)
+    own_tokenizer = Tokenizer.from_json(tokenizer, source=folder / "tokenizer.json")
+    with no_larger_than(_under("encoder.", shapes), spare=REMOVED_WEIGHTS):
+        encoder = build(config.encoder, Encoder, source=source, trust=trust)  # type: ignore[type-abstract]
+    own_transform = _build_transform(transform, folder / "transform.json", encoder)
+    with no_larger_than(_under("decoder.", shapes)):
+        decoder: Decoder[Any] = build(config.decoder, Decoder, source=source, trust=trust)  # type: ignore[type-abstract]
+    if len(own_tokenizer) != decoder.vocab_size:
         raise InputError(
-            f"{folder}: tokenizer.json has {len(tokenizer)} tokens and config.json's decoder {decoder.vocab_size}; "
+            f"{folder}: tokenizer.json has {len(own_tokenizer)} tokens and config.json's decoder {decoder.vocab_size}; "
             "the files are of different models: copy the bundle again"
         )
-    deviation = config.get("standardise")
+    width = config.decoder.get("feature_size", encoder.feature_size)
+    if width != encoder.feature_size:
+        raise InputError(
+            f"{source}: the encoder's features have {encoder.feature_size} channels and the decoder reads {width}; the "
+            "parts are of different models: copy the bundle again"
+        )
+    deviation = config.standardise
     return Parts(
         encoder,
         decoder,
-        tokenizer,
-        transform,
+        own_tokenizer,
+        own_transform,
         standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
-        search=build(config["search"], Search, source=source, trust=trust),  # type: ignore[type-abstract]
-        config={key: config[key] for key in ("encoder", "decoder", "search", "standardise") if key in config},
+        search=_build_search(config.search, source, num_tokens=len(own_tokenizer), trust=trust),
+        config={key: value for key, value in msgspec.structs.asdict(config).items() if "version" not in key},
     )
 
 
@@ -147,44 +211,100 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     """Load a bundle's weights into the model that was built from its parts.
 
     Raises:
-        InputError: the file is damaged, or its weights are of another model.
+        InputError: the file is damaged, its weights are of another model, or one of them is not finite.
     """
     path = folder / "model.safetensors"
     try:
-        model.load_state_dict(load_file(path))
+        weights = load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
-    except RuntimeError as error:
-        raise InputError(f"{path} does not fit config.json: {error}") from error
+    check_weights(model, weights, path)
+    model.load_state_dict(weights)
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    expected = "a bundle is the folder `bundle/` of a run, or what `captioning bundle CHECKPOINT OUT` makes"
-    if not folder.is_dir():
-        raise InputError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {expected}")
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        raise InputError(f"{folder} is no bundle: {', '.join(missing)} not found; {expected}")
-    config = _read_json(folder / "config.json")
+def check_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Check that weights are exactly those of a model: their names, shapes and dtypes, and that they are finite.
+
+    Raises:
+        InputError: they are not. The message names the first three.
+    """
+    own = model.state_dict()
+    different = [
+        f"{name} is {_kind(weights.get(name))}, expected {_kind(own.get(name))}"
+        for name in {**own, **weights}
+        if _kind(weights.get(name)) != _kind(own.get(name))
+    ]
+    if different:
+        raise InputError(
+            f"{path} does not fit config.json: {len(different)} of {len(own)} weights differ "
+            f"({'; '.join(different[:3])[:300]}); the files are of different models: copy the bundle again"
+        )
+    broken = [name for name, weight in weights.items() if weight.numel() and not _is_finite(weight)]
+    if broken:
+        raise InputError(
+            f"{path}: {len(broken)} of {len(weights)} weights are not finite ({', '.join(broken[:3])}); copy the "
+            "bundle again, or choose an earlier checkpoint"
+        )
+
+
+def _is_finite(weight: torch.Tensor) -> bool:
+    if not weight.is_floating_point():
+        return True
+    low, high = weight.aminmax()  # NaN passes through both
+    return bool(low.isfinite() and high.isfinite())
+
+
+def _kind(weight: torch.Tensor | None) -> str:
+    return "missing" if weight is None else f"{str(weight.dtype).removeprefix('torch.')} {list(weight.shape)}"
+
+
+class Config(msgspec.Struct):
+    """The content of config.json."""
+
+    encoder: dict[str, Any]
+    decoder: dict[str, Any]
+    search: dict[str, Any]
+    standardise: bool | Annotated[float, msgspec.Meta(ge=0, le=1e6)] | None = None
+    format_version: int = FORMAT_VERSION
+    captioning_version: str = __version__
+
+    def without_source(self) -> Config:
+        """Return the same without the file or name from which the encoder's weights came."""
+        return msgspec.structs.replace(self, encoder=_without_source(self.encoder))
+
+
+def _read_config(path: Path) -> Config:
+    config = read_json(path)
     version = config.get("format_version")
     if version != FORMAT_VERSION:
         raise InputError(
-            f"{folder} has bundle format {version!r} and captioning {__version__} reads format {FORMAT_VERSION}; "
-            f"install the version that wrote it ({config.get('captioning_version', 'unknown')}) or bundle it anew"
+            f"{path.parent} has bundle format {repr(version)[:40]} and captioning {__version__} reads format "
+            f"{FORMAT_VERSION}; install the version that wrote it "
+            f"({str(config.get('captioning_version', 'unknown'))[:40]}) or bundle it anew"
         )
-    parts = [key for key in ("encoder", "decoder", "search") if not isinstance(config.get(key), dict)]
-    if parts:
-        raise InputError(f"{folder / 'config.json'} lacks {', '.join(parts)}")
-    return config
+    return typed(config, Config, str(path))
 
 
-def _read_transform(path: Path, encoder: Encoder) -> ImageTransform | TextTransform:
-    """Read the transform and check that the encoder takes its images: some encoders take one size only."""
-    values = _read_json(path)
+def _shapes(path: Path) -> dict[str, list[int]]:
+    """Read the names and shapes of a file's weights, and none of the weights."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(f"{path} is damaged: {str(error)[:200]}; copy the bundle again") from error
+
+
+def _under(prefix: str, shapes: Mapping[str, Sequence[int]]) -> list[Sequence[int]]:
+    return [shape for name, shape in shapes.items() if name.startswith(prefix)]
+
+
+def _build_transform(values: Mapping[str, Any], path: Path, encoder: Encoder) -> ImageTransform | TextTransform:
+    """Build the transform and check that the encoder takes its images: some encoders take one size only."""
     if isinstance(encoder, TextEncoder):
-        return _read_text_transform(values, path, encoder)
+        return _build_text_transform(values, path, encoder)
     transform = ImageTransform.from_dict(values)
-    if encoder.reads != "images" or transform == encoder.transform:
+    own = encoder.transform
+    if encoder.reads != "images" or (isinstance(own, ImageTransform) and transform.size == own.size):
         return transform
     try:
         with torch.no_grad():
@@ -192,13 +312,13 @@ def _read_transform(path: Path, encoder: Encoder) -> ImageTransform | TextTransf
     except (RuntimeError, AssertionError) as error:
         height, width = transform.size
         raise InputError(
-            f"{path} makes images of {height} x {width}, which config.json's encoder does not take ({error}); "
-            "the files are of different models: copy the bundle again"
+            f"{path} makes images of {height} x {width}, which config.json's encoder does not take "
+            f"({str(error)[:200]}); the files are of different models: copy the bundle again"
         ) from error
     return transform
 
 
-def _read_text_transform(values: Mapping[str, Any], path: Path, encoder: TextEncoder) -> TextTransform:
+def _build_text_transform(values: Mapping[str, Any], path: Path, encoder: TextEncoder) -> TextTransform:
     transform = TextTransform.from_dict(values)
     if len(transform.tokenizer) != encoder.vocab_size:
         raise InputError(
@@ -208,22 +328,19 @@ def _read_text_transform(values: Mapping[str, Any], path: Path, encoder: TextEnc
     return transform
 
 
+def _build_search(config: Mapping[str, Any], source: str, *, num_tokens: int, trust: Collection[str]) -> Search:
+    search: Search = build(config, Search, source=source, trust=trust)  # type: ignore[type-abstract]
+    for processor in search.processors:
+        if isinstance(processor, Forbid) and not all(0 <= i < num_tokens for i in processor.ids):
+            raise InputError(f"{source}: Forbid names tokens outside the vocabulary of {num_tokens}")
+    return search
+
+
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    text = _read_text(path)
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of thousands of digits
-        raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is damaged: expected a JSON object, found {type(content).__name__}")
-    return content
 
 
 def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

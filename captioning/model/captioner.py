@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast, overload
 
@@ -21,7 +22,9 @@ from captioning.encoders.standardise import Standardise
 from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
-from captioning.model.bundle import load_weights, read_bundle, write_bundle
+from captioning.model.bundle import Parts, load_weights, read_bundle, write_bundle
+from captioning.model.caption import Caption
+from captioning.model.golden import Golden, made_up_features, make_golden
 from captioning.search import BeamSearch
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
@@ -32,24 +35,6 @@ ImageList = list[Any] | tuple[Any, ...]
 """A list or tuple of ImageLike; `list[ImageLike]` would refuse a list[str]."""
 TextList = list[str] | tuple[str, ...]
 """A list or tuple of sentences; a single str is one sentence."""
-
-
-@dataclass(frozen=True)
-class Caption:
-    """A caption of one image, or a translation of one sentence.
-
-    Attributes:
-        text: the caption.
-        score: its log-probability in nats, end word included.
-        finished: False if it was truncated at the search's maximum length.
-    """
-
-    text: str
-    score: float
-    finished: bool
-
-    def __str__(self) -> str:
-        return self.text
 
 
 class Captioner(nn.Module):
@@ -103,8 +88,14 @@ class Captioner(nn.Module):
             InputError: the folder is not a bundle, has another format version, or a file is missing or damaged. Or it
                 needs a package that `trust` does not name.
         """
-        parts = read_bundle(Path(path), trust=trust)
-        captioner = cls(
+        captioner = cls.from_parts(read_bundle(Path(path), trust=trust))
+        load_weights(captioner, Path(path))
+        return captioner.eval()
+
+    @classmethod
+    def from_parts(cls, parts: Parts) -> Self:
+        """Put the parts of a bundle together, with the weights that they have."""
+        return cls(
             parts.encoder,
             parts.decoder,
             parts.tokenizer,
@@ -113,15 +104,17 @@ class Captioner(nn.Module):
             search=parts.search,
             config=parts.config,
         )
-        load_weights(captioner, Path(path))
-        return captioner.eval()
 
-    def save(self, path: str | Path, *, metrics: Mapping[str, Any] | None = None) -> Path:
+    def save(
+        self, path: str | Path, *, metrics: Mapping[str, Any] | None = None, examples: ImageFeatures | None = None
+    ) -> Path:
         """Write the model as a bundle. The folder appears whole or not at all.
 
         Args:
             path: the new folder; if it exists, it must be empty.
             metrics: content of the bundle's metrics.json and of its model card.
+            examples: features of at least three images, as the encoder returned them. Three become the bundle's golden
+                examples. None for features of random images or sentences.
 
         Raises:
             InputError: the folder is not empty or cannot be written.
@@ -135,7 +128,18 @@ class Captioner(nn.Module):
             tokenizer=self.tokenizer.to_json(),
             transform=self.transform.to_dict(),
             metrics=metrics or {},
+            golden=self._golden(examples),
         )
+
+    @torch.inference_mode()
+    def _golden(self, features: ImageFeatures | None) -> Golden:
+        if any(x.is_floating_point() and x.dtype != torch.float32 for x in self.state_dict().values()):
+            return deepcopy(self).float()._golden(features)  # bundles hold float32
+        if features is None:
+            with evaluating(self):
+                num_categories = len(getattr(self.decoder, "categories", ()))
+                features = made_up_features(self.encoder, self.transform, num_categories, self.device)
+        return make_golden(self.decode_features, features)
 
     @property
     def device(self) -> torch.device:
@@ -143,13 +147,17 @@ class Captioner(nn.Module):
         return next(self.parameters()).device
 
     def features(self, batch: CaptionBatch) -> ImageFeatures:
-        """Return a batch's features: its cached ones if it has any, else those of its images or sentences."""
+        """Return a batch's features for the decoder: those of `encoder_features`, standardised."""
+        return cast(ImageFeatures, self.standardise(self.encoder_features(batch)))
+
+    def encoder_features(self, batch: CaptionBatch) -> ImageFeatures:
+        """Return a batch's cached features if it has any, else compute those of its images or sentences."""
         if batch.features is None:
             assert batch.images is not None
             features = self.encoder(self._cast(batch.images))
         else:
             features = batch.features.cast(self._dtype)
-        return cast(ImageFeatures, self.standardise(replace(features, objects=batch.objects)))
+        return replace(features, objects=batch.objects)
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -251,8 +259,16 @@ class Captioner(nn.Module):
             inputs: as of `encode`.
             search: replaces the model's own.
         """
+        return self._captions(self.encode(inputs), search or self.search)
+
+    @torch.inference_mode()
+    def decode_features(self, features: ImageFeatures) -> list[Caption]:
+        """Caption images whose features the encoder has computed before, in one batch."""
+        return self._captions(self.standardise(features.to(self.device)), self.search)
+
+    def _captions(self, features: ImageFeatures, search: Search) -> list[Caption]:
         with evaluating(self):
-            found = (search or self.search)(self.decoder, self.encode(inputs), self.tokenizer.special)
+            found = search(self.decoder, features, self.tokenizer.special)
         return [
             Caption(self.tokenizer.decode(tokens), score, finished)
             for tokens, score, finished in zip(

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
 from captioning.encoders.encoder import Encoder
-from captioning.errors import InputError, described
+from captioning.errors import InputError, described, shown
+from captioning.model.limits import check_arguments
 from captioning.search.processors import Processor
 
 T = TypeVar("T")
@@ -116,13 +117,14 @@ def _parts(value: Any) -> Iterator[Mapping[str, Any]]:
 def _part(config: Mapping[str, Any], allowed: Allowed, inside: Allowed, place: _Place) -> Any:
     cls, is_partial = _part_class(config, allowed, place), bool(config.get("_partial_"))
     arguments = {k: _value(v, inside, place) for k, v in config.items() if k not in ("_target_", "_partial_")}
-    if is_partial:
-        return partial(cls, **arguments)
     try:
-        return cls(**arguments)
+        check_arguments(cls, arguments)
+        return partial(cls, **arguments) if is_partial else cls(**arguments)
     except Exception as error:  # constructors raise anything on values of the wrong kind: IndexError, ...
         given = ", ".join(arguments) or "no arguments"
-        raise InputError(f"{place.source}: {config['_target_']} cannot be built from {given}: {error}") from error
+        raise InputError(
+            f"{place.source}: {config['_target_']} cannot be built from {shown(given)}: {shown(error, 300)}"
+        ) from error
 
 
 def _part_class(config: Mapping[str, Any], allowed: Allowed, place: _Place) -> type:
@@ -134,8 +136,8 @@ def _part_class(config: Mapping[str, Any], allowed: Allowed, place: _Place) -> t
         raise InputError(f"{source}: {target} is no {base.__name__}{' with _partial_' if is_partial else ''}")
     if issubclass(cls, Encoder) and config.get("weights") is not None:
         raise InputError(
-            f"{source}: an encoder's weights must be null, found {config['weights']!r}; a bundle's weights are in "
-            "model.safetensors alone"
+            f"{source}: an encoder's weights must be null, found {shown(repr(config['weights']))}; a bundle's weights "
+            "are in model.safetensors alone"
         )
     return cls
 
@@ -169,7 +171,7 @@ def _class(target: Any, allowed: Allowed, place: _Place) -> tuple[type, type]:
     if isinstance(found, type) and _names_trusted(target, place) and place.trusts(found.__module__):
         return found, next(iter(allowed.values()))  # the classes of one place have one base class
     raise InputError(
-        f"{place.source}: {target!r:.80} is no class that may stand here {_advice(target, allowed, place)}"
+        f"{place.source}: '{shown(target)}' is no class that may stand here {_advice(target, allowed, place)}"
     )
 
 

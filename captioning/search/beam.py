@@ -16,6 +16,9 @@ from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.processors import Processor, apply, never
 from captioning.text.tokenizer import SpecialTokens
 
+WIDEST, STRONGEST = 1024, 10.0
+"""The largest `beam_size` and `length_normalization`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BeamSearch(Search):
@@ -28,7 +31,7 @@ class BeamSearch(Search):
     only if an image has fewer than n finished ones.
 
     Args:
-        beam_size: K.
+        beam_size: K, at most 1,024.
         num_best: n, at most K.
         length_normalization: α. Hypotheses are ordered by their rank, log-probability / length^α: 0 orders by
             probability, 1 by the mean log-probability of a token. The returned scores are log-probabilities for any α.
@@ -37,7 +40,8 @@ class BeamSearch(Search):
         processors: see `Search`.
 
     Raises:
-        InputError: `num_best` is not in 1..K, `length_normalization` is negative, or `max_length` is below 1.
+        InputError: K is above 1,024, `num_best` is not in 1..K, `length_normalization` is not in 0..10, or `max_length`
+            is out of range.
     """
 
     beam_size: int = 5
@@ -51,8 +55,12 @@ class BeamSearch(Search):
         super().__post_init__()
         if not 1 <= self.num_best <= self.beam_size:
             raise InputError(f"num_best={self.num_best} must be in 1..beam_size={self.beam_size}")
+        if self.beam_size > WIDEST:
+            raise InputError(f"beam_size={self.beam_size} must be at most {WIDEST}")
         if self.length_normalization < 0:
             raise InputError(f"length_normalization={self.length_normalization} must be at least 0")
+        if not self.length_normalization <= STRONGEST:  # NaN too
+            raise InputError(f"length_normalization={self.length_normalization} must be at most {STRONGEST:g}")
 
     @torch.no_grad()
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:

@@ -27,7 +27,7 @@ class GreedySearch(Search):
         processors: see `Search`.
 
     Raises:
-        InputError: `max_length` is below 1.
+        InputError: `max_length` is not in 1..4096.
     """
 
     max_length: int = 30

@@ -15,6 +15,9 @@ from captioning.errors import InputError
 from captioning.search.processors import Processor
 from captioning.text.tokenizer import SpecialTokens
 
+LONGEST = 4096
+"""The largest `max_length`. A bundle from somebody else cannot make a search run for hours."""
+
 
 @dataclass(frozen=True)
 class Hypotheses:
@@ -43,12 +46,12 @@ class Search(ABC):
     bundle can contain only searches that derive from this class.
 
     Attributes:
-        max_length: the maximum number of tokens, `<eos>` included.
+        max_length: the maximum number of tokens, `<eos>` included; at most 4,096.
         allow_unknown: whether `<unk>` may be chosen.
         processors: applied in this order to the log-probabilities of each step.
 
     Raises:
-        InputError: `max_length` is below 1.
+        InputError: `max_length` is not in 1..4096.
     """
 
     max_length: int
@@ -58,6 +61,8 @@ class Search(ABC):
     def __post_init__(self) -> None:
         if self.max_length < 1:
             raise InputError(f"max_length={self.max_length} must be at least 1")
+        if self.max_length > LONGEST:
+            raise InputError(f"max_length={self.max_length} must be at most {LONGEST}")
         object.__setattr__(self, "processors", tuple(self.processors))  # configurations give lists
 
     @abstractmethod

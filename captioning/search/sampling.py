@@ -18,6 +18,8 @@ from captioning.search.processors import Processor, never
 from captioning.seeds import seed_of
 from captioning.text.tokenizer import SpecialTokens
 
+MOST, LARGEST_SEED = 10_000, 2**63 - 1
+"""The largest `num_samples` and `seed`."""
 _NUM_CHANNELS = 8  # the order of the 8 largest features distinguishes images
 
 
@@ -50,7 +52,7 @@ class Sampling(Search):
         temperature: τ; below 1 sharpens, above 1 flattens.
         top_k: k; None for all tokens.
         top_p: p, in (0, 1]; None for all tokens.
-        num_samples: n, the captions per image.
+        num_samples: n, the captions per image; at most 10,000.
         seed: another seed draws other captions.
         max_length: see `Search`.
         allow_unknown: see `Search`.
@@ -82,6 +84,10 @@ class Sampling(Search):
         if self.num_samples < 1 or self.seed < 0:
             raise InputError(
                 f"num_samples={self.num_samples} must be at least 1, and seed={self.seed} must be at least 0"
+            )
+        if self.num_samples > MOST or self.seed > LARGEST_SEED:
+            raise InputError(
+                f"num_samples={self.num_samples} must be at most {MOST}, and seed={self.seed} at most 2^63 - 1"
             )
 
     @torch.no_grad()

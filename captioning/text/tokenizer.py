@@ -107,14 +107,27 @@ class Tokenizer:
         """Rebuild a tokenizer from the output of `to_json`.
 
         Raises:
-            InputError: the text does not describe a tokenizer. The message names `source`.
+            InputError: the text does not describe a tokenizer, its ids are not 0 to V - 1, or it pads or truncates. The
+                message names `source`.
         """
         try:
             backend = tokenizers.Tokenizer.from_str(text)
-        except Exception as error:  # the library raises no narrower one
+            ids = sorted(backend.get_vocab().values())
+        except BaseException as error:  # damaged files raise Exception itself, or a panic of the library's Rust code
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             raise InputError(
-                f"{source}: expected a file of the tokenizers library ({error}); train the tokenizer again"
+                f"{source}: expected a file of the tokenizers library ({str(error)[:200]}); train the tokenizer again"
             ) from error
+        if ids != list(range(len(ids))):
+            raise InputError(
+                f"{source}: the ids of {len(ids)} tokens must be 0 to {len(ids) - 1}, found {ids[0]} to {ids[-1]}; the "
+                "file is damaged: get it again"
+            )
+        if backend.padding is not None or backend.truncation is not None:
+            raise InputError(
+                f"{source}: expected a tokenizer that neither pads nor truncates; train the tokenizer again"
+            )
         return cls(backend)
 
 

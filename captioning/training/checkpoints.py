@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 
 from captioning.errors import InputError
-from captioning.json_files import flat
-from captioning.model.bundle import write_bundle
+from captioning.json_files import flat, typed
+from captioning.model.bundle import Config, build_parts, check_weights
+from captioning.model.captioner import Captioner
 from captioning.text.tokenizer import Tokenizer
 
 PREFIX = "captioner."
 """The prefix of the captioner's weights in the state dict of its LightningModule."""
+
+
+class SavedModel(msgspec.Struct):
+    """What a checkpoint says of its model beside the weights."""
+
+    config: Config
+    tokenizer: str
+    transform: dict[str, Any]
+
 
 _OF_DATA = ("encoder.weights", "encoder.vocab_size", "decoder.vocab_size", "transform.tokenizer")
 
@@ -60,22 +71,33 @@ def captioner_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     return {key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)}
 
 
-def bundle_checkpoint(checkpoint: str | Path, folder: str | Path) -> Path:
+def bundle_checkpoint(checkpoint: str | Path, folder: str | Path, *, trust: Collection[str] = ()) -> Path:
     """Make a bundle from a run's checkpoint. Its metrics.json names the epoch and the step, and has no scores.
 
+    Args:
+        checkpoint: the checkpoint's file.
+        folder: the bundle's folder.
+        trust: packages whose classes the checkpoint may name; see `captioning.model.safe_build.build`.
+
     Raises:
-        InputError: the file is not a checkpoint of this package, or the folder cannot be written.
+        InputError: the file is not a checkpoint of this package, is damaged, or the folder cannot be written.
     """
-    saved = read_checkpoint(checkpoint)
-    parts = saved["captioning"]
-    return write_bundle(
-        Path(folder),
-        config=parts["config"],
-        weights=captioner_weights(saved),
-        tokenizer=parts["tokenizer"],
-        transform=parts["transform"],
-        metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}},
+    path = Path(checkpoint)
+    saved = read_checkpoint(path)
+    model = typed(saved["captioning"], SavedModel, str(path))
+    weights = captioner_weights(saved)
+    parts = build_parts(
+        model.config.without_source(),
+        model.tokenizer,
+        model.transform,
+        shapes={name: weight.shape for name, weight in weights.items()},
+        folder=path,
+        trust=trust,
     )
+    captioner = Captioner.from_parts(parts)
+    check_weights(captioner, weights, path)
+    captioner.load_state_dict(weights)
+    return captioner.save(folder, metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}})
 
 
 def check_same_model(saved: object, own: Mapping[str, Any]) -> None:

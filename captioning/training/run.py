@@ -7,11 +7,14 @@ import time
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
 from torch import nn
 
-from captioning.model.captioner import Captioner
+from captioning.data.module import CaptionDataModule
+from captioning.encoders.features import ImageFeatures
+from captioning.model.captioner import Captioner, evaluating
 from captioning.reports.result import Result
 from captioning.training.assemble import assemble
 from captioning.training.checkpoints import captioner_weights, read_checkpoint
@@ -56,8 +59,16 @@ def train(config: DictConfig, output: Path) -> float:
         result = Result.of_evaluation(module.evaluation, data=data.splits.name, split=data.split, search=module.search)
         result.write(output, training=cost)
         result.print()
-        captioner.save(output / "bundle", metrics=result.content)
+        captioner.save(output / "bundle", metrics=result.content, examples=examples(captioner, data))
     return float(trainer.callback_metrics[f"val/{config.metrics.monitor}"])
+
+
+@torch.inference_mode()
+def examples(captioner: Captioner, data: CaptionDataModule) -> ImageFeatures:
+    """Return the encoder's features of the validation split's first batch, for the bundle's golden examples."""
+    batch = next(iter(data.val_dataloader())).to(captioner.device)
+    with evaluating(captioner):
+        return captioner.encoder_features(batch)
 
 
 def count_parameters(config: DictConfig, captioner: Captioner) -> dict[str, int]:

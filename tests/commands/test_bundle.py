@@ -59,3 +59,26 @@ def test_a_folder_that_cannot_be_written_is_reported(
     (tmp_path / "full" / "something").touch()
     ran = command("bundle", run_folder / "checkpoints" / "last.ckpt", out.format(tmp=tmp_path))
     assert "exists already" in ran.message or "could not be written" in ran.message
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda saved: saved["captioning"]["config"]["decoder"].update(hidden_size=16_000), "far more weights"),
+        (lambda saved: saved["captioning"]["config"]["search"].update(max_length=10**8), "must be at most 4096"),
+        (lambda saved: saved["captioning"].pop("tokenizer"), "tokenizer"),
+        (lambda saved: saved["captioning"].update(transform=[1]), "transform"),
+        (lambda saved: saved["state_dict"]["captioner.decoder.head.weight"].fill_(torch.nan), "are not finite"),
+        (lambda saved: saved["state_dict"].pop("captioner.decoder.head.weight"), "head.weight is missing"),
+    ],
+)
+def test_a_checkpoint_that_makes_no_whole_model_is_refused(
+    command: Command, run_folder: Path, tmp_path: Path, change: Callable[[Any], Any], complaint: str
+) -> None:
+    saved = torch.load(run_folder / "checkpoints" / "last.ckpt", weights_only=True)
+    change(saved)
+    torch.save(saved, tmp_path / "changed.ckpt")
+    ran = command("bundle", tmp_path / "changed.ckpt", tmp_path / "out")
+    assert ran.status == 1
+    assert complaint in ran.message
+    assert not (tmp_path / "out").exists()

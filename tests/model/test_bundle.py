@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,16 +16,21 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from captioning.decoders import ShowAndTell
 from captioning.encoders import SmallCNN
 from captioning.encoders.standardise import Standardise
 from captioning.errors import InputError
+from captioning.files.digests import write_digests
+from captioning.model.bundle import FILES
 from captioning.model.captioner import Captioner
+from captioning.model.check import check_bundle
 from captioning.recurrent import LSTM
 from captioning.search import BeamSearch
 from captioning.text import Tokenizer, train_bpe, train_byte_bpe, train_characters, train_words
 
+LSTM_PART = {"_target_": "captioning.recurrent.LSTM", "_partial_": True}
 WORDS = "a red ball lies left of the blue box"
 
 
@@ -71,7 +77,9 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def edit(path: Path, **changes: Any) -> None:
+    """Change values of a JSON file of a bundle, and its digest: what is checked beside digests is under test."""
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    write_digests(path.parent)
 
 
 def test_a_bundle_captions_as_the_model_in_a_new_process_and_place(
@@ -114,6 +122,9 @@ def test_a_bundle_is_plain_files_without_the_encoder_s_source(bundle: Path) -> N
         "transform.json",
         "metrics.json",
         "README.md",
+        "golden.json",
+        "golden.safetensors",
+        "SHA256SUMS",
     }
     assert json.loads((bundle / "config.json").read_text())["encoder"]["weights"] is None
 
@@ -240,14 +251,16 @@ def test_a_search_must_be_a_search(bundle: Path) -> None:
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "transform.json"])
 def test_a_file_that_is_no_utf_8_is_named(bundle: Path, name: str) -> None:
     (bundle / name).write_bytes(b"\xff\xfe{}")
-    with pytest.raises(InputError, match=rf"{name} is damaged: 'utf-8' codec"):
+    write_digests(bundle)
+    with pytest.raises(InputError, match=rf"{name}.*'utf-8' codec"):
         Captioner.from_pretrained(bundle)
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, '{"format_version": ' + "1" * 10_000 + "}"])
 def test_json_that_python_does_not_take_is_damage(bundle: Path, content: str) -> None:
     (bundle / "config.json").write_text(content)
-    with pytest.raises(InputError, match=r"config\.json is damaged"):
+    write_digests(bundle)
+    with pytest.raises(InputError, match=r"config\.json: not a JSON text"):
         Captioner.from_pretrained(bundle)
 
 
@@ -272,3 +285,154 @@ def test_a_bundle_s_images_are_made_as_the_model_s_were(image_files: list[Path],
     assert loaded.transform == captioner.transform
     assert loaded.caption(image_files) == captioner.caption(image_files)
     assert not loaded.training
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_flipped_bit_of_what_is_loaded_is_found(bundle: Path, name: str) -> None:
+    whole = (bundle / name).read_bytes()
+    for bit in (0, 4 * len(whole) + 1, 8 * len(whole) - 1):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        (bundle / name).write_bytes(changed)
+        with pytest.raises(InputError, match=rf"1 of 4 files are damaged, changed or missing \({name}\)"):
+            Captioner.from_pretrained(bundle)
+
+
+def test_a_model_card_may_be_edited(bundle: Path) -> None:
+    (bundle / "README.md").write_text("My own words.")
+    Captioner.from_pretrained(bundle)
+    with pytest.raises(InputError, match=r"README\.md"):
+        check_bundle(bundle)
+
+
+def test_digests_that_leave_out_a_file_are_damage(bundle: Path) -> None:
+    digests = bundle / "SHA256SUMS"
+    digests.write_text("".join(f"{line}\n" for line in digests.read_text().splitlines() if "config" not in line))
+    with pytest.raises(InputError, match=r"\(config\.json\)"):
+        Captioner.from_pretrained(bundle)
+
+
+def test_a_bundle_without_digests_and_examples_loads_as_before(bundle: Path) -> None:
+    for name in ("SHA256SUMS", "golden.json", "golden.safetensors"):
+        (bundle / name).unlink()
+    Captioner.from_pretrained(bundle)
+    assert check_bundle(bundle).endswith("it has no digests, as earlier versions wrote it; without golden examples")
+
+
+def change_weights(bundle: Path, change: Callable[[dict[str, torch.Tensor]], Any]) -> None:
+    weights = load_file(bundle / "model.safetensors")
+    change(weights)
+    save_file(weights, bundle / "model.safetensors")
+    write_digests(bundle)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.int32])
+def test_weights_of_another_dtype_are_refused(bundle: Path, dtype: torch.dtype) -> None:
+    change_weights(
+        bundle, lambda weights: weights.update({"decoder.head.weight": weights["decoder.head.weight"].to(dtype)})
+    )
+    with pytest.raises(InputError, match=r"decoder\.head\.weight is .*, expected float32 \[13, 5\]"):
+        Captioner.from_pretrained(bundle)
+
+
+def test_weights_that_are_missing_or_nobody_s_are_refused(bundle: Path) -> None:
+    change_weights(bundle, lambda weights: weights.update({"decoder.tail": weights.pop("decoder.head.weight")}))
+    with pytest.raises(
+        InputError, match=r"head\.weight is missing, expected .*; decoder\.tail is .*, expected missing"
+    ):
+        Captioner.from_pretrained(bundle)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_not_finite_are_refused(bundle: Path, value: float) -> None:
+    change_weights(bundle, lambda weights: weights["decoder.head.weight"][7].fill_(value))
+    with pytest.raises(InputError, match=r"1 of \d+ weights are not finite \(decoder\.head\.weight\)"):
+        Captioner.from_pretrained(bundle)
+
+
+@pytest.mark.parametrize("convert", [torch.nn.Module.half, torch.nn.Module.bfloat16, torch.nn.Module.double])
+def test_a_model_of_another_precision_is_saved_in_float32(
+    convert: Callable[[Captioner], Captioner], tmp_path: Path
+) -> None:
+    bundle = convert(tiny_captioner()).save(tmp_path / "bundle")
+    assert check_bundle(bundle).endswith("3 golden examples give the same captions")
+
+
+def test_other_weights_give_other_captions_than_the_golden_ones(bundle: Path) -> None:
+    assert check_bundle(bundle).endswith("all digests match; 3 golden examples give the same captions")
+    change_weights(bundle, lambda weights: weights["decoder.head.weight"].neg_())
+    Captioner.from_pretrained(bundle)
+    with pytest.raises(InputError, match=r"golden example 1 should give"):
+        check_bundle(bundle)
+
+
+def test_golden_examples_are_of_the_given_features(tmp_path: Path) -> None:
+    captioner = tiny_captioner()
+    features = captioner.encoder(torch.rand(7, 3, 32, 32))
+    saved = load_file(captioner.save(tmp_path / "bundle", examples=features) / "golden.safetensors")["pooled"]
+    assert all(any(row.equal(own) for own in features.pooled) for row in saved)
+    check_bundle(tmp_path / "bundle")
+
+
+def test_golden_features_of_another_model_are_one_message(bundle: Path) -> None:
+    save_file({"pooled": torch.rand(3, 5)}, bundle / "golden.safetensors")
+    write_digests(bundle)
+    with pytest.raises(InputError, match=r"golden\.safetensors does not fit the model"):
+        check_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "complaint"),
+    [
+        ("decoder", {"hidden_size": 16_000}, "far more weights than model.safetensors"),
+        ("decoder", {"vocab_size": 10**8}, "found the number 100000000"),
+        ("decoder", {"dropout": float("nan")}, "found the number NaN"),
+        ("decoder", {"feature_size": 22}, "the decoder reads 22|does not fit"),
+        (
+            "decoder",
+            {"recurrent": {"_target_": "captioning.recurrent.LSTM", "_partial_": True, "num_layers": 20_000}},
+            "far more",
+        ),
+        ("encoder", {"size": [8000, 8000]}, "at most 2048"),
+        ("encoder", {"channels": [8] * 300}, "far more weights|does not fit"),
+        ("search", {"max_length": 10**8}, "max_length=100000000 must be at most 4096"),
+        ("search", {"beam_size": 10**6}, "beam_size=1000000 must be at most 1024"),
+        ("search", {"length_normalization": 1e300}, "must be at most 10"),
+        ("search", {"length_normalization": float("nan")}, "must be at most 10"),
+        (
+            "search",
+            {"processors": [{"_target_": "captioning.search.Forbid", "ids": [13]}]},
+            "outside the vocabulary of 13",
+        ),
+    ],
+)
+def test_hostile_sizes_are_refused_at_once(bundle: Path, part: str, changes: dict[str, Any], complaint: str) -> None:
+    config = json.loads((bundle / "config.json").read_text())
+    edit(bundle / "config.json", **{part: {**config[part], **changes}})
+    started = time.process_time()
+    with pytest.raises(InputError, match=complaint):
+        Captioner.from_pretrained(bundle)
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("standardise", ["yes", -1.0, float("nan"), 1e300, [], 10**400])
+def test_a_deviation_that_is_no_positive_number_is_refused(bundle: Path, standardise: Any) -> None:
+    edit(bundle / "config.json", standardise=standardise)
+    with pytest.raises(InputError, match=r"config\.json"):
+        Captioner.from_pretrained(bundle)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mean": [0.1, float("nan"), 0.3]},
+        {"std": [0.1, 1e-50, 0.3]},
+        {"std": [0.1, 1e300, 0.3]},
+        {"size": [2**63, 1]},
+        {"mode": []},
+    ],
+)
+def test_a_transform_with_impossible_values_is_refused(bundle: Path, changes: dict[str, Any]) -> None:
+    edit(bundle / "transform.json", **changes)
+    with pytest.raises(InputError, match="image transform: "):
+        Captioner.from_pretrained(bundle)

@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import tokenizers
@@ -179,3 +181,35 @@ def test_an_id_outside_the_vocabulary_is_refused(tokenizer):
 def test_importing_the_package_does_not_import_torch():
     code = "import sys, captioning.text; raise SystemExit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def changed(tokenizer: Tokenizer, change: Callable[[dict[str, Any]], Any]) -> str:
+    content = json.loads(tokenizer.to_json())
+    change(content)
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (
+            lambda content: content["model"]["vocab"].update(dog=5_000_000),
+            "the ids of 11 tokens must be 0 to 10, found 0",
+        ),
+        (lambda content: content["model"]["vocab"].update(dog=5), "must be 0 to 10"),  # somebody else's
+        (lambda content: content["model"]["vocab"].update(dog=-1), "expected a file of the tokenizers library"),
+        (lambda content: content["model"]["vocab"].update(dog=2**63), "expected a file of the tokenizers library"),
+        (
+            lambda content: content.update(
+                truncation={"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0}
+            ),
+            "neither pads nor truncates",
+        ),
+    ],
+)
+def test_ids_with_gaps_and_truncation_are_refused(
+    tokenizer: Tokenizer, change: Callable[[dict[str, Any]], Any], complaint: str
+) -> None:
+    with pytest.raises(InputError, match=complaint) as raised:
+        Tokenizer.from_json(changed(tokenizer, change), source="t.json")
+    assert str(raised.value).startswith("t.json")

@@ -1,0 +1,77 @@
+"""captioning check: what is whole, what is damaged, and what is neither a bundle nor a store nor a run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Callable[..., Any]
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+def flip_last_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def run(run_folder: Path, tmp_path: Path) -> Path:
+    """A copy of a run's folder, to damage."""
+    return Path(shutil.copytree(run_folder, tmp_path / "run"))
+
+
+def test_a_whole_run_is_checked_part_by_part(command: Command, run: Path) -> None:
+    ran = command("check", run)
+    assert (ran.status, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert lines[0].startswith(
+        f"{run / 'bundle'}: the weights fit and are finite; all digests match; 3 golden examples"
+    )
+    assert len(lines) == 1 + len(list((run / "checkpoints").glob("*.ckpt")))
+
+
+def test_a_bundle_is_checked_and_its_damage_named(command: Command, run: Path) -> None:
+    assert command("check", run / "bundle").status == 0
+    flip_last_bit(run / "bundle" / "model.safetensors")
+    ran = command("check", run / "bundle")
+    assert (ran.status, ran.out) == (1, "")
+    assert "model.safetensors" in ran.message
+
+
+def test_a_damaged_bundle_does_not_hide_the_checkpoints(command: Command, run: Path) -> None:
+    flip_last_bit(run / "bundle" / "golden.json")
+    ran = command("check", run)
+    assert ran.status == 1
+    assert "golden.json" in ran.err
+    assert len(ran.out.splitlines()) == len(list((run / "checkpoints").glob("*.ckpt")))
+
+
+def test_a_damaged_checkpoint_is_named(command: Command, run: Path) -> None:
+    path = sorted((run / "checkpoints").glob("*.ckpt"))[0]
+    flip_last_bit(path)
+    ran = command("check", run)
+    assert ran.status == 1
+    assert path.name in ran.err
+
+
+def test_a_feature_store_is_checked(command: Command) -> None:
+    ran = command("check", FIXTURES / "cached" / "store")
+    assert ran.status == 0, ran.err
+    assert len(ran.out.splitlines()) == 2  # train and val
+    assert "features of 48 images" in ran.out
+
+
+def test_what_cannot_be_checked_is_reported_beside_the_rest(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    bundle = FIXTURES / "cached" / "bundle"
+    ran = command("check", tmp_path / "empty", tmp_path / "file", tmp_path / "none", bundle)
+    assert ran.status == 1
+    assert ran.err.count("captioning check: ") == 3
+    assert "empty holds no bundle, no feature store and no run's checkpoints" in ran.err
+    assert ran.out.startswith(f"{bundle}: ")
