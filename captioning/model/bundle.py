@@ -16,6 +16,7 @@ outside this package, torchvision and timm, unless the caller trusts a package b
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

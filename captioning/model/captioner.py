@@ -154,7 +154,7 @@ class Captioner(nn.Module):
         """Return a batch's cached features if it has any, else compute those of its images or sentences."""
         if batch.features is None:
             assert batch.images is not None
-            features = self.encoder(self._cast(batch.images))
+            features: ImageFeatures = self.encoder(self._cast(batch.images))
         else:
             features = batch.features.cast(self._dtype)
         return replace(features, objects=batch.objects)
