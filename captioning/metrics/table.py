@@ -111,17 +111,15 @@ def metric_class(name: str) -> type[Metric]:
     module, _, attribute = str(name).rpartition(".")
     if not module:
         raise InputError(
-            f"expected metrics among {', '.join(METRICS)}, or the path of a class such as mypackage.metrics.Chrf; found "
-            f"{name!r:.80}"
+            f"expected metrics among {', '.join(METRICS)}, or the path of a class such as mypackage.metrics.Chrf; "
+            f"found {[name]!s:.80}"
         )
     try:
         found = getattr(import_module(module), attribute, None)
     except Exception as error:  # the user's own code may raise anything
         raise InputError(f"the metric {name:.80} cannot be imported: {described(error)}") from error
     if not (isinstance(found, type) and issubclass(found, Metric)):
-        raise InputError(
-            f"{name:.80} is no metric; expected a class that derives from captioning.metrics.metric.Metric"
-        )
+        raise InputError(f"{name:.80} is no metric; expected a class derived from captioning.metrics.metric.Metric")
     return found
 
 
