@@ -139,7 +139,7 @@ def check_data(data: CaptionDataModule) -> None:
 
 
 def check_run(config: DictConfig, output: Path, module: CaptioningModule, data: CaptionDataModule) -> None:
-    """Check that all data can be read, that validation works on its first image, and that the run's files can be written.
+    """Check that the data can be read, that validation works on one image, and that files can be written.
 
     Raises:
         InputError: the search does not fit the decoder, a folder cannot be written, or the disk is too full.
