@@ -31,7 +31,7 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PACKAGE",
-        help="run this package's code if the bundle names its classes; may be repeated",
+        help="run this package's code if the bundle needs it",
     )
 
 

@@ -31,8 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command. All readable images are captioned; the status is 1 if any could not be read."""
     parser = argparse.ArgumentParser(
         prog="captioning caption",
-        description="Caption images with a trained model. An image that cannot be read is reported and skipped, and "
-        "the exit status is then 1.",
+        description="Caption images. One that cannot be read is reported and skipped; the exit status is then 1.",
         epilog="example: captioning caption runs/best/bundle holiday/ cat.jpg 'pets/*.png' --beam-size 5 --json",
     )
     parser.add_argument("bundle", help="the model's folder")

@@ -34,7 +34,7 @@ examples:
   captioning evaluate bundle=DIR data=multi30k data.root=PATH data.source=en data.target=cs search.beam_size=10
 
 settings:
-  bundle=DIR           the trained model (required)
+  bundle=DIR           the trained model (required); --trust PACKAGE runs a package's code that it needs
   data=NAME            flickr8k, flickr30k, coco, coco2014, coco2017, scenes; multi30k, with data.source and data.target
   data.split=NAME      train, val or test; only this split's files are needed
   data.skip_broken=true  leave out images that cannot be read, instead of stopping
@@ -44,7 +44,6 @@ settings:
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
   metrics.names=[NAME] any of {metrics}
   metrics.backend=NAME {backends}
-  --trust PACKAGE      run this package's code if the bundle names its classes; also trust=[PACKAGE]
   output=DIR           the folder for the files; examples=N images on the page
 
 Scores are fractions: CIDEr 0.94, not 94.

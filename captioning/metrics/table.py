@@ -119,9 +119,7 @@ def metric_class(name: str) -> type[Metric]:
     except Exception as error:  # the user's own code may raise anything
         raise InputError(f"the metric {name:.80} cannot be imported: {described(error)}") from error
     if not (isinstance(found, type) and issubclass(found, Metric)):
-        raise InputError(
-            f"{name:.80} is no metric; expected a class that derives from captioning.metrics.metric.Metric"
-        )
+        raise InputError(f"{name:.80} is no metric; expected a class derived from captioning.metrics.metric.Metric")
     return found
 
 

@@ -29,7 +29,7 @@ from captioning.model.captioner import Captioner
 from captioning.objectives import check_objective, needs
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
-from captioning.training.checks import check_data, check_encoder, check_monitor, check_own_code
+from captioning.training.checks import check_encoder, check_monitor, check_own_code
 from captioning.training.module import CaptioningModule
 from captioning.training.parts import build, find, find_class
 from captioning.training.pretrained_words import start_embeddings
@@ -91,7 +91,6 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
         monitor=config.metrics.monitor,
         seed=config.seed,
     )
-    check_data(data)
     if config.standardise:
         fit_standardise(captioner, data)
     return module, data

@@ -139,11 +139,12 @@ def check_data(data: CaptionDataModule) -> None:
 
 
 def check_run(config: DictConfig, output: Path, module: CaptioningModule, data: CaptionDataModule) -> None:
-    """Check that validation works on its first image, and that the run's files can be written.
+    """Check that the data can be read, that validation works on one image, and that files can be written.
 
     Raises:
         InputError: the search does not fit the decoder, a folder cannot be written, or the disk is too full.
     """
+    check_data(data)
     rehearse(module, data)
     folders = [callback.dirpath for callback in config.callbacks.values() if callback and callback.get("dirpath")]
     for folder in map(Path, [output, *folders]):
