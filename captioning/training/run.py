@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 
+from captioning.files.atomic import remove_unfinished
+from captioning.files.lock import locked
 from captioning.model.captioner import Captioner
 from captioning.reports.result import Result
 from captioning.training.assemble import assemble
 from captioning.training.checkpoints import captioner_weights, read_checkpoint
 from captioning.training.checks import check_output
+from captioning.training.resuming import (
+    Resuming,
+    check_resumable,
+    check_weights,
+    is_finished,
+    is_trained,
+    settings_of,
+    start_of,
+)
+from captioning.training.signals import Signals
 from captioning.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
@@ -25,34 +41,63 @@ def train(config: DictConfig, output: Path) -> None:
     """Train, then evaluate the best checkpoint and write its bundle, all into `output`.
 
     Raises:
-        InputError: `output` holds another run, or a setting in `config` is invalid.
+        InputError: `output` holds another run or is being written, a setting in `config` is invalid, or it cannot be
+            changed when the run resumes.
+        Stopped: a signal ended the run. It can be resumed.
     """
     check_output(config, output)
-    if config.checkpoint is not None:
-        read_checkpoint(config.checkpoint)  # fails early with our message; torch's would advise to unpickle
+    with locked(output) if rank_zero_only.rank == 0 else nullcontext():  # type: ignore[attr-defined]
+        start = start_of(config, output)
+        if start is not None:
+            check_resumable(start[1], config)
+            if is_finished(start[1], config, output):
+                log.info("nothing is left to train or to evaluate: %s", _extended(config))
+                return
+        _train(config, output, start)
+
+
+def _train(config: DictConfig, output: Path, start: tuple[Path, dict[str, Any]] | None) -> None:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module, data = assemble(config)
+    path = None
+    if start is not None:
+        path = start[0]
+        check_weights(start[1], module)
+        log.info("resuming from %s, after %d steps", path, start[1]["global_step"])
+        if is_trained(start[1], config):
+            log.info("nothing is left to train: %s", _extended(config))
     captioner = module.captioner
     timer = Timer()  # checkpoints keep its time, so that a resumed run adds to it
-    trainer = build_trainer(config, timer)
+    trainer = build_trainer(config, timer, Resuming(settings_of(config)), Signals())
+    if trainer.is_global_zero:
+        remove_unfinished(output)
+        remove_unfinished(output / "checkpoints")
     num_parameters = count_parameters(config, captioner)
     started = time.process_time()
-    trainer.fit(module, datamodule=data, ckpt_path=config.checkpoint, weights_only=True)
+    trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
     log.info("trained in %.1f minutes of CPU time", (time.process_time() - started) / 60)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    cost = {**num_parameters, "seconds": timer.time_elapsed(), "precision": trainer.precision}
+    cost |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best:
         log.info("best checkpoint: %s", best)
         captioner.load_state_dict(captioner_weights(read_checkpoint(best)))
     trainer.validate(module, datamodule=data, verbose=False)
     if trainer.is_global_zero:
-        cost = {**num_parameters, "seconds": timer.time_elapsed(), "precision": trainer.precision}
         assert module.evaluation is not None
         result = Result.of_evaluation(module.evaluation, data=data.splits.name, split=data.split, search=module.search)
+        if (output / "bundle").exists():  # of fewer epochs
+            shutil.rmtree(output / "bundle")
         result.write(output, training=cost)
         result.print()
         captioner.save(output / "bundle", metrics=result.content)
+
+
+def _extended(config: DictConfig) -> str:
+    return (
+        f"trainer.max_epochs={config.trainer.max_epochs} are done, or early stopping ended the run; raise it or "
+        "callbacks.early_stopping.patience to train longer"
+    )
 
 
 def count_parameters(config: DictConfig, captioner: Captioner) -> dict[str, int]:

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from captioning.training.checkpoints import CheckpointFiles
 from captioning.training.precision import precision_here
 
 
@@ -18,6 +19,7 @@ def build_trainer(config: DictConfig, *callbacks: pl.Callback) -> pl.Trainer:
     trainer: pl.Trainer = instantiate(
         config.trainer,
         precision=precision_here(config.trainer.precision, config.trainer.accelerator),
+        plugins=[CheckpointFiles(), *map(instantiate, config.trainer.get("plugins") or [])],
         callbacks=[*callbacks, *(instantiate(c) for c in config.callbacks.values() if c)],
         logger=[instantiate(c) for c in config.logger.values() if c],
     )
@@ -31,6 +33,8 @@ def quieten_lightning() -> None:
         ".*treespec, LeafSpec.*",  # its own use of a deprecated part of torch
         ".*in eval mode at the start of training.*",  # a frozen encoder is
         ".*Checkpoint directory .* not empty.*",  # a run that resumes in its own folder
+        ".*ended before the epoch ended and your dataloader is not resumable.*",  # the sampler leaves out what is done
+        ".*Please add the following callbacks.*",  # an earlier version's, whose state is read
         ".*does not have many workers.*",  # cached features are read fastest in this process
     ):
         warnings.filterwarnings("ignore", message=harmless)
