@@ -57,10 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no valid text
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         try:
             with _signals_raise():
-                return _run(*(sys.argv[1:] if arguments is None else arguments) or ["--help"])
+                return _run(name, *rest)
+        except Stopped as stop:
+            return _report(name, stop)
         finally:
             sys.stdout.flush()  # a flush at exit would raise where nothing can catch it
     except BrokenPipeError:
@@ -74,11 +77,13 @@ def _signals_raise() -> Iterator[None]:
 
     Signals that are ignored stay so, as `nohup` wants.
     """
-    process = os.getpid()
+    process, received = os.getpid(), 0
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal received
         if os.getpid() != process:
             os._exit(128 + number)  # a worker; this process reports
+        received = received or number
         raise Stopped(number)
 
     if threading.current_thread() is not threading.main_thread():
@@ -90,6 +95,10 @@ def _signals_raise() -> Iterator[None]:
         for number in heeded:
             signal.signal(number, stop)
         yield
+    except Exception as error:
+        if received:  # what was interrupted failed in its turn while it ended
+            raise Stopped(received) from error
+        raise
     finally:
         for number, handler in heeded.items():
             signal.signal(number, handler)
@@ -123,10 +132,14 @@ def guarded(name: str, command: Callable[[], int]) -> int:
         print(f"captioning {name}: {error.strerror or error}{where}", file=sys.stderr)
         return 1
     except Stopped as stop:
-        if int(os.environ.get("LOCAL_RANK", "0")):
-            return 0  # the first process reports
-        print(f"captioning {name}: {stop}", file=sys.stderr)
-        return stop.status
+        return _report(name, stop)
+
+
+def _report(name: str, stop: Stopped) -> int:
+    if int(os.environ.get("LOCAL_RANK", "0")):
+        return 0  # the first process reports
+    print(f"captioning {name}: {stop}", file=sys.stderr)
+    return stop.status
 
 
 def _reader_has_gone() -> bool:

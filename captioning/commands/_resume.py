@@ -66,7 +66,9 @@ def check_same_sweep(folder: Path, overrides: Sequence[str]) -> None:
         before = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["overrides"]["task"]
         same = sorted(_own(before)) == sorted(_own(overrides))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read, so that the sweep cannot be resumed; choose another folder") from error
+        raise InputError(
+            f"{path} cannot be read, so that the sweep cannot be resumed; choose another folder"
+        ) from error
     if not same:
         raise InputError(
             f"{folder} holds a sweep with other settings ({' '.join(_own(before))[:120]}); resume it with these, or "

@@ -84,7 +84,9 @@ def is_finished(saved: Mapping[str, Any], config: DictConfig, output: Path) -> b
 def settings_of(config: DictConfig) -> dict[str, Any]:
     """Return the settings that a checkpoint remembers, by their dotted keys."""
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    parts = {key: plain.get(key) or {} for key in ("objective", "optimizer", "schedule", "finetuning", "data", "trainer")}
+    parts = {
+        key: plain.get(key) or {} for key in ("objective", "optimizer", "schedule", "finetuning", "data", "trainer")
+    }
     return flat(parts)
 
 
@@ -151,9 +153,7 @@ class Resuming(pl.Callback):
         self._rates: list[float] | None = None
         self._loaded: dict[str, Any] | None = None
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the settings, the learning rates before any schedule, and the last validation's scores."""
         checkpoint["settings"] = {**self.settings, "processes": trainer.world_size}
         checkpoint["learning_rates"] = self._rates
@@ -161,9 +161,7 @@ class Resuming(pl.Callback):
             name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith("val/")
         }
 
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take over early stopping's settings, and train nothing if it has stopped the run."""
         self._loaded = {key: checkpoint.get(key) for key in ("learning_rates", "metrics", "settings")}
         epochs, begun = epochs_of(checkpoint)
@@ -212,7 +210,7 @@ class Resuming(pl.Callback):
                     setattr(config.scheduler, name, value)
 
     def _step_plateau(self, trainer: pl.Trainer) -> None:
-        """Restore the scores that ReduceLROnPlateau watches. At an epoch's end it steps after checkpoints are written."""
+        """Restore the scores that ReduceLROnPlateau watches, and its step, which follows an epoch's checkpoints."""
         assert self._loaded is not None
         metrics: dict[str, Tensor] = {name: tensor(value) for name, value in (self._loaded["metrics"] or {}).items()}
         trainer.callback_metrics.update(metrics)

@@ -7,6 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Checkpoints(Checkpoint):
         self.best: list[dict[str, Any]] = []
         self._has_validated = False
         self._saved_at = 0.0
-        self._correct: Callable[[pl.Trainer, dict[str, Any]], None] | None = None
+        self._correct: Callable[[dict[str, Any]], None] | None = None
 
     @property
     def best_model_path(self) -> str:
@@ -94,7 +95,7 @@ class Checkpoints(Checkpoint):
 
     def save_between_steps(self, trainer: pl.Trainer) -> None:
         """Save the state between two steps; called before the second one."""
-        self._save_last(trainer, correct=_before_step)
+        self._save_last(trainer, correct=partial(_before_step, trainer))
 
     def save_before_validation(self, trainer: pl.Trainer) -> None:
         """Save the state from which the validation that is running would run again from its start."""
@@ -130,9 +131,7 @@ class Checkpoints(Checkpoint):
         score = -kept["score"] if self.mode == "max" else kept["score"]
         return (math.inf if math.isnan(score) else score, math.inf if math.isnan(kept["tie"]) else kept["tie"])
 
-    def _save_last(
-        self, trainer: pl.Trainer, *, correct: Callable[[pl.Trainer, dict[str, Any]], None] | None = None
-    ) -> None:
+    def _save_last(self, trainer: pl.Trainer, *, correct: Callable[[dict[str, Any]], None] | None = None) -> None:
         self._correct = correct
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self._correct = None
@@ -144,22 +143,20 @@ class Checkpoints(Checkpoint):
         """Return the best checkpoints: file names and scores."""
         return {"monitor": self.monitor, "best": [dict(kept) for kept in self.best]}
 
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Correct Lightning's counts, which do not describe a state between steps."""
         if self._correct is not None:
-            self._correct(trainer, checkpoint["loops"]["fit_loop"])
+            self._correct(checkpoint["loops"]["fit_loop"])
 
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Find the best checkpoints beside the one that is loaded. Those of another folder are copied to this one."""
         state = checkpoint["callbacks"].get(self.state_key) or _state_of_lightning(checkpoint["callbacks"])
         if state is None or trainer.ckpt_path is None:
             return
         if state["monitor"] != self.monitor:
-            log.warning("the best epoch is chosen by %s from now on; earlier ones had %s", self.monitor, state["monitor"])
+            log.warning(
+                "the best epoch is chosen by %s from now on; earlier ones had %s", self.monitor, state["monitor"]
+            )
             return
         there = Path(trainer.ckpt_path).parent
         for kept in state["best"]:
@@ -198,7 +195,7 @@ def _before_step(trainer: pl.Trainer, loop: dict[str, Any]) -> None:
         loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # Lightning adds it again on resuming here
 
 
-def _before_validation(trainer: pl.Trainer, loop: dict[str, Any]) -> None:
+def _before_validation(loop: dict[str, Any]) -> None:
     """Let validation count as begun, with no batch done; otherwise Lightning would leave it out."""
     counts = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
     loop["epoch_loop.val_loop.batch_progress"] = {

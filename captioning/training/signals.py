@@ -46,7 +46,7 @@ class Signals(pl.Callback):
         """Only note signals from now on, until training ends and Lightning puts back the command's handlers."""
         process = os.getpid()
 
-        def note(number: int, frame: FrameType | None) -> None:
+        def note(number: int, _: FrameType | None) -> None:
             if os.getpid() != process:
                 return
             if self._received and time.monotonic() - self._received_at > 1:  # else the group's and the shell's

@@ -8,6 +8,7 @@ import warnings
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Checkpoint
 
 from captioning.training.checkpoints import CheckpointFiles
 from captioning.training.precision import precision_here
@@ -16,11 +17,13 @@ from captioning.training.precision import precision_here
 def build_trainer(config: DictConfig, *callbacks: pl.Callback) -> pl.Trainer:
     """Build the trainer with `callbacks` and with the configuration's callbacks and loggers."""
     quieten_lightning()
+    own = [*callbacks, *(instantiate(c) for c in config.callbacks.values() if c)]
     trainer: pl.Trainer = instantiate(
         config.trainer,
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in own),  # or Lightning adds its own
         precision=precision_here(config.trainer.precision, config.trainer.accelerator),
         plugins=[CheckpointFiles(), *map(instantiate, config.trainer.get("plugins") or [])],
-        callbacks=[*callbacks, *(instantiate(c) for c in config.callbacks.values() if c)],
+        callbacks=own,
         logger=[instantiate(c) for c in config.logger.values() if c],
     )
     return trainer

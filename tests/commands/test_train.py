@@ -183,7 +183,7 @@ def test_a_run_that_was_interrupted_is_not_begun_anew_in_its_folder(
     shutil.rmtree(run / "bundle")
     before = files_of(run)
     message = train(run, "seed=2").message
-    assert f"holds an interrupted run; resume it with resume=auto, or choose" in message
+    assert "holds an interrupted run; resume it with resume=auto, or choose" in message
     assert files_of(run) == before
 
 

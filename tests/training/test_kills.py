@@ -15,20 +15,20 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from captioning.commands import main
+from captioning.encoders import SmallCNN
 
 pytestmark = pytest.mark.slow
 
+Start = Callable[..., int]
 NUM_KILLS = int(os.environ.get("CAPTIONING_KILLS", "8"))
 EPOCHS, STEPS = 3, 8  # of an epoch
 TINY = (
@@ -58,51 +58,20 @@ class Kill:
 
 
 @pytest.fixture(scope="module")
-def data(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ...]]:
+def data(scenes: Path, forked: Start, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, ...]]:
     """The overrides that name each kind's data: images, or an untrained encoder's cached features of them."""
     folder = tmp_path_factory.mktemp("features")
     torch.manual_seed(0)
-    from safetensors.torch import save_file
-
-    from captioning.encoders import SmallCNN
-
     save_file(SmallCNN((16, 16), channels=(8, 16)).state_dict(), folder / "encoder.safetensors")
     weights = f"encoder.weights={folder / 'encoder.safetensors'}"
     encoder = ("encoder=small_cnn", "encoder.size=[16,16]", "encoder.channels=[8,16]", weights)
     arguments = ("extract", "data=scenes", f"data.root={scenes}", *encoder, f"features={folder}/store", "device=cpu")
-    wait([start(arguments, folder / "extract.txt")], folder / "extract")
+    wait([forked(arguments, folder / "extract.txt")], folder / "extract")
     root = f"data.root={scenes}"
     return {**dict.fromkeys(KINDS, (root,)), "cached": (root, weights, f"data.features={folder / 'store'}")}
 
 
-def start(arguments: Sequence[str], said: Path, *, rank: int | None = None, port: int = 0) -> int:
-    """Start the command in a fork of this process, which has imported everything; return its id."""
-    if pid := os.fork():
-        return pid
-    status = 1
-    try:
-        os.setsid()
-        out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(out, 1)
-        os.dup2(out, 2)
-        torch.set_num_threads(1)
-        if rank is not None:  # as an external launcher would start them
-            ranks = {"LOCAL_RANK": rank, "NODE_RANK": 0, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-            os.environ.update({name: str(value) for name, value in ranks.items()})
-            rank_zero_only.rank = rank
-        try:
-            status = main(list(arguments))
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        os._exit(status)
-
-
-def start_run(kind: str, given: Sequence[str], run: Path) -> list[int]:
+def start_run(start: Start, kind: str, given: Sequence[str], run: Path) -> list[int]:
     """Start the processes of a run."""
     arguments = ("train", "data=scenes", *TINY, *KINDS[kind], *given, f"output={run}")
     if kind != "two processes":
@@ -142,7 +111,13 @@ def moment(run: Path, steps: int) -> str:
     """What the process did when it was killed, as far as the folder shows it."""
     unfinished = [p.name for p in run.rglob(".*") if p.name not in (".hydra", ".lock") and ".hydra" not in p.parts]
     for name in unfinished:
-        return "writing a checkpoint" if ".ckpt" in name else "writing the bundle" if "bundle" in name else "writing results"
+        return (
+            "writing a checkpoint"
+            if ".ckpt" in name
+            else "writing the bundle"
+            if "bundle" in name
+            else "writing results"
+        )
     if (run / "bundle").exists():
         return "after its end"
     if not (run / "checkpoints").exists() and not steps:
@@ -176,11 +151,11 @@ def same(one: Any, two: Any) -> bool:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
-    kind: str, data: dict[str, tuple[str, ...]], tmp_path: Path
+    kind: str, data: dict[str, tuple[str, ...]], forked: Start, tmp_path: Path
 ) -> None:
     whole, randomly = tmp_path / "whole", random.Random(f"{kind} {os.environ.get('CAPTIONING_SEED', '0')}")
     begun = time.monotonic()
-    wait(start_run(kind, data[kind], whole), whole)
+    wait(start_run(forked, kind, data[kind], whole), whole)
     duration = time.monotonic() - begun
     kills: list[Kill] = []
     wanted = max(1, NUM_KILLS // len(KINDS) + (list(KINDS).index(kind) < NUM_KILLS % len(KINDS)))
@@ -188,7 +163,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
     while len(kills) < wanted:
         run, number = tmp_path / f"run{number}", number + 1
         for _ in range(min(3, wanted - len(kills))):
-            pids = start_run(kind, data[kind], run)
+            pids = start_run(forked, kind, data[kind], run)
             if randomly.random() < 0.3:
                 wait_for_writing(run, randomly, duration)
             else:
@@ -197,7 +172,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(
             kills.append(of_kill(kind, run))
             if kills[-1].moment == "after its end":
                 break
-        wait(start_run(kind, data[kind], run), run)
+        wait(start_run(forked, kind, data[kind], run), run)
         compare(run, whole)
         shutil.rmtree(run)
     report(kills, duration)
@@ -217,7 +192,9 @@ def of_kill(kind: str, run: Path) -> Kill:
     last = run / "checkpoints" / "last.ckpt"
     saved = torch.load(last, weights_only=True)["loops"]["fit_loop"] if last.exists() else None
     done = saved["epoch_loop.state_dict"]["_batches_that_stepped"] if saved else 0
-    since = time.time() - (last.stat().st_mtime if last.exists() else run.stat().st_ctime if run.exists() else time.time())
+    since = time.time() - (
+        last.stat().st_mtime if last.exists() else run.stat().st_ctime if run.exists() else time.time()
+    )
     return Kill(kind, moment(run, steps), steps, max(0, steps - done - 1), since)
 
 
