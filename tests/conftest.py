@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import nn
 
 from captioning.commands import main
@@ -240,7 +240,7 @@ def batch(features: ImageFeatures) -> CaptionBatch:
 
 @pytest.fixture(scope="session")
 def forked() -> Callable[..., int]:
-    """Starts the command `captioning` in a fork of this process, which has imported the libraries: forked(arguments, log).
+    """Starts `captioning` in a fork of this process, which has imported the libraries: forked(arguments, log).
 
     It returns the process's id. A rank makes it one of two processes that train together, at a port.
     """

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 from captioning.errors import InputError
 from captioning.json_files import flat, read_json
 from captioning.training.checkpoints import read_checkpoint
+from captioning.training.module import CaptioningModule
 from captioning.training.saving import LAST
 
 log = logging.getLogger(__name__)
@@ -94,9 +95,9 @@ def check_resumable(saved: Mapping[str, Any], config: DictConfig) -> None:
     """Check that every changed setting can be taken over.
 
     Raises:
-        InputError: the objective, the optimizer or the schedule differs, the encoder was frozen and is trained now,
-            `trainer.max_epochs` is below the epochs that are done, or the checkpoint is of the middle of an epoch and
-            the order of its batches would differ. The message names the setting.
+        InputError: the objective, the optimizer or the schedule is another one, `trainer.max_epochs` is too low, or the
+            checkpoint is of the middle of an epoch and the order of its batches would differ. The message names the
+            setting.
     """
     epochs, begun = epochs_of(saved)
     if config.trainer.max_epochs < epochs + begun:
@@ -113,22 +114,22 @@ def check_resumable(saved: Mapping[str, Any], config: DictConfig) -> None:
             _refuse(key, before, now, "start a new run without checkpoint= and resume=")
         if begun and key in _ORDER:
             _refuse(key, before, now, "resume from an epoch's end, in checkpoints/epoch_N.ckpt")
-    if _trains_encoder(before) != _trains_encoder(now):
-        raise InputError(
-            "finetuning: the checkpoint's optimizer has other parameters; resume with the run's own finetuning=, or "
-            "start a new run. finetuning.from_epoch=N trains the encoder from epoch N on"
-        )
     for key in changed:
         if key.partition(".")[0] != "trainer" or key in _ORDER:
             log.info("resumed with %s=%s, which was %s", key, now.get(key), before.get(key))
 
 
-def check_weights(saved: Mapping[str, Any], module: pl.LightningModule) -> None:
-    """Check that the checkpoint's weights are of the run's objective too.
+def check_weights(saved: Mapping[str, Any], module: CaptioningModule) -> None:
+    """Check that the checkpoint's optimizer and objective have the run's weights.
 
     Raises:
-        InputError: the objective learns other weights, or none.
+        InputError: the encoder was frozen and is trained now, or the reverse; or the objective learns other weights.
     """
+    if len(saved["optimizer_states"][0]["param_groups"]) != (1 if module.finetuning is None else 2):
+        raise InputError(
+            "finetuning: the checkpoint's optimizer has other parameters; resume with the run's own finetuning=, or "
+            "start a new run. finetuning.from_epoch=N trains the encoder from epoch N on"
+        )
     there, here = (
         {key: value.shape for key, value in weights.items() if key.startswith("objective.")}
         for weights in (saved["state_dict"], module.state_dict())
@@ -168,7 +169,7 @@ class Resuming(pl.Callback):
         self._loaded["ended"] = not begun
         batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["processed"]
         cast(Any, trainer).datamodule.resume(epochs, batches if begun else 0)
-        for callback in trainer.callbacks:
+        for callback in cast(Any, trainer).callbacks:
             state = checkpoint["callbacks"].get(callback.state_key)
             if isinstance(callback, EarlyStopping) and state is not None:
                 trainer.should_stop |= not begun and _has_stopped(state, callback.patience)
@@ -216,7 +217,7 @@ class Resuming(pl.Callback):
         trainer.callback_metrics.update(metrics)
         for config in trainer.lr_scheduler_configs:
             if config.reduce_on_plateau and self._loaded["ended"] and config.monitor in metrics:
-                config.scheduler.step(metrics[config.monitor])
+                cast(Any, config.scheduler).step(metrics[config.monitor])
 
 
 def _has_stopped(state: Mapping[str, Any], patience: int) -> bool:
@@ -231,10 +232,6 @@ def _refuse(key: str, before: Mapping[str, Any], now: Mapping[str, Any], advice:
         f"{key}={now.get(key)}: the checkpoint is of a run with {key}={before.get(key)}, and resuming cannot change "
         f"it; set it back, or {advice}"
     )
-
-
-def _trains_encoder(settings: Mapping[str, Any]) -> bool:
-    return any(key.startswith("finetuning.") for key in settings)
 
 
 def _rate(group: Mapping[str, Any]) -> float:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 
 from captioning.files.atomic import remove_unfinished

@@ -167,7 +167,7 @@ class Checkpoints(Checkpoint):
             self.best.append({**kept, "file": name})
             if trainer.is_global_zero and there.resolve() != self.folder.resolve():
                 self.folder.mkdir(parents=True, exist_ok=True)
-                write_with_digest(self.folder / name, lambda new, name=name: shutil.copyfile(there / name, new))
+                write_with_digest(self.folder / name, partial(shutil.copyfile, there / name))
 
 
 def may_save(trainer: pl.Trainer, batch_index: int) -> bool:
