@@ -195,13 +195,13 @@ def test_what_resuming_cannot_change_is_refused_by_its_name(
 # ---- within an epoch ----------------------------------------------------------------------------------------------
 
 
-def stop_at(monkeypatch: pytest.MonkeyPatch, method: str, call: int) -> None:
-    """Let this process send itself SIGTERM when a method of the module is called for the n-th time."""
+def stop_at(monkeypatch: pytest.MonkeyPatch, method: str, call: int, number: int = signal.SIGTERM) -> None:
+    """Let this process send itself a signal when a method of the module is called for the n-th time."""
     own, calls = getattr(CaptioningModule, method), count(1)
 
     def stopping(*arguments: Any) -> Any:
         if next(calls) == call:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return own(*arguments)
 
     monkeypatch.setattr(CaptioningModule, method, stopping)
@@ -254,6 +254,35 @@ def test_a_run_that_a_signal_stops_anywhere_resumes_bit_for_bit(
     assert equal(weights(run), weights(whole))
     assert equal(state(run)["state_dict"], state(whole)["state_dict"])
     assert logged(run) == logged(whole)
+
+
+@pytest.mark.slow
+def test_slurm_puts_the_job_back_into_its_queue(
+    train: Command, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, called = tmp_path / "run", tmp_path / "called"
+    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {called}\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    job = {
+        "JOB_ID": "77",
+        "JOB_NAME": "a",
+        "NTASKS": "1",
+        "PROCID": "0",
+        "LOCALID": "0",
+        "NODEID": "0",
+        "NODELIST": "n",
+    }
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    with monkeypatch.context() as patch:
+        stop_at(patch, "training_step", 3, signal.SIGUSR1)
+        assert train(run, WHOLE, "trainer.max_epochs=2").status == 128 + signal.SIGUSR1
+    assert called.read_text() == "requeue 77\n"
+    assert not list(run.rglob("hpc_ckpt*"))
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert train(run, WHOLE, "trainer.max_epochs=2").status == 0  # the same command
+    assert equal(weights(run), weights(run_folder))
 
 
 def test_the_order_of_batches_cannot_change_within_an_epoch(
