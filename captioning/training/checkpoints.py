@@ -74,14 +74,22 @@ def check_digest(path: str | Path) -> bool:
         True if it is unchanged, False if it has no digest, as older versions wrote it.
 
     Raises:
-        InputError: the checkpoint is damaged or was changed.
+        InputError: the checkpoint does not exist, cannot be read, is damaged or was changed.
     """
     path = Path(path)
-    if digests := _digests(path):
-        whole = sha256(path) in digests
-    else:
-        with zipfile.ZipFile(path) as archive:
-            whole = archive.testzip() is None  # torch itself does not compare the checksums that it writes
+    digests = _digests(path)
+    try:
+        if digests:
+            whole = sha256(path) in digests
+        else:
+            with zipfile.ZipFile(path) as archive:
+                whole = archive.testzip() is None  # torch itself does not compare the checksums that it writes
+    except FileNotFoundError as error:
+        raise InputError(f"no checkpoint at {path}; a run keeps them in its checkpoints/") from error
+    except OSError as error:
+        raise InputError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # zipfile raises anything on damaged bytes
+        raise _no_checkpoint(path) from error
     if not whole:
         raise InputError(
             f"{path} is damaged, or was changed after captioning wrote it: its bytes do not fit their digest; choose "
@@ -120,21 +128,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         parts = saved["captioning"]["config"].keys()
         whole = {"state_dict", "epoch", "global_step"} <= saved.keys() and {"encoder", "decoder", "search"} <= parts
-    except FileNotFoundError as error:
-        raise InputError(f"no checkpoint at {path}; a run keeps them in its checkpoints/") from error
-    except OSError as error:
-        raise InputError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from error
     except InputError:
         raise
     except Exception:  # noqa: BLE001 - torch raises anything, with the advice to unpickle, which is left out
         whole = False
     if not whole:
-        raise InputError(
-            f"{path} is not a checkpoint of captioning: expected a .ckpt file that `captioning train` wrote, found one "
-            "that is damaged, of another kind, or holds more than tensors and plain values; choose another of the "
-            "run's checkpoints/"
-        )
+        raise _no_checkpoint(path)
     return {**saved, "state_dict": with_new_keys(saved["state_dict"])}
+
+
+def _no_checkpoint(path: str | Path) -> InputError:
+    return InputError(
+        f"{path} is not a checkpoint of captioning: expected a .ckpt file that `captioning train` wrote, found one "
+        "that is damaged, of another kind, or holds more than tensors and plain values; choose another of the run's "
+        "checkpoints/"
+    )
 
 
 def with_new_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

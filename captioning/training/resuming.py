@@ -49,11 +49,25 @@ def start_of(config: DictConfig, output: Path) -> tuple[Path, dict[str, Any]] | 
     if resumes_by_itself(config) and found:
         for path in reversed(found):
             try:
-                return path, read_checkpoint(path)
+                return path, _read(path)
             except InputError as error:
                 log.warning("%s", error)
         raise InputError(f"no checkpoint in {output / 'checkpoints'} can be read; start again in another folder")
-    return None if config.checkpoint is None else (Path(config.checkpoint), read_checkpoint(config.checkpoint))
+    return None if config.checkpoint is None else (Path(config.checkpoint), _read(Path(config.checkpoint)))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    saved = read_checkpoint(path)
+    match saved:
+        case {
+            "loops": {"fit_loop": {"epoch_progress": {"current": dict()}, "epoch_loop.batch_progress": dict()}},
+            "callbacks": dict(),
+            "optimizer_states": [{"param_groups": list()}],
+        }:
+            return saved
+    raise InputError(
+        f"{path} holds weights and no state of training, from which to resume; make a bundle of it instead"
+    )
 
 
 def epochs_of(saved: Mapping[str, Any]) -> tuple[int, bool]:

@@ -135,6 +135,7 @@ def test_the_best_epoch_is_found_after_a_move_and_copied_to_a_new_folder(
     assert equal(weights(copied), before)
 
 
+@pytest.mark.slow
 def test_a_missing_best_epoch_is_reported(train: Command, copied: Path) -> None:
     (best,) = (copied / "checkpoints").glob("epoch_*.ckpt")
     best.unlink()

@@ -143,6 +143,17 @@ def test_a_kill_between_the_two_files_leaves_a_checkpoint_that_is_whole(
     assert read_checkpoint(path)["epoch"] == 5
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no checkpoint at"), (b"", "is not a checkpoint"), (b"PK\x03\x04" + b"a" * 99, "is not a checkpoint")],
+)
+def test_what_is_no_checkpoint_has_no_digest_either(tmp_path: Path, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "a.ckpt").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        check_digest(tmp_path / "a.ckpt")
+
+
 def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.ckpt"
     CheckpointFiles().save_checkpoint(PLAIN, path)
