@@ -11,7 +11,9 @@ import importlib
 import inspect
 import os
 import pkgutil
-from collections.abc import Callable
+import sys
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,8 +23,10 @@ import pytest
 import torch
 import yaml
 from hypothesis import HealthCheck, settings
+from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import nn
 
+from captioning.commands import main
 from captioning.data.batch import CaptionBatch, collate
 from captioning.data.scenes import write_scenes
 from captioning.decoders import Decoder, Hard, Soft
@@ -234,3 +238,38 @@ def batch(features: ImageFeatures) -> CaptionBatch:
     """N = 5 captions of 7, 4, 3, 2 and 1 tokens; the longest one was clipped, the shortest one is empty."""
     captions = [[[1, 4, 8, 2], [1, 5, 2]], [[1, 2]], [[1, 4, 9, 10, 4, 5, 6, 7], [1, 6, 3, 7, 2]]]
     return collate(("x", "y", "z"), captions, pad=0, features=features)
+
+
+@pytest.fixture(scope="session")
+def forked() -> Callable[..., int]:
+    """Starts `captioning` in a fork of this process, which has imported the libraries: forked(arguments, log).
+
+    It returns the process's id. A rank makes it one of two processes that train together, at a port.
+    """
+    for name in ("captioning.training.run", "captioning.commands._hydra", "captioning.metrics.coco"):
+        importlib.import_module(name)
+
+    def start(arguments: Sequence[str], said: Path, *, rank: int | None = None, port: int = 0) -> int:
+        if pid := os.fork():
+            return pid
+        status = 1
+        try:
+            os.setsid()
+            out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
+            if rank is not None:  # as an external launcher would start them
+                ranks = {"LOCAL_RANK": rank, "NODE_RANK": 0, "WORLD_SIZE": 2, "MASTER_PORT": port}
+                os.environ.update({"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in ranks.items()}})
+                rank_zero_only.rank = rank  # type: ignore[attr-defined]
+            try:
+                status = main(list(arguments))
+            except SystemExit as stop:
+                status = int(stop.code or 0)
+        except BaseException:  # noqa: BLE001 - nothing may return into pytest
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    return start

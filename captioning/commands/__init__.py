@@ -7,12 +7,16 @@ import importlib
 import io
 import os
 import select
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from captioning import __version__
-from captioning.errors import InputError, shown
+from captioning.errors import InputError, Stopped, shown
 
 SUMMARIES = {
     "train": "train a captioner; -m runs a sweep",
@@ -54,14 +58,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no valid text
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         try:
-            return _run(*(sys.argv[1:] if arguments is None else arguments) or ["--help"])
+            with _signals_raise():
+                return _run(name, *rest)
+        except Stopped as stop:
+            return _report(name, stop)
         finally:
             sys.stdout.flush()  # a flush at exit would raise where nothing can catch it
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return READER_GONE
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let the signals that end a process raise Stopped, so that unfinished files are removed and the user is told.
+
+    Signals that are ignored stay so, as `nohup` wants.
+    """
+    process, received = os.getpid(), 0
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal received
+        if os.getpid() != process:
+            os._exit(128 + number)  # a worker; this process reports
+        received = received or number
+        raise Stopped(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    heeded = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    try:
+        for number in heeded:
+            signal.signal(number, stop)
+        yield
+    except Exception as error:
+        if received:  # what was interrupted failed in its turn while it ended
+            raise Stopped(received) from error
+        raise
+    finally:
+        for number, handler in heeded.items():
+            signal.signal(number, handler)
 
 
 def _run(name: str, *rest: str) -> int:
@@ -91,9 +132,15 @@ def guarded(name: str, command: Callable[[], int]) -> int:
         where = f" ({' to '.join(files)})" if files else ""
         print(f"captioning {name}: {_readable(f'{error.strerror or error}{where}')}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"captioning {name}: interrupted", file=sys.stderr)
-        return 130
+    except Stopped as stop:
+        return _report(name, stop)
+
+
+def _report(name: str, stop: Stopped) -> int:
+    if int(os.environ.get("LOCAL_RANK", "0")):
+        return 0  # the first process reports
+    print(f"captioning {name}: {stop}", file=sys.stderr)
+    return stop.status
 
 
 def _readable(message: str) -> str:

@@ -9,7 +9,8 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
@@ -21,7 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from captioning.commands import guarded
 from captioning.commands._overrides import VERSION_BASE, check_overrides, read_arguments
-from captioning.errors import InputError
+from captioning.commands._resume import check_same_sweep, remaining_runs, resume_command
+from captioning.errors import InputError, Stopped
 from captioning.files.atomic import write_text
 from captioning.training.parts import explained
 from captioning.training.ranges import check_settings
@@ -48,7 +50,7 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
     composed = check_overrides(line)
     if line.runs and not int(os.environ.get("LOCAL_RANK", "0")):  # other processes start after the run has begun
         if line.sweeps:
-            _check_sweep(composed)
+            _check_sweep(composed, line.overrides)
         elif check is not None:
             check(composed, Path(composed.hydra.run.dir))
     failures = tempfile.mkdtemp()  # a launcher may run jobs in other processes
@@ -61,10 +63,16 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
         with open_dict(config):
             config.output = str(output)
         if hydra_config.mode != RunMode.MULTIRUN:
-            return _checked(task, config, output)
+            with _advised(command, arguments, output, config):
+                return _checked(task, config, output)
         sys.argv.append(f"hydra.sweep.dir='{hydra_config.sweep.dir}'")  # other processes would choose a later timestamp
+        (output / "error.txt").unlink(missing_ok=True)  # of the run that this one resumes
         try:
-            return _checked(task, config, output)
+            with _advised(command, arguments, Path(hydra_config.sweep.dir).resolve(), config):
+                return _checked(task, config, output)
+        except Stopped as stop:
+            stop.advice += f"\n{remaining_runs(line.overrides, hydra_config.job.num)}"
+            raise
         except Exception as error:  # noqa: BLE001 - the sweep's other runs continue after any error
             write_text(Path(failures, str(hydra_config.job.num)), "")
             cause = explained(error) if isinstance(error, (HydraException, OmegaConfBaseException)) else error
@@ -85,19 +93,37 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
         shutil.rmtree(failures, ignore_errors=True)
 
 
+@contextmanager
+def _advised(command: str, arguments: Sequence[str], output: Path, config: DictConfig) -> Iterator[None]:
+    """Add to what a signal stops the command that resumes it, if it can be resumed."""
+    try:
+        yield
+    except Stopped as stop:
+        if "resume" in config:
+            stop.advice += f"; resume with\n  {resume_command(command, arguments, output)}"
+        raise
+
+
 def _checked(task: Task, config: DictConfig, output: Path) -> float | None:
     check_settings(config)
     return task(config, output)
 
 
-def _check_sweep(config: DictConfig) -> None:
-    """Check that the sweep's folder has no earlier runs, which would enter its table."""
+def _check_sweep(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Check that the sweep's folder has no earlier runs, which would enter its table, or resumes them."""
     folder = Path(config.hydra.sweep.dir)
-    if any(folder.glob("*/.hydra")):
-        raise InputError(
-            f"{folder} already holds a sweep's runs; choose another folder with output=DIR, or resume one run with "
-            f"output={folder}/0 checkpoint={folder}/0/checkpoints/last.ckpt"
-        )
+    if not any(folder.glob("*/.hydra")):
+        return
+    if "resume" in config:
+        from captioning.training.resuming import resumes_by_itself  # imports torch
+
+        if resumes_by_itself(config):
+            check_same_sweep(folder, overrides)
+            return
+    raise InputError(
+        f"{folder} already holds a sweep's runs; choose another folder with output=DIR, or finish the sweep with "
+        "resume=auto"
+    )
 
 
 def _user_errors(command: str, job: Callable[[DictConfig], float | None]) -> Callable[[DictConfig], float | None]:

@@ -78,6 +78,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
     from captioning.reports.result import Result, writing
     from captioning.training.assemble import open_data, scorer_of
     from captioning.training.module import CaptioningModule
+    from captioning.training.signals import Signals
     from captioning.training.trainer import quieten_lightning
 
     captioner = Captioner.from_pretrained(config.bundle, trust=config.trust)
@@ -99,7 +100,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
         categories=getattr(captioner.decoder, "categories", None),
     )
     quieten_lightning()
-    trainer: pl.Trainer = instantiate(config.trainer)
+    trainer: pl.Trainer = instantiate(config.trainer, callbacks=[Signals()])
     trainer.validate(module, datamodule=data, verbose=False)
     if trainer.is_global_zero:
         assert module.evaluation is not None

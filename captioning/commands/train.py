@@ -26,7 +26,9 @@ output=DIR names the run's folder. It holds the log, checkpoints/, metrics.json,
 output=DIR then names the folder that holds the runs' folders.
 --cfg job prints the composed configuration and trains nothing. --hydra-help lists Hydra's other options.
 --config-dir DIR adds a folder with your own options of the groups, also for classes of your own package.
-output=DIR checkpoint=DIR/checkpoints/last.ckpt resumes an interrupted run.
+output=DIR resume=auto resumes whatever is in the run's (or sweep's) folder, any number of times, and starts anew if
+there is nothing. With a larger trainer.max_epochs it trains a finished run longer. checkpoint=FILE starts from any
+checkpoint. SIGTERM, SIGHUP and Ctrl-C save last.ckpt and print the command that resumes.
 """
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
+import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
+from lightning_fabric.utilities.seed import pl_worker_init_function
 from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
@@ -27,6 +31,8 @@ from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.text.tokenizer import Tokenizer
+
+_PR_SET_PDEATHSIG = 1  # the signal that Linux sends to a process when its parent ends
 
 
 class CaptionDataModule(pl.LightningDataModule):
@@ -55,6 +61,7 @@ class CaptionDataModule(pl.LightningDataModule):
         self.splits, self.loading = splits, loading
         self.encoder, self.transform, self.tokenizer, self.categories = encoder, transform, tokenizer, categories
         self._datasets: dict[str, CaptionDataset] = {}
+        self._trained = (0, 0)
 
     @property
     def split(self) -> str:
@@ -79,6 +86,13 @@ class CaptionDataModule(pl.LightningDataModule):
             store.check_files(files)
         return store
 
+    def resume(self, epoch: int, num_batches: int) -> None:
+        """Let the next training batches be those after the first `num_batches` of an epoch, see `BucketSampler`.
+
+        Lightning itself sets a sampler's epoch only after worker processes have begun to read.
+        """
+        self._trained = (epoch, num_batches)
+
     def train_dataloader(self) -> DataLoader[CaptionBatch]:
         """Make batches of the training split, grouped by caption length, in a new order every epoch."""
         dataset = self._dataset("train", training=True)
@@ -89,6 +103,7 @@ class CaptionDataModule(pl.LightningDataModule):
             seed=self.loading.seed,
             **self._processes(),
         )
+        sampler.resume(*self._trained)
         return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[CaptionBatch]:
@@ -132,12 +147,22 @@ class CaptionDataModule(pl.LightningDataModule):
             sampler=sampler,
             num_workers=self.loading.num_workers,
             persistent_workers=self.loading.num_workers > 0,
+            worker_init_fn=_start_worker,
         )
 
     def _processes(self) -> dict[str, int]:
         if self.trainer is None:
             return {"rank": 0, "world_size": 1}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+
+def _start_worker(worker: int) -> None:
+    """Let this process, and not signals, end a worker: the last step needs its batches. A worker never outlives it."""
+    pl_worker_init_function(worker)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def augmented(transform: ImageTransform | TextTransform, settings: Mapping[str, object]) -> Callable[[Image], Tensor]:

@@ -70,6 +70,17 @@ class BucketSampler(Sampler[list[int]]):
         self.batch_size, self.seed = _at_least_one(batch_size), seed
         self.rank, self.world_size, self.pool = rank, world_size, pool
         self.epoch = 0
+        self._left_out = (0, 0)
+
+    def resume(self, epoch: int, num_batches: int) -> None:
+        """Continue an epoch: leave out the batches of this process that an earlier process has trained.
+
+        Args:
+            epoch: the epoch, which becomes the next one.
+            num_batches: the number of its first batches that are left out. Other epochs are whole.
+        """
+        self.epoch = epoch
+        self._left_out = (epoch, num_batches)
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch whose order comes next. Lightning calls this before each epoch."""
@@ -80,15 +91,19 @@ class BucketSampler(Sampler[list[int]]):
         return _per_process(len(self.images), self.batch_size, self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        random = np.random.default_rng((self.seed, self.epoch))
+        epoch, (resumed, left_out) = self.epoch, self._left_out
+        first = left_out if epoch == resumed else 0
+        random = np.random.default_rng((self.seed, epoch))
         together = self.batch_size * self.world_size
         pools = _chunks(random.permutation(self.images), together * self.pool)
         order = np.concatenate([pool[np.argsort(self.lengths[pool], kind="stable")] for pool in pools])
         batches = _chunks(order, together)
-        for n, chosen in enumerate(random.permutation(len(batches)).tolist()):
-            own = batches[chosen][self.rank :: self.world_size]  # each process gets short and long captions
-            rows = Rows((own if len(own) else batches[chosen][:1]).tolist())
-            rows.seed, rows.repeated = seed_of(self.seed, self.epoch, n * self.world_size + self.rank), not len(own)
+        shuffled = random.permutation(len(batches)).tolist()
+        for n in range(first, len(batches)):
+            batch = batches[shuffled[n]]
+            own = batch[self.rank :: self.world_size]  # each process gets short and long captions
+            rows = Rows((own if len(own) else batch[:1]).tolist())
+            rows.seed, rows.repeated = seed_of(self.seed, epoch, n * self.world_size + self.rank), not len(own)
             yield rows
 
 

@@ -168,9 +168,9 @@ def shown_score_names(runs: Sequence[Run]) -> list[str]:
 def group_by_setting(runs: Sequence[Run]) -> tuple[list[str], list[Setting]]:
     """Return the names of the settings in which runs differ, and the runs with equal values of these.
 
-    The seed and the paths `output` and `checkpoint` do not count as differences.
+    The seed, the paths `output` and `checkpoint`, and `resume` do not count as differences.
     """
-    names = [name for name in setting_names(runs) if name not in ("seed", "output", "checkpoint")]
+    names = [name for name in setting_names(runs) if name not in ("seed", "output", "checkpoint", "resume")]
     varied = [name for name in names if len({run.overrides.get(name) for run in runs}) > 1]
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import zipfile
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from lightning_fabric.utilities.types import _PATH
 from torch import Tensor
 
 from captioning.errors import InputError
+from captioning.files.atomic import replacing, write_text
+from captioning.files.digests import sha256
 from captioning.json_files import flat, typed
 from captioning.model.bundle import Config, build_parts, check_weights
 from captioning.model.captioner import Captioner
@@ -31,6 +36,95 @@ class SavedModel(msgspec.Struct):
 _OF_DATA = ("encoder.weights", "encoder.vocab_size", "decoder.vocab_size", "transform.tokenizer")
 
 
+class CheckpointFiles(TorchCheckpointIO):
+    """Lightning's checkpoint files, each with a SHA-256 digest, written whole or not at all.
+
+    Lightning itself writes to the system's temporary folder and moves the file, which is a copy between file systems.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any = None) -> None:
+        """Write a checkpoint and its digest beside it.
+
+        Raises:
+            InputError: a file cannot be written. The earlier checkpoint is as it was.
+        """
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_with_digest(Path(path), lambda new: torch.save(checkpoint, new))
+
+    def remove_checkpoint(self, path: _PATH) -> None:
+        """Remove a checkpoint and its digest."""
+        _digest_file(Path(path)).unlink(missing_ok=True)
+        Path(path).unlink(missing_ok=True)
+
+
+def write_with_digest(path: Path, write: Callable[[Path], object]) -> None:
+    """Replace a checkpoint and its digest, `NAME.ckpt.sha256`, which `sha256sum --check` reads.
+
+    The digest's file holds the new and the earlier digest while the checkpoint is replaced, so that it fits the
+    checkpoint at whatever moment the process is killed.
+
+    Args:
+        path: the checkpoint.
+        write: writes the new checkpoint to the path that it is given.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    earlier = _digests(path) or ([sha256(path)] if path.is_file() else [])
+    with replacing(path) as new:
+        write(new)
+        digest = sha256(new)
+        _write_digests(path, [digest, *earlier])
+    _write_digests(path, [digest])
+
+
+def check_digest(path: str | Path) -> bool:
+    """Compare a checkpoint with its digest.
+
+    Returns:
+        True if it is unchanged, False if it has no digest, as older versions wrote it.
+
+    Raises:
+        InputError: the checkpoint does not exist, cannot be read, is damaged or was changed.
+    """
+    path = Path(path)
+    digests = _digests(path)
+    try:
+        if digests:
+            whole = sha256(path) in digests
+        else:
+            with zipfile.ZipFile(path) as archive:
+                whole = archive.testzip() is None  # torch itself does not compare the checksums that it writes
+    except FileNotFoundError as error:
+        raise InputError(f"no checkpoint at {path}; a run keeps them in its checkpoints/") from error
+    except OSError as error:
+        raise InputError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # zipfile raises anything on damaged bytes
+        raise _no_checkpoint(path) from error
+    if not whole:
+        raise InputError(
+            f"{path} is damaged, or was changed after captioning wrote it: its bytes do not fit their digest; choose "
+            "another of the run's checkpoints/"
+        )
+    return bool(digests)
+
+
+def _digest_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _digests(path: Path) -> list[str]:
+    try:
+        lines = _digest_file(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return [line.split(" ")[0] for line in lines] or [""]
+
+
+def _write_digests(path: Path, digests: list[str]) -> None:
+    write_text(_digest_file(path), "".join(f"{digest}  {path.name}\n" for digest in digests))
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a run's checkpoint, which may hold only tensors and plain values.
 
@@ -38,25 +132,28 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         The checkpoint, with the keys of this version in its state dict.
 
     Raises:
-        InputError: the file does not exist, or this package did not write it.
+        InputError: the file does not exist, is damaged, or this package did not write it.
     """
     try:
+        check_digest(path)
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         parts = saved["captioning"]["config"].keys()
         whole = {"state_dict", "epoch", "global_step"} <= saved.keys() and {"encoder", "decoder", "search"} <= parts
-    except FileNotFoundError as error:
-        raise InputError(f"no checkpoint at {path}; a run keeps them in its checkpoints/") from error
-    except OSError as error:
-        raise InputError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from error
+    except InputError:
+        raise
     except Exception:  # noqa: BLE001 - torch raises anything, with the advice to unpickle, which is left out
         whole = False
     if not whole:
-        raise InputError(
-            f"{path} is not a checkpoint of captioning: expected a .ckpt file that `captioning train` wrote, found one "
-            "that is damaged, of another kind, or holds more than tensors and plain values; choose another of the "
-            "run's checkpoints/"
-        )
+        raise _no_checkpoint(path)
     return {**saved, "state_dict": with_new_keys(saved["state_dict"])}
+
+
+def _no_checkpoint(path: str | Path) -> InputError:
+    return InputError(
+        f"{path} is not a checkpoint of captioning: expected a .ckpt file that `captioning train` wrote, found one "
+        "that is damaged, of another kind, or holds more than tensors and plain values; choose another of the run's "
+        "checkpoints/"
+    )
 
 
 def with_new_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from captioning.data.loading import Loading
@@ -17,12 +18,14 @@ from captioning.decoders.decoder import Decoder
 from captioning.encoders.encoder import Encoder
 from captioning.errors import InputError
 from captioning.evaluation.predictions import predict
+from captioning.files.lock import locked
 from captioning.metrics.table import modes
 from captioning.model.captioner import evaluating
 from captioning.model.safe_build import check, packages
 from captioning.search.hypotheses import Search
 from captioning.training.module import CaptioningModule
 from captioning.training.parts import find_class
+from captioning.training.resuming import AUTO, resumes_by_itself
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +37,25 @@ def check_output(config: DictConfig, output: Path) -> None:
     """Check that this run would not overwrite another.
 
     Raises:
-        InputError: `output` holds a finished run, or an interrupted one that is not resumed.
+        InputError: `output` holds a finished run, or an interrupted one that is not resumed, or another process is
+            writing it; or `resume` is no known value.
     """
+    if config.resume not in (None, AUTO):
+        raise InputError(f"resume={config.resume}: expected auto, or null to start a new run")
+    folder, named = output / "checkpoints", config.checkpoint
+    own = named is not None and Path(named).resolve().parent == folder.resolve()
     another = "choose another folder for this one with output=DIR"
-    if (output / "bundle").exists():
-        raise InputError(f"{output} holds a finished run; {another}")
-    checkpoints = sorted((output / "checkpoints").glob("*.ckpt"))
-    if checkpoints and config.checkpoint is None:
-        raise InputError(
-            f"{output} holds an interrupted run; resume it with checkpoint={checkpoints[-1]}, or {another}"
-        )
+    if not resumes_by_itself(config):
+        if (output / "bundle").exists() and not own:
+            raise InputError(
+                f"{output} holds a finished run; {another}, or train it longer with resume=auto and a larger "
+                "trainer.max_epochs"
+            )
+        if any(folder.glob("*.ckpt")) and named is None:
+            raise InputError(f"{output} holds an interrupted run; resume it with resume=auto, or {another}")
+    if output.is_dir() and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        with locked(output):  # fails before anything is written
+            pass
 
 
 def check_encoder(config: DictConfig, loading: Loading) -> None:

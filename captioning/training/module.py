@@ -101,6 +101,10 @@ class CaptioningModule(pl.LightningModule):
         self.log("train/loss", loss, batch_size=len(batch.lengths), prog_bar=True, sync_dist=True)
         return loss
 
+    def on_train_start(self) -> None:
+        """Train the encoder if training resumes within an epoch in which it is trained."""
+        self._fine_tune(self.current_epoch)
+
     def on_train_epoch_start(self) -> None:
         """Start to train the encoder in the epoch that `finetuning` names."""
         self._fine_tune(self.current_epoch)

@@ -57,6 +57,8 @@ RANGES = {
     "search.max_length": Range(int, 1, null=True),
     "search.length_normalization": Range(float, 0, null=True),
     "schedule.warmup_steps": Range(int, 0),
+    "callbacks.checkpoint.save_top_k": Range(int, -1),
+    "callbacks.checkpoint.every_minutes": Range(float, 0, null=True),
     "trainer.max_epochs": Range(int, 1),
     "trainer.check_val_every_n_epoch": Range(int, 1),
     "trainer.gradient_clip_val": Range(float, 0, null=True),

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import logging
+import math
+import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_utilities.core.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Timer
 from torch import nn
 
 from captioning.data.module import CaptionDataModule
 from captioning.encoders.features import ImageFeatures
+from captioning.files.atomic import remove_unfinished
+from captioning.files.lock import locked
 from captioning.model.captioner import Captioner, evaluating
 from captioning.reports.result import Result
+from captioning.reports.runs import read_run
 from captioning.training.assemble import assemble
 from captioning.training.checkpoints import captioner_weights, read_checkpoint
 from captioning.training.checks import check_output, check_run
+from captioning.training.resuming import (
+    Resuming,
+    check_resumable,
+    check_weights,
+    is_finished,
+    is_trained,
+    settings_of,
+    start_of,
+)
+from captioning.training.signals import Signals
 from captioning.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
@@ -31,32 +49,60 @@ def train(config: DictConfig, output: Path) -> float:
         The monitored score of the best checkpoint, for sweepers that search for good settings.
 
     Raises:
-        InputError: `output` holds another run, or a setting in `config` is invalid.
+        InputError: `output` holds another run or is being written, a setting in `config` is invalid, or it cannot be
+            changed when the run resumes.
+        Stopped: a signal ended the run. It can be resumed.
     """
     check_output(config, output)
-    # Fails early with our message; torch's would advise to unpickle.
-    saved = None if config.checkpoint is None else read_checkpoint(config.checkpoint)["captioning"]
+    with locked(output) if rank_zero_only.rank == 0 else nullcontext():  # type: ignore[attr-defined]
+        start = start_of(config, output)
+        if start is not None:
+            check_resumable(start[1], config)
+            if is_finished(start[1], config, output):
+                log.info("nothing is left to train or to evaluate: %s", _extended(config))
+                return _score(output, config.metrics.monitor)
+        return _train(config, output, start)
+
+
+def _score(output: Path, monitor: str) -> float:
+    """Return a finished run's monitored score."""
+    scores = read_run(output).scores
+    return math.log(scores["perplexity"]) if monitor == "loss" else scores[monitor]
+
+
+def _train(config: DictConfig, output: Path, start: tuple[Path, dict[str, Any]] | None) -> float:
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    module, data = assemble(config, saved)
+    module, data = assemble(config, None if start is None else start[1]["captioning"])
+    path = None
+    if start is not None:
+        path = start[0]
+        check_weights(start[1], module)
+        log.info("resuming from %s, after %d steps", path, start[1]["global_step"])
+        if is_trained(start[1], config):
+            log.info("nothing is left to train: %s", _extended(config))
     captioner = module.captioner
     check_run(config, output, module, data)
     timer = Timer()  # checkpoints keep its time, so that a resumed run adds to it
-    trainer = build_trainer(config, timer)
+    trainer = build_trainer(config, timer, Resuming(settings_of(config)), Signals())
+    if trainer.is_global_zero:
+        remove_unfinished(output)
+        remove_unfinished(output / "checkpoints")
     num_parameters = count_parameters(config, captioner)
     started = time.process_time()
-    trainer.fit(module, datamodule=data, ckpt_path=config.checkpoint, weights_only=True)
+    trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
     log.info("trained in %.1f minutes of CPU time", (time.process_time() - started) / 60)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    cost = {**num_parameters, "seconds": timer.time_elapsed(), "precision": trainer.precision}
+    cost |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best:
         log.info("best checkpoint: %s", best)
         captioner.load_state_dict(captioner_weights(read_checkpoint(best)))
     trainer.validate(module, datamodule=data, verbose=False)
     if trainer.is_global_zero:
-        cost = {**num_parameters, "seconds": timer.time_elapsed(), "precision": trainer.precision}
         assert module.evaluation is not None
         result = Result.of_evaluation(module.evaluation, data=data.splits.name, split=data.split, search=module.search)
+        if (output / "bundle").exists():  # of fewer epochs
+            shutil.rmtree(output / "bundle")
         result.write(output, training=cost)
         result.print()
         captioner.save(output / "bundle", metrics=result.content, examples=examples(captioner, data))
@@ -69,6 +115,13 @@ def examples(captioner: Captioner, data: CaptionDataModule) -> ImageFeatures:
     batch = next(iter(data.val_dataloader())).to(captioner.device)
     with evaluating(captioner):
         return captioner.encoder_features(batch)
+
+
+def _extended(config: DictConfig) -> str:
+    return (
+        f"trainer.max_epochs={config.trainer.max_epochs} are done, or early stopping ended the run; raise it or "
+        "callbacks.early_stopping.patience to train longer"
+    )
 
 
 def count_parameters(config: DictConfig, captioner: Captioner) -> dict[str, int]:

@@ -8,8 +8,10 @@ import warnings
 import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Checkpoint
 
 from captioning.errors import InputError
+from captioning.training.checkpoints import CheckpointFiles
 from captioning.training.loggers import build_loggers
 from captioning.training.precision import precision_here
 
@@ -26,10 +28,13 @@ def build_trainer(config: DictConfig, *callbacks: pl.Callback) -> pl.Trainer:
                 f"trainer.{group} is not used; choose it by the group {group}, such as +{group}.NAME._target_=CLASS"
             )
     quieten_lightning()
+    own = [*callbacks, *(instantiate(c) for c in config.callbacks.values() if c)]
     trainer: pl.Trainer = instantiate(
         config.trainer,
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in own),  # or Lightning adds its own
         precision=precision_here(config.trainer.precision, config.trainer.accelerator),
-        callbacks=[*callbacks, *(instantiate(c) for c in config.callbacks.values() if c)],
+        plugins=[CheckpointFiles(), *map(instantiate, config.trainer.get("plugins") or [])],
+        callbacks=own,
         logger=build_loggers(config.logger, config.output),
     )
     return trainer
@@ -42,6 +47,8 @@ def quieten_lightning() -> None:
         ".*treespec, LeafSpec.*",  # its own use of a deprecated part of torch
         ".*in eval mode at the start of training.*",  # a frozen encoder is
         ".*Checkpoint directory .* not empty.*",  # a run that resumes in its own folder
+        ".*ended before the epoch ended and your dataloader is not resumable.*",  # the sampler leaves out what is done
+        ".*Please add the following callbacks.*",  # an earlier version's, whose state is read
         ".*does not have many workers.*",  # cached features are read fastest in this process
     ):
         warnings.filterwarnings("ignore", message=harmless)

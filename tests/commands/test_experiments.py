@@ -139,7 +139,7 @@ def test_runs(
         "trainer.log_every_n_steps=1",
         "+trainer.enable_progress_bar=false",
         "callbacks.progress=null",
-        "callbacks.last=null",  # hundreds of megabytes; that it resumes is tested elsewhere
+        "callbacks.checkpoint=null",  # hundreds of megabytes; that it resumes is tested elsewhere
         "logger=csv",
     )
     found = json.loads((tmp_path / "run" / "metrics.json").read_text())

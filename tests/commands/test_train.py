@@ -57,13 +57,14 @@ def test_a_run_s_folder_holds_all_that_is_needed_to_repeat_and_use_it(run_folder
     assert config["decoder"]["_target_"] == "captioning.decoders.ShowAndTell"
     assert config["decoder"]["hidden_size"] == 12
     assert "24 images, 120 captions" in (run_folder / "train.log").read_text()
-    best, last = sorted((run_folder / "checkpoints").iterdir())
+    best, last = sorted((run_folder / "checkpoints").glob("*.ckpt"))
     assert (best.stem[:-1], last.name) == ("epoch_", "last.ckpt")
+    assert sorted((run_folder / "checkpoints").glob("*.sha256")) == [Path(f"{best}.sha256"), Path(f"{last}.sha256")]
     assert torch.load(last, weights_only=True)["epoch"] == 1  # whichever was the best
     assert (run_folder / "bundle" / "model.safetensors").is_file()
     assert {path.name for path in run_folder.iterdir()} == {
         ".hydra", "train.log", "checkpoints", "csv", "bundle", "metrics.json", "captions.json", "per_image.csv",
-        "statistics.safetensors", "training.json",
+        "statistics.safetensors", "training.json", ".lock",
     }  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def test_every_image_has_its_own_figures(run_folder: Path) -> None:
 
 def test_a_run_tells_what_it_took(run_folder: Path) -> None:
     took = read(run_folder / "training.json")
-    assert set(took) == {"decoder_parameters", "encoder_parameters", "seconds", "precision"}
+    assert set(took) == {"decoder_parameters", "encoder_parameters", "seconds", "precision", "epochs", "steps"}
     assert took["precision"] == "32-true"
 
 
@@ -148,6 +149,7 @@ def test_a_run_that_goes_on_in_its_folder_equals_an_uninterrupted_one(
     checkpoint = torch.load(last, weights_only=True)
     checkpoint["callbacks"]["Timer"]["time_elapsed"]["train"] = 1000.0
     torch.save(checkpoint, last)
+    Path(f"{last}.sha256").unlink()
     went_on = train(run, "finetuning=whole", "trainer.max_epochs=2", f"checkpoint={last}")
     assert went_on.status == 0
     assert read(run / "training.json")["seconds"] > 1000  # its first half's are counted
@@ -182,7 +184,7 @@ def test_a_run_that_was_interrupted_is_not_begun_anew_in_its_folder(
     shutil.rmtree(run / "bundle")
     before = files_of(run)
     message = train(run, "seed=2").message
-    assert f"holds an interrupted run; resume it with checkpoint={run}/checkpoints/last.ckpt, or choose" in message
+    assert "holds an interrupted run; resume it with resume=auto, or choose" in message
     assert files_of(run) == before
 
 
@@ -224,7 +226,7 @@ def test_the_epoch_of_the_highest_cider_is_evaluated_and_bundled_and_training_st
     figures(monkeypatch, 0.2, 0.5, 0.3, 0.4)
     run = tmp_path / "run"
     assert train(run, "trainer.max_epochs=6", "callbacks.early_stopping.patience=2").status == 0
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"epoch_1.ckpt", "last.ckpt"}
+    assert {path.name for path in (run / "checkpoints").glob("*.ckpt")} == {"epoch_1.ckpt", "last.ckpt"}
     best, last = (torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("epoch_1", "last"))
     assert last["epoch"] == 3
     bundle = load_file(run / "bundle" / "model.safetensors")

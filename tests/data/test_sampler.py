@@ -130,3 +130,20 @@ def test_a_loader_hands_whole_batches_of_plain_numbers_to_a_data_set():
         loader = DataLoader(Rows(), batch_size=None, sampler=sampler)
         assert sorted(row for rows in loader for row in rows) == [0, 1, 2]
         assert len(loader) == 2
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_an_epoch_that_resumes_has_the_batches_that_are_left(world_size: int) -> None:
+    lengths = np.arange(1, 38)
+    for rank in range(world_size):
+        whole = BucketSampler(lengths, 3, seed=5, rank=rank, world_size=world_size, pool=2)
+        resumed = BucketSampler(lengths, 3, seed=5, rank=rank, world_size=world_size, pool=2)
+        resumed.resume(4, 2)
+        whole.set_epoch(4)
+        batches, left = list(whole), list(resumed)
+        assert left == batches[2:]
+        assert [batch.seed for batch in left] == [batch.seed for batch in batches[2:]]  # type: ignore[attr-defined]
+        assert len(resumed) == len(batches)
+        whole.set_epoch(5)
+        resumed.set_epoch(5)
+        assert list(resumed) == list(whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 from captioning.errors import InputError
 from captioning.text import train_words
-from captioning.training.checkpoints import check_same_model, read_checkpoint
+from captioning.training.checkpoints import CheckpointFiles, check_digest, check_same_model, read_checkpoint
 
 OWN = {
     "config": {
@@ -80,3 +81,89 @@ def test_a_checkpoint_comes_back_as_plain_values_and_tensors(tmp_path: Path) -> 
     torch.save(saved, tmp_path / "a.ckpt")
     found = read_checkpoint(tmp_path / "a.ckpt")
     assert (found["epoch"], found["captioning"]) == (3, {"config": parts})
+
+
+# ---- files ------------------------------------------------------------------------------------------------------
+
+PLAIN: dict[str, Any] = {
+    "state_dict": {"w": torch.arange(500.0)},
+    "epoch": 3,
+    "global_step": 7,
+    "captioning": {"config": {"encoder": {}, "decoder": {}, "search": {}}},
+}
+
+
+def test_a_digest_is_what_sha256sum_reads(tmp_path: Path) -> None:
+    CheckpointFiles().save_checkpoint(PLAIN, tmp_path / "a.ckpt")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.ckpt", "a.ckpt.sha256"}
+    subprocess.run(["sha256sum", "--check", "--strict", "a.ckpt.sha256"], cwd=tmp_path, check=True)
+    assert check_digest(tmp_path / "a.ckpt")
+    CheckpointFiles().remove_checkpoint(tmp_path / "a.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("has_digest", [True, False])
+def test_every_flipped_byte_of_the_weights_is_found(tmp_path: Path, has_digest: bool) -> None:
+    path = tmp_path / "a.ckpt"
+    CheckpointFiles().save_checkpoint(PLAIN, path)
+    if not has_digest:  # as earlier versions wrote it
+        Path(f"{path}.sha256").unlink()
+        assert not check_digest(path)
+    whole = path.read_bytes()
+    start = whole.index(torch.arange(500.0).numpy().tobytes())
+    for place in range(start, start + 2000, 97):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(InputError, match="is damaged, or was changed"):
+            read_checkpoint(path)
+
+
+@pytest.mark.parametrize("at", ["checkpoint", "digest", "both digests"])
+def test_a_kill_between_the_two_files_leaves_a_checkpoint_that_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    path = tmp_path / "a.ckpt"
+    CheckpointFiles().save_checkpoint(PLAIN, path)
+    renamed: list[str] = []
+
+    def until(self: Path, target: Path) -> Path:
+        renamed.append(target.name)
+        if (at, renamed) in [
+            ("both digests", ["a.ckpt.sha256"]),
+            ("checkpoint", ["a.ckpt.sha256", "a.ckpt"]),
+            ("digest", ["a.ckpt.sha256", "a.ckpt", "a.ckpt.sha256"]),
+        ]:
+            raise KeyboardInterrupt
+        return self.rename(target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", until)
+        CheckpointFiles().save_checkpoint({**PLAIN, "epoch": 4}, path)
+    assert read_checkpoint(path)["epoch"] == (4 if at == "digest" else 3)
+    CheckpointFiles().save_checkpoint({**PLAIN, "epoch": 5}, path)
+    assert read_checkpoint(path)["epoch"] == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no checkpoint at"), (b"", "is not a checkpoint"), (b"PK\x03\x04" + b"a" * 99, "is not a checkpoint")],
+)
+def test_what_is_no_checkpoint_has_no_digest_either(tmp_path: Path, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "a.ckpt").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        check_digest(tmp_path / "a.ckpt")
+
+
+def test_a_full_disk_keeps_the_earlier_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.ckpt"
+    CheckpointFiles().save_checkpoint(PLAIN, path)
+
+    def full(content: Any, new: Path) -> None:
+        new.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match=r"a\.ckpt cannot be written: No space left"):
+        patch.setattr(torch, "save", full)
+        CheckpointFiles().save_checkpoint({**PLAIN, "epoch": 4}, path)
+    assert read_checkpoint(path)["epoch"] == 3
+    assert len(list(tmp_path.iterdir())) == 2
