@@ -53,6 +53,7 @@ def copied(run_folder: Path, tmp_path: Path) -> Path:
 # ---- resume=auto ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_auto_starts_a_run_and_then_resumes_it_and_says_when_nothing_is_left(
     train: Command, run_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
