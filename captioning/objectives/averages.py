@@ -16,7 +16,7 @@ from torch import Tensor, distributed
 from captioning.data.batch import CaptionBatch
 from captioning.decoders.decoder import Decoder
 from captioning.encoders.features import ImageFeatures
-from captioning.processes import several_processes, sum_over_processes
+from captioning.encoders.processes import several_processes, sum_over_processes
 
 
 @dataclass(frozen=True)
