@@ -12,7 +12,7 @@ import pytest
 from omegaconf import DictConfig
 from PIL import Image
 
-from captioning.commands._hydra import check_overrides
+from captioning.commands._overrides import check_overrides, read_arguments
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 RECORD = 'root="$PWD"; captioning() { printf "%s\\0" "$@" >> calls; printf "\\n" >> calls; }\n'
@@ -42,7 +42,7 @@ def calls(folder: Path, *arguments: str) -> list[list[str]]:
 
 
 def composed(call: list[str]) -> DictConfig:
-    return check_overrides(call[0], call[1:])
+    return check_overrides(read_arguments(call[0], call[1:]))
 
 
 def test_flickr8k_s_features_are_of_the_encoder_that_is_trained_with(flickr8k: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ HELP = """usage: captioning evaluate bundle=DIR data=NAME data.root=DIR [data.sp
 
 Caption every image of a split with a bundle, and score the captions as COCO does (BLEU, METEOR, ROUGE-L, CIDEr).
 Translations are scored by sacreBLEU. Writes metrics.json, captions.json (COCO's results format), per_image.csv and
-page.html into `output`.
+page.html into `output`. Scores are fractions: CIDEr 0.94, not 94.
 
 examples:
   captioning evaluate bundle=runs/best/bundle data=flickr8k data.root=PATH data.split=test output=scores
@@ -45,8 +45,6 @@ settings:
   metrics.names=[NAME] any of {metrics}
   metrics.backend=NAME {backends}
   output=DIR           the folder for the files; examples=N images on the page
-
-Scores are fractions: CIDEr 0.94, not 94.
 """
 
 

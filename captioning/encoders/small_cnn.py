@@ -14,7 +14,7 @@ from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.surgery import to_grid
 from captioning.encoders.transform import ImageTransform
-from captioning.encoders.weights import load_weights, read_weights
+from captioning.encoders.weights import load_weights, read_weights, require_finite
 from captioning.errors import InputError
 
 MULTIPLE = 8
@@ -76,6 +76,7 @@ class SmallCNN(Encoder):
         self.register_buffer("positions", _positions(*size), persistent=False)
         if weights is not None:
             load_weights(self, read_weights(weights), weights)
+            require_finite(self, weights)
 
     positions: Tensor
 

@@ -14,7 +14,7 @@ from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.surgery import example, mean_of, record_calls, remove_layers, to_grid
 from captioning.encoders.transform import ImageTransform
-from captioning.encoders.weights import downloading, load_weights, read_weights, similar
+from captioning.encoders.weights import downloading, load_weights, read_weights, require_finite, similar
 from captioning.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -63,6 +63,8 @@ class TimmEncoder(Encoder):
         network.reset_classifier(0)
         self.network = cast(nn.Module, network)
         self._find_features()
+        if weights is not None:
+            require_finite(self, weights)
 
     def _find_features(self) -> None:
         network: Any = self.network

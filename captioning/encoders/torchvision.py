@@ -17,7 +17,7 @@ from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.surgery import Call, example, mean_of, record_calls, remove_layers, to_grid
 from captioning.encoders.transform import ImageTransform
-from captioning.encoders.weights import SUFFIXES, downloading, load_weights, read_weights, similar
+from captioning.encoders.weights import SUFFIXES, downloading, load_weights, read_weights, require_finite, similar
 from captioning.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,8 @@ class TorchvisionEncoder(Encoder):
             load_weights(self.network, _state(model, weights, published), f"{model} {weights}")
         self._take_out_heads()
         self._find_features()
+        if weights is not None:
+            require_finite(self, f"{model} {weights}")
 
     def _take_out_heads(self) -> None:
         calls, _ = self._run()

@@ -54,8 +54,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Pa
     """Load every weight of `model` from `state`, which must hold exactly these weights.
 
     Raises:
-        InputError: names, shapes or kinds of numbers differ, or a number is not finite. The message counts the weights
-            and names a few.
+        InputError: names, shapes or kinds of numbers differ. The message counts the weights and names a few.
     """
     own = model.state_dict()
     # .safetensors files have no layer versions: assume this network's.
@@ -73,8 +72,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Pa
         for name in common
         if state[name].is_floating_point() != own[name].is_floating_point()
     ]
-    infinite = [name for name in common if state[name].is_floating_point() and not state[name].isfinite().all()]
-    if wrong or other or infinite:
+    if wrong or other:
         missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     else:
         # A failure leaves the network half loaded, but the error below prevents its use.
@@ -84,13 +82,26 @@ def load_weights(model: nn.Module, state: Mapping[str, Tensor], source: str | Pa
         "unexpected": unexpected,
         "of another shape": sorted(wrong),
         "of another kind": sorted(other),
-        "with numbers that are not finite": sorted(infinite),
     }
     if any(problems.values()):
         counts = "; ".join(f"{len(names)} {what} ({_some(names)})" for what, names in problems.items() if names)
         raise InputError(
             f"weights {source} do not fit {type(model).__name__}: {counts}; of {len(own)} weights. "
             "Name the model that these weights belong to"
+        )
+
+
+def require_finite(model: nn.Module, source: str | Path) -> None:
+    """Check that all weights are finite. Call it after unused layers are removed: some published ones are NaN.
+
+    Raises:
+        InputError: a weight is not finite. The message counts the weights and names a few.
+    """
+    found = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
+    if found:
+        raise InputError(
+            f"weights {source}: {len(found)} of {len(model.state_dict())} have numbers that are not finite "
+            f"({_some(found)}); get the file again, or choose other weights"
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from captioning.errors import shown
 from captioning.metrics.files import ImageId, listing
 from captioning.metrics.ngrams import MAX_ORDER
-from captioning.metrics.table import METRICS
+from captioning.metrics.table import metric_class
 
 Captions = Mapping[ImageId, Sequence[str]]
 
@@ -86,7 +86,7 @@ def _short(what: str, tokenized: Captions, metrics: Collection[str]) -> list[str
 
 def _unspaced(what: str, text: Captions, metrics: Collection[str]) -> list[str]:
     """A text without spaces is one token, so that captions match as a whole or not at all."""
-    if not any(METRICS[name].tokenizer for name in metrics):
+    if not any(metric_class(name).tokenizer for name in metrics):
         return []
     captions = [caption for group in text.values() for caption in group]
     for letters, longest in _UNSPACED:

@@ -171,7 +171,7 @@ def _class(target: Any, allowed: Allowed, place: _Place) -> tuple[type, type]:
     if isinstance(found, type) and _names_trusted(target, place) and place.trusts(found.__module__):
         return found, next(iter(allowed.values()))  # the classes of one place have one base class
     raise InputError(
-        f"{place.source}: '{shown(target)}' is no class that may stand here {_advice(target, allowed, place)}"
+        f"{place.source}: {shown(repr(target))} is no class that may stand here {_advice(target, allowed, place)}"
     )
 
 

@@ -40,9 +40,9 @@ def check_output(config: DictConfig, output: Path) -> None:
         InputError: `output` holds a finished run, or an interrupted one that is not resumed, or another process is
             writing it; or `resume` is no known value.
     """
-    if config.resume not in (None, AUTO):
+    if config.get("resume") not in (None, AUTO):
         raise InputError(f"resume={config.resume}: expected auto, or null to start a new run")
-    folder, named = output / "checkpoints", config.checkpoint
+    folder, named = output / "checkpoints", config.get("checkpoint")
     own = named is not None and Path(named).resolve().parent == folder.resolve()
     another = "choose another folder for this one with output=DIR"
     if not resumes_by_itself(config):

@@ -36,7 +36,7 @@ _OF_SCHEDULES = ("lr", "initial_lr", "params")
 
 def resumes_by_itself(config: DictConfig) -> bool:
     """Return whether the run resumes whatever its folder holds, as a job does that SLURM has started again."""
-    return config.resume == AUTO or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+    return config.get("resume") == AUTO or int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
 
 
 def start_of(config: DictConfig, output: Path) -> tuple[Path, dict[str, Any]] | None:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from captioning import Captioner
 from captioning.commands import main
 from captioning.commands._bundles import sampling
+from captioning.files.digests import write_digests
 from captioning.search import BeamSearch, GreedySearch, Sampling
 from captioning.search.hypotheses import Search
 from captioning.text import Tokenizer
@@ -73,6 +74,7 @@ def test_truncated_captions_are_counted(
     for bias, message in ((-1000, "captioning caption: 3 of 3 captions were truncated at 6 tokens\n"), (1000, "")):
         weights["decoder.head.bias"][eos] = bias
         save_file(weights, folder / "model.safetensors")
+        write_digests(folder)
         ran = command("caption", folder, *image_files, "--json", "--batch-size", "2")
         assert (ran.status, ran.err) == (0, message)
         assert [line["finished"] for line in lines(ran)] == [not message] * 3
@@ -89,11 +91,13 @@ def normalised(bundle: Path, image_files: list[Path], tmp_path: Path) -> Path:
     forbid: dict[str, Any] = {"_target_": "captioning.search.Forbid", "ids": []}
     config["search"] |= {"length_normalization": 3.0, "processors": [forbid]}
     (folder / "config.json").write_text(json.dumps(config))
+    write_digests(folder)
     captioner = Captioner.from_pretrained(folder)
     texts = [caption.text for caption in captioner.caption(image_files)]
     words = {word for ids in captioner.tokenizer.encode(texts) for word in ids[1:-1]}
     config["search"]["processors"] = [forbid | {"ids": sorted(words)}]
     (folder / "config.json").write_text(json.dumps(config))
+    write_digests(folder)
     return folder
 
 

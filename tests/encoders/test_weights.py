@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from captioning.encoders.weights import downloading, load_weights, read_weights, similar
+from captioning.encoders.weights import downloading, load_weights, read_weights, require_finite, similar
 from captioning.errors import InputError
 
 
@@ -113,12 +113,20 @@ def test_similar_names_are_proposed():
             torch.zeros(3, 2, dtype=torch.int64),
             r"1 of another kind \(0.weight is torch.int64, expected torch.float32\)",
         ),
-        (torch.full((3, 2), float("nan")), r"1 with numbers that are not finite \(0.weight\)"),
     ],
 )
-def test_weights_are_finite_numbers_of_their_kind(weight, message):
+def test_weights_are_numbers_of_their_kind(weight, message):
     loaded = network()
     before = loaded[1].bias.clone()
     with pytest.raises(InputError, match=message):
         load_weights(loaded, network().state_dict() | {"0.weight": weight}, "x.pth")
     assert torch.equal(loaded[1].bias, before)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_kept_weights_are_finite(value):
+    model = network()
+    require_finite(model, "x.pth")
+    model[0].weight.data[1, 1] = value
+    with pytest.raises(InputError, match=r"weights x\.pth: 1 of \d+ have numbers that are not finite \(0\.weight\)"):
+        require_finite(model, "x.pth")

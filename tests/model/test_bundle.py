@@ -131,7 +131,8 @@ def test_a_bundle_is_plain_files_without_the_encoder_s_source(bundle: Path) -> N
 
 def test_one_call_captions_an_image_a_path_or_a_list(image_files: list[Path]) -> None:
     captioner = tiny_captioner()
-    from_list = captioner.caption([image_files[0], str(image_files[1]), Image.open(image_files[2])], batch_size=2)
+    with Image.open(image_files[2]) as image:
+        from_list = captioner.caption([image_files[0], str(image_files[1]), image], batch_size=2)
     assert [captioner.caption(path) for path in image_files] == from_list
     assert str(from_list[0]) == from_list[0].text
 

@@ -255,7 +255,7 @@ def test_flickr8k_s_language_model_is_built_without_images(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("metrics.names=[WER]", "expected metrics among BLEU, METEOR, .*found .'WER'"),
+        ("metrics.names=[WER]", "expected metrics among BLEU, METEOR, .*found 'WER'"),
         ("metrics.names=[BLEU]", "metrics.monitor=CIDEr is not computed by .*; add it"),
         ("metrics.names=[CIDEr,SPICE]", "SPICE needs"),
         ("metrics.backend=x", "expected one of the backends captioning, pycocoevalcap"),
