@@ -1,4 +1,4 @@
-"""Errors that a user can correct, the end that a signal asks for, and how messages show values and other errors."""
+"""Errors that a user can correct, the exception that a signal raises, and how messages show values and errors."""
 
 from __future__ import annotations
 

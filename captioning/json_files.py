@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 _LARGEST = 1.7976931348623157e308
 Finite = Annotated[float, msgspec.Meta(ge=-_LARGEST, le=_LARGEST)]
-"""A number of a typed file that is neither infinite nor NaN, which JSON files of Python may hold."""
+"""A number that is neither infinite nor NaN. JSON files that Python wrote may hold both."""
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 """A whole number from 1 that fits an array's integers."""
 
 MAX_DEPTH = 64
-"""Lists and objects inside one another, in a typed file."""
+"""How deep the lists and objects of a typed file may be nested."""
 
 _HALF_A_CHARACTER = re.compile(  # half a surrogate pair, which no text file can hold
     r"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]..)"

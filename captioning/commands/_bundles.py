@@ -61,7 +61,7 @@ def load(bundle: str, device: str, trust: Collection[str] = ()) -> Captioner:
 
 @contextmanager
 def _permanent() -> Iterator[None]:
-    """Exclude all that is imported and built from garbage collection, which takes a tenth of a short command."""
+    """Collect no garbage among what is imported and built here; that would take a tenth of a short command's time."""
     gc.disable()
     try:
         yield

@@ -95,7 +95,7 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
 
 @contextmanager
 def _advised(command: str, arguments: Sequence[str], output: Path, config: DictConfig) -> Iterator[None]:
-    """Add to what a signal stops the command that resumes it, if it can be resumed."""
+    """If a signal stops a run that can be resumed, add the command that resumes it to the message."""
     try:
         yield
     except Stopped as stop:
@@ -110,7 +110,11 @@ def _checked(task: Task, config: DictConfig, output: Path) -> float | None:
 
 
 def _check_sweep(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Check that the sweep's folder has no earlier runs, which would enter its table, or resumes them."""
+    """Check that the sweep's folder holds no runs, which would enter its table, unless the sweep resumes them.
+
+    Raises:
+        InputError: it holds runs that this sweep does not resume.
+    """
     folder = Path(config.hydra.sweep.dir)
     if not any(folder.glob("*/.hydra")):
         return

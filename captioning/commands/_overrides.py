@@ -43,7 +43,7 @@ class CommandLine:
         path: the folder that holds it, or a package (pkg://).
         folder: a folder that is searched after `path`; None for none.
         flags: Hydra's flags, each with its value.
-        overrides: in Hydra's own words, in the order in which they were given.
+        overrides: in Hydra's own syntax, in the order in which they were given.
         sweeps: whether every combination of choices is run.
         runs: whether anything is run; else the configuration or information about it is printed.
     """

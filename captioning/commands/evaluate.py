@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 HELP = """usage: captioning evaluate bundle=DIR data=NAME data.root=DIR [data.split=val] [KEY=VALUE ...]
 
 Caption every image of a split with a bundle, and score the captions as COCO does (BLEU, METEOR, ROUGE-L, CIDEr).
-Translations are scored by sacreBLEU. Writes metrics.json, captions.json (COCO's results format), per_image.csv and
-page.html into `output`. Scores are fractions: CIDEr 0.94, not 94.
+Translations are scored by sacreBLEU. Scores are fractions: CIDEr 0.94, not 94. Writes metrics.json, captions.json
+(COCO's results format), per_image.csv and page.html into `output`.
 
 examples:
   captioning evaluate bundle=runs/best/bundle data=flickr8k data.root=PATH data.split=test output=scores
@@ -44,7 +44,8 @@ settings:
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
   metrics.names=[NAME] any of {metrics}
   metrics.backend=NAME {backends}
-  output=DIR           the folder for the files; examples=N images on the page
+  output=DIR           the folder for the files
+  examples=N           how many images the page shows as a sample of the split
 """
 
 

@@ -39,7 +39,13 @@ def main(arguments: Sequence[str]) -> int:
     add("--split", metavar="NAME", help="the split of Karpathy's JSON to score")
     add("--subset", action="store_true", help="score the images that have a caption; without it each image needs one")
     add("--metrics", metavar="NAMES", help="names from METRICS, separated by commas, in upper or lower case")
-    add("--backend", choices=list(BACKENDS), default=OWN_BACKEND, metavar="NAME", help=f"code: {' or '.join(BACKENDS)}")
+    add(
+        "--backend",
+        choices=list(BACKENDS),
+        default=OWN_BACKEND,
+        metavar="NAME",
+        help=f"whose code computes the scores: {' or '.join(BACKENDS)}",
+    )
     add("--clip", type=Path, metavar="FOLDER", help="also compute CLIPScore by the CLIP model in FOLDER")
     add("--images", type=Path, metavar="DIR", help="the images, for --clip")
     add("--device", default="cpu", help="for --clip, such as cuda (default: cpu)")

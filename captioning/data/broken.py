@@ -17,7 +17,7 @@ from captioning.errors import InputError
 log = logging.getLogger(__name__)
 
 _FEW = 1000
-"""This many images are checked in this process, since it takes a second to start others."""
+"""Up to this many images are checked in this process, because starting others takes a second."""
 
 
 class _Problems(Dataset[str]):
@@ -38,7 +38,9 @@ class _Problems(Dataset[str]):
 
 
 def without_broken(images: Sequence[CaptionedImage], *, skip: bool) -> list[CaptionedImage]:
-    """Decode every image once, on all cores. Other checks are faster, and miss damage that would stop the training.
+    """Find the images that cannot be read, and leave them out or raise an error.
+
+    Every image is decoded once, by up to 16 processes. Faster checks miss damage that would stop the training.
 
     Args:
         images: a split. Sentences are not checked.

@@ -1,4 +1,4 @@
-"""Read images of the formats of an explicit list as upright 8-bit RGB, in little more memory than their pixels need."""
+"""Read image files of listed formats as upright 8-bit RGB, in little more memory than their pixels need."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ a program."""
 DRAFT_PIXELS = 50_000_000
 """JPEG files with more pixels are decoded at a half, a quarter or an eighth of their size."""
 DRAFT_SIDE = 2048
-"""The shorter side that is at least left then, in pixels."""
+"""They are reduced only as far as their shorter side keeps this many pixels."""
 
 # The suffixes that folders and patterns are searched for. A file given by its full name may have any suffix.
 IMAGE_SUFFIXES = frozenset(
@@ -98,8 +98,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     exceeds. If there is none, the highest value is white. Negative values and NaN become black.
 
     Args:
-        image: any image, which is not changed. If its pixels are not loaded yet, they are read as by `load_image`, and
-            it stays as it is. Of an animation, the current frame is converted.
+        image: any image, which is not changed. If its pixels are not loaded yet, its file is read as by `load_image`,
+            and `image` itself stays unloaded. Of an animation, the current frame is converted.
 
     Returns:
         A new RGB image.
@@ -115,7 +115,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
                 raise InputError(
                     f"{name}: {image.format} images are not read here; load the image first, or convert it"
                 )
-            if image.tell() == 0:  # read it beside its object: a long list of opened images would not fit in memory
+            if image.tell() == 0:  # leave `image` itself unloaded: a long list of loaded images would fill the memory
                 return _read_again(file, name)
         rgb, turn = _converted(image)
         if turn is None:

@@ -34,8 +34,8 @@ class Loading:
             process keeps its own copies.
         features: folder of cached features, one sub-folder per split, as `captioning extract` writes it. None reads
             images.
-        skip_broken: leave out images that cannot be read, and log each; otherwise they are an error. With `features`
-            too, the images are needed then, so that the same ones are left out as when the features were extracted.
+        skip_broken: leave out images that cannot be read, and log each; otherwise they are an error. If this is set,
+            the images are needed even with `features`, to leave out the same ones as at the extraction.
         seed: seed of the order of training batches.
 
     Raises:

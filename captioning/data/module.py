@@ -157,7 +157,7 @@ class CaptionDataModule(pl.LightningDataModule):
 
 
 def _start_worker(worker: int) -> None:
-    """Let this process, and not signals, end a worker: the last step needs its batches. A worker never outlives it."""
+    """Let a worker ignore signals, because the last step needs its batches. On Linux it ends with its parent."""
     pl_worker_init_function(worker)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)

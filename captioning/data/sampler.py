@@ -44,7 +44,7 @@ class BucketSampler(Sampler[list[int]]):
         seed: seed of the shuffling.
         rank: index of this process.
         world_size: number of processes.
-        pool: batches of all processes per pool.
+        pool: batches per pool. Each is shared by all processes.
 
     Raises:
         InputError: no image has a caption, or `batch_size` is below 1.

@@ -55,7 +55,7 @@ class Splits:
         """Return a split's images with their captions, in the reader's order.
 
         Raises:
-            InputError: the split cannot be read, or, unless they are skipped, images of it cannot be read.
+            InputError: the split cannot be read, or some of its images cannot be read and are not skipped.
         """
         split = split_name(split)
         if split not in self._images:

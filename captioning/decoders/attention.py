@@ -130,7 +130,7 @@ def check_regions(mask: Tensor) -> None:
     """Check that every image has a real region, by a mask (I, R) of real regions.
 
     Raises:
-        InputError: an image has none.
+        InputError: an image has no real region.
     """
     empty = ~mask.any(1)
     if empty.any():

@@ -1,1 +1,1 @@
-"""Kept files: whole or absent, with digests, written by one process at a time, and checked when they are read."""
+"""Files on disk: written whole or not at all, by one process at a time, with digests, and checked when read."""

@@ -48,7 +48,7 @@ class ArrayKind:
         """Check a type and a shape from a file's header.
 
         Raises:
-            InputError: they are others, or the array is empty.
+            InputError: the type or the number of dimensions is another one, or the array is empty.
         """
         if dtype not in self.dtypes or len(shape) != self.dimensions or 0 in shape:
             raise InputError(
@@ -126,7 +126,7 @@ def read_npz(path: str | Path, kinds: Mapping[str, ArrayKind]) -> dict[str, Arra
 
 
 def read_safetensors(path: str | Path, kind: ArrayKind) -> tuple[dict[str, str], dict[str, Array]]:
-    """Read the metadata and all arrays of a .safetensors file, whose format has checked sizes.
+    """Read the metadata and all arrays of a .safetensors file. Its library checks the sizes in the header.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""Write files and folders that appear whole or not at all, on whatever moment the process or the machine stops.
+"""Write files and folders that appear whole or not at all, at whatever moment the process or the machine stops.
 
 A file is written beside its target, forced to disk and renamed. A rename within a folder is atomic, so a reader finds
 the earlier file or the new one, and nothing between.
@@ -21,7 +21,7 @@ UNFINISHED = ".unfinished"
 """The suffix of files and folders that are being written."""
 
 _MANY = 100  # files; to force thousands to disk one by one takes minutes
-_OPENED = (Path("/dev"), Path("/dev/fd"))  # the process's open files: to replace one would not write to it
+_OPENED = (Path("/dev"), Path("/dev/fd"))  # open files of this process: replacing such a path would not write to them
 
 
 @contextmanager

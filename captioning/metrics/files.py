@@ -11,9 +11,9 @@ Results: COCO's results format, or a plain mapping
     [{"image_id": 42, "caption": "a dog"}, ...]
     {"42": "a dog", ...}
 
-JSON lines and tables of either name the image and the caption of each line, with the names in `formats.py`; the same
-image in several lines has several references. Lines of text are captions too, as is usual for translations, and a
-line's number, from 1, is the id. A name ends in .gz if the file is gzipped.
+Both may also be JSON lines or tables, with the keys or columns in `formats.py`. An image in several lines has several
+references. Lines of text are captions too, as is usual for translations, and a line's number, from 1, is the id. Any of
+these files may be gzipped.
 
 JSON's keys are strings, so an id in digits is read as a whole number, in all files. Results may name images by their
 files, with or without folder and suffix, where references have ids, and the reverse; see `image_names.py`.
@@ -269,7 +269,7 @@ def file_names(path: str | Path) -> dict[ImageId, list[str]]:
     """Read where each image's file may be in the folder of images; empty if the references do not name files.
 
     Raises:
-        InputError: the file cannot be read, or only some of its images have a file.
+        InputError: the file cannot be read, or one of the images that it lists has no file name.
     """
     content, where = read_content(Path(path), drop=("tokens", "sentids", "licenses", "sentences")), shown(path, 300)
     if not isinstance(content, Json) or "images" not in content.value:

@@ -5,9 +5,9 @@
     .csv, .tsv, .tab         a table whose first line names the columns
     any other name           lines of text
 
-A `.gz` after the name changes nothing, because gzipped files are recognised by their first bytes. Lines of text are
-read only from plain text. JSON, tables, markup and binary files of another name are refused, because otherwise each of
-their lines would be scored as a caption.
+A `.gz` after the name changes nothing, because gzipped files are recognised by their first bytes. A file whose name
+stands for lines of text is refused if it holds JSON, a table, markup or binary data, because otherwise each of its
+lines would be scored as a caption.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Records:
     """The records of JSON lines, or the rows of a table.
 
     Attributes:
-        rows: the file's line, for messages, the image's id as it is written, and what stands as its caption.
+        rows: for each, its file and line (for messages), the image's id as it is written, and the caption's value.
     """
 
     rows: list[tuple[str, Any, Any]]
@@ -189,7 +189,7 @@ def _table(text: str, where: str) -> Records:
 
 
 def _header(text: str) -> tuple[list[str], str]:
-    """Return the names of the first line's columns in lower case, and the delimiter that makes most names known."""
+    """Return the first line's column names in lower case, and the delimiter that gives the most known names."""
     first = text.split("\n", 1)[0].rstrip("\r")
     headers = {delimiter: _cells(first, delimiter) for delimiter in _DELIMITERS}
     delimiter = max(headers, key=lambda d: (len({*ID_NAMES, *CAPTION_NAMES} & set(headers[d])), len(headers[d])))

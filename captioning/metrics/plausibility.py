@@ -12,8 +12,8 @@ from captioning.metrics.table import metric_class
 
 Captions = Mapping[ImageId, Sequence[str]]
 
-# Scripts that are written without spaces between words. Words are longer than this, in letters and on average, only if
-# nobody put spaces between them.
+# Scripts that are written without spaces between words. If the words of a text have this many letters on average, or
+# more, nobody has put spaces between them.
 _UNSPACED = (
     (re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"), 3),  # Chinese, Japanese
     (re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]"), 8),  # Thai, Lao, Burmese, Khmer

@@ -227,7 +227,7 @@ def check_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], path: P
     """Check that weights are exactly those of a model: their names, shapes and dtypes, and that they are finite.
 
     Raises:
-        InputError: they are not. The message names the first three.
+        InputError: a name, shape or dtype differs, or a weight is not finite. The message names the first three.
     """
     own = model.state_dict()
     different = [

@@ -1,7 +1,7 @@
 """Limits on what the files of a bundle may ask for, so that loading one from somebody else cannot exhaust the machine.
 
-The weights of a model are as large as their file. A configuration may describe any size in a few bytes. So a model is
-built only as far as its weights' file is large.
+A few bytes of configuration may describe a model of any size. So no model is built that is far larger than the file
+of its weights.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ LARGEST_NUMBER = 10_000_000
 REMOVED_WEIGHTS = 150_000_000
 """Weights that an encoder may have and remove when it is built. The classifier of VGG-19 has 124 million."""
 SPARE_WEIGHTS, SPARE_TENSORS = 1_000_000, 200
-"""Small differences between a model and its weights are left to the comparison by name, whose message is better."""
+"""How many more weights and tensors a model may have than its file. Such a small difference is found later, when both
+are compared by name, with a better message."""
 
 
 def check_file_sizes(folder: Path, names: Iterable[str]) -> None:
@@ -126,7 +127,7 @@ def _is_plain(kind: Any) -> bool:
 
 @contextmanager
 def no_larger_than(shapes: Iterable[Sequence[int]], *, spare: int = SPARE_WEIGHTS) -> Iterator[None]:
-    """Refuse every module with far more weights than there are in a file, while the block runs.
+    """Refuse to build modules with far more weights than a file holds, while the block runs.
 
     torch's modules allocate a parameter, register it, and only then fill it. The hook refuses one that is too large
     before its memory is used.
@@ -136,7 +137,7 @@ def no_larger_than(shapes: Iterable[Sequence[int]], *, spare: int = SPARE_WEIGHT
         spare: how many more numbers all parameters together may have.
 
     Raises:
-        InputError: a module in the block has more.
+        InputError: the modules that are built in the block have more, all together.
     """
     sizes = [math.prod(shape) for shape in shapes]
     most_weights, most_tensors = sum(sizes) + spare, len(sizes) + SPARE_TENSORS

@@ -82,7 +82,7 @@ def checked_names(trust: Collection[str]) -> tuple[str, ...]:
     """Return the names of trusted packages; a single name may stand for a list of one.
 
     Raises:
-        InputError: one is not a package's name.
+        InputError: a name is not that of a package.
     """
     names = (trust,) if isinstance(trust, str) else tuple(trust)
     for name in names:

@@ -21,7 +21,7 @@ EXTRA_SCORES = ("perplexity", *TEXT_STATISTICS, "seconds")
 """Scores that tables show after the metrics: those of the language model, and the wall-clock time of training."""
 
 _OVERRIDES: Any = list[str] | None  # Hydra's file is empty if a run was killed at its start
-_HUGE = 1e100  # sums of squares of larger values are no floats
+_HUGE = 1e100  # squares of far larger values overflow
 
 
 class _Metrics(msgspec.Struct):

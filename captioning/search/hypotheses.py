@@ -16,7 +16,7 @@ from captioning.search.processors import Processor
 from captioning.text.tokenizer import SpecialTokens
 
 LONGEST = 4096
-"""The largest `max_length`. A bundle from somebody else cannot make a search run for hours."""
+"""The largest `max_length`, so that a bundle from somebody else cannot make a search run for hours."""
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ def _no_checkpoint(path: str | Path) -> InputError:
 
 
 def with_new_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Map the state dict of a checkpoint of version 0.1, in which the captioner itself was the LightningModule."""
+    """Rename the keys of a state dict of version 0.1, in which the captioner itself was the LightningModule."""
     parts = ("encoder.", "decoder.", "standardise.")
     return {f"{PREFIX}{key}" if key.startswith(parts) else key: value for key, value in weights.items()}
 

@@ -180,7 +180,7 @@ def check_writable(folder: Path) -> None:
     """Check that files can be written into a folder, which is made if it is missing.
 
     Raises:
-        InputError: they cannot.
+        InputError: the folder cannot be made, or no file can be written into it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def check_room(output: Path, module: CaptioningModule) -> None:
     The best and the last checkpoint are kept while a new one is written.
 
     Raises:
-        InputError: it has not.
+        InputError: the disk has too little room.
     """
     weights = sum(value.numel() * value.element_size() for value in module.state_dict().values())
     groups = [

@@ -215,7 +215,7 @@ class Resuming(pl.Callback):
         self._step_plateau(trainer)
 
     def _change_schedules(self, trainer: pl.Trainer) -> None:
-        """Set what differs from the checkpoint's settings; its schedule has been loaded with those."""
+        """Give the schedule the settings that have changed. It was loaded with those of the checkpoint."""
         assert self._loaded is not None
         before = self._loaded["settings"] or self.settings
         for key, value in self.settings.items():
@@ -225,7 +225,10 @@ class Resuming(pl.Callback):
                     setattr(config.scheduler, name, value)
 
     def _step_plateau(self, trainer: pl.Trainer) -> None:
-        """Restore the scores that ReduceLROnPlateau watches, and its step, which follows an epoch's checkpoints."""
+        """Restore the scores that ReduceLROnPlateau watches, and take the step that it takes at an epoch's end.
+
+        Lightning writes the checkpoints of an epoch's end before this step.
+        """
         assert self._loaded is not None
         metrics: dict[str, Tensor] = {name: tensor(value) for name, value in (self._loaded["metrics"] or {}).items()}
         trainer.callback_metrics.update(metrics)

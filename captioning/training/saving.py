@@ -185,7 +185,7 @@ def highest(trainer: pl.Trainer, value: int) -> int:
 
 
 def _before_step(trainer: pl.Trainer, loop: dict[str, Any]) -> None:
-    """Take back that the next batch was fetched."""
+    """Undo the count of the next batch, which Lightning has already fetched."""
     progress = loop["epoch_loop.batch_progress"]
     for counts in (progress["total"], progress["current"]):
         counts["ready"] -= 1

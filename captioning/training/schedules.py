@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 
 class WarmupCosine(LambdaLR):
-    """Raise the rate linearly for some steps, then lower it to zero along half a cosine; stepped after every batch.
+    """Lower the rate to zero along half a cosine, with a linear warm-up in the first steps; stepped after every batch.
 
     Warm-up: Goyal et al. 2017 (arXiv:1706.02677), section 2.2. Cosine: Loshchilov and Hutter 2017
     (arXiv:1608.03983), equation 5 without restarts.
@@ -17,7 +17,7 @@ class WarmupCosine(LambdaLR):
     Args:
         optimizer: its current rates are the highest.
         num_steps: steps of the whole run.
-        warmup_steps: steps until the highest rate.
+        warmup_steps: steps of the warm-up; 0 for none.
     """
 
     def __init__(self, optimizer: Optimizer, *, num_steps: int, warmup_steps: int = 100) -> None:

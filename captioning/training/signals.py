@@ -49,7 +49,7 @@ class Signals(pl.Callback):
         def note(number: int, _: FrameType | None) -> None:
             if os.getpid() != process:
                 return
-            if self._received and time.monotonic() - self._received_at > 1:  # else the group's and the shell's
+            if self._received and time.monotonic() - self._received_at > 1:  # sooner, it is the same one again
                 raise Stopped(number)
             self._received, self._received_at = self._received or number, time.monotonic()
 

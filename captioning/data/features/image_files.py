@@ -17,7 +17,7 @@ States = NDArray[np.uint64]
 
 WIDTH = 6
 MOST_READ = 256
-"""Files that `replaced` reads if `contents` is False, however many have another time."""
+"""The most files that `replaced` reads if `contents` is False."""
 
 
 def states(paths: Sequence[Path]) -> States:
@@ -45,8 +45,8 @@ def replaced(paths: Sequence[Path], known: States, *, contents: bool) -> list[in
     Args:
         paths: I files.
         known: their states (I, 6) when their features were cached.
-        contents: whether to read every file. If False, a file of another size has changed, a file of the same size and
-            time has not, and of the others, such as those of a copied data set, up to 256 are read.
+        contents: whether to read every file of unchanged size. If False, a file of unchanged size and time counts as
+            unchanged. Up to 256 files of which only the time has changed, as in a copied data set, are read.
     """
     changed, unsure = [], []
     for row, path in enumerate(paths):

@@ -67,8 +67,8 @@ class FeatureWriter:
         rows_done: number of rows written.
 
     Raises:
-        InputError: the folder holds features of another encoder, other images or another dtype, or other files; the
-            finished part is damaged; or image files were replaced after their features were written.
+        InputError: the folder holds features of another encoder, other images or another dtype, or .npy files without
+            a manifest; the finished part is damaged; or image files were replaced after their features were written.
     """
 
     def __init__(
@@ -286,8 +286,8 @@ class FeatureStore:
         """Check that image files are those whose features the store holds.
 
         Files are compared by size. If only the time differs, as in a copied data set, the contents of up to 256 files
-        are compared too; `verify` compares all. Files that do not exist are left out, because cached features need
-        none. Stores of regions or of older versions do not know the files.
+        are compared too; `verify` compares all. Files that do not exist are left out, because cached features need no
+        image files. Stores of regions or of older versions have no record of the files, so nothing is compared.
 
         Args:
             files: the image file of each id.

@@ -58,7 +58,7 @@ def read_caption_table(file: Path, text: str) -> dict[str, tuple[str, ...]]:
 
 
 def _quoted(file: Path, text: str, separator: str, header: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of CSV with their line numbers. Spaces after a comma count unless the header has them too."""
+    """Yield the rows of CSV with their line numbers. Spaces after a comma are dropped if the header has them too."""
     spaces = f"{separator} " in header
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=spaces, strict=True)
     try:

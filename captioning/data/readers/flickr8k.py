@@ -8,8 +8,8 @@ Source: Hodosh, Young and Hockenmaier 2013, "Framing image description as a rank
     Flickr_8k.devImages.txt, Flickr_8k.testImages.txt    Images/
     Flicker8k_Dataset/, Flickr8k_Dataset/ or Images/
 
-Names of files and folders may be in upper or lower case, the text files may be in `Flickr8k_text/`, and the images in a
-folder inside one of the same name. Mirrors have no lists of splits; official lists in their folder are used.
+Names of files and folders may be in upper or lower case. The text files may be in `Flickr8k_text/`, and the image
+folder inside another one of these names. Mirrors have no lists of splits; official lists in their folder are used.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def read_all_captions(root: str | Path) -> dict[str, tuple[str, ...]]:
 
 
 def images_folder(root: Path) -> Path:
-    """Find the image folder under any of its names, in upper or lower case, also inside one of these names.
+    """Find the image folder under any of its names, in upper or lower case, also inside another such folder.
 
     Without one, return `root` if it contains images, else its `Images/`.
     """
@@ -162,7 +162,7 @@ def _has_images(folder: Path) -> bool:
 
 
 class _Alike:
-    """Finds a name among others, though the suffix is missing or its case differs."""
+    """Finds a name among others, even if its suffix is missing or is in another case."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = names
@@ -170,7 +170,7 @@ class _Alike:
         self._by_stem = {stem: name for name in names if counts[stem := _without_suffix(name)] == 1}
 
     def get(self, name: str) -> str:
-        """Return the other form of a name, or the name itself if there is none, or several."""
+        """Return the one name that equals `name` apart from its suffix; `name` itself if there is none, or several."""
         return name if name in self._names else self._by_stem.get(_without_suffix(name), name)
 
 
