@@ -138,7 +138,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         check_digest(path)
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         parts = saved["captioning"]["config"].keys()
-        whole = {"state_dict", "epoch", "global_step"} <= saved.keys() and {"encoder", "decoder", "search"} <= parts
+        whole = (
+            {"encoder", "decoder", "search"} <= parts
+            and all(isinstance(name, str) and isinstance(x, Tensor) for name, x in saved["state_dict"].items())
+            and all(type(saved[count]) is int and saved[count] >= 0 for count in ("epoch", "global_step"))
+        )
     except InputError:
         raise
     except Exception:  # noqa: BLE001 - torch raises anything, with the advice to unpickle, which is left out
@@ -179,6 +183,23 @@ def bundle_checkpoint(checkpoint: str | Path, folder: str | Path, *, trust: Coll
     Raises:
         InputError: the file is not a checkpoint of this package, is damaged, or the folder cannot be written.
     """
+    captioner, saved = read_captioner(checkpoint, trust=trust)
+    return captioner.save(folder, metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}})
+
+
+def read_captioner(checkpoint: str | Path, *, trust: Collection[str] = ()) -> tuple[Captioner, dict[str, Any]]:
+    """Build the captioner of a run's checkpoint with its weights.
+
+    Args:
+        checkpoint: the checkpoint's file.
+        trust: packages whose classes the checkpoint may name; see `captioning.model.safe_build.build`.
+
+    Returns:
+        The captioner, and the content of the checkpoint.
+
+    Raises:
+        InputError: the file is not a checkpoint of this package, or is damaged.
+    """
     path = Path(checkpoint)
     saved = read_checkpoint(path)
     model = typed(saved["captioning"], SavedModel, str(path))
@@ -194,7 +215,7 @@ def bundle_checkpoint(checkpoint: str | Path, folder: str | Path, *, trust: Coll
     captioner = Captioner.from_parts(parts)
     check_weights(captioner, weights, path)
     captioner.load_state_dict(weights)
-    return captioner.save(folder, metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}})
+    return captioner, saved
 
 
 def check_same_model(saved: object, own: Mapping[str, Any]) -> None:
