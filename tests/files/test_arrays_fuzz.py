@@ -18,7 +18,7 @@ from torch import nn
 
 from captioning.data.example import CaptionedImage
 from captioning.data.features.regions import load_regions, open_regions
-from captioning.encoders.weights import load_weights, read_weights
+from captioning.encoders.weights import load_weights, read_weights, require_finite
 from captioning.files.arrays import FLOATS, ArrayKind, open_npy
 from captioning.metrics import CocoScorer
 from captioning.metrics.statistics_file import load_statistics, save_statistics
@@ -182,6 +182,7 @@ def test_mutated_weights_are_refused_or_finite(name: str, how: Callable[..., Any
 
     def read() -> None:
         load_weights(network, read_weights(tmp_path / name), "weights")
+        require_finite(network, "weights")
         assert all(tensor.isfinite().all() for tensor in network.state_dict().values())
 
     fuzz(f"weights {name} {how.__name__}", how(tmp_path / name), read)
