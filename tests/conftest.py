@@ -171,6 +171,12 @@ def one_decoder(request: pytest.FixtureRequest) -> Any:
     return build_loud(request.param)
 
 
+@pytest.fixture(params=["ShowAndTell", "UpDown", "Obj2Text", "Bahdanau"])
+def a_decoder(request: pytest.FixtureRequest) -> Any:
+    """Decoders whose states differ in kind: of one layer, with attention, of objects, and from a sentence."""
+    return build_loud(one_of_each_decoder()[request.param])
+
+
 @pytest.fixture(params=one_of_each_decoder().values(), ids=one_of_each_decoder())
 def decoder_to_train(request: pytest.FixtureRequest) -> Any:
     """One decoder of each class in turn, with its own initial weights."""
@@ -226,7 +232,7 @@ def features(request: pytest.FixtureRequest) -> ImageFeatures:
         ),
         final=(torch.randn(3, 2, 7, generator=random),),
     )
-    for name in {"decoder", "one_decoder", "decoder_to_train"} & set(request.fixturenames):
+    for name in {"decoder", "one_decoder", "a_decoder", "decoder_to_train"} & set(request.fixturenames):
         if layer := getattr(request.getfixturevalue(name), "recurrent", None):
             shapes = [s.transpose(0, 1).shape for s in layer.initial(3, like=features.pooled)]
             features = replace(features, final=tuple(torch.randn(shape, generator=random) for shape in shapes))

@@ -62,12 +62,12 @@ def test_hidden_words_of_real_captions_are_tagged(shared: Path) -> None:
 
 
 @pytest.mark.shared
-def test_the_real_caption_of_an_image_is_told_from_another(shared: Path) -> None:
+def test_the_real_caption_of_an_image_is_distinguished_from_another(shared: Path) -> None:
     """On 80 images of COCO; measured: 0.84, where chance is 0.5."""
     assert example("scoring").main(shared / "data" / "coco_mini") > 0.75
 
 
-def test_the_caption_of_a_set_is_told_from_another(folder: Path) -> None:
+def test_the_caption_of_a_set_is_distinguished_from_another(folder: Path) -> None:
     """Chance is 0.5."""
     assert example("scoring").main(folder, steps=40) > 0.9
 

@@ -165,7 +165,7 @@ def test_what_cannot_be_read_is_reported_and_the_others_are_captioned(
     assert image_files[1].name in ran.message
 
 
-def test_no_image_at_all_is_told_before_the_model_is_read(command: Command, tmp_path: Path) -> None:
+def test_no_image_at_all_is_reported_before_the_model_is_read(command: Command, tmp_path: Path) -> None:
     assert "no image in this folder" in command("caption", tmp_path / "no bundle", tmp_path).message
 
 
@@ -178,7 +178,7 @@ def test_no_image_at_all_is_told_before_the_model_is_read(command: Command, tmp_
         (["--seed", "3"], "--seed has no effect without --temperature"),
     ],
 )
-def test_an_impossible_option_is_told(
+def test_an_impossible_option_is_reported(
     command: Command, bundle: Path, image_files: list[Path], option: list[str], message: str
 ) -> None:
     ran = command("caption", bundle, *image_files, *option)
@@ -186,7 +186,7 @@ def test_an_impossible_option_is_told(
     assert message in ran.err
 
 
-def test_a_missing_bundle_an_impossible_device_and_no_temperature_are_told(
+def test_a_missing_bundle_an_impossible_device_and_no_temperature_are_reported(
     command: Command, bundle: Path, image_files: list[Path], tmp_path: Path
 ) -> None:
     assert "nowhere does not exist" in command("caption", tmp_path / "nowhere", *image_files).message

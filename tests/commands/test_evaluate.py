@@ -39,7 +39,7 @@ def evaluate(command: Command, scenes: Path, bundle: Path) -> Command:
     return run
 
 
-def test_the_training_run_s_figures_are_found_again(evaluate: Command, run_folder: Path, tmp_path: Path) -> None:
+def test_the_training_run_s_scores_are_found_again(evaluate: Command, run_folder: Path, tmp_path: Path) -> None:
     assert evaluate(tmp_path / "out", "data.eval_batch_size=64").status == 0
     for name in ("metrics.json", "captions.json", "per_image.csv"):
         assert read_text(tmp_path / "out" / name) == read_text(run_folder / name)
@@ -49,7 +49,7 @@ def read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def test_another_split_is_scored_as_by_hand_and_needs_no_other_files(
+def test_another_split_is_scored_by_its_own_files_alone(
     evaluate: Command, scenes: Path, bundle: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "scenes"
@@ -115,7 +115,7 @@ def test_a_setting_of_the_search_alone_leaves_the_others_as_the_bundle_says(
     assert signed == {**read(run_folder / "metrics.json")["signature"]["search"], "length_normalization": 0.7}
 
 
-def test_a_setting_that_the_bundle_s_search_lacks_is_told() -> None:
+def test_a_setting_that_the_bundle_s_search_lacks_is_reported() -> None:
     own = GreedySearch(max_length=7)
     assert chosen_search(OmegaConf.create({"beam_size": None}), own) == own
     with pytest.raises(InputError, match=r"search\.beam_size: the bundle decodes by GreedySearch.* max_length"):
@@ -166,7 +166,7 @@ def test_a_translator_is_scored_on_other_data_of_its_languages(tmp_path: Path) -
         ("flickr8k", "was trained on flickr8k and is scored on news-cs"),
     ],
 )
-def test_a_language_model_s_figures_on_another_language_than_its_own_come_with_a_warning(
+def test_a_language_model_s_scores_on_another_language_come_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, trained: str, message: str
 ) -> None:
     (tmp_path / "metrics.json").write_text(json.dumps({"signature": {"data": trained}}))
@@ -211,7 +211,7 @@ def test_cached_features_are_scored_without_images(
     assert (page.count("<article>"), page.count("no image")) == (3, 3)
 
 
-def test_a_full_disk_is_told(evaluate: Command, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(evaluate: Command, tmp_path: Path) -> None:
     (tmp_path / "metrics.json").symlink_to("/dev/full")
     assert "No space left" in evaluate(tmp_path).message
 

@@ -181,9 +181,7 @@ def test_a_second_extraction_into_a_store_is_refused(extract: Command, tmp_path:
 
 
 @pytest.mark.slow
-def test_a_killed_extraction_goes_on_where_it_was(
-    extract: Command, command: Command, weights: Path, tmp_path: Path
-) -> None:
+def test_a_killed_extraction_is_resumed(extract: Command, command: Command, weights: Path, tmp_path: Path) -> None:
     root = tmp_path / "many"
     assert command("scenes", root, "--train", "3000", "--val", "1", "--test", "1", "--size", "32").status == 0
     settings = (f"data.root={root}", "splits=[train]", "batch_size=8")

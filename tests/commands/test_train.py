@@ -90,7 +90,7 @@ def test_captions_are_in_coco_s_results_format(run_folder: Path, scenes: Path) -
     assert all(isinstance(entry["caption"], str) for entry in read(run_folder / "captions.json"))
 
 
-def test_every_image_has_its_own_figures(run_folder: Path) -> None:
+def test_every_image_has_its_own_scores(run_folder: Path) -> None:
     with (run_folder / "per_image.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["image_id", "caption", "log_probability", "finished", *NAMES]
@@ -139,7 +139,7 @@ def test_the_same_seed_gives_the_same_run_bit_by_bit_and_another_does_not(
     assert not any(same_run(run_folder, tmp_path / "other").values())
 
 
-def test_a_run_that_goes_on_in_its_folder_equals_an_uninterrupted_one(
+def test_a_run_that_is_resumed_in_its_folder_equals_an_uninterrupted_one(
     train: Command, run_folder: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -158,7 +158,7 @@ def test_a_run_that_goes_on_in_its_folder_equals_an_uninterrupted_one(
 
 
 @pytest.mark.parametrize("name", ["last", "epoch_?"])
-def test_every_checkpoint_can_be_gone_on_from_by_the_name_it_has(train: Command, tmp_path: Path, name: str) -> None:
+def test_every_checkpoint_can_be_resumed_by_its_name(train: Command, tmp_path: Path, name: str) -> None:
     run = tmp_path / "run"
     assert train(run).status == 0
     shutil.rmtree(run / "bundle")
@@ -197,7 +197,7 @@ def test_a_run_that_was_interrupted_is_not_begun_anew_in_its_folder(
         ("text.min_count=2", "another vocabulary; resume with"),
     ],
 )
-def test_a_run_does_not_go_on_from_another_model_s_checkpoint(
+def test_a_run_does_not_resume_from_another_model_s_checkpoint(
     train: Command, run_folder: Path, tmp_path: Path, override: str, message: str
 ) -> None:
     checkpoint = f"checkpoint={run_folder}/checkpoints/last.ckpt"
@@ -287,7 +287,7 @@ def test_a_sweep_s_table_is_never_of_another_s_runs(train: Command, tmp_path: Pa
         (["data.root=/images (1)/a=b"], "needs two pairs of quotes: \"KEY='VALUE'\""),
     ],
 )
-def test_what_does_not_compose_is_told_with_what_would(
+def test_a_configuration_that_does_not_compose_is_reported_with_one_that_does(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -322,7 +322,7 @@ def test_a_mistake_is_one_message_with_what_to_do(
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_a_checkpoint_that_is_none_is_told_and_not_run(train: Command, tmp_path: Path) -> None:
+def test_a_file_that_is_no_checkpoint_is_reported_and_not_run(train: Command, tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> Any:
             return Path.mkdir, (tmp_path / "hacked",)
@@ -342,7 +342,7 @@ def test_a_choice_of_group_may_stand_after_the_keys_that_need_it(command: Comman
     assert "multimodal_size: 3" in ran.out
 
 
-def test_a_full_disk_is_told_without_a_traceback(
+def test_a_full_disk_is_reported_without_a_traceback(
     train: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run").mkdir()

@@ -90,7 +90,7 @@ def test_the_source_s_vocabulary_comes_from_the_training_split_alone(translator:
     assert {"ß", "G"}.isdisjoint("".join(tokenizer.vocabulary))
 
 
-def test_a_run_goes_on_with_its_own_source_vocabulary_alone(
+def test_a_run_resumes_with_its_own_source_vocabulary_alone(
     command: Command, translator: Path, text_root: Path, tmp_path: Path
 ) -> None:
     for language in ("de", "en"):
@@ -217,7 +217,7 @@ def test_images_and_sentences_are_not_confused(
         ),
     ],
 )
-def test_what_does_not_fit_together_is_said_before_training(
+def test_settings_that_do_not_fit_together_are_reported_before_training(
     command: Command, text_root: Path, tmp_path: Path, override: str, complaint: str
 ) -> None:
     ran = command(

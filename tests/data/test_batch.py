@@ -75,7 +75,7 @@ def test_images_move_too():
 
 
 @pytest.mark.parametrize("name", ["inputs", "targets"])
-def test_what_is_packed_is_said_to_be_sorted(batch: CaptionBatch, name: str):
+def test_packed_captions_are_marked_as_sorted(batch: CaptionBatch, name: str):
     packed = getattr(batch, name)()
     assert packed.sorted_indices is None  # sorted by us: nothing is sorted again on the device
     assert packed.batch_sizes.tolist() == [5, 4, 3, 2, 1, 1, 1]

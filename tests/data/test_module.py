@@ -376,7 +376,7 @@ def test_augmented_images_cannot_be_kept() -> None:
         Loading(augment={"flip": 0.5}, keep_images=True)
 
 
-def test_a_setting_of_augmentation_that_does_not_exist_is_told(flickr8k: Path) -> None:
+def test_an_unknown_setting_of_augmentation_is_reported(flickr8k: Path) -> None:
     data = module(Flickr8k(str(flickr8k)), augment={"scale": (2.0, 3.0)})
     with pytest.raises(InputError, match="augmentation: scale"):
         data.train_dataloader()

@@ -38,7 +38,7 @@ def test_sentences_are_their_words_and_the_end_padded_by_no_token(german: Tokeni
     assert ids.tolist() == [[ein, hund, eos], [eos, NO_TOKEN, NO_TOKEN], [hund, eos, NO_TOKEN]]
 
 
-def test_an_encoder_that_looks_at_nothing_opens_no_file() -> None:
+def test_an_encoder_that_reads_no_images_opens_no_file() -> None:
     source = chosen(Blind(), [IMAGE])
     assert isinstance(source, Nothing)
     assert torch.equal(source([IMAGE]), torch.zeros(1, 1, 1, 1))

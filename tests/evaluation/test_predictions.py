@@ -80,7 +80,7 @@ def test_captions_of_no_references_have_no_loss() -> None:
 
 
 @pytest.mark.parametrize(("loss", "perplexity"), [(800.0, math.inf), (math.inf, math.inf), (math.nan, math.nan)])
-def test_perplexity_is_told_of_any_loss(loss: float, perplexity: float) -> None:
+def test_perplexity_is_reported_for_any_loss(loss: float, perplexity: float) -> None:
     assert Evaluation((), Scores({}, {}), loss, 1.5, 4.0, {}).perplexity == pytest.approx(perplexity, nan_ok=True)
 
 

@@ -44,7 +44,7 @@ def test_each_pair_has_the_log_probability_that_it_has_alone(kind: Callable[...,
     torch.testing.assert_close(found, torch.tensor(alone, dtype=torch.float64), atol=1e-5, rtol=0)
 
 
-def test_a_captioner_s_figures_are_those_of_every_image_and_its_first_captions(scenes: Path) -> None:
+def test_a_captioner_s_scores_are_those_of_every_image_and_its_first_captions(scenes: Path) -> None:
     torch.manual_seed(0)
     splits = Splits(Coco(str(scenes)))
     tokenizer = train_words(splits.captions("train"), min_count=1)

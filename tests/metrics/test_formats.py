@@ -45,7 +45,7 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
         ("c.csv", TABLE.replace("image_id,caption", "image_name| comment").replace("jpg,", "jpg| ")),
         ("c.json", json.dumps([{"filename": name, "caption": text} for name, text in CAPTIONS.items()])),
         ("c.json.gz", json.dumps(CAPTIONS)),
-        ("c.json", gzip.compress(json.dumps(CAPTIONS).encode())),
+        ("c.json", gzip.compress(json.dumps(CAPTIONS).encode(), mtime=0)),
     ],
 )  # fmt: skip
 def test_captions_are_read_in_each_format(tmp_path: Path, name: str, content: str | bytes) -> None:
@@ -164,7 +164,7 @@ SEEDS = {
     "c.csv": TABLE.encode(),
     "c.tsv": TABLE.replace(",", "\t").encode(),
     "c.txt": b"a dog\ntwo cats\n",
-    "c.json.gz": gzip.compress(json.dumps(CAPTIONS).encode()),
+    "c.json.gz": gzip.compress(json.dumps(CAPTIONS).encode(), mtime=0),
     "c.csv.gz": gzip.compress(TABLE.encode(), mtime=0),
 }
 PIECES = [b"\0", b"\n", b"\r\n", b'"', b",", b"\t", b"{", b"[", b"}", b"]", b"null", b"1e999", b"9" * 5000, b"\xff\xfe",

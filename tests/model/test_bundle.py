@@ -152,7 +152,7 @@ def test_a_damaged_file_is_named(bundle: Path, name: str) -> None:
         Captioner.from_pretrained(bundle)
 
 
-def test_no_folder_and_no_bundle_are_told_apart(tmp_path: Path) -> None:
+def test_a_missing_folder_and_a_folder_that_is_no_bundle_have_different_messages(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         Captioner.from_pretrained(tmp_path / "nothing")
     with pytest.raises(InputError, match="is no bundle"):
@@ -224,7 +224,7 @@ def test_a_bundle_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_disk_that_is_full_at_the_weights_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_disk_that_is_full_at_the_weights_is_reported_and_leaves_nothing(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))  # the weights alone are larger
     try:
@@ -266,7 +266,7 @@ def test_json_that_python_does_not_take_is_damage(bundle: Path, content: str) ->
 
 
 @pytest.mark.parametrize("size", [[5], [5, 7, 9], 5, "big", [0, 0], None])
-def test_an_impossible_size_of_image_is_told(bundle: Path, size: Any) -> None:
+def test_an_impossible_image_size_is_reported(bundle: Path, size: Any) -> None:
     config = json.loads((bundle / "config.json").read_text())
     edit(bundle / "config.json", encoder={**config["encoder"], "size": size})
     with pytest.raises(InputError, match=r"config\.json: captioning\.encoders\.SmallCNN cannot be built from .*size"):

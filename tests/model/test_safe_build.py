@@ -237,7 +237,7 @@ def test_interfaces_cannot_be_built(target, base):
         build({"_target_": target}, base, source="config.json")
 
 
-def test_what_is_built_is_as_if_built_by_hand():
+def test_a_built_part_equals_one_from_its_constructor():
     torch.manual_seed(0)
     built = build(DECODER, Decoder, source="x")
     torch.manual_seed(0)

@@ -39,7 +39,7 @@ def boxes(*things: tuple[int, tuple[float, float, float, float]]) -> Objects:
     )
 
 
-def test_a_place_shows_the_object_whose_box_holds_its_centre():
+def test_a_grid_cell_shows_the_object_whose_box_contains_its_centre():
     # The centres of a 3 x 3 grid are at 1/6, 1/2 and 5/6.
     objects = boxes((2, (0.4, 0.0, 0.6, 0.3)), (0, (0.0, 0.7, 0.2, 0.3)))
     assert objects_in_cells(objects, 9).view(3, 3).tolist() == [[0, 3, 3], [0, 0, 0], [1, 0, 0]]

@@ -95,7 +95,7 @@ def test_a_decoder_that_starts_from_its_image_starts_each_layer_from_a_share_of_
     assert (state.recurrent[0].shape, logits.shape) == ((2, 1, 39), (2, 11))
 
 
-def test_parameter_count_by_hand():
+def test_the_number_of_parameters_is_the_sum_over_the_equations_matrices():
     # Three layers of H = 400 over E = 3 inputs: 4 (E H + H H + H) + 3 H for the lowest,
     # and the others read H inputs more.
     lowest = 4 * (3 * 400 + 400 * 400 + 400) + 3 * 400

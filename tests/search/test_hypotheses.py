@@ -1,4 +1,4 @@
-"""Rules for the hypotheses of every search on one decoder of each class."""
+"""Rules for the hypotheses of every search: where the decoder counts, on one of each class, else on one of each kind."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def assert_same_image(found: Hypotheses, image: int, expected: Hypotheses, other
         assert_close(a, b, **EXACT)
 
 
-def test_shapes_dtypes_padding_and_order(search, one_decoder, features, special):
-    found = search(one_decoder, features, special)
+def test_shapes_dtypes_padding_and_order(search, a_decoder, features, special):
+    found = search(a_decoder, features, special)
     num_images, n, steps = found.tokens.shape
     assert (num_images, n) == (3, count(search))
     assert found.tokens.dtype == found.lengths.dtype == torch.int64
@@ -77,8 +77,8 @@ def test_shapes_dtypes_padding_and_order(search, one_decoder, features, special)
 
 
 @pytest.mark.parametrize("search", DISTINCT.values(), ids=DISTINCT)
-def test_hypotheses_of_an_image_differ(search, one_decoder, features, special):
-    for tokens in search(one_decoder, features, special).tokens:
+def test_hypotheses_of_an_image_differ(search, a_decoder, features, special):
+    for tokens in search(a_decoder, features, special).tokens:
         assert len(tokens.unique(dim=0)) == len(tokens)
 
 
@@ -112,15 +112,15 @@ def test_a_beam_of_one_is_greedy(one_decoder, features, special):
         assert_same_image(beam, image, greedy, image)
 
 
-def test_no_images_get_no_captions(search, one_decoder, features, special):
-    none = search(one_decoder, features.rows(torch.zeros(0, dtype=torch.int64)), special)
+def test_no_images_get_no_captions(search, a_decoder, features, special):
+    none = search(a_decoder, features.rows(torch.zeros(0, dtype=torch.int64)), special)
     assert none.tokens.shape[0] == none.scores.shape[0] == none.finished.shape[0] == 0
     assert none.tokens.shape[1] == none.lengths.shape[1] == count(search)
 
 
-def test_the_hypotheses_may_be_used_in_training(search, one_decoder, features, special):
-    first = search(one_decoder, features, special).tokens[:, 0, :1]
-    logits, _ = one_decoder.step(torch.full((3,), special.bos), one_decoder.start(features))
+def test_the_hypotheses_may_be_used_in_training(search, a_decoder, features, special):
+    first = search(a_decoder, features, special).tokens[:, 0, :1]
+    logits, _ = a_decoder.step(torch.full((3,), special.bos), a_decoder.start(features))
     logits.log_softmax(1).gather(1, first).sum().backward()
 
 

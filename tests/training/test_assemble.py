@@ -223,7 +223,7 @@ def test_both_languages_words_start_from_vectors_and_are_frozen_where_they_do(
         assert bool((table[-3:] == 0).any()) == (name in given)
 
 
-def test_an_encoder_s_parameters_are_counted_where_it_starts_from_nothing_too(
+def test_an_encoder_s_parameters_are_counted_if_it_is_trained_from_scratch(
     sentences: str, scenes: Path, frozen: tuple[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     config, captioner = translator(sentences)
@@ -261,7 +261,7 @@ def test_flickr8k_s_language_model_is_built_without_images(tmp_path: Path) -> No
         ("metrics.backend=x", "expected one of the backends captioning, pycocoevalcap"),
     ],
 )
-def test_metrics_that_validation_cannot_compute_are_told_before_training(
+def test_metrics_that_validation_cannot_compute_are_reported_before_training(
     scenes: Path, override: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):

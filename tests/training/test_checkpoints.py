@@ -27,7 +27,7 @@ def with_decoder(**decoder: Any) -> dict[str, Any]:
     return {**OWN, "config": {**OWN["config"], "decoder": {**OWN["config"]["decoder"], **decoder}}}  # type: ignore[dict-item]
 
 
-def test_a_model_goes_on_from_its_own_weights_wherever_its_encoder_s_came_from() -> None:
+def test_a_model_resumes_from_its_own_weights_wherever_its_encoder_s_came_from() -> None:
     moved = {**OWN, "config": {**OWN["config"], "encoder": {"model": "a", "weights": "two.safetensors"}}}  # type: ignore[dict-item]
     check_same_model(OWN, OWN)
     check_same_model(moved, OWN)
@@ -67,7 +67,7 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not (tmp_path / "evil").exists()
 
 
-def test_what_is_no_checkpoint_is_told_by_its_name(tmp_path: Path) -> None:
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no checkpoint at .*a\.ckpt; a run keeps them in its checkpoints/"):
         read_checkpoint(tmp_path / "a.ckpt")
     torch.save({"captioning": {"config": {}}}, tmp_path / "a.ckpt")

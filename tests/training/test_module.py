@@ -129,7 +129,7 @@ class StopAfter(pl.Callback):
         trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
 
 
-def test_a_schedule_by_the_batch_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_schedule_by_the_batch_is_resumed(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"schedule": partial(WarmupCosine, warmup_steps=3)}
     whole, whole_data = built(tmp_path, **settings)
     trainer(tmp_path, 4, limit_val_batches=0).fit(whole, datamodule=whole_data)

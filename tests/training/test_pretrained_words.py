@@ -134,9 +134,7 @@ def test_an_encoder_s_words_start_from_vectors_and_stay_so_where_frozen_though_t
     text_encoder(tokenizer).load_state_dict(encoder.state_dict())  # as a bundle is read
 
 
-def test_what_is_wrong_with_an_encoder_s_vectors_is_told_with_its_own_settings(
-    tokenizer: Tokenizer, tmp_path: Path
-) -> None:
+def test_errors_of_an_encoder_s_vectors_name_its_own_settings(tokenizer: Tokenizer, tmp_path: Path) -> None:
     write(tmp_path / "v.npz", 6)
     with pytest.raises(InputError, match=r"the encoder's embeddings 5; set encoder\.embedding_size=6"):
         start_embeddings(text_encoder(tokenizer), tokenizer, tmp_path / "v.npz")
@@ -157,7 +155,7 @@ def test_parts_of_words_have_no_vectors(train: Callable[[list[str]], Tokenizer],
         start_embeddings(show_and_tell(parts), parts, tmp_path / "v.npz")
 
 
-def test_how_many_words_were_found_and_the_most_frequent_that_were_not_are_told(
+def test_the_number_of_words_found_and_the_most_frequent_missing_ones_are_logged(
     tokenizer: Tokenizer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path / "v.npz", 5)
@@ -183,20 +181,20 @@ def test_vectors_of_zeros_are_no_numbers_that_break(tokenizer: Tokenizer, tmp_pa
     assert not table_of(decoder)[tokenizer.vocabulary.index("cat")].any()
 
 
-def test_a_width_that_does_not_fit_is_told_with_the_setting(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_a_width_that_does_not_fit_is_reported_with_the_setting(tokenizer: Tokenizer, tmp_path: Path) -> None:
     write(tmp_path / "v.npz", 6)
     with pytest.raises(InputError, match=r"v\.npz: .* 6 wide and .* embeddings 5; set decoder\.embedding_size=6"):
         start_embeddings(show_and_tell(tokenizer), tokenizer, tmp_path / "v.npz")
 
 
-def test_a_file_of_other_words_is_told(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_a_file_of_other_words_is_reported(tokenizer: Tokenizer, tmp_path: Path) -> None:
     write(tmp_path / "v.npz", 5, ["Hund", "Katze", "<unk>"])
     with pytest.raises(InputError, match=r"v\.npz: no vector for any of 7 words; check the language"):
         start_embeddings(show_and_tell(tokenizer), tokenizer, tmp_path / "v.npz")
 
 
 @pytest.mark.parametrize("embedding", [None, nn.Linear(3, 5), nn.Sequential(nn.Embedding(3, 5), nn.Embedding(3, 5))])
-def test_a_decoder_without_one_table_of_words_is_told(
+def test_a_decoder_without_one_table_of_words_is_reported(
     tokenizer: Tokenizer, tmp_path: Path, embedding: nn.Module | None
 ) -> None:
     decoder = show_and_tell(tokenizer)

@@ -104,7 +104,7 @@ def test_workers_change_nothing(scenes: Path, tmp_path: Path) -> None:
         ("regions", "boxes.tsv", "regions=boxes.tsv with SmallCNN: regions=FILES and encoder=regions go together"),
     ],
 )
-def test_an_impossible_setting_is_told(config: DictConfig, key: str, value: object, message: str) -> None:
+def test_an_impossible_setting_is_reported(config: DictConfig, key: str, value: object, message: str) -> None:
     config[key] = value
     with pytest.raises(InputError, match=message):
         extract(config)
