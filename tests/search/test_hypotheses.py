@@ -1,4 +1,4 @@
-"""Rules for the hypotheses of every search: where the decoder counts, on one of each class, else on one of each kind."""
+"""Rules for the hypotheses of every search, on one decoder of each class or of each kind of state."""
 
 from __future__ import annotations
 
