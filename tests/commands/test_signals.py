@@ -54,6 +54,15 @@ def stop(pid: int, number: int, when: Callable[[], object], said: Path, *, withi
     return status, text[text.index("stopped by") :]
 
 
+def print_row(command: str, number: int, status: int, folder: Path) -> None:
+    """Print a row of the table of all commands and signals, for `pytest -s`."""
+    files = (
+        sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) if folder.exists() else []
+    )
+    shown = [name for name in files if ".hydra" not in name]
+    print(f"\n| {command} | {signal.Signals(number).name} | {status} | {', '.join(shown) or 'no file'} |")
+
+
 def unfinished(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if "unfinished" in path.name]
 
@@ -66,6 +75,7 @@ def test_training_saves_and_prints_the_command_that_resumes_it(
     given = ["train", *TINY, f"data.root={scenes}", "trainer.max_epochs=400", f"output='{run}'"]
     last = run / "checkpoints" / "last.ckpt"
     status, text = stop(forked(given, said), number, last.exists, said)
+    print_row("train", number, status, run)
     assert status == 128 + number
     assert not unfinished(run)
     steps = int(re.findall(r"after (\d+) steps", text)[0])
@@ -111,6 +121,7 @@ def test_a_sweep_stops_and_lists_the_runs_that_remain(number: int, scenes: Path,
     said, folder = tmp_path / "said", tmp_path / "sweep"
     given = ["train", "-m", *TINY, f"data.root={scenes}", "trainer.max_epochs=3", "seed=1,2,3", f"output={folder}"]
     status, text = stop(forked(given, said), number, (folder / "1" / "checkpoints" / "last.ckpt").exists, said)
+    print_row("train -m", number, status, folder)
     assert status == 128 + number
     assert "run 1 was stopped, and these remain:\n  2: " in text
     assert "seed=3" in text
@@ -165,5 +176,6 @@ def test_other_commands_end_with_the_signal_s_status_and_one_message(
     arguments = list(map(str, commands(bundle, scenes, many, out)[name]))
     begun = time.monotonic()
     status, _ = stop(forked(arguments, said), number, lambda: time.monotonic() - begun > 0.3, said)
+    print_row(name, number, status, out)
     assert status == 128 + number
     assert not unfinished(tmp_path)
