@@ -7,13 +7,31 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
+import msgspec
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from captioning.commands._overrides import parse
 from captioning.errors import InputError
+from captioning.files.yaml_files import read_yaml
 
 _REPLACED = {"output", "resume", "hydra.run.dir", "hydra.sweep.dir"}
+
+
+class _Overrides(msgspec.Struct):
+    task: list[str]
+
+
+class _Hydra(msgspec.Struct):
+    overrides: _Overrides
+
+
+class _Multirun(msgspec.Struct):
+    """What is read of the multirun.yaml that Hydra writes."""
+
+    hydra: _Hydra
+
+
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+")
 
 
@@ -35,21 +53,32 @@ def resume_command(command: str, arguments: Sequence[str], output: Path) -> str:
     return shlex.join(["captioning", command, *kept, f"output={hydra_value(str(output))}", "resume=auto"])
 
 
-def sweep_runs(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides of each run of a sweep, in the order in which Hydra's own sweeper starts them."""
+def sweep_runs(overrides: Sequence[str]) -> list[str] | None:
+    """Return the overrides of each run of a sweep, in the order in which Hydra's own sweeper starts them.
+
+    Returns:
+        None if a setting is an interval: a sweeper that searches for good settings chooses its values.
+    """
+    hydra = GlobalHydra.instance()
+    parsed = parse(overrides, hydra.config_loader() if hydra.is_initialized() else None)
+    if any(override.is_interval_sweep() for override in parsed):
+        return None
     choices = [
-        [f"{parsed.get_key_element()}={choice}" for choice in parsed.sweep_string_iterator()]
-        if parsed.is_sweep_override()
-        else [str(parsed.input_line)]
-        for parsed in OverridesParser.create().parse_overrides(list(overrides))
-        if parsed.key_or_group not in _REPLACED
+        [f"{override.get_key_element()}={choice}" for choice in override.sweep_string_iterator()]
+        if override.is_sweep_override()
+        else [str(override.input_line)]
+        for override in parsed
+        if override.key_or_group not in _REPLACED
     ]
     return [shlex.join(chosen) for chosen in itertools.product(*choices)]
 
 
 def remaining_runs(overrides: Sequence[str], number: int) -> str:
     """Describe the runs of a sweep that have not started, for the message after run `number` was stopped."""
-    left = list(enumerate(sweep_runs(overrides)))[number + 1 :]
+    runs = sweep_runs(overrides)
+    if runs is None:
+        return f"run {number} was stopped, and the sweep with it"
+    left = list(enumerate(runs))[number + 1 :]
     if not left:
         return f"run {number} was the last one of the sweep"
     return "\n".join([f"run {number} was stopped, and these remain:", *(f"  {n}: {text}" for n, text in left)])
@@ -63,13 +92,10 @@ def check_same_sweep(folder: Path, overrides: Sequence[str]) -> None:
     """
     path = folder / "multirun.yaml"
     try:
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]["overrides"]["task"]
-        same = sorted(_own(before)) == sorted(_own(overrides))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} cannot be read, so that the sweep cannot be resumed; choose another folder"
-        ) from error
-    if not same:
+        before = read_yaml(path, _Multirun).hydra.overrides.task
+    except InputError as error:
+        raise InputError(f"the sweep cannot be resumed; choose another folder ({error})") from error
+    if sorted(_own(before)) != sorted(_own(overrides)):
         raise InputError(
             f"{folder} holds a sweep with other settings ({' '.join(_own(before))[:120]}); resume it with these, or "
             "choose another folder"

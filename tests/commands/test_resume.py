@@ -20,6 +20,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from safetensors.torch import load_file
 
 from captioning.commands._resume import hydra_value, remaining_runs, resume_command
+from captioning.errors import Stopped
 from captioning.training.module import CaptioningModule
 
 TINY = (
@@ -327,6 +328,20 @@ def test_the_runs_of_a_sweep_that_remain_are_listed() -> None:
         "  3: decoder=merge seed=2 'data.root='\"'\"'a b'\"'\"''"
     )
     assert "last one" in remaining_runs(overrides, 3)
+    assert remaining_runs(["optimizer.lr=interval(0,1)"], 3) == "run 3 was stopped, and the sweep with it"
+
+
+def test_the_runs_of_a_glob_that_remain_are_listed(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(config: object, output: Path) -> None:
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr("captioning.training.run.train", stopped)
+    ran = command("train", "-m", "decoder=glob(*_inject)", f"output={tmp_path}")
+    assert ran.status == 143
+    assert "these remain:\n  1: decoder=par_inject\n  2: decoder=pre_inject" in ran.err
+    assert "Traceback" not in ran.err
 
 
 @pytest.mark.slow
