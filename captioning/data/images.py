@@ -79,7 +79,7 @@ def load_image(path: str | Path) -> Image.Image:
 
     Raises:
         InputError: the file does not exist, is a folder, pipe or device, is not an image, is damaged or truncated, has
-            more than 179 million pixels (90 million in WebP, AVIF and HEIF; Pillow's limits against decompression
+            more than 178.9 million pixels (89.4 million in WebP, AVIF and HEIF; Pillow's limits against decompression
             bombs), or is a HEIF image and pillow-heif is not installed.
     """
     path = Path(path)

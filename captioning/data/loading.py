@@ -36,7 +36,7 @@ class Loading:
             images.
         skip_broken: leave out images that cannot be read, and log each; otherwise they are an error. If this is set,
             the images are needed even with `features`, to leave out the same ones as at the extraction.
-        seed: seed of the order of training batches.
+        seed: seed of the order of training batches and of their augmentation.
 
     Raises:
         InputError: `augment` and `keep_images` are both set.

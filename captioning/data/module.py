@@ -32,7 +32,7 @@ from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.text.tokenizer import Tokenizer
 
-_PR_SET_PDEATHSIG = 1  # the signal that Linux sends to a process when its parent ends
+_PR_SET_PDEATHSIG = 1  # prctl's option that sets which signal Linux sends to a process when its parent ends
 
 
 class CaptionDataModule(pl.LightningDataModule):
@@ -157,7 +157,10 @@ class CaptionDataModule(pl.LightningDataModule):
 
 
 def _start_worker(worker: int) -> None:
-    """Let a worker ignore signals, because the last step needs its batches. On Linux it ends with its parent."""
+    """Let a worker ignore signals: training finishes its step after a signal, and may still need a batch for it.
+
+    On Linux, the worker ends when its parent ends.
+    """
     pl_worker_init_function(worker)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)

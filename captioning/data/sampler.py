@@ -41,7 +41,7 @@ class BucketSampler(Sampler[list[int]]):
     Args:
         lengths: (I,) number of tokens of each image's longest caption, 0 for an image without captions.
         batch_size: images per batch and process.
-        seed: seed of the shuffling.
+        seed: seed of the shuffling and of each batch's augmentation.
         rank: index of this process.
         world_size: number of processes.
         pool: batches per pool. Each is shared by all processes.
@@ -73,11 +73,11 @@ class BucketSampler(Sampler[list[int]]):
         self._left_out = (0, 0)
 
     def resume(self, epoch: int, num_batches: int) -> None:
-        """Continue an epoch: leave out the batches of this process that an earlier process has trained.
+        """Continue an epoch of an interrupted run, without the batches that it has already trained on.
 
         Args:
-            epoch: the epoch, which becomes the next one.
-            num_batches: the number of its first batches that are left out. Other epochs are whole.
+            epoch: the epoch to continue. The next iteration yields the rest of it.
+            num_batches: how many of its first batches each process leaves out. Other epochs are whole.
         """
         self.epoch = epoch
         self._left_out = (epoch, num_batches)

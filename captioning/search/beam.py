@@ -89,7 +89,8 @@ class BeamSearch(Search):
             if t + 1 == self.max_length:
                 best.fill(images, beams)
                 break
-            # No prefix can reach a higher rank: its log-probability only falls, and is divided by at most max_length^α.
+            # No prefix can reach a rank above `bound`: its log-probability only falls, and is divided by at most
+            # max_length^α.
             bound = beams.scores[:, 0] / self.max_length**self.length_normalization
             running = (best.ranks[images, -1] < bound).nonzero()[:, 0]
             if not len(running):

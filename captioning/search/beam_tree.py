@@ -73,8 +73,8 @@ def beam_tree(
 class _Kept(Processor):
     """Records the prefixes of every step and changes nothing.
 
-    Where fewer than K prefixes are continued, the beam is filled with ended ones. The search ignores them, so they
-    are not nodes.
+    Where fewer than K prefixes are continued, the beam is filled with ended ones. The search ignores them there, so
+    they are not recorded.
     """
 
     def __init__(self, eos: int) -> None:
@@ -106,7 +106,7 @@ def _captions(found: Hypotheses) -> Iterator[tuple[int, ...]]:
 def draw(nodes: list[Node], spell: Callable[[int], str]) -> Figure:
     """Draw a tree from left to right, one column per token; the best hypothesis is black.
 
-    The number below a token is the log-probability of its prefix.
+    The number below a token is the log-probability of the prefix that ends with this token.
 
     Args:
         nodes: from `beam_tree`.

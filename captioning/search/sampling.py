@@ -37,7 +37,7 @@ class Sampling(Search):
     of their total probability.
 
     The draw is argmax_w (log p'_w + g_w) with Gumbel noise g (Maddison et al. 2014, arXiv:1411.0030). Rounding
-    rarely changes it.
+    errors in log p' rarely change the token that is drawn.
 
     The returned scores are the decoder's own log-probabilities, whatever τ, k and p are. The samples of an image are
     ordered best first and may be equal; truncated ones come after those that ended. Processors act before τ. If they

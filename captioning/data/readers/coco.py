@@ -39,7 +39,8 @@ class Coco:
         year: 2014 or 2017.
         karpathy: path of dataset_coco.json, if it is to define the splits (of the images of 2014).
         objects: read the annotated objects too, from the instances files; with `karpathy`, those of 2014.
-        hint: what to do if `root` has no annotations; None names COCO's download page.
+        hint: the advice in the error message if `root` has no `annotations/`. None: the message names COCO's download
+            page.
         name: the data set's name.
     """
 
@@ -109,8 +110,8 @@ def read_coco(
         Crowd regions count as objects. Boxes are clipped to the image.
 
     Raises:
-        InputError: a file is missing or is no COCO file, a caption belongs to no image, some images have no caption, or
-            the two files contain different images (the message gives ids); or a file name leads out of `images_root`.
+        InputError: a file is missing or is no COCO file, a caption is empty or belongs to no image, some images have no
+            caption, the instances file lacks some of the images, or a file name leads out of `images_root`.
     """
     captions_json, images_root = Path(captions_json), Path(images_root)
     captions = _index(

@@ -8,8 +8,9 @@ Source: Hodosh, Young and Hockenmaier 2013, "Framing image description as a rank
     Flickr_8k.devImages.txt, Flickr_8k.testImages.txt    Images/
     Flicker8k_Dataset/, Flickr8k_Dataset/ or Images/
 
-Names of files and folders may be in upper or lower case. The text files may be in `Flickr8k_text/`, and the image
-folder inside another one of these names. Mirrors have no lists of splits; official lists in their folder are used.
+The names of text files and folders may be in upper or lower case. The text files may be in `Flickr8k_text/`, and the
+image folder may be inside another folder with one of these names. Mirrors have no lists of splits;
+official lists in their folder are used.
 """
 
 from __future__ import annotations
