@@ -26,8 +26,8 @@ class CaptionBatch:
         lengths: (N) int64 on the CPU, in descending order: the number of predicted tokens, the words and `<eos>`.
         image_index: (N) int64, the row of each caption's image.
         objects: annotated objects of the I images, if requested.
-        repeated: whether the images are another process's too, because there were fewer images than processes. Such a
-            batch counts for nothing in training.
+        repeated: whether the images are also in another process's batch, because there were fewer images than
+            processes. Such a batch counts for nothing in training.
     """
 
     image_ids: tuple[int | str, ...]
@@ -89,7 +89,7 @@ def collate(
         images: the encoder's input, as in `CaptionBatch`; None if `features` are given.
         features: features of the I images; None if `images` are given.
         objects: annotated objects of the I images.
-        repeated: whether the images are another process's too.
+        repeated: as in `CaptionBatch`.
     """
     rows = [(ids, i) for i, own in enumerate(captions) for ids in own]
     rows.sort(key=lambda row: -len(row[0]))  # stable: captions of equal length keep the order of the images

@@ -40,7 +40,8 @@ DRAFT_PIXELS = 50_000_000
 DRAFT_SIDE = 2048
 """They are reduced only as far as their shorter side keeps this many pixels."""
 
-# The suffixes that folders and patterns are searched for. A file given by its full name may have any suffix.
+# In folders and patterns, only files with these suffixes count as images. A file given by its full name may have any
+# suffix.
 IMAGE_SUFFIXES = frozenset(
     ".avif .bmp .gif .heic .heif .hif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp".split()  # noqa: SIM905
 )

@@ -110,8 +110,9 @@ class BucketSampler(Sampler[list[int]]):
 class InOrderSampler(Sampler[list[int]]):
     """Yield batches of images in the order of the split, for evaluation.
 
-    With several processes, each gets every world_size-th batch. If their number is not divisible by `world_size`, some
-    batches go to two processes. `captioning.evaluation.predictions.evaluate` keeps one result for each image id.
+    With several processes, each gets every world_size-th batch. If the number of batches is not divisible by
+    `world_size`, some batches go to two processes. `captioning.evaluation.predictions.evaluate` keeps one result for
+    each image id.
 
     Args:
         num_images: I.

@@ -73,8 +73,8 @@ def beam_tree(
 class _Kept(Processor):
     """Records the prefixes of every step and changes nothing.
 
-    Where fewer than K prefixes are continued, the beam is filled with ended ones. The search ignores them there, so
-    they are not recorded.
+    If an image has fewer than K prefixes to continue, ended prefixes fill the other rows of the beam. The search
+    ignores these rows, so they are not recorded.
     """
 
     def __init__(self, eos: int) -> None:

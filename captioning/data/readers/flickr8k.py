@@ -260,7 +260,8 @@ def _made_split(split: str, captions_file: Path, captions: dict[str, tuple[str, 
     names.sort(key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
     parts = {"val": names[:eighth], "test": names[eighth : 2 * eighth], "train": names[2 * eighth :]}
     log.info(
-        "%s: no official lists; %s from split_seed=%d has %d of %d images; %d names of no image are left out",
+        "%s: no official lists; %s from split_seed=%d has %d of %d images; "
+        "%d names with another suffix than an image's are left out",
         captions_file,
         split,
         seed,

@@ -171,7 +171,7 @@ def test_random_split_leaves_out_names_without_jpg(tmp_path: Path, caplog: pytes
     write_mirror(tmp_path, [*names, "2258277193_586949ec62.jpg.1"])
     splits = [captions_of(tmp_path, split, split_seed=0, check_files=False) for split in ("train", "val", "test")]
     assert sorted(name for split in splits for name in split) == names
-    assert "1 names of no image are left out" in caplog.text
+    assert "1 names with another suffix than an image's are left out" in caplog.text
 
 
 @pytest.mark.parametrize("layout", ["official", "mirror"])
