@@ -34,7 +34,8 @@ def retrieve(captioner: Captioner, data: CaptionDataModule, *, captions_per_imag
 
     Returns:
         "text_to_image" and "image_to_text", each with R@1, R@5, R@10 and median_rank; "captions_per_image"; and
-        "marginal", which names the images over which P(sentence) is averaged. image_to_text divides by P(sentence).
+        "marginal", which names the images over which P(sentence | image) is averaged to get P(sentence). Sentences are
+        ranked by P(sentence | image) / P(sentence).
 
     Raises:
         InputError: an image has no caption.
