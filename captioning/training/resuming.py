@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,9 +15,9 @@ from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor, tensor
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 
-from captioning.errors import InputError
-from captioning.json_files import flat, read_json
-from captioning.training.checkpoints import read_checkpoint
+from captioning.errors import InputError, described
+from captioning.json_files import flat, read_json, typed
+from captioning.training.checkpoints import SavedModel, read_checkpoint
 from captioning.training.module import CaptioningModule
 from captioning.training.saving import LAST
 
@@ -64,10 +65,34 @@ def _read(path: Path) -> dict[str, Any]:
             "callbacks": dict(),
             "optimizer_states": [{"param_groups": list()}],
         }:
+            typed(saved["captioning"], SavedModel, str(path))
             return saved
     raise InputError(
         f"{path} holds weights and no state of training, from which to resume; make a bundle of it instead"
     )
+
+
+@contextmanager
+def restoring(path: Path | None, has_begun: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Report whatever the content of a checkpoint causes, until training goes on from it, as one message.
+
+    Args:
+        path: the checkpoint; None if the run starts anew.
+        has_begun: tells whether training goes on.
+
+    Raises:
+        InputError: the content is damaged, or of another kind.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if path is None or has_begun():
+            raise
+        raise InputError(
+            f"{path} cannot be resumed from ({described(error)}); choose another of the run's checkpoints/"
+        ) from error
 
 
 def epochs_of(saved: Mapping[str, Any]) -> tuple[int, bool]:
@@ -161,10 +186,13 @@ class Resuming(pl.Callback):
 
     Args:
         settings: those of this run, by their dotted keys.
+
+    Attributes:
+        has_begun: whether everything is restored, and training begins.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.settings = settings
+        self.settings, self.has_begun = settings, False
         self._rates: list[float] | None = None
         self._loaded: dict[str, Any] | None = None
 
@@ -200,7 +228,12 @@ class Resuming(pl.Callback):
         (optimizer,) = trainer.optimizers
         if self._loaded is None:
             self._rates = [_rate(group) for group in optimizer.param_groups]
-            return
+        else:
+            self._give_settings(trainer, module, optimizer)
+        self.has_begun = True
+
+    def _give_settings(self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: Any) -> None:
+        assert self._loaded is not None
         made: Any = module.configure_optimizers()
         wanted = (made["optimizer"] if isinstance(made, dict) else made).param_groups
         on_plateau = any(config.reduce_on_plateau for config in trainer.lr_scheduler_configs)

@@ -33,6 +33,7 @@ from captioning.training.resuming import (
     check_weights,
     is_finished,
     is_trained,
+    restoring,
     settings_of,
     start_of,
 )
@@ -57,8 +58,10 @@ def train(config: DictConfig, output: Path) -> float:
     with locked(output) if rank_zero_only.rank == 0 else nullcontext():  # type: ignore[attr-defined]
         start = start_of(config, output)
         if start is not None:
-            check_resumable(start[1], config)
-            if is_finished(start[1], config, output):
+            with restoring(start[0]):
+                check_resumable(start[1], config)
+                finished = is_finished(start[1], config, output)
+            if finished:
                 log.info("nothing is left to train or to evaluate: %s", _extended(config))
                 return _score(output, config.metrics.monitor)
         return _train(config, output, start)
@@ -83,13 +86,15 @@ def _train(config: DictConfig, output: Path, start: tuple[Path, dict[str, Any]] 
     captioner = module.captioner
     check_run(config, output, module, data)
     timer = Timer()  # checkpoints keep its time, so that a resumed run adds to it
-    trainer = build_trainer(config, timer, Resuming(settings_of(config)), Signals())
+    resuming = Resuming(settings_of(config))
+    trainer = build_trainer(config, timer, resuming, Signals())
     if trainer.is_global_zero:
         remove_unfinished(output)
         remove_unfinished(output / "checkpoints")
     num_parameters = count_parameters(config, captioner)
     started = time.process_time()
-    trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+    with restoring(path, lambda: resuming.has_begun):
+        trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
     log.info("trained in %.1f minutes of CPU time", (time.process_time() - started) / 60)
     cost = {**num_parameters, "seconds": timer.time_elapsed(), "precision": trainer.precision}
     cost |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
