@@ -136,8 +136,8 @@ def test_every_search_works_in_any_precision(one_decoder, features, special, dty
         assert found.scores[:, 0].isfinite().all()
 
 
-@pytest.mark.parametrize("extra", [1, 5])
-def test_padding_does_not_matter(decoder, features, batch, extra):
+def test_padding_does_not_matter(decoder, features, batch):
+    extra = 3
     padding = torch.arange(batch.tokens.shape[1] + extra) > batch.lengths[:, None]
     wider = torch.nn.functional.pad(batch.tokens, (0, extra)).masked_fill(padding, 9)
     other = replace(batch, tokens=wider)
