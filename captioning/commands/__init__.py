@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _signals_raise() -> Iterator[None]:
-    """Let the signals that end a process raise Stopped, so that unfinished files are removed and the user is told.
+    """Let the signals that end a process raise Stopped, so that unfinished files are removed and a message is printed.
 
     Signals that are ignored stay so, as `nohup` wants.
     """
