@@ -95,8 +95,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Convert an image of any mode to upright 8-bit RGB.
 
     The EXIF orientation is applied, transparent pixels become white, and values of more than 8 bits are scaled. Modes I
-    and F do not define which value is white. Here it is the smallest of 255 and 65,535 (for F also 1.0) that no value
-    exceeds. If there is none, the highest value is white. Negative values and NaN become black.
+    and F do not define which value is white. Here white is 255 if no value exceeds 255, else 65,535 if no value exceeds
+    that, else the highest value. For F, 1.0 is tried before 255. Negative values and NaN become black.
 
     Args:
         image: any image, which is not changed. If its pixels are not loaded yet, its file is read as by `load_image`,

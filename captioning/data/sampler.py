@@ -35,8 +35,9 @@ class BucketSampler(Sampler[list[int]]):
     log counts them.
 
     Several processes share each batch, so that W processes with `batch_size` images see what one process sees with
-    W · `batch_size`. An image goes to one process. If the last batch has fewer images than there are processes, those
-    without an image get the batch's first one, marked as `repeated`, which training does not count.
+    W · `batch_size`. An image goes to one process. If the last batch has fewer images than there are processes, each
+    process without an image gets the batch's first image. These rows are marked as `repeated`, and training does not
+    count them.
 
     Args:
         lengths: (I,) number of tokens of each image's longest caption, 0 for an image without captions.
