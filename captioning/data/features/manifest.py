@@ -28,22 +28,20 @@ class _Array(msgspec.Struct, forbid_unknown_fields=True):
     shape: Annotated[list[Count], msgspec.Meta(min_length=2, max_length=3)]
 
 
-class _Version1(msgspec.Struct, forbid_unknown_fields=True):
+class _EveryVersion(msgspec.Struct, forbid_unknown_fields=True):
+    identity: dict[str, Any]
+    count: Count
+    rows_done: Annotated[int, msgspec.Meta(ge=0)]
+    arrays: dict[Name, _Array]
+    image_ids: list[ImageId]
+
+
+class _Version1(_EveryVersion):
     format_version: Literal[1]
-    identity: dict[str, Any]
-    count: Count
-    rows_done: Annotated[int, msgspec.Meta(ge=0)]
-    arrays: dict[Name, _Array]
-    image_ids: list[ImageId]
 
 
-class _Version2(msgspec.Struct, forbid_unknown_fields=True):
+class _Version2(_EveryVersion):
     format_version: Literal[2]
-    identity: dict[str, Any]
-    count: Count
-    rows_done: Annotated[int, msgspec.Meta(ge=0)]
-    arrays: dict[Name, _Array]
-    image_ids: list[ImageId]
     digests: dict[Name, list[Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]]]
     sha256: str
 
