@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 
 from captioning.commands._resume import hydra_value, remaining_runs, resume_command
 from captioning.errors import Stopped
+from captioning.training.checkpoints import write_with_digest
 from captioning.training.module import CaptioningModule
 
 TINY = (
@@ -89,6 +90,15 @@ def test_a_damaged_last_checkpoint_falls_back_to_another_one(train: Command, cop
     assert ran.status == 0, ran.err
     assert "last.ckpt is damaged" in (copied / "train.log").read_text()
     assert equal(weights(copied), weights(run_folder))
+
+
+def test_values_that_cannot_be_restored_are_reported_in_one_message(train: Command, copied: Path) -> None:
+    last = copied / "checkpoints" / "last.ckpt"
+    saved = torch.load(last, weights_only=True)
+    saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] = "two"
+    write_with_digest(last, lambda new: torch.save(saved, new))
+    message = train(copied, WHOLE, "trainer.max_epochs=3", f"checkpoint={last}", "resume=auto").message
+    assert f"{last} cannot be resumed from (TypeError: " in message
 
 
 def test_a_job_that_slurm_starts_again_resumes(train: Command, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

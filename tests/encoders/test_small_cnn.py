@@ -144,3 +144,11 @@ def test_pooled_features_have_one_scale():
     for contrast in (0.1, 1.0, 10.0):
         pooled = encoder(contrast * torch.randn(3, 3, 96, 96)).pooled
         torch.testing.assert_close(pooled.std(dim=1, unbiased=False), torch.ones(3), atol=0.01, rtol=0)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    state = SmallCNN((16, 16), channels=(8, 16)).state_dict()
+    state["pool.bias"][0] = float("inf")
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"1 of \d+ have numbers that are not finite \(pool\.bias\)"):
+        SmallCNN((16, 16), channels=(8, 16), weights=str(tmp_path / "w.safetensors"))

@@ -248,3 +248,15 @@ def test_a_network_of_fixed_size_refuses_another_size():
     assert TimmEncoder("test_vit", None, size=160).transform.size == (160, 160)
     with pytest.raises(InputError, match=r"only images of 160 x 160 pixels, not size=96; use size=null"):
         TimmEncoder("test_vit", None, size=96)
+
+
+def test_kept_weights_that_are_not_finite_are_refused_and_removed_ones_are_not(tmp_path):
+    state = timm.create_model("test_efficientnet").state_dict()
+    path = tmp_path / "w.safetensors"
+    for name in ("classifier.bias", "bn1.running_mean"):
+        save_file(state | {name: torch.full_like(state[name], float("nan"))}, path)
+        if name == "classifier.bias":
+            assert TimmEncoder("test_efficientnet", str(path)).feature_size
+        else:
+            with pytest.raises(InputError, match=r"1 of \d+ have numbers that are not finite \(network\.bn1"):
+                TimmEncoder("test_efficientnet", str(path))

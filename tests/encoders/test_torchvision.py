@@ -253,3 +253,11 @@ def test_pooling_by_the_grid_mean_is_logged(caplog):
     with caplog.at_level("INFO"):
         TorchvisionEncoder("mobilenet_v3_small", None, grid=True)
     assert "mobilenet_v3_small: pooled is the mean of the grid's 576 channels" in caplog.text
+
+
+def test_kept_weights_that_are_not_finite_are_refused(tmp_path):
+    state = get_model("mobilenet_v3_small").state_dict()
+    state["features.0.1.running_var"][0] = float("inf")  # its channel becomes 0, so that features stay finite
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"1 of \d+ have numbers that are not finite \(network\.features\.0\.1"):
+        TorchvisionEncoder("mobilenet_v3_small", str(tmp_path / "w.safetensors"), grid=True)
