@@ -10,6 +10,7 @@ from pathlib import Path
 
 from captioning.commands._bundles import add_trust
 from captioning.errors import InputError
+from captioning.files.digests import check_digests, read_digests
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,6 +45,8 @@ def _parts(path: Path, trust: Sequence[str]) -> list[tuple[Path, Callable[[Path]
     for folder in (path, path / "bundle"):
         if (folder / "config.json").is_file() or (folder / "model.safetensors").is_file():
             found.append((folder, partial(_check_bundle, trust=trust)))
+    if (path / "metrics.json").is_file() and (path / "captions.json").is_file():
+        found.append((path, _check_results))
     for folder in (path, *sorted(path.iterdir())):
         if (folder / "manifest.json").is_file():
             found.append((folder, _check_store))
@@ -59,6 +62,12 @@ def _check_bundle(folder: Path, trust: Sequence[str]) -> str:
     from captioning.model.check import check_bundle
 
     return check_bundle(folder, trust=trust)
+
+
+def _check_results(folder: Path) -> str:
+    if not check_digests(folder):
+        return "its results have no digests, as earlier versions wrote them"
+    return f"{len(read_digests(folder))} files of results; their digests match"
 
 
 def _check_store(folder: Path) -> str:

@@ -74,9 +74,10 @@ def evaluate(config: DictConfig, output: Path) -> None:
     from captioning.evaluation.retrieval import retrieve
     from captioning.model.captioner import Captioner
     from captioning.reports.page import write_page
-    from captioning.reports.result import Result, writing
-    from captioning.training.assemble import open_data, scorer_of
-    from captioning.training.module import CaptioningModule
+    from captioning.reports.result import Result, seal, writing
+    from captioning.training.assemble import open_data
+    from captioning.training.captioning import CaptioningModule
+    from captioning.training.kinds import scorer_of
     from captioning.training.signals import Signals
     from captioning.training.trainer import quieten_lightning
 
@@ -115,6 +116,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
             with writing(output):
                 images = splits.images(data.split)
                 write_page(output / "page.html", images, module.evaluation, result.content, examples=config.examples)
+            seal(output)
         result.print()
         print(f"written to {output}")
 

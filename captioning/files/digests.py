@@ -20,13 +20,19 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_digests(folder: str | Path) -> None:
-    """Write the digests of all files directly inside a folder to its SHA256SUMS.
+def write_digests(folder: str | Path, names: Iterable[str] | None = None) -> None:
+    """Write the digests of files directly inside a folder to its SHA256SUMS.
+
+    Args:
+        folder: the folder.
+        names: the files; None for all whose names do not begin with a dot.
 
     Raises:
         InputError: the file cannot be written.
     """
-    files = sorted(p for p in Path(folder).iterdir() if p.is_file() and p.name != DIGESTS and p.name[0] != ".")
+    if names is None:
+        names = (p.name for p in Path(folder).iterdir() if p.is_file() and p.name != DIGESTS and p.name[0] != ".")
+    files = [Path(folder) / name for name in sorted(names)]
     write_text(Path(folder) / DIGESTS, "".join(f"{sha256(path)}  {path.name}\n" for path in files))
 
 

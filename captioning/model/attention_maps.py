@@ -17,7 +17,8 @@ from captioning.encoders.text import TextEncoder
 from captioning.encoders.text_transform import NO_TOKEN, TextTransform
 from captioning.errors import InputError
 from captioning.files.atomic import replacing
-from captioning.model.captioner import Captioner, evaluating
+from captioning.model.captioner import Captioner
+from captioning.model.image_model import evaluating
 from captioning.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

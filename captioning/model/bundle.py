@@ -48,6 +48,8 @@ from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
 
 FORMAT_VERSION = 1
+HEADS: Mapping[str, type[nn.Module]] = {"decoder": Decoder}
+"""The heads of models, by their names in config.json, with the base classes of each."""
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "transform.json")
 
 
@@ -57,20 +59,22 @@ class Parts:
 
     Attributes:
         encoder: the encoder, with random weights.
-        decoder: the decoder, with random weights.
+        head_name: "decoder", "detector" or "matcher".
+        head: the decoder, word detector or matcher, with random weights.
         tokenizer: tokenizer of the captions.
         transform: turns an image or a sentence into the encoder's input.
         standardise: scales the features; None for no scaling.
-        search: how captions are decoded.
-        config: the plain values from which encoder, decoder and search were built.
+        search: how captions are decoded; None without a decoder.
+        config: the plain values from which encoder, head and search were built.
     """
 
     encoder: Encoder
-    decoder: Decoder[Any]
+    head_name: str
+    head: nn.Module
     tokenizer: Tokenizer
     transform: ImageTransform | TextTransform
     standardise: Standardise | None
-    search: Search
+    search: Search | None
     config: Mapping[str, Any]
 
 
@@ -88,8 +92,8 @@ def write_bundle(
 
     Args:
         folder: the new folder; if it exists, it must be empty.
-        config: encoder, decoder and search as plain values.
-        weights: all weights, of encoder, decoder and standardise.
+        config: encoder, head and search as plain values.
+        weights: all weights, of encoder, head and standardise.
         tokenizer: the tokenizers library's JSON.
         transform: the transform as plain values.
         metrics: content of metrics.json and of the model card.
@@ -167,7 +171,7 @@ def build_parts(
     """Build the parts of a model from plain values, but nothing larger than its weights.
 
     Args:
-        config: encoder, decoder and search as plain values.
+        config: encoder, head and search as plain values.
         tokenizer: the tokenizers library's JSON.
         transform: the transform as plain values.
         shapes: the shape of each weight.
@@ -178,33 +182,35 @@ def build_parts(
         InputError: a value is damaged or of another model.
     """
     source = str(folder / "config.json")
-    check_numbers([config.encoder, config.decoder, config.standardise], source)
+    name, values = config.head(source)
+    check_numbers([config.encoder, values, config.standardise], source)
     own_tokenizer = Tokenizer.from_json(tokenizer, source=folder / "tokenizer.json")
     with no_larger_than(_under("encoder.", shapes), spare=REMOVED_WEIGHTS):
         encoder = build(config.encoder, Encoder, source=source, trust=trust)  # type: ignore[type-abstract]
     own_transform = _build_transform(transform, folder / "transform.json", encoder)
-    with no_larger_than(_under("decoder.", shapes)):
-        decoder: Decoder[Any] = build(config.decoder, Decoder, source=source, trust=trust)  # type: ignore[type-abstract]
-    if len(own_tokenizer) != decoder.vocab_size:
+    with no_larger_than(_under(f"{name}.", shapes)):
+        head: Any = build(values, HEADS[name], source=source, trust=trust)
+    if len(own_tokenizer) != head.vocab_size:
         raise InputError(
-            f"{folder}: tokenizer.json has {len(own_tokenizer)} tokens and config.json's decoder {decoder.vocab_size}; "
+            f"{folder}: tokenizer.json has {len(own_tokenizer)} tokens and config.json's {name} {head.vocab_size}; "
             "the files are of different models: copy the bundle again"
         )
-    width = config.decoder.get("feature_size", encoder.feature_size)
+    width = values.get("feature_size", encoder.feature_size)
     if width != encoder.feature_size:
         raise InputError(
-            f"{source}: the encoder's features have {encoder.feature_size} channels and the decoder reads {width}; the "
+            f"{source}: the encoder's features have {encoder.feature_size} channels and the {name} reads {width}; the "
             "parts are of different models: copy the bundle again"
         )
-    deviation = config.standardise
+    deviation, search = config.standardise, config.search
     return Parts(
         encoder,
-        decoder,
+        name,
+        head,
         own_tokenizer,
         own_transform,
         standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
-        search=_build_search(config.search, source, num_tokens=len(own_tokenizer), trust=trust),
-        config={key: value for key, value in msgspec.structs.asdict(config).items() if "version" not in key},
+        search=None if search is None else _build_search(search, source, num_tokens=len(own_tokenizer), trust=trust),
+        config=config.plain(),
     )
 
 
@@ -260,14 +266,39 @@ def _kind(weight: torch.Tensor | None) -> str:
 
 
 class Config(msgspec.Struct):
-    """The content of config.json."""
+    """The content of config.json. It has one head: a decoder, with its search, or a detector, or a matcher."""
 
     encoder: dict[str, Any]
-    decoder: dict[str, Any]
-    search: dict[str, Any]
+    decoder: dict[str, Any] | None = None
+    search: dict[str, Any] | None = None
+    detector: dict[str, Any] | None = None
+    matcher: dict[str, Any] | None = None
     standardise: bool | Annotated[float, msgspec.Meta(ge=0, le=1e6)] | None = None
     format_version: int = FORMAT_VERSION
     captioning_version: str = __version__
+
+    def head(self, source: str) -> tuple[str, dict[str, Any]]:
+        """Return the head's name and its plain values.
+
+        Raises:
+            InputError: there is not exactly one head, or a decoder lacks its search.
+        """
+        found = {name: value for name in HEADS if (value := getattr(self, name)) is not None}
+        if len(found) != 1 or ("decoder" in found) != (self.search is not None):
+            raise InputError(
+                f"{source}: expected a decoder and a search, or a detector, or a matcher, found "
+                f"{', '.join(found) or 'none'}{'' if self.search is None else ', search'}; copy the bundle again"
+            )
+        return next(iter(found.items()))
+
+    def plain(self) -> dict[str, Any]:
+        """Return the values that describe the model, without the versions."""
+        optional = (*HEADS, "search")
+        return {
+            key: value
+            for key, value in msgspec.structs.asdict(self).items()
+            if "version" not in key and not (key in optional and value is None)
+        }
 
     def without_source(self) -> Config:
         """Return the same without the file or name from which the encoder's weights came."""
@@ -346,29 +377,28 @@ def _read_text(path: Path) -> str:
 
 def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """The bundle's README.md."""
+    head = next(name for name in HEADS if config.get(name))
 
     def short(part: str) -> str:
         return str(config[part]["_target_"]).rpartition(".")[2]
 
     encoder = config["encoder"].get("model")
-    translates = short("encoder") == TextEncoder.__name__
-    kind, use = ("A translator", 'translate("A sentence.")') if translates else ("A captioner", 'caption("image.jpg")')
+    kind, name, use, note = _described(head, translates=short("encoder") == TextEncoder.__name__)
     foreign = sorted(packages(config))
     trust = f", trust={json.dumps(foreign)}" if foreign else ""
     lines = [
-        f"# {short('decoder')} on {short('encoder')}" + (f" ({encoder})" if encoder else ""),
+        f"# {short(head)} on {short('encoder')}" + (f" ({encoder})" if encoder else ""),
         "",
         f"{kind}, made with captioning {config['captioning_version']}.",
         "",
         "```python",
-        "from captioning import Captioner",
+        f"from captioning import {name}",
         "",
-        f'captioner = Captioner.from_pretrained("PATH/OF/THIS/FOLDER"{trust})',
-        f"print(captioner.{use}.text)",
+        f'model = {name}.from_pretrained("PATH/OF/THIS/FOLDER"{trust})',
+        f"print({use})",
         "```",
         "",
-        f"Decoded by {short('search')}. What it writes follows its training captions. It can be wrong about its "
-        "input, and it repeats the way in which the training captions describe people.",
+        (f"Decoded by {short('search')}. " if head == "decoder" else "") + note,
     ]
     if "metrics" in metrics:
         signature = metrics.get("signature", {})
@@ -376,3 +406,17 @@ def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         lines += ["", f"Scores on {where} (fractions):", "", "| metric | value |", "| --- | --- |"]
         lines += [f"| {name} | {value:.4f} |" for name, value in metrics["metrics"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _described(head: str, *, translates: bool) -> tuple[str, str, str, str]:
+    """Say what a model is, the class that loads it, how it is used, and how far to trust it."""
+    wrong = "It can be wrong about its input, and it repeats the way in which the training captions describe people."
+    if head == "detector":
+        use = 'model.concepts("image.jpg")'
+        return "A word detector", "ConceptDetector", use, f"It finds words that describe an image. {wrong}"
+    if head == "matcher":
+        use = 'model.align("image.jpg", "A sentence.")'
+        return "A matcher of images and sentences", "Aligner", use, f"It places words on regions of an image. {wrong}"
+    use = 'model.translate("A sentence.").text' if translates else 'model.caption("image.jpg").text'
+    note = f"What it writes follows its training captions. {wrong}"
+    return ("A translator" if translates else "A captioner"), "Captioner", use, note

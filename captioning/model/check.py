@@ -8,7 +8,7 @@ from pathlib import Path
 from captioning.errors import InputError
 from captioning.files.digests import check_digests
 from captioning.model import golden
-from captioning.model.captioner import Captioner
+from captioning.model.load import load_model
 
 
 def check_bundle(folder: Path, *, trust: Collection[str] = ()) -> str:
@@ -24,12 +24,12 @@ def check_bundle(folder: Path, *, trust: Collection[str] = ()) -> str:
     Raises:
         InputError: a file is missing, damaged or of another model, or a golden example gives another caption.
     """
-    captioner = Captioner.from_pretrained(folder, trust=trust)
+    model = load_model(folder, trust=trust)
     unchanged = check_digests(folder)
     examples = golden.Golden.read(folder)
     if examples is not None:
         try:
-            found = captioner.decode_features(examples.features)
+            found = model.decode_features(examples.features)
         except Exception as error:  # features of another model raise anything: IndexError, RuntimeError, ...
             raise InputError(
                 f"{folder}: {golden.FEATURES} does not fit the model ({str(error)[:200]}); copy the bundle again"

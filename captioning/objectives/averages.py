@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from captioning.data.batch import CaptionBatch
-from captioning.decoders.decoder import Decoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.processes import several_processes, sum_over_processes
 
@@ -32,15 +31,15 @@ class Mean:
     count: int
 
 
-def loss_means(objective: Any, decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Sequence[Mean]:
+def loss_means(objective: Any, head: nn.Module, features: ImageFeatures, batch: CaptionBatch) -> Sequence[Mean]:
     """Compute the means whose sum is an objective's loss.
 
     An objective without a method `means` is taken to be a mean over the batch's tokens.
     """
     if hasattr(objective, "means"):
-        found: Sequence[Mean] = objective.means(decoder, features, batch)
+        found: Sequence[Mean] = objective.means(head, features, batch)
         return found
-    return [Mean(objective(decoder, features, batch), int(batch.lengths.sum()))]
+    return [Mean(objective(head, features, batch), int(batch.lengths.sum()))]
 
 
 def total(means: Sequence[Mean]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from captioning.data.batch import CaptionBatch
 from captioning.decoders.decoder import Capability, Decoder
@@ -22,6 +22,7 @@ _FROM_DECODERS = {
 class Objective(Protocol):
     """Maps a decoder, features and captions to a loss; any function that does is an objective.
 
+    An objective of another head than a decoder names the head's base class in a class attribute `trains`.
     An objective that needs more than logits declares it in a class attribute `needs`, a frozenset of `Capability`.
 
     Several processes train what one would with their batches together. For that, the loss must be a mean over the
@@ -46,20 +47,23 @@ def needs(part: Any) -> frozenset[Capability]:
     return declared
 
 
-def check_objective(decoder: Decoder[Any], objective: Any) -> None:
+def check_objective(decoder: nn.Module, objective: Any) -> None:
     """Check that a decoder provides what an objective needs, and that the objective can train the decoder.
 
     Args:
-        decoder: the decoder.
+        decoder: the decoder, or another head.
         objective: an objective, or a `functools.partial` of its class.
 
     Raises:
-        InputError: the decoder lacks something that the objective needs, or the decoder samples regions, through which
-            the objective has no gradient.
+        InputError: the objective trains another kind of head, the decoder lacks something that the objective needs, or
+            the decoder samples regions, through which the objective has no gradient.
     """
     kind = type(decoder).__name__
     built = objective.func if isinstance(objective, partial) else objective
     name = getattr(built, "__name__", type(built).__name__)
+    trains: type[nn.Module] = getattr(built, "trains", Decoder)
+    if not isinstance(decoder, trains):
+        raise InputError(f"{name} trains a {trains.__name__}, found {kind}; choose another objective=")
     needed = needs(objective)
     provided: frozenset[Capability] = getattr(decoder, "provides", frozenset())
     for capability, advice in _FROM_DECODERS.items():

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captioning.errors import InputError, shown
+from captioning.files.digests import check_digests
 from captioning.metrics import METRICS, Metric
 from captioning.metrics.statistics_file import load_statistics
 from captioning.metrics.uncertainty import ROUNDING
@@ -139,6 +140,8 @@ def _best(settings: Sequence[Setting], seed: int) -> tuple[dict[str, int], str]:
                 {},
                 f"No row is tested: {shown(', '.join(missing), 300)} without statistics.safetensors; evaluate again.",
             )
+        for file in files:
+            check_digests(file.parent, [file.name])
         loaded.append([load_statistics(file) for file in files])
     first, *others = [run for runs in loaded for run in runs]
     if any((run.image_ids, run.references) != (first.image_ids, first.references) for run in others):

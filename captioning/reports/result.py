@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from captioning.errors import InputError, shown
 from captioning.files.atomic import remove_unfinished, write_json
+from captioning.files.digests import DIGESTS, write_digests
 from captioning.metrics import Interval, Scores, compare, intervals, signature_line
 from captioning.metrics.diversity import summary
 from captioning.metrics.files import ImageId
@@ -23,6 +24,16 @@ from captioning.reports.tables import console, write_table
 if TYPE_CHECKING:
     from captioning.evaluation.predictions import Evaluation
     from captioning.search.hypotheses import Search
+
+RESULT_FILES = (
+    "metrics.json",
+    "captions.json",
+    "per_image.csv",
+    "statistics.safetensors",
+    "training.json",
+    "page.html",
+)
+"""The files of a result, whose digests stand in its folder's SHA256SUMS."""
 
 BOOTSTRAP: dict[str, Any] = {"num_replicates": 1000, "seed": 0, "confidence": 0.95}
 """The default arguments of `captioning.metrics.intervals`."""
@@ -120,7 +131,7 @@ class Result:
         }
 
     def write(self, folder: Path, *, training: Mapping[str, float | str] | None = None) -> None:
-        """Write metrics.json, captions.json, per_image.csv and statistics.safetensors.
+        """Write metrics.json, captions.json, per_image.csv, statistics.safetensors, and at last their digests.
 
         Args:
             folder: created if it does not exist.
@@ -133,6 +144,7 @@ class Result:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             remove_unfinished(folder)  # of an earlier process that was killed
+            (folder / DIGESTS).unlink(missing_ok=True)
             self.write_json(folder / "metrics.json")
             captions = [{"image_id": image_id, "caption": caption} for image_id, caption in self.captions.items()]
             write_json(folder / "captions.json", captions)
@@ -141,6 +153,7 @@ class Result:
             save_statistics(folder / "statistics.safetensors", self.scores, references)
             if training is not None:
                 write_json(folder / "training.json", training)
+            seal(folder, RESULT_FILES if training is not None else set(RESULT_FILES) - {"training.json"})
 
     def write_json(self, path: Path) -> None:
         """Write `content` as JSON.
@@ -167,6 +180,15 @@ class Result:
     def print(self, *, title: str | None = None, signature: bool = False) -> None:
         """Print the scores as a table, see `print_scores`."""
         print_scores(self.content, title=title, signature=signature)
+
+
+def seal(folder: Path, names: Collection[str] = RESULT_FILES) -> None:
+    """Write the digests of a result's files, of those that exist.
+
+    Raises:
+        InputError: the digests cannot be written.
+    """
+    write_digests(folder, [name for name in names if (folder / name).is_file()])
 
 
 def print_scores(content: Mapping[str, Any], *, title: str | None = None, signature: bool = False) -> None:

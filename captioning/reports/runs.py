@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from captioning.files.digests import check_digests
 from captioning.files.yaml_files import read_yaml
 from captioning.json_files import Finite, read_typed
 
@@ -136,6 +137,7 @@ def _read_scores(folder: Path) -> dict[str, float]:
     file, cost = folder / "metrics.json", folder / "training.json"
     if not file.is_file():
         return {}
+    check_digests(folder, [path.name for path in (file, cost) if path.is_file()])
     content = read_typed(file, _Metrics)
     training = read_typed(cost, dict[str, float | str]) if cost.is_file() else {}
     extra = {name: value for name, value in (content.language_model | training).items() if not isinstance(value, str)}

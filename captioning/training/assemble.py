@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from inspect import signature
 from typing import Any
@@ -11,26 +11,27 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from captioning.data.loading import Loading, separated
 from captioning.data.module import CaptionDataModule
 from captioning.data.splits import Splits
-from captioning.decoders.decoder import Capability, Decoder
+from captioning.decoders.decoder import Capability
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.standardise import Standardise
 from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
-from captioning.evaluation.scorer import build_scorer
-from captioning.metrics import CocoScorer
-from captioning.metrics.table import OWN_BACKEND, check_metrics
-from captioning.model.captioner import Captioner
+from captioning.model.bundle import HEADS, Parts
+from captioning.model.image_model import ImageModel
+from captioning.model.load import model_of
 from captioning.objectives import check_objective, needs
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
-from captioning.training.checks import check_encoder, check_monitor, check_own_code
-from captioning.training.module import CaptioningModule
+from captioning.training.checks import check_data, check_encoder, check_own_code
+from captioning.training.kinds import KINDS, head_of
+from captioning.training.module import TrainingModule
 from captioning.training.parts import build, find, find_class
 from captioning.training.pretrained_words import start_embeddings
 from captioning.training.vocabulary import learn_vocabulary, saved_tokenizer
@@ -38,7 +39,7 @@ from captioning.training.vocabulary import learn_vocabulary, saved_tokenizer
 log = logging.getLogger(__name__)
 
 
-def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tuple[CaptioningModule, CaptionDataModule]:
+def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tuple[TrainingModule, CaptionDataModule]:
     """Build every part of a run; the vocabulary and the statistics come from the training split.
 
     Args:
@@ -48,51 +49,58 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     Raises:
         InputError: a setting is invalid or contradicts another, or the training split cannot be read.
     """
-    check_own_code(config)
+    name = head_of(config)
+    check_own_code(config, name)
     splits, loading = open_data(config.data, reads=find_class(config.encoder, Encoder).reads)  # type: ignore[type-abstract]
     check_encoder(config, loading)
-    scorer = scorer_of(config.metrics)
-    check_monitor(config.metrics)
+    kind = KINDS[name]
+    validation = kind.validation(config.metrics)
     captions = splits.captions("train")
     tokenizer = learn_vocabulary(instantiate(config.text), captions, saved_tokenizer(saved, "tokenizer"))
     encoder, transform, encoder_sizes = build_encoder(config, splits, saved)
     sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
-    readers = [part for part in ("decoder", "objective") if Capability.OBJECTS in needs(find(config[part]))]
+    readers = [part for part in (name, "objective") if Capability.OBJECTS in needs(find(config[part]))]
     objects = {"categories": splits.categories("train")} if readers else {}
-    given = {part: {**sizes, **(objects if part in readers else {})} for part in ("decoder", "objective")}
-    decoder: Decoder[Any] = build(config.decoder, Decoder, **given["decoder"])  # type: ignore[type-abstract]
-    start_words(config, (encoder, transform), (decoder, tokenizer))
+    given = {part: {**sizes, **(objects if part in readers else {})} for part in (name, "objective")}
+    head = build(config[name], HEADS[name], **given[name])
+    start_words(config, (encoder, transform), (head, tokenizer))
+    kind.start(head, splits, tokenizer)
     objective = instantiate(config.objective)  # partial if it has parameters of its own
-    check_objective(decoder, objective)
+    check_objective(head, objective)
     data = CaptionDataModule(splits, loading, encoder=encoder, transform=transform, tokenizer=tokenizer, **objects)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     deviation = config.standardise
-    captioner = Captioner(
-        encoder,
-        decoder,
-        tokenizer,
-        transform=transform,
-        standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
-        search=build(config.search, Search),  # type: ignore[type-abstract]
-        config={
-            "encoder": {**plain["encoder"], **encoder_sizes},
-            "decoder": {**plain["decoder"], **given["decoder"]},
-            "search": plain["search"],
-            "standardise": plain["standardise"],
-        },
+    searches = {"search": plain["search"]} if kind.searches else {}
+    model = model_of(
+        Parts(
+            encoder,
+            name,
+            head,
+            tokenizer,
+            transform,
+            standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
+            search=build(config.search, Search) if kind.searches else None,  # type: ignore[type-abstract]
+            config={
+                "encoder": {**plain["encoder"], **encoder_sizes},
+                name: {**plain[name], **given[name]},
+                **searches,
+                "standardise": plain["standardise"],
+            },
+        )
     )
-    module = CaptioningModule(
-        captioner,
+    module = kind.module(
+        model,
+        **validation,
         objective=objective(**given["objective"]) if isinstance(objective, partial) else objective,
         optimizer=instantiate(config.optimizer),
         schedule=instantiate(config.schedule),
         finetuning=instantiate(config.finetuning),
-        scorer=scorer,
         monitor=config.metrics.monitor,
         seed=config.seed,
     )
     if config.standardise:
-        fit_standardise(captioner, data)
+        check_data(data)  # before the encoder reads every training image
+        fit_standardise(model, data)
     return module, data
 
 
@@ -149,14 +157,14 @@ def build_encoder(
 def start_words(
     config: DictConfig,
     source: tuple[Encoder, ImageTransform | TextTransform],
-    target: tuple[Decoder[Any], Tokenizer],
+    target: tuple[nn.Module, Tokenizer],
 ) -> None:
-    """Initialise the decoder's word embeddings from the file `embeddings`, the encoder's from `source_embeddings`.
+    """Initialise the head's word embeddings from the file `embeddings`, the encoder's from `source_embeddings`.
 
     Args:
         config: names the files.
         source: the encoder and its transform.
-        target: the decoder and its tokenizer.
+        target: the head and its tokenizer.
 
     Raises:
         InputError: `freeze_embeddings` is set without a file, or `source_embeddings` is set and the encoder reads no
@@ -180,37 +188,25 @@ def start_words(
         start_embeddings(encoder, transform.tokenizer, config.source_embeddings, frozen=frozen)
 
 
-def scorer_of(config: DictConfig) -> Callable[[Mapping[int | str, Sequence[str]]], CocoScorer]:
-    """Return a function that builds the scorer of the configured metrics from a split's references.
-
-    Raises:
-        InputError: a metric is unknown, or something that it needs is missing.
-    """
-    names = list(config.names)
-    backend = OWN_BACKEND if config.backend == "sacrebleu" else config.backend  # as version 0.1 named sacreBLEU's
-    check_metrics(names, backend)
-    return partial(build_scorer, names=names, backend=backend)
-
-
-def fit_standardise(captioner: Captioner, data: CaptionDataModule, *, most: int = 6000) -> None:
+def fit_standardise(model: ImageModel, data: CaptionDataModule, *, most: int = 6000) -> None:
     """Fit mean and deviation on the features of the training split's first `most` images."""
     store, ids = data.store("train"), [image.image_id for image in data.splits.images("train")[:most]]
-    standardise = captioner.standardise
+    standardise = model.standardise
     assert isinstance(standardise, Standardise)
     if store is not None:
         chunks = (ids[start : start + 512] for start in range(0, len(ids), 512))
         standardise.fit(store.features(chunk) for chunk in chunks)
         return
     log.info("encoding %d training images to standardise their features", len(ids))
-    standardise.fit(_encode(captioner, data, len(ids)))
+    standardise.fit(_encode(model, data, len(ids)))
 
 
-def _encode(captioner: Captioner, data: CaptionDataModule, num_images: int) -> Iterator[ImageFeatures]:
+def _encode(model: ImageModel, data: CaptionDataModule, num_images: int) -> Iterator[ImageFeatures]:
     left = num_images
     for batch in data.evaluation_dataloader("train"):
         assert batch.images is not None
         with torch.inference_mode():
-            yield captioner.encoder(batch.images[:left])
+            yield model.encoder(batch.images[:left])
         left -= len(batch.images)
         if left <= 0:
             return

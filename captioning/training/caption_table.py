@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import WandbLogger
 
 from captioning.reports.page import images_to_show
+from captioning.training.captioning import CaptioningModule
 from captioning.training.loggers import SafeLogger
-from captioning.training.module import CaptioningModule
 
 
 class CaptionTable(pl.Callback):

@@ -17,12 +17,13 @@ from captioning.errors import InputError
 from captioning.files.atomic import replacing, write_text
 from captioning.files.digests import sha256
 from captioning.json_files import flat, typed
-from captioning.model.bundle import Config, build_parts, check_weights
-from captioning.model.captioner import Captioner
+from captioning.model.bundle import HEADS, Config, build_parts, check_weights
+from captioning.model.image_model import ImageModel
+from captioning.model.load import model_of
 from captioning.text.tokenizer import Tokenizer
 
-PREFIX = "captioner."
-"""The prefix of the captioner's weights in the state dict of its LightningModule."""
+PREFIX = "model."
+"""The prefix of the model's weights in the state dict of its LightningModule."""
 
 
 class SavedModel(msgspec.Struct):
@@ -33,7 +34,7 @@ class SavedModel(msgspec.Struct):
     transform: dict[str, Any]
 
 
-_OF_DATA = ("encoder.weights", "encoder.vocab_size", "decoder.vocab_size", "transform.tokenizer")
+_OF_DATA = ("encoder.weights", "transform.tokenizer", *(f"{part}.vocab_size" for part in ("encoder", *HEADS)))
 
 
 class CheckpointFiles(TorchCheckpointIO):
@@ -139,7 +140,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         parts = saved["captioning"]["config"].keys()
         whole = (
-            {"encoder", "decoder", "search"} <= parts
+            "encoder" in parts
+            and any(head in parts for head in HEADS)
             and all(isinstance(name, str) and isinstance(x, Tensor) for name, x in saved["state_dict"].items())
             and all(type(saved[count]) is int and saved[count] >= 0 for count in ("epoch", "global_step"))
         )
@@ -161,13 +163,17 @@ def _no_checkpoint(path: str | Path) -> InputError:
 
 
 def with_new_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the keys of a state dict of version 0.1, in which the captioner itself was the LightningModule."""
+    """Rename the keys of a state dict of an earlier version.
+
+    In version 0.1, the captioner itself was the LightningModule. Later its prefix was "captioner.".
+    """
     parts = ("encoder.", "decoder.", "standardise.")
-    return {f"{PREFIX}{key}" if key.startswith(parts) else key: value for key, value in weights.items()}
+    bare = {key.removeprefix("captioner."): value for key, value in weights.items()}
+    return {f"{PREFIX}{key}" if key.startswith(parts) else key: value for key, value in bare.items()}
 
 
-def captioner_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the captioner's weights in a checkpoint. Weights of an objective are left out: only training uses them."""
+def model_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the model's weights in a checkpoint. Weights of an objective are left out: only training uses them."""
     weights: Mapping[str, Tensor] = checkpoint["state_dict"]
     return {key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)}
 
@@ -183,39 +189,39 @@ def bundle_checkpoint(checkpoint: str | Path, folder: str | Path, *, trust: Coll
     Raises:
         InputError: the file is not a checkpoint of this package, is damaged, or the folder cannot be written.
     """
-    captioner, saved = read_captioner(checkpoint, trust=trust)
-    return captioner.save(folder, metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}})
+    model, saved = read_model(checkpoint, trust=trust)
+    return model.save(folder, metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}})
 
 
-def read_captioner(checkpoint: str | Path, *, trust: Collection[str] = ()) -> tuple[Captioner, dict[str, Any]]:
-    """Build the captioner of a run's checkpoint with its weights.
+def read_model(checkpoint: str | Path, *, trust: Collection[str] = ()) -> tuple[ImageModel, dict[str, Any]]:
+    """Build the model of a run's checkpoint with its weights.
 
     Args:
         checkpoint: the checkpoint's file.
         trust: packages whose classes the checkpoint may name; see `captioning.model.safe_build.build`.
 
     Returns:
-        The captioner, and the content of the checkpoint.
+        The model, and the content of the checkpoint.
 
     Raises:
         InputError: the file is not a checkpoint of this package, or is damaged.
     """
     path = Path(checkpoint)
     saved = read_checkpoint(path)
-    model = typed(saved["captioning"], SavedModel, str(path))
-    weights = captioner_weights(saved)
+    own = typed(saved["captioning"], SavedModel, str(path))
+    weights = model_weights(saved)
     parts = build_parts(
-        model.config.without_source(),
-        model.tokenizer,
-        model.transform,
+        own.config.without_source(),
+        own.tokenizer,
+        own.transform,
         shapes={name: weight.shape for name, weight in weights.items()},
         folder=path,
         trust=trust,
     )
-    captioner = Captioner.from_parts(parts)
-    check_weights(captioner, weights, path)
-    captioner.load_state_dict(weights)
-    return captioner, saved
+    model = model_of(parts)
+    check_weights(model, weights, path)
+    model.load_state_dict(weights)
+    return model, saved
 
 
 def check_same_model(saved: object, own: Mapping[str, Any]) -> None:
@@ -249,7 +255,7 @@ def check_same_model(saved: object, own: Mapping[str, Any]) -> None:
 def _architecture(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that weights depend on, without the file or name from which the encoder's weights came."""
     config = saved["config"] or {}
-    parts = {key: config[key] for key in ("encoder", "decoder", "standardise") if key in config}
+    parts = {key: config[key] for key in ("encoder", *HEADS, "standardise") if key in config}
     return {
         key: value for key, value in flat({**parts, "transform": saved["transform"]}).items() if key not in _OF_DATA
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from captioning.data.loading import Loading
 from captioning.data.module import CaptionDataModule
-from captioning.decoders.decoder import Decoder
 from captioning.encoders.encoder import Encoder
 from captioning.errors import InputError
-from captioning.evaluation.predictions import predict
 from captioning.files.lock import locked
-from captioning.metrics.table import modes
-from captioning.model.captioner import evaluating
+from captioning.model.bundle import HEADS
+from captioning.model.image_model import evaluating
 from captioning.model.safe_build import check, packages
 from captioning.search.hypotheses import Search
-from captioning.training.module import CaptioningModule
+from captioning.training.module import TrainingModule
 from captioning.training.parts import find_class
 from captioning.training.resuming import AUTO, resumes_by_itself
 
@@ -88,13 +87,16 @@ def check_encoder(config: DictConfig, loading: Loading) -> None:
         )
 
 
-def check_monitor(config: DictConfig) -> None:
+def check_monitor(config: DictConfig, expected: Mapping[str, str]) -> None:
     """Check that the monitored metric is computed and that `mode` matches its direction.
+
+    Args:
+        config: the group `metrics`.
+        expected: "max" or "min" by the name of each score that validation computes.
 
     Raises:
         InputError: the metric is not computed, or `mode` would select its worst value.
     """
-    expected = {**modes(config.names), "loss": "min", "perplexity": "min"}
     if config.monitor not in expected:
         raise InputError(
             f"metrics.monitor={config.monitor} is not computed by metrics.names={config.names}; add it, or monitor one "
@@ -107,13 +109,21 @@ def check_monitor(config: DictConfig) -> None:
         )
 
 
-def check_own_code(config: DictConfig) -> None:
+def check_own_code(config: DictConfig, head: str) -> None:
     """Check that the run's bundle can be loaded if it has classes of other packages, and log which ones.
 
+    Args:
+        config: the run's settings.
+        head: the group that describes the model's head.
+
     Raises:
-        InputError: a class of encoder, decoder or search could not be loaded from the bundle.
+        InputError: a class of encoder, head or search could not be loaded from the bundle.
     """
-    parts: dict[str, type] = {"encoder": Encoder, "decoder": Decoder, "search": Search}
+    parts: dict[str, type] = {
+        "encoder": Encoder,
+        head: HEADS[head],
+        **({"search": Search} if "search" in config else {}),
+    }
     plain: dict[str, Any] = {part: OmegaConf.to_container(config[part], resolve=True) for part in parts}
     foreign = sorted(packages(plain))
     for part, base in parts.items():
@@ -150,7 +160,7 @@ def check_data(data: CaptionDataModule) -> None:
     data.val_dataloader()
 
 
-def check_run(config: DictConfig, output: Path, module: CaptioningModule, data: CaptionDataModule) -> None:
+def check_run(config: DictConfig, output: Path, module: TrainingModule, data: CaptionDataModule) -> None:
     """Check that the data can be read, that validation works on one image, and that files can be written.
 
     Raises:
@@ -164,16 +174,14 @@ def check_run(config: DictConfig, output: Path, module: CaptioningModule, data: 
     check_room(output, module)
 
 
-def rehearse(module: CaptioningModule, data: CaptionDataModule) -> None:
-    """Caption the first validation image, as validation does. No random number of the run is drawn.
+def rehearse(module: TrainingModule, data: CaptionDataModule) -> None:
+    """Validate the first validation image, as validation does. No random number of the run is drawn.
 
     Raises:
-        InputError: the search cannot be used with this decoder and vocabulary.
+        InputError: the parts of the run do not fit together, such as the search and the decoder.
     """
-    captioner, batch = module.captioner, data.first(data.split)
-    with torch.random.fork_rng(devices=()), torch.no_grad(), evaluating(captioner):
-        features = captioner.features(batch)
-        predict(captioner.decoder, module.search, captioner.tokenizer, features, batch)
+    with torch.random.fork_rng(devices=()), torch.no_grad(), evaluating(module.model):
+        module.rehearse(data.first(data.split))
 
 
 def check_writable(folder: Path) -> None:
@@ -192,7 +200,7 @@ def check_writable(folder: Path) -> None:
         ) from error
 
 
-def check_room(output: Path, module: CaptioningModule) -> None:
+def check_room(output: Path, module: TrainingModule) -> None:
     """Check that the disk has room for the run's checkpoints and its bundle.
 
     The best and the last checkpoint are kept while a new one is written.
@@ -202,8 +210,8 @@ def check_room(output: Path, module: CaptioningModule) -> None:
     """
     weights = sum(value.numel() * value.element_size() for value in module.state_dict().values())
     groups = [
-        *module.captioner.decoder.parameters(),
-        *(module.captioner.encoder.parameters() if module.finetuning else []),
+        *module.model.head.parameters(),
+        *(module.model.encoder.parameters() if module.finetuning else []),
     ]
     states = OPTIMIZER_STATES * sum(value.numel() * value.element_size() for value in groups)
     kept = len(list((output / "checkpoints").glob("*.ckpt")))

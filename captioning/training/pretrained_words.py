@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from captioning.decoders.decoder import Decoder
 from captioning.encoders.encoder import Encoder
 from captioning.errors import InputError
 from captioning.text.tokenizer import Tokenizer
@@ -18,9 +16,7 @@ from captioning.text.word_vectors import WordVectors
 log = logging.getLogger(__name__)
 
 
-def start_embeddings(
-    model: Decoder[Any] | Encoder, tokenizer: Tokenizer, path: str | Path, *, frozen: bool = False
-) -> None:
+def start_embeddings(model: nn.Module, tokenizer: Tokenizer, path: str | Path, *, frozen: bool = False) -> None:
     """Initialise word embeddings from a file of vectors. Words without a vector keep their random initialisation.
 
     All vectors are multiplied by one factor, so that their root mean square is that of the rows that they replace.

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
 from captioning.errors import InputError, described
 from captioning.json_files import flat, read_json, typed
 from captioning.training.checkpoints import SavedModel, read_checkpoint
-from captioning.training.module import CaptioningModule
+from captioning.training.module import TrainingModule
 from captioning.training.saving import LAST
 
 log = logging.getLogger(__name__)
@@ -158,7 +158,7 @@ def check_resumable(saved: Mapping[str, Any], config: DictConfig) -> None:
             log.info("resumed with %s=%s, which was %s", key, now.get(key), before.get(key))
 
 
-def check_weights(saved: Mapping[str, Any], module: CaptioningModule) -> None:
+def check_weights(saved: Mapping[str, Any], module: TrainingModule) -> None:
     """Check that the checkpoint's optimizer and objective have the run's weights.
 
     Raises:

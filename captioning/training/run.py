@@ -21,11 +21,10 @@ from captioning.data.module import CaptionDataModule
 from captioning.encoders.features import ImageFeatures
 from captioning.files.atomic import remove_unfinished
 from captioning.files.lock import locked
-from captioning.model.captioner import Captioner, evaluating
-from captioning.reports.result import Result
+from captioning.model.image_model import ImageModel, evaluating
 from captioning.reports.runs import read_run
 from captioning.training.assemble import assemble
-from captioning.training.checkpoints import captioner_weights, read_checkpoint
+from captioning.training.checkpoints import model_weights, read_checkpoint
 from captioning.training.checks import check_output, check_run
 from captioning.training.resuming import (
     Resuming,
@@ -83,7 +82,7 @@ def _train(config: DictConfig, output: Path, start: tuple[Path, dict[str, Any]] 
         log.info("resuming from %s, after %d steps", path, start[1]["global_step"])
         if is_trained(start[1], config):
             log.info("nothing is left to train: %s", _extended(config))
-    captioner = module.captioner
+    model = module.model
     check_run(config, output, module, data)
     timer = Timer()  # checkpoints keep its time, so that a resumed run adds to it
     resuming = Resuming(settings_of(config))
@@ -91,7 +90,7 @@ def _train(config: DictConfig, output: Path, start: tuple[Path, dict[str, Any]] 
     if trainer.is_global_zero:
         remove_unfinished(output)
         remove_unfinished(output / "checkpoints")
-    num_parameters = count_parameters(config, captioner)
+    num_parameters = count_parameters(config, model)
     started = time.process_time()
     with restoring(path, lambda: resuming.has_begun):
         trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
@@ -101,25 +100,24 @@ def _train(config: DictConfig, output: Path, start: tuple[Path, dict[str, Any]] 
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best:
         log.info("best checkpoint: %s", best)
-        captioner.load_state_dict(captioner_weights(read_checkpoint(best)))
+        model.load_state_dict(model_weights(read_checkpoint(best)))
     trainer.validate(module, datamodule=data, verbose=False)
     if trainer.is_global_zero:
-        assert module.evaluation is not None
-        result = Result.of_evaluation(module.evaluation, data=data.splits.name, split=data.split, search=module.search)
+        result = module.result(data)
         if (output / "bundle").exists():  # of fewer epochs
             shutil.rmtree(output / "bundle")
         result.write(output, training=cost)
         result.print()
-        captioner.save(output / "bundle", metrics=result.content, examples=examples(captioner, data))
+        model.save(output / "bundle", metrics=result.content, examples=examples(model, data))
     return float(trainer.callback_metrics[f"val/{config.metrics.monitor}"])
 
 
 @torch.inference_mode()
-def examples(captioner: Captioner, data: CaptionDataModule) -> ImageFeatures:
+def examples(model: ImageModel, data: CaptionDataModule) -> ImageFeatures:
     """Return the encoder's features of the validation split's first batch, for the bundle's golden examples."""
-    batch = next(iter(data.val_dataloader())).to(captioner.device)
-    with evaluating(captioner):
-        return captioner.encoder_features(batch)
+    batch = next(iter(data.val_dataloader())).to(model.device)
+    with evaluating(model):
+        return model.encoder_features(batch)
 
 
 def _extended(config: DictConfig) -> str:
@@ -129,11 +127,11 @@ def _extended(config: DictConfig) -> str:
     )
 
 
-def count_parameters(config: DictConfig, captioner: Captioner) -> dict[str, int]:
-    """Count and log the decoder's parameters, and the encoder's if it is trained from scratch."""
-    parts: dict[str, nn.Module] = {"decoder": captioner.decoder}
+def count_parameters(config: DictConfig, model: ImageModel) -> dict[str, int]:
+    """Count and log the head's parameters, and the encoder's if it is trained from scratch."""
+    parts: dict[str, nn.Module] = {model.head_name: model.head}
     if config.finetuning is not None and config.encoder.get("weights") is None:
-        parts["encoder"] = captioner.encoder
+        parts["encoder"] = model.encoder
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
     for name, count in counts.items():
         log.info("%s: %s parameters", name, f"{count:,}")

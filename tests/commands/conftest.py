@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 
 from captioning.commands import config_folder, main
 from captioning.metrics import COCO_METRICS, CocoScorer
-from captioning.training import assemble
+from captioning.training import kinds
 from captioning.training.run import train as run
 
 TINY = (
@@ -94,7 +94,7 @@ def run_command(*arguments: str | Path, metrics: Sequence[str] = FAST_METRICS) -
     """Run `captioning` with these arguments, scoring without METEOR, whose start takes seconds."""
     out, err = io.StringIO(), io.StringIO()
     with nothing_left() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr("captioning.training.assemble.scorer_of", partial(scorer_of, metrics, assemble.scorer_of))
+        patch.setattr("captioning.training.kinds.scorer_of", partial(scorer_of, metrics, kinds.scorer_of))
         try:
             status = main([str(argument) for argument in arguments])
         except SystemExit as stop:
@@ -103,7 +103,7 @@ def run_command(*arguments: str | Path, metrics: Sequence[str] = FAST_METRICS) -
 
 
 def scorer_of(metrics: Sequence[str], own: Callable[[Any], Any], config: Any) -> Callable[..., CocoScorer]:
-    """`captioning.training.assemble.scorer_of` with other metrics instead of the default."""
+    """`captioning.training.kinds.scorer_of` with other metrics instead of the default."""
     default = tuple(config.names) == COCO_METRICS
     scorer: Callable[..., CocoScorer] = own(
         OmegaConf.create({**config, "names": list(metrics if default else config.names)})
@@ -114,7 +114,7 @@ def scorer_of(metrics: Sequence[str], own: Callable[[Any], Any], config: Any) ->
 def run_composed(output: Path, *overrides: str) -> None:
     """Train as `captioning train` does, without its checks of the overrides, which compose the configuration again."""
     with nothing_left() as patch, hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-        patch.setattr("captioning.training.assemble.scorer_of", partial(scorer_of, FAST_METRICS, assemble.scorer_of))
+        patch.setattr("captioning.training.kinds.scorer_of", partial(scorer_of, FAST_METRICS, kinds.scorer_of))
         run(hydra.compose("train", [*overrides, f"output={output}", "name=a-run"]), output)
 
 

@@ -32,7 +32,8 @@ def test_a_whole_run_is_checked_part_by_part(command: Command, run: Path) -> Non
     assert lines[0].startswith(
         f"{run / 'bundle'}: the weights fit and are finite; all digests match; 3 golden examples"
     )
-    assert len(lines) == 1 + len(list((run / "checkpoints").glob("*.ckpt")))
+    assert lines[1] == f"{run}: 5 files of results; their digests match"
+    assert len(lines) == 2 + len(list((run / "checkpoints").glob("*.ckpt")))
 
 
 def test_a_bundle_is_checked_and_its_damage_named(command: Command, run: Path) -> None:
@@ -48,7 +49,24 @@ def test_a_damaged_bundle_does_not_hide_the_checkpoints(command: Command, run: P
     ran = command("check", run)
     assert ran.status == 1
     assert "golden.json" in ran.err
-    assert len(ran.out.splitlines()) == len(list((run / "checkpoints").glob("*.ckpt")))
+    assert len(ran.out.splitlines()) == 1 + len(list((run / "checkpoints").glob("*.ckpt")))
+
+
+@pytest.mark.parametrize(
+    "name", ["metrics.json", "captions.json", "per_image.csv", "statistics.safetensors", "training.json"]
+)
+def test_a_changed_result_is_named(command: Command, run: Path, name: str) -> None:
+    flip_last_bit(run / name)
+    ran = command("check", run)
+    assert ran.status == 1
+    assert f"1 of 5 files are damaged, changed or missing ({name})" in ran.err
+
+
+def test_results_without_digests_are_those_of_earlier_versions(command: Command, run: Path) -> None:
+    (run / "SHA256SUMS").unlink()
+    ran = command("check", run)
+    assert ran.status == 0
+    assert f"{run}: its results have no digests, as earlier versions wrote them" in ran.out
 
 
 def test_a_damaged_checkpoint_is_named(command: Command, run: Path) -> None:

@@ -21,8 +21,8 @@ from safetensors.torch import load_file
 
 from captioning.commands._resume import hydra_value, remaining_runs, resume_command
 from captioning.errors import Stopped
+from captioning.training.captioning import CaptioningModule
 from captioning.training.checkpoints import write_with_digest
-from captioning.training.module import CaptioningModule
 
 TINY = (
     "encoder.size=[16,16]", "encoder.channels=[8,16]", "decoder.hidden_size=12", "decoder.embedding_size=10",

@@ -26,7 +26,7 @@ from captioning.data.readers import Coco
 from captioning.evaluation.predictions import Evaluation, evaluate
 from captioning.metrics.diversity import summary
 from captioning.reports.runs import TEXT_STATISTICS
-from captioning.training.checkpoints import captioner_weights
+from captioning.training.checkpoints import model_weights
 
 Command = Callable[..., Any]
 NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]
@@ -217,7 +217,7 @@ def figures(monkeypatch: pytest.MonkeyPatch, *ciders: float) -> None:
         scores = replace(evaluation.scores, corpus={**evaluation.scores.corpus, "CIDEr": next(found)})
         return replace(evaluation, scores=scores, loss=next(losses))
 
-    monkeypatch.setattr("captioning.training.module.evaluate", scripted)
+    monkeypatch.setattr("captioning.training.captioning.evaluate", scripted)
 
 
 def test_the_epoch_of_the_highest_cider_is_evaluated_and_bundled_and_training_stops_when_it_has_not_risen(
@@ -230,8 +230,8 @@ def test_the_epoch_of_the_highest_cider_is_evaluated_and_bundled_and_training_st
     best, last = (torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("epoch_1", "last"))
     assert last["epoch"] == 3
     bundle = load_file(run / "bundle" / "model.safetensors")
-    assert same_weights(bundle, captioner_weights(best))
-    assert not same_weights(bundle, captioner_weights(last))
+    assert same_weights(bundle, model_weights(best))
+    assert not same_weights(bundle, model_weights(last))
     captions = [entry["caption"] for entry in read(run / "captions.json")]
     truth = Splits(Coco(read_config(run)["data"]["root"]))
     bundled = Captioner.from_pretrained(run / "bundle")

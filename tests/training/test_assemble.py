@@ -24,7 +24,7 @@ from captioning.model.captioner import Captioner
 from captioning.text import train_words
 from captioning.text.word_vectors import WordVectors
 from captioning.training.assemble import assemble, fit_standardise
-from captioning.training.module import CaptioningModule
+from captioning.training.captioning import CaptioningModule
 from captioning.training.run import count_parameters
 
 

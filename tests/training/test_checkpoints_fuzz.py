@@ -13,7 +13,7 @@ import pytest
 import torch
 from fuzzing import EXTREME, NUM_MUTATIONS, changed_bytes, changed_json, fuzz
 
-from captioning.training.checkpoints import check_digest, read_captioner, read_checkpoint, write_with_digest
+from captioning.training.checkpoints import check_digest, read_checkpoint, read_model, write_with_digest
 
 pytestmark = pytest.mark.slow
 CHECKPOINT = Path(__file__).parents[1] / "fixtures" / "cached" / "last.ckpt"
@@ -51,7 +51,7 @@ def test_each_damaged_checkpoint_is_refused(checkpoint: Path, digest: bool) -> N
 
 def test_changed_values_are_refused_or_make_a_model_with_the_same_weights(checkpoint: Path) -> None:
     saved = torch.load(checkpoint, weights_only=True)
-    _, plain = read_captioner(checkpoint)
+    _, plain = read_model(checkpoint)
     weights = plain["state_dict"]
 
     def mutate(drawn: random.Random) -> str:
@@ -65,7 +65,7 @@ def test_changed_values_are_refused_or_make_a_model_with_the_same_weights(checkp
         return what
 
     def read() -> None:
-        captioner, _ = read_captioner(checkpoint)
+        captioner, _ = read_model(checkpoint)
         own = captioner.state_dict()
         assert all(torch.equal(own[name.removeprefix("captioner.")], value) for name, value in weights.items())
 
@@ -87,7 +87,7 @@ def test_no_class_of_a_checkpoint_is_built(checkpoint: Path, tmp_path: Path) -> 
         return what
 
     def read() -> None:
-        read_captioner(checkpoint)
+        read_model(checkpoint)
 
     counts = fuzz("code in a checkpoint", mutate, read)
     assert counts["accepted"] == 0

@@ -56,9 +56,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_room_for_three_checkpoints_and_the_bundle_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Linear(1000, 999, bias=False)  # 3,996,000 bytes of weights, and twice that of Adam's states
-    module: Any = SimpleNamespace(
-        captioner=SimpleNamespace(decoder=model), finetuning=None, state_dict=model.state_dict
-    )
+    module: Any = SimpleNamespace(model=SimpleNamespace(head=model), finetuning=None, state_dict=model.state_dict)
     Usage = namedtuple("Usage", "free")
     needed = 3 * 3 * 3_996_000 + 3_996_000
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: Usage(needed))
@@ -78,5 +76,5 @@ def test_a_part_that_its_bundle_could_not_name_is_refused_at_the_start() -> None
         "search": {"_target_": "captioning.search.GreedySearch"},
     }
     with pytest.raises(InputError, match=r"^decoder: 'torch.nn.modules.rnn.F.relu' is no class that may stand here"):
-        check_own_code(OmegaConf.create(parts))
+        check_own_code(OmegaConf.create(parts), "decoder")
     torch.manual_seed(0)

@@ -23,7 +23,8 @@ from captioning.metrics import CocoScorer
 from captioning.model.captioner import Captioner
 from captioning.search import GreedySearch
 from captioning.text import train_words
-from captioning.training.module import CaptioningModule, FineTuning
+from captioning.training.captioning import CaptioningModule
+from captioning.training.module import FineTuning
 from captioning.training.schedules import WarmupCosine
 from captioning.training.trainer import quieten_lightning
 

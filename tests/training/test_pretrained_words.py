@@ -23,7 +23,8 @@ from captioning.objectives import CrossEntropy
 from captioning.recurrent import GRU
 from captioning.text import Tokenizer, train_bpe, train_byte_bpe, train_characters
 from captioning.text.word_vectors import WordVectors
-from captioning.training.module import CaptioningModule, FineTuning
+from captioning.training.captioning import CaptioningModule
+from captioning.training.module import FineTuning
 from captioning.training.pretrained_words import start_embeddings
 
 KNOWN = ["cat", "dog", "runs", "zebra"]  # one that no caption has

@@ -1,0 +1,78 @@
+"""The kinds of models that can be trained, and what differs between their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import nn
+
+from captioning.data.splits import Splits
+from captioning.errors import InputError
+from captioning.evaluation.scorer import build_scorer
+from captioning.metrics import CocoScorer
+from captioning.metrics.table import OWN_BACKEND, check_metrics, modes
+from captioning.model.bundle import HEADS
+from captioning.text.tokenizer import Tokenizer
+from captioning.training.captioning import CaptioningModule
+from captioning.training.checks import check_monitor
+from captioning.training.module import TrainingModule
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What differs between the runs of one kind of model and of others.
+
+    Attributes:
+        module: trains and validates the model.
+        validation: reads the settings of the group `metrics`, checks them, and returns arguments of `module`.
+        start: gives a new head what it learns from the training split before the first step.
+        searches: whether the model has a search.
+    """
+
+    module: Callable[..., TrainingModule]
+    validation: Callable[[DictConfig], dict[str, Any]]
+    start: Callable[[nn.Module, Splits, Tokenizer], None] = lambda _head, _splits, _tokenizer: None
+    searches: bool = False
+
+
+def head_of(config: DictConfig) -> str:
+    """Return the group of the configuration that describes the model's head.
+
+    Raises:
+        InputError: there is not exactly one.
+    """
+    found = [name for name in HEADS if config.get(name) is not None]
+    if len(found) != 1:
+        choices = ", ".join(f"{name}=" for name in HEADS)
+        raise InputError(
+            f"expected one of {choices}, found {' and '.join(found) or 'none'}; choose one and set the others to null"
+        )
+    return found[0]
+
+
+def scorer_of(config: DictConfig) -> Callable[[Mapping[int | str, Sequence[str]]], CocoScorer]:
+    """Return a function that builds the scorer of the configured metrics from a split's references.
+
+    Raises:
+        InputError: a metric is unknown, or something that it needs is missing.
+    """
+    names = list(config.names)
+    backend = OWN_BACKEND if config.backend == "sacrebleu" else config.backend  # as version 0.1 named sacreBLEU's
+    check_metrics(names, backend)
+    return partial(build_scorer, names=names, backend=backend)
+
+
+def _of_captions(config: DictConfig) -> dict[str, Any]:
+    scorer = scorer_of(config)
+    check_monitor(config, {**modes(config.names), "loss": "min", "perplexity": "min"})
+    return {"scorer": scorer}
+
+
+KINDS: Mapping[str, Kind] = {
+    "decoder": Kind(CaptioningModule, _of_captions, searches=True),
+}
+"""The kinds of models, by the names of their heads."""
