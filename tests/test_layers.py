@@ -11,8 +11,8 @@ import captioning
 ROOT = Path(captioning.__file__).parent
 LAYERS = (
     ("errors", "json_files", "seeds"), ("files",), ("text",), ("metrics",), ("recurrent",), ("encoders",),
-    ("data",), ("decoders",), ("search",), ("objectives",), ("model",), ("evaluation",), ("reports",), ("training",),
-    ("benchmarks",), ("commands",),
+    ("data",), ("decoders",), ("matchers",), ("search",), ("objectives",), ("model",),
+    ("evaluation",), ("reports",), ("training",), ("benchmarks",), ("commands",),
 )  # fmt: skip
 """From the ground up, as docs/architecture.md has them: each may import those above it in this list."""
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,5 @@
+"""Matchers, which score how well sentences fit images: one file per paper, all with the `Matcher` interface."""
+
+from captioning.matchers.matcher import Embedded, Matcher
+
+__all__ = ["Embedded", "Matcher"]
