@@ -9,6 +9,7 @@ from captioning.objectives.hardest_negatives import HardestNegatives
 from captioning.objectives.max_margin import MaxMargin
 from captioning.objectives.objective import Objective, check_objective, needs
 from captioning.objectives.reinforce import Reinforce
+from captioning.objectives.sampled_negatives import SampledNegatives
 
 __all__ = [
     "CaptionAndObjects",
@@ -20,6 +21,7 @@ __all__ = [
     "Mean",
     "Objective",
     "Reinforce",
+    "SampledNegatives",
     "check_objective",
     "loss_means",
     "loss_of_all",
