@@ -34,6 +34,8 @@ _GAIN = 1e-9
 """The smallest gain that counts, relative to the score. Rounding may seem to gain less."""
 _WIDTH = 1e-9
 """The narrowest interval of t to step into. In narrower ones, rounding may choose other winners."""
+_LARGEST = 1e100
+"""Features are below it, so that their squares are finite."""
 
 
 @dataclass(frozen=True)
@@ -123,15 +125,17 @@ def tune(
         seed: of random starts and directions. More restarts begin with the same ones.
 
     Raises:
-        InputError: the shapes do not fit each other, a number is infinite or NaN, or `restarts` is below 1.
+        InputError: the shapes do not fit, a number is infinite, NaN or above 1e100, or `restarts` is below 1.
     """
     if features.ndim != 3 or statistics.ndim != 3 or features.shape[:2] != statistics.shape[:2] or not features.size:
         raise InputError(
             f"expected features (I, M, J) and statistics (I, M, S) of the same hypotheses; found {features.shape} and "
             f"{statistics.shape}"
         )
-    if not (np.isfinite(features).all() and np.isfinite(statistics).all()):
-        raise InputError("features or statistics hold infinite numbers or NaN; expected finite ones")
+    if not (np.abs(features).max() < _LARGEST and np.isfinite(statistics).all()):  # also of NaN
+        raise InputError(
+            f"features are NaN or above {_LARGEST:g}, or statistics are infinite; leave such a feature out"
+        )
     if restarts < 1:
         raise InputError(f"restarts={restarts} must be at least 1")
     scale = np.sqrt(features.var(axis=1).mean(axis=0))

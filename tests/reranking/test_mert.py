@@ -177,7 +177,10 @@ def test_wrong_arrays_are_refused() -> None:
     features, statistics = np.zeros((2, 3, 5)), np.zeros((2, 3, 7))
     with pytest.raises(InputError, match="of the same hypotheses"):
         tune(features, statistics[:, :2], share)
-    with pytest.raises(InputError, match="expected finite ones"):
-        tune(features * np.nan, statistics, share)
+    for broken in (np.nan, np.inf, -1e200):
+        with pytest.raises(InputError, match="features are NaN or above 1e\\+100"):
+            tune(features + broken, statistics, share)
+    with pytest.raises(InputError, match="or statistics are infinite"):
+        tune(features, statistics * np.nan, share)
     with pytest.raises(InputError, match="restarts=0 must be at least 1"):
         tune(features, statistics, share, restarts=0)
