@@ -49,6 +49,7 @@ class Brnn(Matcher):
         embedding_size: E.
         hidden_size: D.
         joint_size: h, the width of the space that regions and words share.
+        normalise: whether v_i and s_t are scaled to length 1, so that their product is a cosine; not in the paper.
         feature_dropout: on CNN(I_b).
         embedding_dropout: on x_t.
         dropout: on e_t and on h^f_t + h^b_t.
