@@ -43,8 +43,8 @@ RECURRENT = [p.stem for p in files("recurrent/*.yaml") if p.stem != "bidirection
 GIVEN = {
     "encoder": {"vocab_size"},  # of sentences, by their vocabulary
     "decoder": {"feature_size", "vocab_size", "categories"},  # by the encoder, the vocabulary and the objects
-    "matcher": {"feature_size", "vocab_size", "words"},
     "objective": {"feature_size", "vocab_size", "categories", "eos"},  # where it learns something of its own
+    "matcher": {"feature_size", "vocab_size", "words"},  # by the encoder and the vocabulary
     "text": {"captions"},
     "source_text": {"captions"},
     "optimizer": {"params"},
@@ -122,6 +122,11 @@ def test_every_option_of_every_group_composes_of_parts_that_exist(options: tuple
 def test_a_language_model_s_sentences_may_be_as_long_as_those_it_learned_from() -> None:
     config = compose("experiment=multi30k/language_model", "text=characters", "data.max_length=123")
     assert config["search"]["max_length"] == config["data"]["max_length"] == 123
+
+
+@pytest.mark.parametrize("matcher", [p.stem for p in files("matcher/*.yaml")])
+def test_every_matcher_composes_of_parts_that_exist(matcher: str) -> None:
+    assert check(compose(f"+matcher={matcher}")["matcher"], "matcher") >= 1
 
 
 @pytest.mark.parametrize("cell", RECURRENT)

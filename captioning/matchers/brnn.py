@@ -28,7 +28,10 @@ learned. The paper's D is 300 to 600 and its h 1000 to 1600. Dropout is everywhe
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from captioning.encoders.features import ImageFeatures
@@ -49,6 +52,7 @@ class Brnn(Matcher):
         embedding_size: E.
         hidden_size: D.
         joint_size: h, the width of the space that regions and words share.
+        normalise: whether v_i and s_t are scaled to length 1, so that their product is a cosine; not in the paper.
         feature_dropout: on CNN(I_b).
         embedding_dropout: on x_t.
         dropout: on e_t and on h^f_t + h^b_t.
@@ -62,12 +66,13 @@ class Brnn(Matcher):
         embedding_size: int = 300,
         hidden_size: int = 512,
         joint_size: int = 1024,
+        normalise: bool = False,
         feature_dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.vocab_size, self.hidden_size = vocab_size, hidden_size
+        self.vocab_size, self.hidden_size, self.normalise = vocab_size, hidden_size, normalise
         self.regions = Regions(feature_size, joint_size, dropout=feature_dropout)
         self.embedding = nn.Embedding(vocab_size, embedding_size)
         self.embedding_dropout = nn.Dropout(embedding_dropout)
@@ -80,7 +85,7 @@ class Brnn(Matcher):
     def images(self, features: ImageFeatures) -> Embedded:
         """Compute v_i, (I, 1 + R, h); row 0 is the whole image."""
         v: Embedded = self.regions(features)
-        return v
+        return replace(v, vectors=self._scaled(v.vectors))
 
     def sentences(self, tokens: Tensor, lengths: Tensor) -> Embedded:
         """Compute s_t, (N, T, h)."""
@@ -90,12 +95,15 @@ class Brnn(Matcher):
         turned = mirrored(e.batch_sizes).to(e.data.device)
         forwards = self._recur(e, self.forwards)  # (4)
         backwards = self._recur(e._replace(data=e.data[turned]), self.backwards)[turned]  # (5)
-        s = self.head(self.dropout(forwards + backwards)).relu()  # (6)
+        s = self._scaled(self.head(self.dropout(forwards + backwards)).relu())  # (6)
         return Embedded(*padded(words._replace(data=s), lengths))
 
     def similarity(self, images: Embedded, sentences: Embedded) -> Tensor:
         """Compute S_kl by (8), the sum over words."""
         return best_regions(images, sentences)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        return F.normalize(x, dim=-1) if self.normalise else x
 
     def _recur(self, e: PackedSequence, recurrent: nn.Linear) -> Tensor:
         def step(e_t: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:

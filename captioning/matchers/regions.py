@@ -3,31 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.matchers.matcher import Embedded
-
-
-class WholeImage(nn.Module):
-    """Embed an image as one vector: v = W_m CNN(I) + b_m, (I, 1, h).
-
-    Args:
-        feature_size: F.
-        joint_size: h.
-        dropout: on CNN(I).
-    """
-
-    def __init__(self, feature_size: int, joint_size: int, *, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.dropout = nn.Dropout(dropout)
-        self.project = nn.Linear(feature_size, joint_size)
-
-    def forward(self, features: ImageFeatures) -> Embedded:
-        """Embed I images."""
-        v: Tensor = self.project(self.dropout(features.pooled))
-        return Embedded(v[:, None])
 
 
 class Regions(nn.Module):
