@@ -35,7 +35,7 @@ EXPERIMENTS = [str(p.relative_to(CONF / "experiment").with_suffix("")) for p in 
 OPTIONS = [
     [f"{group.name}={path.stem}" for path in files(f"{group.name}/*.yaml")]
     for group in sorted(CONF.iterdir())
-    if group.is_dir() and group.name not in ("experiment", "recurrent", "trainer")
+    if group.is_dir() and group.name not in ("experiment", "matcher", "recurrent", "trainer")
 ]
 ROUNDS = [("trainer=evaluation",), *(tuple(filter(None, options)) for options in zip_longest(*OPTIONS))]
 """In each round another option of every group: composing takes long, and groups do not know each other's options."""
@@ -43,7 +43,8 @@ RECURRENT = [p.stem for p in files("recurrent/*.yaml") if p.stem != "bidirection
 GIVEN = {
     "encoder": {"vocab_size"},  # of sentences, by their vocabulary
     "decoder": {"feature_size", "vocab_size", "categories"},  # by the encoder, the vocabulary and the objects
-    "objective": {"feature_size", "vocab_size", "categories"},  # where it learns something of its own
+    "objective": {"feature_size", "vocab_size", "categories", "eos"},  # where it learns something of its own
+    "matcher": {"feature_size", "vocab_size", "words"},  # by the encoder and the vocabulary
     "text": {"captions"},
     "source_text": {"captions"},
     "optimizer": {"params"},
@@ -123,6 +124,11 @@ def test_a_language_model_s_sentences_may_be_as_long_as_those_it_learned_from() 
     assert config["search"]["max_length"] == config["data"]["max_length"] == 123
 
 
+@pytest.mark.parametrize("matcher", [p.stem for p in files("matcher/*.yaml")])
+def test_every_matcher_composes_of_parts_that_exist(matcher: str) -> None:
+    assert check(compose(f"+matcher={matcher}")["matcher"], "matcher") >= 1
+
+
 @pytest.mark.parametrize("cell", RECURRENT)
 def test_every_recurrent_layer_can_be_show_and_tell_s(cell: str) -> None:
     config = compose("decoder=show_and_tell", f"recurrent@decoder.recurrent={cell}")
@@ -147,7 +153,7 @@ def test_the_other_commands_compose_with_every_data_set(command: str, data: str)
     assert check(compose(*overrides, name=command), command) >= 2
 
 
-@pytest.mark.parametrize("group", ["encoder", "decoder", "recurrent", "search"])
+@pytest.mark.parametrize("group", ["encoder", "decoder", "matcher", "recurrent", "search"])
 def test_a_bundle_s_configuration_says_every_setting(group: str) -> None:
     """A default that changes in the code must not change a bundle that was written before."""
     for path in files(f"{group}/*.yaml"):

@@ -28,6 +28,7 @@ from captioning.reports.result import Result
 from captioning.reports.runs import Run
 from captioning.reports.sweeps import write_runs
 from captioning.reports.tables import write_table
+from captioning.reranking import NBest, write_nbest
 from captioning.text.word_vectors import WordVectors
 
 IMAGES = range(40)
@@ -44,6 +45,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "table.csv": lambda path: write_table(path, ["a"], [["x" * 1000]]),
     "map.png": lambda path: save_figure(Figure(), path),
     "frequencies.json": DocumentFrequencies(3, {f"word{n}": 2 for n in range(90)}).save,
+    "nbest.json": lambda path: write_nbest(path, NBest((1,), (("a",) * 90,), ("x",), np.ones((90, 1)))),
     "vectors.npz": WORDS.write,
     "vectors.vec": WORDS.write,
     "vectors.vec.gz": WORDS.write,

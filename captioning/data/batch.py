@@ -47,6 +47,19 @@ class CaptionBatch:
         """Pack the tokens to predict: the words and `<eos>`."""
         return self._pack(self.tokens[:, 1:])
 
+    def words(self, eos: int) -> tuple[Tensor, Tensor]:
+        """Return the captions without `<bos>` and `<eos>`.
+
+        Args:
+            eos: the id of `<eos>`.
+
+        Returns:
+            tokens (N, T) int64 and lengths (N) int64 on the CPU, the number of words; what follows a caption's words
+            has no meaning.
+        """
+        last = self.tokens.gather(1, self.lengths.to(self.tokens.device)[:, None])[:, 0]
+        return self.tokens[:, 1:], self.lengths - (last == eos).cpu().long()
+
     def _pack(self, tokens: Tensor) -> PackedSequence:
         return pack_padded_sequence(tokens, self.lengths, batch_first=True)
 

@@ -1,19 +1,27 @@
-"""Training objectives: functions of a decoder, features and a batch that compute a loss."""
+"""Training objectives: functions of a decoder or a matcher, features and a batch that compute a loss."""
 
 from captioning.objectives.averages import Mean, loss_means, loss_of_all
 from captioning.objectives.caption_and_objects import CaptionAndObjects
+from captioning.objectives.contrastive import Contrastive
 from captioning.objectives.cross_entropy import CrossEntropy, token_losses
 from captioning.objectives.doubly_stochastic import DoublyStochastic
+from captioning.objectives.hardest_negatives import HardestNegatives
+from captioning.objectives.max_margin import MaxMargin
 from captioning.objectives.objective import Objective, check_objective, needs
 from captioning.objectives.reinforce import Reinforce
+from captioning.objectives.sampled_negatives import SampledNegatives
 
 __all__ = [
     "CaptionAndObjects",
+    "Contrastive",
     "CrossEntropy",
     "DoublyStochastic",
+    "HardestNegatives",
+    "MaxMargin",
     "Mean",
     "Objective",
     "Reinforce",
+    "SampledNegatives",
     "check_objective",
     "loss_means",
     "loss_of_all",

@@ -84,3 +84,15 @@ def test_packed_captions_are_marked_as_sorted(batch: CaptionBatch, name: str):
 def test_features_are_handed_on():
     features = ImageFeatures(torch.zeros(1, 13))
     assert collate(("x",), [[[1, 2]]], pad=0, features=features).features is features
+
+
+@pytest.mark.parametrize("eos", [2, 7])
+def test_words_are_captions_without_bos_and_eos(batch, eos):
+    # With eos = 7 the truncated caption ends with it, and those that end with 2 have another word.
+    tokens, lengths = batch.words(eos)
+    found = [row[:length] for row, length in zip(tokens.tolist(), lengths.tolist(), strict=True)]
+    last = [[], [2]][eos == 7]
+    expected = [[4, 9, 10, 4, 5, 6, *([] if eos == 7 else [7])], [6, 3, 7, *last], [4, 8, *last], [5, *last], [*last]]
+    assert found == expected
+    assert lengths.device.type == "cpu"
+    assert lengths.dtype == torch.int64

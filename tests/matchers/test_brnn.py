@@ -1,0 +1,83 @@
+"""The matcher of Karpathy and Fei-Fei: its equations, one word and one region at a time, in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from captioning.matchers import Brnn
+
+SIZES = {"feature_size": 13, "vocab_size": 11, "embedding_size": 17, "hidden_size": 19, "joint_size": 23}
+WORDS = [[4, 9, 5], [6, 4, 8, 10, 7], [5]]
+
+
+def literal(w, features, words, *, normalise):
+    """S_kl of each image and sentence, from a table of weights."""
+
+    def f(x):
+        return x.clamp(min=0)
+
+    def unit(x):
+        return x / x.square().sum().sqrt() if normalise else x
+
+    rows = []
+    for k in range(len(features)):
+        seen = [features.pooled[k], *(features.grid[k, r] for r in range(2) if features.mask[k, r])]
+        v = [unit(w["regions.project.weight"] @ x + w["regions.project.bias"]) for x in seen]  # (1)
+        row = []
+        for sentence in words:
+            x = [w["embedding.weight"][token] for token in sentence]  # (2)
+            e = [f(w["word.weight"] @ each + w["word.bias"]) for each in x]  # (3)
+            forwards, backwards, h = [], [], torch.zeros(19).double()
+            for each in e:
+                h = f(each + w["forwards.weight"] @ h + w["forwards.bias"])  # (4)
+                forwards.append(h)
+            h = torch.zeros(19).double()
+            for each in reversed(e):
+                h = f(each + w["backwards.weight"] @ h + w["backwards.bias"])  # (5)
+                backwards.insert(0, h)
+            both = zip(forwards, backwards, strict=True)
+            s = [unit(f(w["head.weight"] @ (a + b) + w["head.bias"])) for a, b in both]  # (6)
+            row.append(sum(max(v_i @ s_t for v_i in v) for s_t in s))  # (8)
+        rows.append(torch.stack(row))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("normalise", [False, True])
+def test_equals_the_papers_equations_with_gradients(features, normalise):
+    torch.manual_seed(0)
+    model = Brnn(**SIZES, normalise=normalise).double()
+    for weight in model.parameters():
+        nn.init.uniform_(weight, -0.7, 0.7)
+    features = features.cast(torch.float64)
+    plain = {name: weight.detach().clone().requires_grad_() for name, weight in model.named_parameters()}
+    tokens = torch.tensor([[*words, *[9] * (5 - len(words))] for words in WORDS])
+    sentences = model.sentences(tokens, torch.tensor([3, 5, 1]))
+    got, expected = (
+        model.similarity(model.images(features), sentences), literal(plain, features, WORDS, normalise=normalise)
+    )  # fmt: skip
+    assert_close(got, expected)
+    towards = torch.randn(3, 3, generator=torch.Generator().manual_seed(5)).double()
+    for scores in (got, expected):
+        (scores * towards).sum().backward()
+    for name, weight in model.named_parameters():
+        assert weight.grad.any(), name
+        assert_close(weight.grad, plain[name].grad, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_the_whole_image_comes_before_its_regions(features):
+    model = Brnn(**SIZES).eval()
+    v = model.images(features)
+    assert v.vectors.shape == (3, 1 + 2, 23)
+    assert v.mask.tolist() == [[True, True, True], [True, True, True], [True, True, False]]
+    assert_close(v.vectors[:, 0], model.regions.project(features.pooled))
+    assert_close(v.vectors[:, 1:], model.regions.project(features.grid))
+
+
+def test_parameter_count():
+    # V E, and E D + D, 2 (D D + D), D h + h, F h + h of the paper's sizes: E = 300, F = 4096, D = 512, h = 1024.
+    model = Brnn(feature_size=4096, vocab_size=2538, embedding_size=300, hidden_size=512, joint_size=1024)
+    words = 300 * 512 + 512 + 2 * (512 * 512 + 512) + 512 * 1024 + 1024
+    assert sum(p.numel() for p in model.parameters()) == 2538 * 300 + words + 4096 * 1024 + 1024 == 6_161_464
