@@ -56,6 +56,7 @@ class Brnn(Matcher):
         feature_dropout: on CNN(I_b).
         embedding_dropout: on x_t.
         dropout: on e_t and on h^f_t + h^b_t.
+        init_range: r; embeddings are initialised uniformly in [-r, r]. With large r, words keep their random vectors.
     """
 
     def __init__(
@@ -70,11 +71,13 @@ class Brnn(Matcher):
         feature_dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         dropout: float = 0.0,
+        init_range: float = 0.1,
     ) -> None:
         super().__init__()
         self.vocab_size, self.hidden_size, self.normalise = vocab_size, hidden_size, normalise
         self.regions = Regions(feature_size, joint_size, dropout=feature_dropout)
         self.embedding = nn.Embedding(vocab_size, embedding_size)
+        nn.init.uniform_(self.embedding.weight, -init_range, init_range)
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.word = nn.Linear(embedding_size, hidden_size)
         self.forwards = nn.Linear(hidden_size, hidden_size)
