@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-from captioning.matchers import Brnn
+from captioning.matchers import Brnn, Embedded
 
 SIZES = {"feature_size": 13, "vocab_size": 11, "embedding_size": 17, "hidden_size": 19, "joint_size": 23}
 WORDS = [[4, 9, 5], [6, 4, 8, 10, 7], [5]]
@@ -74,6 +76,14 @@ def test_the_whole_image_comes_before_its_regions(features):
     assert v.mask.tolist() == [[True, True, True], [True, True, True], [True, True, False]]
     assert_close(v.vectors[:, 0], model.regions.project(features.pooled))
     assert_close(v.vectors[:, 1:], model.regions.project(features.grid))
+
+
+def test_an_image_without_regions_is_scored_as_a_whole(features):
+    model = Brnn(**SIZES).eval()
+    features = replace(features, mask=torch.zeros(3, 2, dtype=torch.bool))
+    sentences = model.sentences(torch.tensor([[4, 9, 5]]), torch.tensor([3]))
+    v = model.images(features)
+    assert_close(model.similarity(v, sentences), model.similarity(Embedded(v.vectors[:, :1]), sentences))
 
 
 def test_parameter_count():
