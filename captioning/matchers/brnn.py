@@ -52,10 +52,12 @@ class Brnn(Matcher):
         embedding_size: E.
         hidden_size: D.
         joint_size: h, the width of the space that regions and words share.
-        normalise: whether v_i and s_t are scaled to length 1, so that their product is a cosine; not in the paper.
+        normalise: whether to divide each v_i by its length, and the s_t of a sentence by the length of their sum. Then
+            the score is a cosine if all words choose the same region. The paper does not do this.
         feature_dropout: on CNN(I_b).
         embedding_dropout: on x_t.
         dropout: on e_t and on h^f_t + h^b_t.
+        init_range: r; embeddings are initialised uniformly in [-r, r]. With large r, words keep their random vectors.
     """
 
     def __init__(
@@ -70,11 +72,13 @@ class Brnn(Matcher):
         feature_dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         dropout: float = 0.0,
+        init_range: float = 0.1,
     ) -> None:
         super().__init__()
         self.vocab_size, self.hidden_size, self.normalise = vocab_size, hidden_size, normalise
         self.regions = Regions(feature_size, joint_size, dropout=feature_dropout)
         self.embedding = nn.Embedding(vocab_size, embedding_size)
+        nn.init.uniform_(self.embedding.weight, -init_range, init_range)
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.word = nn.Linear(embedding_size, hidden_size)
         self.forwards = nn.Linear(hidden_size, hidden_size)
@@ -85,7 +89,7 @@ class Brnn(Matcher):
     def images(self, features: ImageFeatures) -> Embedded:
         """Compute v_i, (I, 1 + R, h); row 0 is the whole image."""
         v: Embedded = self.regions(features)
-        return replace(v, vectors=self._scaled(v.vectors))
+        return replace(v, vectors=F.normalize(v.vectors, dim=2)) if self.normalise else v
 
     def sentences(self, tokens: Tensor, lengths: Tensor) -> Embedded:
         """Compute s_t, (N, T, h)."""
@@ -95,15 +99,16 @@ class Brnn(Matcher):
         turned = mirrored(e.batch_sizes).to(e.data.device)
         forwards = self._recur(e, self.forwards)  # (4)
         backwards = self._recur(e._replace(data=e.data[turned]), self.backwards)[turned]  # (5)
-        s = self._scaled(self.head(self.dropout(forwards + backwards)).relu())  # (6)
-        return Embedded(*padded(words._replace(data=s), lengths))
+        s = self.head(self.dropout(forwards + backwards)).relu()  # (6)
+        vectors, mask = padded(words._replace(data=s), lengths)
+        if self.normalise:
+            length = vectors.masked_fill(~mask[..., None], 0).sum(1, keepdim=True).norm(dim=2, keepdim=True)
+            vectors = vectors / length.clamp(min=1e-12)
+        return Embedded(vectors, mask)
 
     def similarity(self, images: Embedded, sentences: Embedded) -> Tensor:
         """Compute S_kl by (8), the sum over words."""
         return best_regions(images, sentences)
-
-    def _scaled(self, x: Tensor) -> Tensor:
-        return F.normalize(x, dim=-1) if self.normalise else x
 
     def _recur(self, e: PackedSequence, recurrent: nn.Linear) -> Tensor:
         def step(e_t: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:

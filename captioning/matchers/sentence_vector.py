@@ -40,6 +40,7 @@ class SentenceVector(Matcher):
         joint_size: h, the width of the space that images and sentences share.
         feature_dropout: on CNN(I).
         embedding_dropout: on x_t.
+        init_range: r; embeddings are initialised uniformly in [-r, r]. With large r, words keep their random vectors.
     """
 
     def __init__(
@@ -53,12 +54,14 @@ class SentenceVector(Matcher):
         joint_size: int = 1024,
         feature_dropout: float = 0.0,
         embedding_dropout: float = 0.0,
+        init_range: float = 0.1,
     ) -> None:
         super().__init__()
         self.vocab_size = vocab_size
         self.feature_dropout = nn.Dropout(feature_dropout)
         self.image = nn.Linear(feature_size, joint_size)
         self.embedding = nn.Embedding(vocab_size, embedding_size)
+        nn.init.uniform_(self.embedding.weight, -init_range, init_range)
         self.embedding_dropout = nn.Dropout(embedding_dropout)
         self.recurrent = None if recurrent is None else recurrent(embedding_size, hidden_size)
         self.head = nn.Linear(embedding_size if recurrent is None else hidden_size, joint_size)

@@ -53,6 +53,6 @@ def score_pairs(matcher: Matcher, features: ImageFeatures, batch: CaptionBatch, 
         eos: the id of `<eos>`, which is no word.
     """
     similarity = matcher.similarity(matcher.images(features), matcher.sentences(*batch.words(eos)))
-    first = {image: row for row, image in reversed(list(enumerate(batch.image_ids)))}
-    image = torch.tensor([first[image] for image in batch.image_ids], device=similarity.device)
-    return Pairs(similarity, image[:, None] == image[batch.image_index], batch.image_index)
+    row_of = {image: row for row, image in enumerate(batch.image_ids)}
+    same = torch.tensor([row_of[image] for image in batch.image_ids], device=similarity.device)
+    return Pairs(similarity, same[:, None] == same[batch.image_index], batch.image_index)

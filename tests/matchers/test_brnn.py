@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-from captioning.matchers import Brnn
+from captioning.matchers import Brnn, Embedded
 
 SIZES = {"feature_size": 13, "vocab_size": 11, "embedding_size": 17, "hidden_size": 19, "joint_size": 23}
 WORDS = [[4, 9, 5], [6, 4, 8, 10, 7], [5]]
@@ -19,13 +21,13 @@ def literal(w, features, words, *, normalise):
     def f(x):
         return x.clamp(min=0)
 
-    def unit(x):
-        return x / x.square().sum().sqrt() if normalise else x
+    def length(x):
+        return x.square().sum().sqrt() if normalise else 1
 
     rows = []
     for k in range(len(features)):
         seen = [features.pooled[k], *(features.grid[k, r] for r in range(2) if features.mask[k, r])]
-        v = [unit(w["regions.project.weight"] @ x + w["regions.project.bias"]) for x in seen]  # (1)
+        v = [w["regions.project.weight"] @ x + w["regions.project.bias"] for x in seen]  # (1)
         row = []
         for sentence in words:
             x = [w["embedding.weight"][token] for token in sentence]  # (2)
@@ -39,8 +41,8 @@ def literal(w, features, words, *, normalise):
                 h = f(each + w["backwards.weight"] @ h + w["backwards.bias"])  # (5)
                 backwards.insert(0, h)
             both = zip(forwards, backwards, strict=True)
-            s = [unit(f(w["head.weight"] @ (a + b) + w["head.bias"])) for a, b in both]  # (6)
-            row.append(sum(max(v_i @ s_t for v_i in v) for s_t in s))  # (8)
+            s = [f(w["head.weight"] @ (a + b) + w["head.bias"]) for a, b in both]  # (6)
+            row.append(sum(max(v_i @ s_t / length(v_i) for v_i in v) for s_t in s) / length(sum(s)))  # (8)
         rows.append(torch.stack(row))
     return torch.stack(rows)
 
@@ -74,6 +76,27 @@ def test_the_whole_image_comes_before_its_regions(features):
     assert v.mask.tolist() == [[True, True, True], [True, True, True], [True, True, False]]
     assert_close(v.vectors[:, 0], model.regions.project(features.pooled))
     assert_close(v.vectors[:, 1:], model.regions.project(features.grid))
+
+
+def test_an_image_without_regions_is_scored_as_a_whole(features):
+    model = Brnn(**SIZES).eval()
+    features = replace(features, mask=torch.zeros(3, 2, dtype=torch.bool))
+    sentences = model.sentences(torch.tensor([[4, 9, 5]]), torch.tensor([3]))
+    v = model.images(features)
+    assert_close(model.similarity(v, sentences), model.similarity(Embedded(v.vectors[:, :1]), sentences))
+
+
+def test_normalised_scores_of_a_single_region_are_cosines(features):
+    torch.manual_seed(0)
+    model = Brnn(**SIZES, normalise=True).eval()
+    features = replace(features, mask=torch.zeros(3, 2, dtype=torch.bool))
+    sentences = model.sentences(torch.tensor([[4, 9, 5], [6, 8, 0]]), torch.tensor([3, 2]))
+    v, s = (
+        model.regions.project(features.pooled),
+        torch.stack([sentences.vectors[0].sum(0), sentences.vectors[1, :2].sum(0)]),
+    )
+    expected = torch.cosine_similarity(v[:, None], s[None], dim=2)
+    assert_close(model.similarity(model.images(features), sentences), expected)
 
 
 def test_parameter_count():

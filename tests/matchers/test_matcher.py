@@ -115,6 +115,13 @@ def test_its_word_embeddings_are_its_embedding(matcher):
     assert matcher.vocab_size == matcher.embedding.num_embeddings == 11
 
 
+@pytest.mark.parametrize("name", ["Brnn", "SentenceVector"])
+def test_embeddings_are_initialised_in_the_given_range(name):
+    torch.manual_seed(0)
+    kind = {"Brnn": Brnn, "SentenceVector": partial(SentenceVector, recurrent=None)}[name]
+    assert 0.015 < kind(**SIZES, init_range=0.02).embedding.weight.abs().max() <= 0.02
+
+
 @pytest.mark.parametrize("name", ["Brnn", "Brnn-normalised"])
 def test_a_matcher_of_regions_needs_the_grid(name, features):
     with pytest.raises(InputError, match=r"use encoder\.grid=true"):
