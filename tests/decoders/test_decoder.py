@@ -155,6 +155,7 @@ def test_a_caption_depends_on_its_own_image_alone(decoder, features, batch):
     for seen in (other.pooled, other.grid, other.objects.boxes, *(other.final or ())):
         seen[1] += 1.0
     other.objects.categories[1, 0] = 2
+    other.words[1] = 1 - other.words[1]
     before = captions(decoder, features, batch)
     after = captions(decoder, other, batch)
     sees = not isinstance(decoder, LanguageModel)
