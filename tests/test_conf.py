@@ -44,6 +44,7 @@ GIVEN = {
     "encoder": {"vocab_size"},  # of sentences, by their vocabulary
     # By the encoder, the vocabulary, the objects, the word detector and the training captions.
     "decoder": {"feature_size", "vocab_size", "categories", "concepts", "num_ngrams"},
+    "search": {"concepts"},
     "objective": {"feature_size", "vocab_size", "categories"},  # where it learns something of its own
     "text": {"captions"},
     "source_text": {"captions"},
