@@ -4,6 +4,7 @@ from captioning.objectives.averages import Mean, loss_means, loss_of_all
 from captioning.objectives.caption_and_objects import CaptionAndObjects
 from captioning.objectives.cross_entropy import CrossEntropy, token_losses
 from captioning.objectives.doubly_stochastic import DoublyStochastic
+from captioning.objectives.noise_contrastive import NoiseContrastive
 from captioning.objectives.objective import Objective, check_objective, needs
 from captioning.objectives.reinforce import Reinforce
 
@@ -12,6 +13,7 @@ __all__ = [
     "CrossEntropy",
     "DoublyStochastic",
     "Mean",
+    "NoiseContrastive",
     "Objective",
     "Reinforce",
     "check_objective",
