@@ -30,6 +30,7 @@ from captioning.commands import main
 from captioning.data.batch import CaptionBatch, collate
 from captioning.data.scenes import write_scenes
 from captioning.decoders import Decoder, Hard, Soft
+from captioning.decoders.ngrams import observed_ngrams
 from captioning.encoders.features import ImageFeatures, Objects
 from captioning.errors import InputError
 from captioning.recurrent import Bidirectional, GravesStack, Stacked
@@ -45,6 +46,8 @@ settings.load_profile("tests")
 
 PRIMES = (17, 19, 23, 29, 31, 37, 41, 43)
 """Widths of a model under test; none is a size of the fixtures."""
+CONCEPTS = (8, -1, 5, 4, 9)
+"""Token ids of the W = 5 words of a detector; the vocabulary lacks the second."""
 
 
 def classes(package: str) -> dict[str, type]:
@@ -111,6 +114,8 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
         sizes: dict[str, Any] = {**dict(zip(widths, PRIMES, strict=False)), "feature_size": 13, "vocab_size": 11}
         if "categories" in arguments:
             sizes["categories"] = ["cat", "dog", "sofa"]
+        if "concepts" in arguments:
+            sizes["concepts"] = CONCEPTS
         flipped = {key: not a.default for key, a in arguments.items() if isinstance(a.default, bool)}
         argument = next((key for key in ("recurrent", "phi") if key in arguments), None)
         choices = [(part, {argument: choice}) for part, choice in parts(argument).items()] if argument else [("", {})]
@@ -122,7 +127,17 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
 
 
 def primes(cls: Callable[..., Decoder[Any]], sizes: dict[str, int], **others: Any) -> Decoder[Any]:
-    """A decoder whose widths are different primes, or all the same where it refuses them (a tied softmax)."""
+    """A decoder whose widths are different primes, or all the same where it refuses them (a tied softmax).
+
+    A decoder of observed n-grams has observed most of those that there are of 11 tokens.
+    """
+    if "num_ngrams" in inspect.signature(cls).parameters:
+        random = torch.Generator().manual_seed(0)
+        captions = torch.randint(11, (1000, 9), generator=random).tolist()
+        ngrams = observed_ngrams(captions, vocab_size=11, order=4)
+        decoder: Any = cls(**sizes, **others, num_ngrams=[len(codes) for codes in ngrams])
+        decoder.observe(ngrams)
+        return decoder  # type: ignore[no-any-return]
     try:
         return cls(**sizes, **others)
     except InputError:
@@ -217,6 +232,8 @@ def special(tokenizer: Tokenizer) -> SpecialTokens:
 def features(request: pytest.FixtureRequest) -> ImageFeatures:
     """Features of I = 3 images; the last one has one real place, the others two; they show 2, 1 and no objects.
 
+    Of the words in `CONCEPTS` they show 2, 1 and none.
+
     Their final state is one of both directions, each as wide as the greater half of F. Where the decoder under test has
     a recurrent layer, it is one of that layer's.
     """
@@ -231,6 +248,7 @@ def features(request: pytest.FixtureRequest) -> ImageFeatures:
             mask=torch.tensor([[True, True], [True, False], [False, False]]),
         ),
         final=(torch.randn(3, 2, 7, generator=random),),
+        words=torch.tensor([[0.9, 0.8, 0.2, 0.6, 0.3], [0.1, 0.3, 0.7, 0.0, 0.1], [0.2, 0.9, 0.1, 0.4, 0.0]]),
     )
     for name in {"decoder", "one_decoder", "a_decoder", "decoder_to_train"} & set(request.fixturenames):
         if layer := getattr(request.getfixturevalue(name), "recurrent", None):

@@ -42,7 +42,9 @@ ROUNDS = [("trainer=evaluation",), *(tuple(filter(None, options)) for options in
 RECURRENT = [p.stem for p in files("recurrent/*.yaml") if p.stem != "bidirectional"]  # those that step
 GIVEN = {
     "encoder": {"vocab_size"},  # of sentences, by their vocabulary
-    "decoder": {"feature_size", "vocab_size", "categories"},  # by the encoder, the vocabulary and the objects
+    # By the encoder, the vocabulary, the objects, the word detector and the training captions.
+    "decoder": {"feature_size", "vocab_size", "categories", "concepts", "num_ngrams"},
+    "search": {"concepts"},
     "objective": {"feature_size", "vocab_size", "categories", "eos"},  # where it learns something of its own
     "matcher": {"feature_size", "vocab_size", "words"},  # by the encoder and the vocabulary
     "text": {"captions"},

@@ -17,6 +17,7 @@ from captioning.decoders.show_and_tell import ShowAndTell
 from captioning.decoders.show_attend_and_tell import Hard, ShowAttendAndTell, Soft
 from captioning.decoders.sutskever import Sutskever
 from captioning.decoders.up_down import UpDown
+from captioning.decoders.visual_concepts import VisualConcepts
 
 __all__ = [
     "FC",
@@ -41,4 +42,5 @@ __all__ = [
     "State",
     "Sutskever",
     "UpDown",
+    "VisualConcepts",
 ]

@@ -38,6 +38,8 @@ class ImageFeatures:
         mask: (I, R) bool, True for real regions, False for padding; None if there is no padding.
         objects: the annotated objects; None if none were read.
         final: the state of a recurrent encoder after its last input, (I, L, D) each; None for other encoders.
+        words: the probability of each of a word detector's W words, (I, W) float, in the detector's order; None if no
+            words were detected.
     """
 
     pooled: Tensor
@@ -45,6 +47,7 @@ class ImageFeatures:
     mask: Tensor | None = None
     objects: Objects | None = None
     final: tuple[Tensor, ...] | None = None
+    words: Tensor | None = None
 
     def __len__(self) -> int:
         return self.pooled.shape[0]
@@ -62,7 +65,7 @@ class ImageFeatures:
         return self._map(lambda x: x.to(dtype) if x.is_floating_point() else x)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> ImageFeatures:
-        grid, mask = (None if x is None else change(x) for x in (self.grid, self.mask))
+        grid, mask, words = (None if x is None else change(x) for x in (self.grid, self.mask, self.words))
         objects = None if self.objects is None else self.objects.map(change)
         final = None if self.final is None else tuple(change(x) for x in self.final)
-        return ImageFeatures(change(self.pooled), grid, mask, objects, final)
+        return ImageFeatures(change(self.pooled), grid, mask, objects, final, words)

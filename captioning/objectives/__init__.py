@@ -7,6 +7,7 @@ from captioning.objectives.cross_entropy import CrossEntropy, token_losses
 from captioning.objectives.doubly_stochastic import DoublyStochastic
 from captioning.objectives.hardest_negatives import HardestNegatives
 from captioning.objectives.max_margin import MaxMargin
+from captioning.objectives.noise_contrastive import NoiseContrastive
 from captioning.objectives.objective import Objective, check_objective, needs
 from captioning.objectives.reinforce import Reinforce
 from captioning.objectives.sampled_negatives import SampledNegatives
@@ -19,6 +20,7 @@ __all__ = [
     "HardestNegatives",
     "MaxMargin",
     "Mean",
+    "NoiseContrastive",
     "Objective",
     "Reinforce",
     "SampledNegatives",

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
+from captioning.search.beams import Beams, pick
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.processors import Processor, apply, never
 from captioning.text.tokenizer import SpecialTokens
@@ -69,16 +70,12 @@ class BeamSearch(Search):
         num_images, device = len(features), features.pooled.device
         best = _Best(num_images, self.num_best, self.max_length, special.pad, device)
         images = torch.arange(num_images, device=device)  # (i,) the images that are still searched
-        beams = _Beams(  # one empty prefix per image
-            tokens=torch.full((num_images, 1, 0), special.pad, device=device),
-            token_scores=torch.zeros(num_images, 1, 0, device=device),
-            scores=torch.zeros(num_images, 1, device=device),
-        )
+        beams = Beams.empty(num_images, device)
         state, last = decoder.start(features), torch.full((num_images,), special.bos, device=device)
         for t in range(self.max_length):
             logits, state = decoder.step(last, state)
             log_probs = apply(processors, t, beams.tokens.flatten(0, 1), logits.float().log_softmax(1))
-            grown, source = self._grow(beams, log_probs)
+            grown, source = beams.grow(log_probs, self.beam_size)
             ends = grown.tokens[:, :, -1] == special.eos
             ranks = grown.scores / (t + 1) ** self.length_normalization
             ranks = ranks.masked_fill(~ends, -torch.inf)[:, : self.beam_size]
@@ -100,46 +97,6 @@ class BeamSearch(Search):
             state, last = state.rows(source.flatten()), beams.tokens[:, :, -1].flatten()
         return best.hypotheses(t + 1)
 
-    def _grow(self, beams: _Beams, log_probs: Tensor) -> tuple[_Beams, Tensor]:
-        """Find the 2K best continuations of each image, and the row that each continues, (i, 2K)."""
-        num_images, width = beams.scores.shape
-        # An image's 2K best are among the 2K best of each prefix, so one topk over the vocabulary is enough.
-        step_scores, words = log_probs.topk(min(2 * self.beam_size, log_probs.shape[1]), dim=1)
-        num_words = words.shape[1]
-        candidates = num_images, width * num_words
-        totals = (beams.scores.flatten()[:, None] + step_scores).view(candidates)
-        scores, chosen = totals.topk(min(2 * self.beam_size, candidates[1]), dim=1)
-        beam = chosen // num_words
-        grown = beams.pick(beam, scores).append(
-            words.view(candidates).gather(1, chosen), step_scores.view(candidates).gather(1, chosen)
-        )
-        return grown, torch.arange(num_images, device=beam.device)[:, None] * width + beam
-
-
-@dataclass(frozen=True)
-class _Beams:
-    """Prefixes of the i images that are still searched, best first."""
-
-    tokens: Tensor  # (i, k, t)
-    token_scores: Tensor  # (i, k, t)
-    scores: Tensor  # (i, k), the sum of the tokens' scores
-
-    def pick(self, index: Tensor, scores: Tensor) -> _Beams:
-        """Pick the prefixes `index`, (i, c), of each image; their scores are `scores`."""
-        return _Beams(_pick(self.tokens, index), _pick(self.token_scores, index), scores)
-
-    def append(self, words: Tensor, step_scores: Tensor) -> _Beams:
-        """Append one word to each prefix, (i, k)."""
-        return _Beams(
-            torch.cat([self.tokens, words[..., None]], 2),
-            torch.cat([self.token_scores, step_scores[..., None]], 2),
-            self.scores,
-        )
-
-    def images(self, index: Tensor) -> _Beams:
-        """Pick the images `index`."""
-        return _Beams(self.tokens[index], self.token_scores[index], self.scores[index])
-
 
 class _Best:
     """The n best hypotheses of each of I images, ordered by rank; the rank is -inf where there is none."""
@@ -153,7 +110,7 @@ class _Best:
         self.finished = torch.zeros(shape, dtype=torch.bool, device=device)
         self.ranks = torch.full(shape, -torch.inf, device=device)
 
-    def add(self, images: Tensor, beams: _Beams, ranks: Tensor, *, finished: bool) -> None:
+    def add(self, images: Tensor, beams: Beams, ranks: Tensor, *, finished: bool) -> None:
         """Add hypotheses from `beams`, and keep the n best of each image.
 
         Args:
@@ -178,9 +135,9 @@ class _Best:
             (self.lengths, lengths),
             (self.finished, ended.bool()),
         ):
-            kept[at] = _pick(torch.cat([kept[at], new], 1), order)
+            kept[at] = pick(torch.cat([kept[at], new], 1), order)
 
-    def fill(self, images: Tensor, beams: _Beams) -> None:
+    def fill(self, images: Tensor, beams: Beams) -> None:
         """Fill up to n with unfinished hypotheses, and order them after all finished ones."""
         n, count = self.ranks.shape[1], beams.scores.shape[1]
         order = torch.arange(n + count, device=images.device, dtype=torch.float32)
@@ -197,8 +154,3 @@ class _Best:
             token_scores=self.token_scores[:, :, :steps].masked_fill(none[..., None], 0.0),
             finished=self.finished & ~none,
         )
-
-
-def _pick(x: Tensor, index: Tensor) -> Tensor:
-    """Pick from (i, k, ...) by (i, c) along the second dimension."""
-    return x[torch.arange(len(x), device=x.device)[:, None], index]

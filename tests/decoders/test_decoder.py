@@ -16,7 +16,7 @@ from captioning.decoders import LanguageModel
 from captioning.decoders.attention import Memory
 from captioning.decoders.decoder import Capability, State, packed_rows
 from captioning.encoders.features import ImageFeatures
-from captioning.search import BeamSearch, GreedySearch, Sampling
+from captioning.search import BeamSearch, CoveringSearch, GreedySearch, Sampling
 
 EXACT = {"rtol": 1e-5, "atol": 1e-5}  # float32: about a hundred rounding errors of numbers near 1, or of larger ones
 
@@ -123,6 +123,7 @@ SEARCHES = (
     GreedySearch(max_length=5),
     BeamSearch(beam_size=3, max_length=5),
     Sampling(max_length=5, num_samples=2, top_k=7, top_p=0.9),
+    CoveringSearch(max_length=5, concepts=(8, -1, 5, 4, 9), beam_size=3, num_best=2),
 )
 
 
@@ -155,6 +156,7 @@ def test_a_caption_depends_on_its_own_image_alone(decoder, features, batch):
     for seen in (other.pooled, other.grid, other.objects.boxes, *(other.final or ())):
         seen[1] += 1.0
     other.objects.categories[1, 0] = 2
+    other.words[1] = 1 - other.words[1]
     before = captions(decoder, features, batch)
     after = captions(decoder, other, batch)
     sees = not isinstance(decoder, LanguageModel)
