@@ -46,7 +46,7 @@ GIVEN = {
     "decoder": {"feature_size", "vocab_size", "categories", "concepts", "num_ngrams"},
     "search": {"concepts"},
     "objective": {"feature_size", "vocab_size", "categories", "eos"},  # where it learns something of its own
-    "matcher": {"feature_size", "vocab_size", "words"},  # by the encoder and the vocabulary
+    "matcher": {"feature_size", "vocab_size", "vocabulary"},  # by the encoder and the vocabulary
     "text": {"captions"},
     "source_text": {"captions"},
     "optimizer": {"params"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
@@ -20,6 +20,7 @@ from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
 
 ImageId = int | str
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,13 @@ def predict(
     ]
 
 
-def gather(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """Collect the predictions of all processes."""
+def gather(own: Sequence[T]) -> list[T]:
+    """Collect what each process has found of its images."""
     if not (distributed.is_available() and distributed.is_initialized()):
-        return list(predictions)
+        return list(own)
     parts: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(parts, list(predictions))
-    return [prediction for part in parts for prediction in part]
+    distributed.all_gather_object(parts, list(own))
+    return [found for part in parts for found in part]
 
 
 def evaluate(

@@ -17,7 +17,7 @@ from captioning.data.batch import CaptionBatch
 from captioning.data.module import CaptionDataModule
 from captioning.decoders.decoder import Decoder, packed_rows
 from captioning.encoders.features import ImageFeatures
-from captioning.metrics.ranking import Retrieval, marginal, retrieve_images, retrieve_sentences
+from captioning.metrics.ranking import marginal, retrieve_images, retrieve_sentences
 from captioning.model.captioner import Captioner
 from captioning.objectives import token_losses
 
@@ -50,15 +50,11 @@ def retrieve(captioner: Captioner, data: CaptionDataModule, *, captions_per_imag
             parts.append(sentence_log_probs(captioner.decoder, features, sentences))
     log_probs, image_index = torch.cat(parts).cpu().numpy(), [row for row, _ in chosen]
     return {
-        "text_to_image": _scores(retrieve_images(log_probs, image_index)),
-        "image_to_text": _scores(retrieve_sentences(log_probs, image_index, marginal(log_probs))),
+        "text_to_image": retrieve_images(log_probs, image_index).scores(),
+        "image_to_text": retrieve_sentences(log_probs, image_index, marginal(log_probs)).scores(),
         "captions_per_image": captions_per_image,
         "marginal": "over this split's images",
     }
-
-
-def _scores(found: Retrieval) -> dict[str, float]:
-    return {**{f"R@{k}": share for k, share in found.recall.items()}, "median_rank": found.median_rank}
 
 
 @torch.no_grad()

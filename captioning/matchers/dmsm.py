@@ -49,7 +49,7 @@ class Dmsm(Matcher):
     Args:
         feature_size: F.
         vocab_size: V.
-        words: the vocabulary's V strings, in the order of their ids.
+        vocabulary: the V words, in the order of their ids.
         hidden_size: D.
         joint_size: h, the width of the space that images and sentences share.
         num_layers: n, the layers that read the image.
@@ -68,7 +68,7 @@ class Dmsm(Matcher):
         *,
         feature_size: int,
         vocab_size: int,
-        words: Sequence[str],
+        vocabulary: Sequence[str],
         hidden_size: int = 300,
         joint_size: int = 300,
         num_layers: int = 2,
@@ -76,13 +76,15 @@ class Dmsm(Matcher):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if len(words) != vocab_size or not all(words):
-            raise InputError(f"expected the vocabulary's {vocab_size} words, none of them empty; found {len(words)}")
+        if len(vocabulary) != vocab_size or not all(vocabulary):
+            raise InputError(
+                f"expected the vocabulary's {vocab_size} words, none of them empty; found {len(vocabulary)}"
+            )
         if num_layers < 1:
             raise InputError(f"num_layers={num_layers} must be at least 1")
         self.vocab_size, self.hidden_size = vocab_size, hidden_size
-        # They follow from the words, so a bundle does not hold them.
-        found, first, num_trigrams = index_trigrams(words)
+        # They follow from the vocabulary, so a bundle does not hold them.
+        found, first, num_trigrams = index_trigrams(vocabulary)
         self.register_buffer("trigrams_of_words", found, persistent=False)
         self.register_buffer("first", first, persistent=False)
         bound = (6 / (_WINDOW * len(found) / vocab_size + hidden_size)) ** 0.5

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from captioning.errors import InputError
+from captioning.metrics.uncertainty import Interval
 
 Floats = NDArray[np.float64]
 
@@ -39,10 +40,39 @@ class Retrieval:
     Attributes:
         recall: R@k by k, the share of queries with a rank of at most k.
         median_rank: over queries; the mean of the middle two if their number is even.
+        ranks: (Q,) the rank of each query's best wanted item.
+        images: (Q,) the image that each query belongs to.
     """
 
     recall: dict[int, float]
     median_rank: float
+    ranks: NDArray[np.int64]
+    images: NDArray[np.int64]
+
+    def scores(self) -> dict[str, float]:
+        """Return R@k and the median rank by name."""
+        return {**{f"R@{k}": share for k, share in self.recall.items()}, "median_rank": self.median_rank}
+
+    def intervals(
+        self, generator: np.random.Generator, *, num_replicates: int = 1000, confidence: float = 0.95
+    ) -> dict[str, Interval]:
+        """Compute percentile intervals of `scores` from images drawn with replacement, with all their queries.
+
+        The ranks stay those among all items.
+        """
+        _, rows = np.unique(self.images, return_inverse=True)
+        num_images = int(rows.max()) + 1
+        drawn = [
+            np.bincount(generator.integers(num_images, size=num_images), minlength=num_images)[rows]
+            for _ in range(num_replicates)
+        ]
+        replicates = [list(_summarize(np.repeat(self.ranks, times), rows).scores().values()) for times in drawn]
+        outside = (1 - confidence) / 2
+        low, high = np.quantile(replicates, [outside, 1 - outside], axis=0)
+        return {
+            name: Interval(score, float(low[n]), float(high[n]))
+            for n, (name, score) in enumerate(self.scores().items())
+        }
 
 
 def retrieve_images(log_probability: Floats, image_index: Sequence[int] | NDArray[np.int64]) -> Retrieval:
@@ -56,7 +86,7 @@ def retrieve_images(log_probability: Floats, image_index: Sequence[int] | NDArra
         InputError: shapes or indices do not match, or a score is not finite.
     """
     scores, wanted = _check(log_probability, image_index)
-    return _summarize(_ranks(scores.T, wanted.T, ROUNDING * np.abs(scores.T)))
+    return _summarize(_ranks(scores.T, wanted.T, ROUNDING * np.abs(scores.T)), np.asarray(image_index))
 
 
 def retrieve_sentences(
@@ -80,7 +110,7 @@ def retrieve_sentences(
         )
     if without := np.count_nonzero(~wanted.any(axis=1)):
         raise InputError(f"expected a sentence for each image; {without} of {len(scores)} images have none")
-    return _summarize(_ranks(scores - log_marginal, wanted, ROUNDING * np.abs(scores)))
+    return _summarize(_ranks(scores - log_marginal, wanted, ROUNDING * np.abs(scores)), np.arange(len(scores)))
 
 
 def marginal(log_probability: Floats) -> Floats:
@@ -105,8 +135,9 @@ def _ranks(scores: Floats, wanted: NDArray[np.bool_], rounding: Floats) -> NDArr
     return ranks
 
 
-def _summarize(ranks: NDArray[np.int64]) -> Retrieval:
-    return Retrieval({k: float(np.mean(ranks <= k)) for k in CUTOFFS}, float(np.median(ranks)))
+def _summarize(ranks: NDArray[np.int64], images: NDArray[np.int64]) -> Retrieval:
+    recall = {k: float(np.mean(ranks <= k)) for k in CUTOFFS}
+    return Retrieval(recall, float(np.median(ranks)), ranks, images)
 
 
 def _check(log_probability: Floats, image_index: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:

@@ -30,6 +30,7 @@ from torch import nn
 
 from captioning import __version__
 from captioning.decoders.decoder import Decoder
+from captioning.encoders.detectors import WordDetector
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.standardise import Standardise
 from captioning.encoders.surgery import example
@@ -40,6 +41,7 @@ from captioning.errors import InputError
 from captioning.files.atomic import new_folder, write_json, write_text
 from captioning.files.digests import check_digests, write_digests
 from captioning.json_files import read_json, typed
+from captioning.matchers import Matcher
 from captioning.model.golden import Golden
 from captioning.model.limits import REMOVED_WEIGHTS, check_file_sizes, check_numbers, no_larger_than
 from captioning.model.safe_build import build, packages
@@ -48,7 +50,7 @@ from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
 
 FORMAT_VERSION = 1
-HEADS: Mapping[str, type[nn.Module]] = {"decoder": Decoder}
+HEADS: Mapping[str, type[nn.Module]] = {"decoder": Decoder, "detector": WordDetector, "matcher": Matcher}
 """The heads of models, by their names in config.json, with the base classes of each."""
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "transform.json")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from captioning.model.aligner import Aligner
 from captioning.model.bundle import Parts, read_bundle
 from captioning.model.captioner import Captioner
+from captioning.model.concept_detector import ConceptDetector
 from captioning.model.image_model import ImageModel
 
-MODELS: Mapping[str, type[ImageModel]] = {model.head_name: model for model in (Captioner,)}
+MODELS: Mapping[str, type[ImageModel]] = {model.head_name: model for model in (Captioner, ConceptDetector, Aligner)}
 """The class of each kind of model, by the name of its head."""
 
 

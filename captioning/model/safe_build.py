@@ -25,6 +25,7 @@ Allowed = Mapping[str, type]
 _INSIDE: Mapping[str, Allowed] = {
     "encoders": {"recurrent": object},
     "decoders": {"recurrent": object, "decoders": object},
+    "matchers": {"recurrent": object},
     "search": {"search": Processor},
 }
 """The classes that may occur in the arguments of a part, by the package of the part."""
@@ -44,7 +45,7 @@ def build(config: Mapping[str, Any], base: type[T], *, source: str, trust: Colle
 
     Args:
         config: `_target_` and the arguments. An argument may be such a mapping itself, then also with `_partial_`.
-        base: the required base class: `Encoder`, `Decoder`, `Search`, or a subclass of one of them.
+        base: the required base class: `Encoder`, `Decoder`, `WordDetector`, `Matcher`, `Search`, or a subclass of one.
         source: the file, for messages.
         trust: packages whose classes are allowed too, by their whole names, such as "mypackage". Their code runs. A
             class must be defined in the package, and have the base class of its place.

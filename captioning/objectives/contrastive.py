@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captioning.data.batch import CaptionBatch
@@ -36,6 +37,7 @@ class Contrastive:
         InputError: γ is not positive.
     """
 
+    trains: ClassVar[type[nn.Module]] = Matcher
     eos: int
     gamma: float = 20.0
 

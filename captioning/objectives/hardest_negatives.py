@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from captioning.data.batch import CaptionBatch
 from captioning.encoders.features import ImageFeatures
@@ -34,6 +35,7 @@ class HardestNegatives:
         InputError: the margin is not positive.
     """
 
+    trains: ClassVar[type[nn.Module]] = Matcher
     eos: int
     margin: float = 0.2
 

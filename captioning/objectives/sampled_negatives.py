@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captioning.data.batch import CaptionBatch
@@ -37,6 +38,7 @@ class SampledNegatives:
         InputError: γ is not positive, or `num_negatives` is below 1.
     """
 
+    trains: ClassVar[type[nn.Module]] = Matcher
     eos: int
     gamma: float = 10.0
     num_negatives: int = 50

@@ -58,10 +58,11 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     captions = splits.captions("train")
     tokenizer = learn_vocabulary(instantiate(config.text), captions, saved_tokenizer(saved, "tokenizer"))
     encoder, transform, encoder_sizes = build_encoder(config, splits, saved)
-    sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
     readers = [part for part in (name, "objective") if Capability.OBJECTS in needs(find(config[part]))]
     objects = {"categories": splits.categories("train")} if readers else {}
-    given = {part: {**sizes, **(objects if part in readers else {})} for part in (name, "objective")}
+    available = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer), **objects}
+    available |= {"vocabulary": tokenizer.vocabulary, "eos": tokenizer.special.eos}
+    given = {part: arguments_of(config[part], available) for part in (name, "objective")}
     head = build(config[name], HEADS[name], **given[name])
     start_words(config, (encoder, transform), (head, tokenizer))
     kind.start(head, splits, tokenizer)
@@ -102,6 +103,12 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
         check_data(data)  # before the encoder reads every training image
         fit_standardise(model, data)
     return module, data
+
+
+def arguments_of(settings: DictConfig, available: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the arguments that the class of `settings` takes and that the settings do not give themselves."""
+    parameters = signature(find(settings)).parameters
+    return {name: value for name, value in available.items() if name in parameters and name not in settings}
 
 
 def open_data(settings: DictConfig, *, reads: str) -> tuple[Splits, Loading]:

@@ -24,7 +24,7 @@ class CaptionTable(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Log the table to every WandbLogger of the run."""
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and isinstance(module, CaptioningModule):
             for logger in trainer.loggers:
                 if isinstance(logger, SafeLogger):
                     logger.attempt(lambda wandb_logger: self._log(wandb_logger, trainer, module), WandbLogger)

@@ -19,6 +19,7 @@ from captioning.model.bundle import HEADS
 from captioning.text.tokenizer import Tokenizer
 from captioning.training.captioning import CaptioningModule
 from captioning.training.checks import check_monitor
+from captioning.training.matching import MODES, MatchingModule
 from captioning.training.module import TrainingModule
 
 
@@ -72,7 +73,13 @@ def _of_captions(config: DictConfig) -> dict[str, Any]:
     return {"scorer": scorer}
 
 
+def _of_pairs(config: DictConfig) -> dict[str, Any]:
+    check_monitor(config, MODES)
+    return {}
+
+
 KINDS: Mapping[str, Kind] = {
     "decoder": Kind(CaptioningModule, _of_captions, searches=True),
+    "matcher": Kind(MatchingModule, _of_pairs),
 }
 """The kinds of models, by the names of their heads."""

@@ -23,7 +23,7 @@ LENGTHS = torch.tensor([len(ids) for ids in SENTENCES])
 def build(**settings: Any) -> Dmsm:
     torch.manual_seed(0)
     sizes = {"hidden_size": 17, "joint_size": 19, "feature_size": 13, "vocab_size": 11}
-    return Dmsm(words=WORDS, **{**sizes, **settings}).double()
+    return Dmsm(vocabulary=WORDS, **{**sizes, **settings}).double()
 
 
 @pytest.fixture
@@ -163,4 +163,4 @@ def test_wrong_words_are_refused() -> None:
     with pytest.raises(InputError, match="num_layers=0 must be at least 1"):
         build(num_layers=0)
     with pytest.raises(InputError, match="none of them empty"):
-        Dmsm(feature_size=3, vocab_size=2, words=["a", ""])
+        Dmsm(feature_size=3, vocab_size=2, vocabulary=["a", ""])

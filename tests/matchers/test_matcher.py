@@ -19,7 +19,7 @@ NAMES = ["<pad>", "<bos>", "<eos>", "<unk>", "a", "dog", "dogs", "the", "cat", "
 MATCHERS = {
     "Brnn": lambda: Brnn(**SIZES, hidden_size=19),
     "Brnn-normalised": lambda: Brnn(**SIZES, hidden_size=19, normalise=True),
-    "Dmsm": lambda: Dmsm(words=NAMES, feature_size=13, vocab_size=11, hidden_size=19, joint_size=23),
+    "Dmsm": lambda: Dmsm(vocabulary=NAMES, feature_size=13, vocab_size=11, hidden_size=19, joint_size=23),
     "SentenceVector": lambda: SentenceVector(**SIZES, hidden_size=38, recurrent=partial(Bidirectional, layer=GRU)),
     "SentenceVector-bag": lambda: SentenceVector(**SIZES, recurrent=None),
 }

@@ -1,0 +1,142 @@
+"""A concept detector: an encoder, a word detector and its list of words, made into one model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, cast
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from captioning.data.pixels import ImageLike
+from captioning.encoders.detectors import Calibration, WordDetector
+from captioning.encoders.encoder import Encoder
+from captioning.encoders.features import ImageFeatures
+from captioning.encoders.standardise import Standardise
+from captioning.encoders.transform import ImageTransform
+from captioning.model.bundle import Parts
+from captioning.model.caption import Caption
+from captioning.model.image_model import ImageModel, evaluating
+from captioning.text.tokenizer import Tokenizer
+
+_SHOWN = 5
+"""How many words stand for an image among the golden examples."""
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A word that a detector finds in an image.
+
+    Attributes:
+        word: the word.
+        probability: of the word being in a caption of the image, calibrated.
+        score: the detector's own probability.
+    """
+
+    word: str
+    probability: float
+    score: float
+
+
+class ConceptDetector(ImageModel):
+    """Finds the words that captions of an image are likely to have.
+
+    Args:
+        encoder: maps images to features.
+        detector: maps features to the probability of each word.
+        tokenizer: the words, by their ids.
+        transform: turns an image into the encoder's input; None for the encoder's own.
+        standardise: scales the features; None for no scaling.
+        config: plain values from which `captioning.model.bundle` rebuilds encoder and detector.
+
+    Attributes:
+        calibration: turns the detector's probabilities into the precision that they had on other images. The
+            identity until it is fitted.
+    """
+
+    head_name = "detector"
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        detector: WordDetector,
+        tokenizer: Tokenizer,
+        *,
+        transform: ImageTransform | None = None,
+        standardise: Standardise | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(encoder, tokenizer, transform=transform, standardise=standardise, config=config)
+        self.detector = detector
+        self.calibration = Calibration(detector.vocab_size)
+
+    @classmethod
+    def from_parts(cls, parts: Parts) -> Self:
+        """See `ImageModel.from_parts`."""
+        return cls(
+            parts.encoder,
+            cast(WordDetector, parts.head),
+            parts.tokenizer,
+            transform=cast(ImageTransform, parts.transform),
+            standardise=parts.standardise,
+            config=parts.config,
+        )
+
+    def concepts(self, images: ImageLike | Sequence[ImageLike], *, most: int = 10) -> Any:
+        """Find the most probable words of images.
+
+        Args:
+            images: a PIL image, a path, or a list of them.
+            most: how many words of each image.
+
+        Returns:
+            A list of `Concept`, the most probable first; for a list of images, one such list for each.
+
+        Raises:
+            InputError: a file is not an image (the message names it).
+        """
+        if isinstance(images, (Image.Image, str, Path)):
+            return self.concepts([images], most=most)[0]
+        return self.found(self.encode(self.pixels(images)), most=most)
+
+    @torch.inference_mode()
+    def found(self, features: ImageFeatures, *, most: int) -> list[list[Concept]]:
+        """Find the most probable words in standardised features, in one batch."""
+        scores = self.probabilities(features)
+        probabilities, ids = self.calibration(scores).topk(min(most, scores.shape[1]), dim=1)
+        vocabulary = self.tokenizer.vocabulary
+        return [
+            [
+                Concept(vocabulary[i], probability, float(row[i]))
+                for i, probability in zip(found, values, strict=True)
+                if i not in self._special
+            ]
+            for row, found, values in zip(scores, ids.tolist(), probabilities.tolist(), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def probabilities(self, features: ImageFeatures) -> Tensor:
+        """Compute the detector's own probability of each word, (I, V), from standardised features; 0 for specials."""
+        with evaluating(self):
+            scores: Tensor = self.detector(features)
+        return scores.index_fill(1, torch.tensor(sorted(self._special), device=scores.device), 0.0)
+
+    @torch.inference_mode()
+    def decode_features(self, features: ImageFeatures) -> list[Caption]:
+        """Say the five most probable words of each image, the scores being the sums of their log-probabilities."""
+        found = self.found(cast(ImageFeatures, self.standardise(features.to(self.device))), most=_SHOWN)
+        return [
+            Caption(
+                " ".join(concept.word for concept in words),
+                float(torch.tensor([concept.score for concept in words]).double().clamp(min=1e-30).log().sum()),
+                finished=True,
+            )
+            for words in found
+        ]
+
+    @property
+    def _special(self) -> set[int]:
+        return set(vars(self.tokenizer.special).values())
