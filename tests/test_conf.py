@@ -43,7 +43,8 @@ RECURRENT = [p.stem for p in files("recurrent/*.yaml") if p.stem != "bidirection
 GIVEN = {
     "encoder": {"vocab_size"},  # of sentences, by their vocabulary
     "decoder": {"feature_size", "vocab_size", "categories"},  # by the encoder, the vocabulary and the objects
-    "objective": {"feature_size", "vocab_size", "categories"},  # where it learns something of its own
+    "detector": {"feature_size", "vocab_size"},
+    "objective": {"feature_size", "vocab_size", "categories", "special"},  # where it learns something of its own
     "text": {"captions"},
     "source_text": {"captions"},
     "optimizer": {"params"},

@@ -6,6 +6,7 @@ from captioning.objectives.cross_entropy import CrossEntropy, token_losses
 from captioning.objectives.doubly_stochastic import DoublyStochastic
 from captioning.objectives.objective import Objective, check_objective, needs
 from captioning.objectives.reinforce import Reinforce
+from captioning.objectives.word_presence import WordPresence, word_labels
 
 __all__ = [
     "CaptionAndObjects",
@@ -14,9 +15,11 @@ __all__ = [
     "Mean",
     "Objective",
     "Reinforce",
+    "WordPresence",
     "check_objective",
     "loss_means",
     "loss_of_all",
     "needs",
     "token_losses",
+    "word_labels",
 ]
