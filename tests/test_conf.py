@@ -45,8 +45,9 @@ GIVEN = {
     # By the encoder, the vocabulary, the objects, the word detector and the training captions.
     "decoder": {"feature_size", "vocab_size", "categories", "concepts", "num_ngrams"},
     "search": {"concepts"},
-    "objective": {"feature_size", "vocab_size", "categories", "eos"},  # where it learns something of its own
+    "objective": {"feature_size", "vocab_size", "categories", "eos", "special"},  # where it learns something of its own
     "matcher": {"feature_size", "vocab_size", "vocabulary"},  # by the encoder and the vocabulary
+    "detector": {"feature_size", "vocab_size"},
     "text": {"captions"},
     "source_text": {"captions"},
     "optimizer": {"params"},

@@ -25,6 +25,8 @@ class CaptionBatch:
         tokens: (N, T+1) int64: `<bos>`, the words, `<eos>` unless the caption is truncated, padding.
         lengths: (N) int64 on the CPU, in descending order: the number of predicted tokens, the words and `<eos>`.
         image_index: (N) int64, the row of each caption's image.
+        caption_index: (N) int64, the number of each caption among its image's in the order of the data set, from 0. It
+            is counted within each part that `captions_per_image` makes.
         objects: annotated objects of the I images, if requested.
         repeated: whether the images are also in another process's batch, because there were fewer images than
             processes. Such a batch counts for nothing in training.
@@ -36,6 +38,7 @@ class CaptionBatch:
     tokens: Tensor
     lengths: Tensor
     image_index: Tensor
+    caption_index: Tensor
     objects: Objects | None = None
     repeated: bool = False
 
@@ -66,20 +69,17 @@ class CaptionBatch:
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> CaptionBatch:
         """Move all tensors except `lengths`, which packing reads on the CPU."""
 
-        def move(x: Tensor | None) -> Tensor | None:
-            return None if x is None else x.to(device, non_blocking=non_blocking)
+        def move(x: Tensor) -> Tensor:
+            return x.to(device, non_blocking=non_blocking)
 
-        tokens, image_index = move(self.tokens), move(self.image_index)
-        assert tokens is not None and image_index is not None
-        features = None if self.features is None else self.features.to(device, non_blocking=non_blocking)
-        objects = None if self.objects is None else self.objects.map(lambda x: x.to(device, non_blocking=non_blocking))
         return replace(
             self,
-            images=move(self.images),
-            features=features,
-            tokens=tokens,
-            image_index=image_index,
-            objects=objects,
+            images=None if self.images is None else move(self.images),
+            features=None if self.features is None else self.features.to(device, non_blocking=non_blocking),
+            tokens=move(self.tokens),
+            image_index=move(self.image_index),
+            caption_index=move(self.caption_index),
+            objects=None if self.objects is None else self.objects.map(move),
         )
 
 
@@ -104,17 +104,18 @@ def collate(
         objects: annotated objects of the I images.
         repeated: as in `CaptionBatch`.
     """
-    rows = [(ids, i) for i, own in enumerate(captions) for ids in own]
+    rows = [(ids, i, n) for i, own in enumerate(captions) for n, ids in enumerate(own)]
     rows.sort(key=lambda row: -len(row[0]))  # stable: captions of equal length keep the order of the images
-    columns = list(zip_longest(*(ids for ids, _ in rows), fillvalue=pad)) or [()]
+    columns = list(zip_longest(*(ids for ids, _, _ in rows), fillvalue=pad)) or [()]
     tokens = torch.tensor(columns, dtype=torch.int64).T
     return CaptionBatch(
         image_ids=tuple(image_ids),
         images=images,
         features=features,
         tokens=tokens,
-        lengths=torch.tensor([len(ids) - 1 for ids, _ in rows], dtype=torch.int64),
-        image_index=torch.tensor([i for _, i in rows], dtype=torch.int64),
+        lengths=torch.tensor([len(ids) - 1 for ids, _, _ in rows], dtype=torch.int64),
+        image_index=torch.tensor([i for _, i, _ in rows], dtype=torch.int64),
+        caption_index=torch.tensor([n for _, _, n in rows], dtype=torch.int64),
         objects=objects,
         repeated=repeated,
     )

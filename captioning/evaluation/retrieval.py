@@ -97,4 +97,5 @@ def _every_pair(sentences: Sequence[Sequence[int]], num_images: int, device: tor
         tokens=tokens.repeat_interleave(num_images, 0),
         lengths=lengths.repeat_interleave(num_images),
         image_index=torch.arange(num_images, device=device).repeat(len(sentences)),
+        caption_index=torch.arange(len(sentences), device=device).repeat_interleave(num_images),
     )

@@ -11,6 +11,7 @@ from captioning.objectives.noise_contrastive import NoiseContrastive
 from captioning.objectives.objective import Objective, check_objective, needs
 from captioning.objectives.reinforce import Reinforce
 from captioning.objectives.sampled_negatives import SampledNegatives
+from captioning.objectives.word_presence import WordPresence, word_labels
 
 __all__ = [
     "CaptionAndObjects",
@@ -24,9 +25,11 @@ __all__ = [
     "Objective",
     "Reinforce",
     "SampledNegatives",
+    "WordPresence",
     "check_objective",
     "loss_means",
     "loss_of_all",
     "needs",
     "token_losses",
+    "word_labels",
 ]

@@ -57,13 +57,15 @@ def ptb_normalizer() -> normalizers.Normalizer:
     )
 
 
-def train_words(captions: Iterable[str], *, min_count: int = 5) -> Tokenizer:
-    """Build a vocabulary of the words that occur at least `min_count` times in `captions`.
+def train_words(captions: Iterable[str], *, min_count: int = 5, most: int | None = None) -> Tokenizer:
+    """Build a vocabulary of the words that occur at least `min_count` times in `captions`, the most frequent first.
 
     Args:
         captions: the captions of the training split, unprocessed. Do not add other splits: words that occur only in an
             evaluated split must stay unknown.
         min_count: rarer words become `<unk>`. Show and Tell and NeuralTalk use 5.
+        most: the largest number of words; the most frequent ones are kept. None keeps all. The word detectors of
+            arXiv:1411.4952 use 1000.
 
     Raises:
         InputError: no word occurs `min_count` times.
@@ -72,12 +74,13 @@ def train_words(captions: Iterable[str], *, min_count: int = 5) -> Tokenizer:
     backend.normalizer = ptb_normalizer()
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.decoder = word_decoder()
+    limit = 2**31 if most is None else most + len(SPECIALS)
     trainer = trainers.WordLevelTrainer(
-        min_frequency=min_count, special_tokens=list(SPECIALS), show_progress=False, vocab_size=2**31
+        min_frequency=min_count, special_tokens=list(SPECIALS), show_progress=False, vocab_size=limit
     )
     backend.train_from_iterator(captions, trainer)
     tokenizer = Tokenizer(backend)
-    num_words = len(tokenizer) - 4
+    num_words = len(tokenizer) - len(SPECIALS)
     if not num_words:
         raise InputError(
             f"no word occurs {min_count} times in the training captions; lower text.min_count, or check data.root"

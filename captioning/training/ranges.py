@@ -48,6 +48,7 @@ RANGES = {
     "data.split_seed": Range(int, 0, null=True),
     "text.min_count": Range(int, 1),
     "text.vocab_size": Range(int, 5, 1_000_000),
+    "text.most": Range(int, 1, 1_000_000, null=True),
     "optimizer.lr": Range(float, 0),
     "optimizer.weight_decay": Range(float, 0),
     "finetuning.from_epoch": Range(int, 0),

@@ -158,7 +158,7 @@ def test_the_weights_of_trigrams_are_uniform_for_as_many_inputs_as_three_words_h
 
 
 def test_wrong_words_are_refused() -> None:
-    with pytest.raises(InputError, match="the vocabulary's 10 words, none of them empty; found 11"):
+    with pytest.raises(InputError, match="vocabulary: expected 10 words, none of them empty; found 11"):
         build(vocab_size=10)
     with pytest.raises(InputError, match="num_layers=0 must be at least 1"):
         build(num_layers=0)

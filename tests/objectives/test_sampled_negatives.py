@@ -107,7 +107,7 @@ def test_its_mean_counts_captions(batch: Any, features: Any, scores: Tensor) -> 
 
 def test_a_matcher_learns_which_captions_belong_to_which_image(batch: Any, features: Any) -> None:
     torch.manual_seed(0)
-    matcher = Dmsm(feature_size=13, vocab_size=11, words=WORDS, hidden_size=17, joint_size=19)
+    matcher = Dmsm(feature_size=13, vocab_size=11, vocabulary=WORDS, hidden_size=17, joint_size=19)
     objective, optimizer = SampledNegatives(eos=EOS, num_negatives=2), torch.optim.Adam(matcher.parameters(), 0.01)
     for _ in range(60):
         optimizer.zero_grad()
