@@ -35,7 +35,7 @@ EXPERIMENTS = [str(p.relative_to(CONF / "experiment").with_suffix("")) for p in 
 OPTIONS = [
     [f"{group.name}={path.stem}" for path in files(f"{group.name}/*.yaml")]
     for group in sorted(CONF.iterdir())
-    if group.is_dir() and group.name not in ("experiment", "matcher", "recurrent", "trainer")
+    if group.is_dir() and group.name not in ("experiment", "recurrent", "trainer")
 ]
 ROUNDS = [("trainer=evaluation",), *(tuple(filter(None, options)) for options in zip_longest(*OPTIONS))]
 """In each round another option of every group: composing takes long, and groups do not know each other's options."""

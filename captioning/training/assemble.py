@@ -61,7 +61,7 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     readers = [part for part in (name, "objective") if Capability.OBJECTS in needs(find(config[part]))]
     objects = {"categories": splits.categories("train")} if readers else {}
     available = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer), **objects}
-    available |= {"vocabulary": tokenizer.vocabulary, "eos": tokenizer.special.eos}
+    available |= {"vocabulary": tokenizer.vocabulary, "eos": tokenizer.special.eos, "special": tokenizer.special}
     given = {part: arguments_of(config[part], available) for part in (name, "objective")}
     head = build(config[name], HEADS[name], **given[name])
     start_words(config, (encoder, transform), (head, tokenizer))
