@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks import EarlyStopping, Timer
 from torch import Tensor, tensor
-from torch.optim.lr_scheduler import CyclicLR, OneCycleLR
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
 
 from captioning.errors import InputError, described
 from captioning.json_files import flat, read_json, typed
 from captioning.training.checkpoints import SavedModel, read_checkpoint
 from captioning.training.module import TrainingModule
 from captioning.training.saving import LAST
+from captioning.training.states import check_like, check_optimizer, check_schedules
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,12 @@ _ORDER = (
 
 _OF_SCHEDULES = ("lr", "initial_lr", "params")
 """Keys of an optimizer's groups that are no plain settings."""
+
+_LOADED = ("learning_rates", "metrics", "settings", "optimizer_states", "lr_schedulers")
+"""Keys of a checkpoint that are needed when training begins."""
+
+_NUMBERS = ("best_score", "stopped_epoch", "time_elapsed", "wait_count")
+"""What Lightning's callbacks compute with."""
 
 
 def resumes_by_itself(config: DictConfig) -> bool:
@@ -206,13 +214,19 @@ class Resuming(pl.Callback):
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take over early stopping's settings, and train nothing if it has stopped the run."""
-        self._loaded = {key: checkpoint.get(key) for key in ("learning_rates", "metrics", "settings")}
+        self._loaded = {key: checkpoint.get(key) for key in _LOADED}
         epochs, begun = epochs_of(checkpoint)
         self._loaded["ended"] = not begun
-        batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["processed"]
+        loops = checkpoint["loops"]["fit_loop"]
+        fresh = {key: value for key, value in trainer.fit_loop.state_dict().items() if key in loops}
+        check_like(trainer.ckpt_path, loops, fresh, "loops.fit_loop")
+        batches = loops["epoch_loop.batch_progress"]["current"]["processed"]
         cast(Any, trainer).datamodule.resume(epochs, batches if begun else 0)
         for callback in cast(Any, trainer).callbacks:
             state = checkpoint["callbacks"].get(callback.state_key)
+            if isinstance(callback, EarlyStopping | Timer) and state is not None:
+                fresh = {key: value for key, value in callback.state_dict().items() if key in _NUMBERS}
+                check_like(trainer.ckpt_path, state, fresh, f"callbacks.{type(callback).__name__}")
             if isinstance(callback, EarlyStopping) and state is not None:
                 trainer.should_stop |= not begun and _has_stopped(state, callback.patience)
                 state["patience"] = callback.patience
@@ -235,7 +249,11 @@ class Resuming(pl.Callback):
     def _give_settings(self, trainer: pl.Trainer, module: pl.LightningModule, optimizer: Any) -> None:
         assert self._loaded is not None
         made: Any = module.configure_optimizers()
-        wanted = (made["optimizer"] if isinstance(made, dict) else made).param_groups
+        if not isinstance(made, dict):
+            made = {"optimizer": made}
+        schedules = [made["lr_scheduler"]["scheduler"]] if "lr_scheduler" in made else []
+        self._check(trainer, made["optimizer"], schedules)
+        wanted = made["optimizer"].param_groups
         on_plateau = any(config.reduce_on_plateau for config in trainer.lr_scheduler_configs)
         loaded = [_rate(group) for group in (wanted if on_plateau else optimizer.param_groups)]
         before = self._loaded["learning_rates"] or loaded
@@ -244,18 +262,24 @@ class Resuming(pl.Callback):
             _change_rate(trainer, n, group, before[n], self._rates[n])
             for key in new.keys() - set(_OF_SCHEDULES) - _cycled(trainer):
                 group[key] = new[key]
-        self._change_schedules(trainer)
+        self._change_schedules(trainer, schedules)
         self._step_plateau(trainer)
 
-    def _change_schedules(self, trainer: pl.Trainer) -> None:
-        """Give the schedule the settings that have changed. It was loaded with those of the checkpoint."""
+    def _check(self, trainer: pl.Trainer, optimizer: Optimizer, schedules: Sequence[LRScheduler]) -> None:
+        """Check the loaded states against those of a fresh optimizer and its schedules."""
         assert self._loaded is not None
-        before = self._loaded["settings"] or self.settings
-        for key, value in self.settings.items():
-            part, _, name = key.partition(".")
-            for config in trainer.lr_scheduler_configs if part == "schedule" and before.get(key) != value else []:
-                if hasattr(config.scheduler, name):
-                    setattr(config.scheduler, name, value)
+        (state,), others = self._loaded.pop("optimizer_states"), self._loaded.pop("lr_schedulers")
+        check_optimizer(trainer.ckpt_path, state, optimizer, {*_OF_SCHEDULES, *_cycled(trainer)})
+        check_schedules(trainer.ckpt_path, others, schedules, self._settings_of_schedule())
+
+    def _settings_of_schedule(self) -> set[str]:
+        return {key.removeprefix("schedule.") for key in self.settings if key.startswith("schedule.")}
+
+    def _change_schedules(self, trainer: pl.Trainer, schedules: Sequence[LRScheduler]) -> None:
+        """Give the schedule this run's settings. It was loaded with those of the checkpoint."""
+        for config, fresh in zip(trainer.lr_scheduler_configs, schedules, strict=True):
+            for name in vars(fresh).keys() & self._settings_of_schedule():
+                setattr(config.scheduler, name, getattr(fresh, name))
 
     def _step_plateau(self, trainer: pl.Trainer) -> None:
         """Restore the scores that ReduceLROnPlateau watches, and take the step that it takes at an epoch's end.

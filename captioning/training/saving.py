@@ -164,7 +164,7 @@ class Checkpoints(Checkpoint):
             if not (there / name).is_file():
                 log.warning("%s is missing, so that the best is chosen among later epochs", there / name)
                 continue
-            self.best.append({**kept, "file": name})
+            self.best.append({"file": name, "score": float(kept["score"]), "tie": float(kept["tie"])})
             if trainer.is_global_zero and there.resolve() != self.folder.resolve():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 write_with_digest(self.folder / name, partial(shutil.copyfile, there / name))

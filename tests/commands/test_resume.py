@@ -92,13 +92,52 @@ def test_a_damaged_last_checkpoint_falls_back_to_another_one(train: Command, cop
     assert equal(weights(copied), weights(run_folder))
 
 
-def test_values_that_cannot_be_restored_are_reported_in_one_message(train: Command, copied: Path) -> None:
-    last = copied / "checkpoints" / "last.ckpt"
-    saved = torch.load(last, weights_only=True)
-    saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] = "two"
+def changed(run: Path, place: tuple[Any, ...], value: Any) -> Path:
+    """A run's last checkpoint, with another value and a right digest. Names of callbacks may be shortened."""
+    last = run / "checkpoints" / "last.ckpt"
+    holder = saved = torch.load(last, weights_only=True)
+    for key in place[:-1]:
+        holder = holder[next((own for own in holder if str(own).startswith(key)), key) if isinstance(key, str) else key]
+    holder[place[-1]] = value
     write_with_digest(last, lambda new: torch.save(saved, new))
+    return last
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        (("loops", "fit_loop", "epoch_progress", "current", "processed"), "TypeError"),
+        (("callbacks", "Checkpoints", "best", 0, "score"), "ValueError"),
+    ],
+)
+def test_values_that_cannot_be_restored_are_reported_in_one_message(
+    train: Command, copied: Path, place: tuple[Any, ...], error: str
+) -> None:
+    last = changed(copied, place, "two")
     message = train(copied, WHOLE, "trainer.max_epochs=3", f"checkpoint={last}", "resume=auto").message
-    assert f"{last} cannot be resumed from (TypeError: " in message
+    assert f"{last} cannot be resumed from ({error}: " in message
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("lr_schedulers", 0, "_step_count"), {}),
+        (("optimizer_states", 0, "param_groups", 0, "lr"), None),
+        (("optimizer_states", 0, "state", 1, "exp_avg"), "x"),
+        (("loops", "fit_loop", "epoch_progress", "total", "processed"), [[]]),
+        (("callbacks", "Timer", "time_elapsed", "train"), "x"),
+        (("callbacks", "EarlyStopping", "best_score"), "x"),
+    ],
+)
+def test_a_value_that_training_cannot_compute_with_is_refused_before_the_first_step(
+    train: Command, copied: Path, place: tuple[Any, ...], value: Any
+) -> None:
+    before = state(copied)["global_step"]
+    last = changed(copied, place, value)
+    message = train(copied, WHOLE, "trainer.max_epochs=3", "resume=auto").message
+    assert f"{last} cannot be resumed from: {place[0]}" in message
+    assert f"{place[-1]} is {value}, expected" in message
+    assert state(copied)["global_step"] == before
 
 
 def test_a_job_that_slurm_starts_again_resumes(train: Command, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,6 +211,16 @@ def test_changed_settings_of_the_optimizer_and_of_its_schedule_are_taken_over(tr
     assert after["learning_rates"] == [0.002, 0.002]
     log = (copied / "train.log").read_text()
     assert "optimizer.lr=0.002, which was 0.001" in log
+
+
+@pytest.mark.slow
+def test_changed_milestones_of_a_schedule_are_taken_over(train: Command, tmp_path: Path) -> None:
+    own = ("schedule._target_=torch.optim.lr_scheduler.MultiStepLR", "~schedule.step_size", "resume=auto")
+    run = tmp_path / "run"
+    assert train(run, *own, "+schedule.milestones=[9]", "trainer.max_epochs=1").status == 0
+    assert train(run, *own, "+schedule.milestones=[2]", "trainer.max_epochs=2").status == 0
+    assert state(run)["lr_schedulers"][0]["milestones"] == {2: 1}
+    assert state(run)["lr_schedulers"][0]["_last_lr"][0] == 0.0005
 
 
 @pytest.mark.slow

@@ -18,6 +18,16 @@ from captioning.training.checkpoints import write_with_digest
 
 pytestmark = pytest.mark.slow
 NUM_MUTATIONS = int(os.environ.get("CAPTIONING_FUZZ", "100"))
+PARTS = ("loops", "callbacks", "epoch", "settings", "captioning", "optimizer_states", "lr_schedulers")
+TENSORS = (
+    torch.zeros(()),
+    torch.tensor(float("nan")),
+    torch.zeros(2, 3),
+    torch.zeros(10**6),
+    torch.zeros(3, dtype=torch.int64),
+    torch.zeros(3, dtype=torch.complex64),
+    torch.zeros(3).to_sparse(),
+)
 
 
 def places(content: Any) -> list[tuple[Any, Any]]:
@@ -32,12 +42,12 @@ def test_training_resumes_or_refuses(train: Callable[..., Any], run_folder: Path
     drawn, statuses = random.Random(1), []
     for number in range(NUM_MUTATIONS):
         saved = deepcopy(original)
-        top = drawn.choice(["loops", "callbacks", "epoch", "settings", "captioning"])
+        top = drawn.choice(PARTS)
         container, key = drawn.choice([(saved, top), *places(saved[top])])
-        value = drawn.choice(EXTREME)
+        value = drawn.choice((*EXTREME, *TENSORS))
         container[key] = value
         shutil.rmtree(folder, ignore_errors=True)
-        checkpoint.parent.mkdir(parents=True)
+        shutil.copytree(run_folder / "checkpoints", checkpoint.parent)  # the best one is found beside it
         write_with_digest(checkpoint, lambda new, saved=saved: torch.save(saved, new))  # type: ignore[misc]
         ran = train(folder, "finetuning=whole", "trainer.max_epochs=3", "resume=auto")
         statuses.append(ran.status)
