@@ -152,19 +152,17 @@ class VisualConcepts(Decoder[ConceptState]):
     def _scores(self, state: ConceptState) -> Tensor:
         """Compute s(w) by equation (3), (B, V)."""
         left = state.log_scores > -torch.inf
-        num_rows, said_all = len(left), ~left.any(1, keepdim=True)
-        scores = (self.minus + self.end * said_all).flatten()
+        scores = torch.stack([self.minus + self.end, self.minus]).index_select(0, left.any(1).long())
         difference = self.attribute + (self.plus - self.minus)[state.words]
         if self.score is not None:
             difference = difference + self.score * state.log_scores.masked_fill(~left, 0.0).to(self.score.dtype)
-        places, weights = [], []
+        found = []  # the rows, words and weights of the n-grams after each row's context
         for n, ngrams in enumerate(self._ngrams(), 2):
             contexts = context_code(state.last[:, self.order - n :], self.vocab_size)
-            rows, words, own = ngrams.after(contexts)
-            places.append(rows * self.vocab_size + words)
-            weights.append(ngrams.minus[own])
+            rows, words, places = ngrams.after(contexts)
+            found.append((rows, words, ngrams.minus[places]))
             difference = difference + ngrams.difference(contexts, state.words)
-        if places:
-            scores = scores.index_add(0, torch.cat(places), torch.cat(weights))
-        scores = scores.view(num_rows, self.vocab_size)
-        return scores.scatter_add(1, state.words, difference * left)  # (3): λ- is replaced by the weights of w ∈ Ṽ
+        each = torch.arange(len(left), device=left.device)[:, None].expand_as(left)
+        found.append((each.flatten(), state.words.flatten(), (difference * left).flatten()))  # in (3), λ+ replaces λ-
+        rows, words, weights = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return scores.index_put_((rows, words), weights, accumulate=True)
