@@ -12,12 +12,13 @@ from captioning.data.batch import CaptionBatch, collate
 from captioning.encoders.features import ImageFeatures
 
 
-def test_captions_are_sorted_from_the_longest_and_know_their_image():
+def test_captions_are_sorted_from_the_longest_and_know_their_image_and_their_number():
     batch = collate(("x", "y", "z"), [[[1, 4, 2], [1, 5, 6, 7, 2]], [], [[1, 8, 9, 2]]], pad=0)
     assert batch.image_ids == ("x", "y", "z")
     assert batch.tokens.tolist() == [[1, 5, 6, 7, 2], [1, 8, 9, 2, 0], [1, 4, 2, 0, 0]]
     assert batch.lengths.tolist() == [4, 3, 2]
     assert batch.image_index.tolist() == [0, 2, 0]
+    assert batch.caption_index.tolist() == [1, 0, 0]
     assert batch.tokens.dtype == batch.lengths.dtype == batch.image_index.dtype == torch.int64
 
 

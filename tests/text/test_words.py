@@ -123,6 +123,21 @@ def test_equally_frequent_words_are_in_alphabetical_order():
     assert train_words(["b a c", "a b", "c b a d"], min_count=1).vocabulary[4:] == ["a", "b", "c", "d"]
 
 
+def test_the_most_frequent_words_are_kept_and_of_equally_frequent_ones_the_first_in_the_alphabet():
+    captions = ["dog dog dog cat cat bird ant", "dog cat bird ant"]
+    for most in (1, 2, 3):
+        assert train_words(captions, min_count=1, most=most).vocabulary[4:] == ["dog", "cat", "ant"][:most]
+    assert len(train_words(captions, min_count=2, most=9).vocabulary[4:]) == 4
+    assert train_words(captions, min_count=3, most=9).vocabulary[4:] == ["dog", "cat"]
+
+
+def test_ids_of_the_most_frequent_words_are_the_first_of_those_of_all():
+    captions = ["dog dog dog cat cat bird ant", "dog cat bird ant"]
+    every, few = train_words(captions, min_count=1), train_words(captions, min_count=1, most=2)
+    assert few.vocabulary == every.vocabulary[:6]
+    assert few.encode(["a cat and a bird"]) == [[1, 3, 5, 3, 3, 3, 2]]
+
+
 @pytest.mark.parametrize("captions", [[], ["a dog", "a cat"], ["..."] * 9])
 def test_a_vocabulary_without_words_is_refused(captions):
     with pytest.raises(InputError, match=r"no word occurs 5 times in the training captions; lower text\.min_count"):

@@ -61,7 +61,7 @@ class Calibration(nn.Module):
         right = torch.searchsorted(self.probabilities, p, right=True).clamp(1, self.probabilities.shape[1] - 1)
         p0, p1 = (self.probabilities.gather(1, i) for i in (right - 1, right))
         y0, y1 = (self.precisions.gather(1, i) for i in (right - 1, right))
-        share = ((p - p0) / (p1 - p0).clamp(min=torch.finfo(p.dtype).tiny)).clamp(0, 1)
+        share = (p - p0) / (p1 - p0).clamp(min=torch.finfo(p.dtype).tiny)
         return (y0 + share * (y1 - y0)).clamp(y0, y1).T
 
     @torch.no_grad()
