@@ -71,7 +71,7 @@ class ConceptDetector(ImageModel):
     ) -> None:
         super().__init__(encoder, tokenizer, transform=transform, standardise=standardise, config=config)
         self.detector = detector
-        self.calibration = Calibration(detector.vocab_size)
+        self.calibration = Calibration(vocab_size=detector.vocab_size)
 
     @classmethod
     def from_parts(cls, parts: Parts) -> Self:
