@@ -89,10 +89,11 @@ def bootstrap(
     Raises:
         InputError: there is no image, there are fewer than two replicates, or `confidence` is not between 0 and 1.
     """
-    _check(num_replicates, confidence, statistics)
+    _check_statistics(statistics)
+    check_replicates(num_replicates, confidence)
     scores = metric.scores(statistics.sum(axis=0))
     replicates = metric.scores(_resample(statistics, generator, num_replicates))
-    low, high = _ends(replicates, confidence)
+    low, high = ends(replicates, confidence)
     return {name: Interval(*map(float, ends)) for name, *ends in zip(metric.names, scores, low, high, strict=True)}
 
 
@@ -127,14 +128,15 @@ def approximate_randomization(
         InputError: the shapes differ, there is no image, there are fewer than two replicates, or `confidence` is not
             between 0 and 1.
     """
-    _check(num_replicates, confidence, first, second)
+    _check_statistics(first, second)
+    check_replicates(num_replicates, confidence)
     gain = first - second
     exchanged = np.concatenate(
         [generator.integers(0, 2, (size, len(gain))) @ gain for size in _blocks(num_replicates, len(gain))]
     )
     without = metric.scores(first.sum(axis=0) - exchanged) - metric.scores(second.sum(axis=0) + exchanged)
     observed, replicates = _differences(metric, first, second, generator, num_replicates)
-    return _comparisons(metric, observed, replicates, _p_values(without, observed), confidence)
+    return _comparisons(metric, observed, replicates, p_values(without, observed), confidence)
 
 
 def _differences(
@@ -150,14 +152,15 @@ def _differences(
 
 def _resample(statistics: Floats, generator: np.random.Generator, num_replicates: int) -> Floats:
     """Sum the statistics of I images drawn with replacement: (replicates, S)."""
-    num_images = len(statistics)
-    totals = []
+    return np.concatenate([times @ statistics for times in times_drawn(len(statistics), generator, num_replicates)])
+
+
+def times_drawn(num_images: int, generator: np.random.Generator, num_replicates: int) -> Iterator[NDArray[np.int64]]:
+    """Draw I images with replacement, and yield how often each is drawn: (replicates, I), in blocks of replicates."""
     for size in _blocks(num_replicates, num_images):
         drawn = generator.integers(num_images, size=(size, num_images))
         cells = drawn + num_images * np.arange(size)[:, None]
-        times_drawn = np.bincount(cells.ravel(), minlength=cells.size).reshape(cells.shape)
-        totals.append(times_drawn @ statistics)
-    return np.concatenate(totals)
+        yield np.bincount(cells.ravel(), minlength=cells.size).reshape(cells.shape)
 
 
 def _blocks(num_replicates: int, num_images: int) -> Iterator[int]:
@@ -167,7 +170,7 @@ def _blocks(num_replicates: int, num_images: int) -> Iterator[int]:
         yield min(size, num_replicates - start)
 
 
-def _p_values(null: Floats, observed: Floats) -> Floats:
+def p_values(null: Floats, observed: Floats) -> Floats:
     """Compute the share of the differences in `null`, (replicates, J), that are as large as the observed ones, (J)."""
     as_large = np.abs(null) >= np.abs(observed) - ROUNDING
     p_values: Floats = (as_large.sum(axis=0) + 1) / (len(null) + 1)
@@ -177,25 +180,33 @@ def _p_values(null: Floats, observed: Floats) -> Floats:
 def _comparisons(
     metric: Metric | type[Metric], observed: Floats, replicates: Floats, p_values: Floats, confidence: float
 ) -> dict[str, Comparison]:
-    columns = zip(metric.names, observed, *_ends(replicates, confidence), p_values, strict=True)
+    columns = zip(metric.names, observed, *ends(replicates, confidence), p_values, strict=True)
     return {name: Comparison(*map(float, column)) for name, *column in columns}
 
 
-def _ends(replicates: Floats, confidence: float) -> tuple[Floats, Floats]:
+def ends(replicates: Floats, confidence: float) -> tuple[Floats, Floats]:
     """Compute the ends, (J) each, between which the given share of replicates lies."""
     outside = (1 - confidence) / 2
     low, high = np.quantile(replicates, [outside, 1 - outside], axis=0)
     return low, high
 
 
-def _check(num_replicates: int, confidence: float, *statistics: Floats) -> None:
+def check_replicates(num_replicates: int, confidence: float) -> None:
+    """Check the settings of resampling.
+
+    Raises:
+        InputError: there are fewer than two replicates, or `confidence` is not between 0 and 1.
+    """
+    if num_replicates < 2:
+        raise InputError(f"expected at least 2 replicates, better 1000; found num_replicates={num_replicates}")
+    if not 0 < confidence < 1:
+        raise InputError(f"expected a confidence between 0 and 1, such as 0.95; found {confidence}")
+
+
+def _check_statistics(*statistics: Floats) -> None:
     shapes = {table.shape for table in statistics}
     if len(shapes) > 1 or any(table.ndim != 2 or not len(table) for table in statistics):
         raise InputError(
             "expected statistics (I, S) of at least one image, for two systems those of the same images; "
             f"found the shapes {', '.join(str(table.shape) for table in statistics)}"
         )
-    if num_replicates < 2:
-        raise InputError(f"expected at least 2 replicates, better 1000; found num_replicates={num_replicates}")
-    if not 0 < confidence < 1:
-        raise InputError(f"expected a confidence between 0 and 1, such as 0.95; found {confidence}")
