@@ -47,7 +47,8 @@ class WordCounts:
     @property
     def occur(self) -> NDArray[np.bool_]:
         """(W) whether any image has the word."""
-        return np.logical_or.reduce(self.counts > 0, axis=0)
+        occur: NDArray[np.bool_] = (self.counts > 0).any(axis=0)
+        return occur
 
 
 def count_words(references: Sequence[Sequence[str]], words: Sequence[str]) -> WordCounts:

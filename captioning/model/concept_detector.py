@@ -20,6 +20,7 @@ from captioning.encoders.transform import ImageTransform
 from captioning.model.bundle import Parts
 from captioning.model.caption import Caption
 from captioning.model.image_model import ImageModel, evaluating
+from captioning.text.parts_of_speech import CLASSES
 from captioning.text.tokenizer import Tokenizer
 
 _SHOWN = 5
@@ -53,11 +54,13 @@ class ConceptDetector(ImageModel):
         config: plain values from which `captioning.model.bundle` rebuilds encoder and detector.
 
     Attributes:
+        word_classes: (V,) int64, 1 + the row of each word's part of speech in `CLASSES`; 0 if it is not known.
         calibration: turns the detector's probabilities into the precision that they had on other images. The
             identity until it is fitted.
     """
 
     head_name = "detector"
+    word_classes: Tensor
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class ConceptDetector(ImageModel):
         super().__init__(encoder, tokenizer, transform=transform, standardise=standardise, config=config)
         self.detector = detector
         self.calibration = Calibration(vocab_size=detector.vocab_size)
+        self.register_buffer("word_classes", torch.zeros(detector.vocab_size, dtype=torch.int64))
 
     @classmethod
     def from_parts(cls, parts: Parts) -> Self:
@@ -84,6 +88,25 @@ class ConceptDetector(ImageModel):
             standardise=parts.standardise,
             config=parts.config,
         )
+
+    @property
+    def word_ids(self) -> list[int]:
+        """The ids of the words, which are all tokens but the special ones."""
+        return [i for i in range(len(self.tokenizer)) if i not in self._special]
+
+    @property
+    def classes(self) -> dict[str, str] | None:
+        """The part of speech of each word; None if they are not known."""
+        numbers, vocabulary = self.word_classes.tolist(), self.tokenizer.vocabulary
+        if not all(0 < numbers[i] <= len(CLASSES) for i in self.word_ids):
+            return None
+        return {vocabulary[i]: CLASSES[numbers[i] - 1] for i in self.word_ids}
+
+    @classes.setter
+    def classes(self, classes: Mapping[str, str]) -> None:
+        id_of = {word: i for i, word in enumerate(self.tokenizer.vocabulary)}
+        for word, name in classes.items():
+            self.word_classes[id_of[word]] = 1 + CLASSES.index(name)
 
     def concepts(self, images: ImageLike | Sequence[ImageLike], *, most: int = 10) -> Any:
         """Find the most probable words of images.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from captioning.data.batch import CaptionBatch
 from captioning.decoders.decoder import packed_rows
@@ -56,6 +57,7 @@ class WordPresence:
         special: ids of the tokenizer's special tokens, which are never present.
     """
 
+    trains: ClassVar[type[nn.Module]] = WordDetector
     special: SpecialTokens
 
     def __call__(self, detector: WordDetector, features: ImageFeatures, batch: CaptionBatch) -> Tensor:

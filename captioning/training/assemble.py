@@ -65,7 +65,6 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     given = {part: arguments_of(config[part], available) for part in (name, "objective")}
     head = build(config[name], HEADS[name], **given[name])
     start_words(config, (encoder, transform), (head, tokenizer))
-    kind.start(head, splits, tokenizer)
     objective = instantiate(config.objective)  # partial if it has parameters of its own
     check_objective(head, objective)
     data = CaptionDataModule(splits, loading, encoder=encoder, transform=transform, tokenizer=tokenizer, **objects)
@@ -102,6 +101,8 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     if config.standardise:
         check_data(data)  # before the encoder reads every training image
         fit_standardise(model, data)
+    if kind.start is not None and saved is None:
+        kind.start(model, splits, data)
     return module, data
 
 

@@ -8,18 +8,18 @@ from functools import partial
 from typing import Any
 
 from omegaconf import DictConfig
-from torch import nn
 
+from captioning.data.module import CaptionDataModule
 from captioning.data.splits import Splits
 from captioning.errors import InputError
 from captioning.evaluation.scorer import build_scorer
 from captioning.metrics import CocoScorer
 from captioning.metrics.table import OWN_BACKEND, check_metrics, modes
 from captioning.model.bundle import HEADS
-from captioning.text.tokenizer import Tokenizer
+from captioning.model.image_model import ImageModel
+from captioning.training import detection, matching
 from captioning.training.captioning import CaptioningModule
 from captioning.training.checks import check_monitor
-from captioning.training.matching import MODES, MatchingModule
 from captioning.training.module import TrainingModule
 
 
@@ -30,13 +30,13 @@ class Kind:
     Attributes:
         module: trains and validates the model.
         validation: reads the settings of the group `metrics`, checks them, and returns arguments of `module`.
-        start: gives a new head what it learns from the training split before the first step.
+        start: gives a new model what it learns from the training split before the first step; None for nothing.
         searches: whether the model has a search.
     """
 
     module: Callable[..., TrainingModule]
     validation: Callable[[DictConfig], dict[str, Any]]
-    start: Callable[[nn.Module, Splits, Tokenizer], None] = lambda _head, _splits, _tokenizer: None
+    start: Callable[[ImageModel, Splits, CaptionDataModule], None] | None = None
     searches: bool = False
 
 
@@ -73,13 +73,19 @@ def _of_captions(config: DictConfig) -> dict[str, Any]:
     return {"scorer": scorer}
 
 
+def _of_words(config: DictConfig) -> dict[str, Any]:
+    check_monitor(config, detection.MODES)
+    return {}
+
+
 def _of_pairs(config: DictConfig) -> dict[str, Any]:
-    check_monitor(config, MODES)
+    check_monitor(config, matching.MODES)
     return {}
 
 
 KINDS: Mapping[str, Kind] = {
     "decoder": Kind(CaptioningModule, _of_captions, searches=True),
-    "matcher": Kind(MatchingModule, _of_pairs),
+    "detector": Kind(detection.DetectionModule, _of_words, start=detection.start),
+    "matcher": Kind(matching.MatchingModule, _of_pairs),
 }
 """The kinds of models, by the names of their heads."""

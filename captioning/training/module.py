@@ -100,6 +100,9 @@ class TrainingModule(pl.LightningModule, ABC):
             InputError: the parts of the run do not fit together.
         """
 
+    def finish(self, data: CaptionDataModule) -> None:
+        """Learn from the last validation what no step of training can, such as a calibration."""
+
     @abstractmethod
     def result(self, data: CaptionDataModule) -> RunResult:
         """Return what the last validation found, as the files of a run."""

@@ -103,6 +103,7 @@ def _train(config: DictConfig, output: Path, start: tuple[Path, dict[str, Any]] 
         model.load_state_dict(model_weights(read_checkpoint(best)))
     trainer.validate(module, datamodule=data, verbose=False)
     if trainer.is_global_zero:
+        module.finish(data)
         result = module.result(data)
         if (output / "bundle").exists():  # of fewer epochs
             shutil.rmtree(output / "bundle")
