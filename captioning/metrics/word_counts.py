@@ -47,8 +47,7 @@ class WordCounts:
     @property
     def occur(self) -> NDArray[np.bool_]:
         """(W) whether any image has the word."""
-        occur: NDArray[np.bool_] = (self.counts > 0).any(axis=0)
-        return occur
+        return np.asarray((self.counts > 0).any(axis=0))
 
 
 def count_words(references: Sequence[Sequence[str]], words: Sequence[str]) -> WordCounts:
