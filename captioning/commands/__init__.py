@@ -19,12 +19,14 @@ from captioning import __version__
 from captioning.errors import InputError, Stopped, shown
 
 SUMMARIES = {
-    "train": "train a captioner; -m runs a sweep",
+    "train": "train a captioner, a word detector or a matcher; -m runs a sweep",
     "evaluate": "score a bundle on a split as COCO does",
     "score": "score a file of captions against references",
     "rerank": "choose among the M best captions of each image",
     "report": "make a table of runs",
     "caption": "caption images with a bundle",
+    "concepts": "find words in images with a word detector's bundle",
+    "align": "say which region of an image each word of a sentence is about",
     "translate": "translate sentences with a bundle",
     "generate": "sample sentences from a language model's bundle",
     "extract": "cache a split's image features",

@@ -7,15 +7,18 @@ import gc
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from captioning.commands import positive
 from captioning.errors import InputError, shown
 
 if TYPE_CHECKING:
     from captioning.model.captioner import Captioner
+    from captioning.model.image_model import ImageModel
     from captioning.search import Sampling
     from captioning.search.hypotheses import Search
+
+M = TypeVar("M", bound="ImageModel")
 
 
 def add_batches(parser: argparse.ArgumentParser, things: str) -> None:
@@ -36,27 +39,34 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
 
 
 def load(bundle: str, device: str, trust: Collection[str] = ()) -> Captioner:
-    """Load a bundle onto a device.
+    """Load a captioner's bundle onto a device; see `load_as`."""
+    with _permanent():
+        from captioning.model.captioner import Captioner
+
+        return load_as(Captioner, bundle, device, trust)
+
+
+def load_as(kind: type[M], bundle: str, device: str, trust: Collection[str] = ()) -> M:
+    """Load a bundle of a kind of model onto a device.
 
     Args:
+        kind: the model's class.
         bundle: the folder.
         device: as torch names it.
-        trust: see `Captioner.from_pretrained`.
+        trust: see `ImageModel.from_pretrained`.
 
     Raises:
-        InputError: the device does not exist, or the folder is not a bundle.
+        InputError: the device does not exist, or the folder is not a bundle of this kind.
     """
     with _permanent():
         import torch
 
-        from captioning.model.captioner import Captioner
-
-        captioner = Captioner.from_pretrained(bundle, trust=trust)
+        model = kind.from_pretrained(bundle, trust=trust)
     try:
-        captioner.to(torch.device(device))
+        model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device}: {str(error).splitlines()[0]}") from error
-    return captioner
+    return model
 
 
 @contextmanager

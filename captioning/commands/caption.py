@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from captioning.commands._bundles import (
     sampling,
     with_beams,
 )
-from captioning.errors import InputError
+from captioning.commands._images import batches, find, new_png
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,20 +54,16 @@ def main(arguments: Sequence[str]) -> int:
     if options.seed is not None and options.temperature is None:
         parser.error("--seed has no effect without --temperature")
 
-    from captioning.data.image_files import find_images
-
-    found = find_images(options.images)
-    for message in (*found.problems, *found.skipped):
-        print(f"captioning caption: {message}", file=sys.stderr)
-    if not found.paths:
+    paths, num_bad = find(options.images, "caption")
+    if not paths:
         return 1
     captioner = load(options.bundle, options.device, options.trust)
     search = with_beams(captioner.search, options.beam_size)
     if options.temperature is not None:
         seed = 1 if options.seed is None else options.seed
         search = sampling(captioner.search, temperature=options.temperature, seed=seed)
-    num_bad, num_read, num_truncated = len(found.problems), 0, 0
-    for read, images, bad in _batches(captioner, found.paths, options.batch_size):
+    num_read, num_truncated = 0, 0
+    for read, images, bad in batches(captioner, paths, options.batch_size, "caption"):
         num_bad += bad
         if images is None:
             continue
@@ -90,32 +86,9 @@ def main(arguments: Sequence[str]) -> int:
     return int(num_bad > 0)
 
 
-def _batches(
-    captioner: Captioner, paths: Sequence[Path], batch_size: int
-) -> Iterator[tuple[list[Path], Tensor | None, int]]:
-    """Read `batch_size` files at a time: the paths that could be read, their images, and how many could not."""
-    from captioning.data.pixels import channels_last, pixels
-
-    transform = captioner.image_transform
-    for start in range(0, len(paths), batch_size):
-        read, images, bad = [], [], 0
-        for path in paths[start : start + batch_size]:
-            try:
-                images.append(pixels(path, transform))  # small: no image is kept in full size
-                read.append(path)
-            except InputError as error:
-                print(f"captioning caption: {error}", file=sys.stderr)
-                bad += 1
-        yield read, channels_last(images) if images else None, bad
-
-
 def _draw(captioner: Captioner, paths: Sequence[Path], images: Tensor, captions: Sequence[str], folder: Path) -> None:
     """Write each image's attention map as FOLDER/NAME.png; a number is added if the name exists."""
     from captioning.model.attention_maps import attention_maps, draw_attention_map, save_figure
 
     for path, attention_map in zip(paths, attention_maps(captioner, images, captions), strict=True):
-        target, number = folder / f"{path.stem}.png", 1
-        while target.exists():
-            number += 1
-            target = folder / f"{path.stem}-{number}.png"
-        save_figure(draw_attention_map(attention_map), target, dpi=80)
+        save_figure(draw_attention_map(attention_map), new_png(folder, path), dpi=80)

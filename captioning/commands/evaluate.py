@@ -17,16 +17,23 @@ from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEN
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from captioning.data.module import CaptionDataModule
     from captioning.data.readers import ParallelText
+    from captioning.data.splits import Splits
+    from captioning.model.image_model import ImageModel
+    from captioning.reports.result import Result
     from captioning.search.hypotheses import Search
+    from captioning.training.captioning import CaptioningModule
+    from captioning.training.module import RunResult, TrainingModule
 
 log = logging.getLogger(__name__)
 
 HELP = """usage: captioning evaluate bundle=DIR data=NAME data.root=DIR [data.split=val] [KEY=VALUE ...]
 
 Caption every image of a split with a bundle, and score the captions as COCO does (BLEU, METEOR, ROUGE-L, CIDEr).
-Translations are scored by sacreBLEU. Scores are fractions: CIDEr 0.94, not 94. Writes metrics.json, captions.json
-(COCO's results format), per_image.csv and page.html into `output`.
+Translations are scored by sacreBLEU, word detectors by average precision, and matchers by recall in both directions.
+Scores are fractions: CIDEr 0.94, not 94. Writes metrics.json, captions.json (COCO's results format), per_image.csv and
+page.html into `output`; of a word detector metrics.json and per_word.csv, of a matcher metrics.json.
 
 examples:
   captioning evaluate bundle=runs/best/bundle data=flickr8k data.root=PATH data.split=test output=scores
@@ -70,55 +77,89 @@ def evaluate(config: DictConfig, output: Path) -> None:
     from hydra.utils import instantiate
 
     from captioning.data.module import CaptionDataModule
-    from captioning.data.readers import ParallelText
-    from captioning.evaluation.retrieval import retrieve
-    from captioning.model.captioner import Captioner
-    from captioning.reports.page import write_page
-    from captioning.reports.result import Result, seal, writing
+    from captioning.model.load import load_model
     from captioning.training.assemble import open_data
     from captioning.training.captioning import CaptioningModule
-    from captioning.training.kinds import scorer_of
     from captioning.training.signals import Signals
     from captioning.training.trainer import quieten_lightning
 
-    captioner = Captioner.from_pretrained(config.bundle, trust=config.trust)
-    splits, loading = open_data(config.data, reads=captioner.encoder.reads)
-    texts = isinstance(splits.reader, ParallelText)
-    if isinstance(splits.reader, ParallelText):
-        check_languages(Path(config.bundle), splits.reader, translates=captioner.encoder.reads == "texts")
-    module = CaptioningModule(
-        captioner,
-        search=chosen_search(config.search, captioner.search),
-        scorer=scorer_of(chosen_metrics(config.metrics, texts=texts)),
-    )
+    model = load_model(config.bundle, trust=config.trust)
+    splits, loading = open_data(config.data, reads=model.encoder.reads)
+    module = validating(model, config, splits)
     data = CaptionDataModule(
         splits,
         loading,
-        encoder=captioner.encoder,
-        transform=captioner.transform,
-        tokenizer=captioner.tokenizer,
-        categories=getattr(captioner.decoder, "categories", None),
+        encoder=model.encoder,
+        transform=model.transform,
+        tokenizer=model.tokenizer,
+        categories=getattr(model.head, "categories", None),
     )
     quieten_lightning()
     trainer: pl.Trainer = instantiate(config.trainer, callbacks=[Signals()])
     trainer.validate(module, datamodule=data, verbose=False)
     if trainer.is_global_zero:
-        assert module.evaluation is not None
-        result = Result.of_evaluation(
-            module.evaluation,
-            data=splits.name,
-            split=data.split,
-            search=module.search,
-            retrieval=retrieve(captioner, data, captions_per_image=config.retrieval) if config.retrieval else None,
-        )
-        result.write(output)
-        if config.examples:
-            with writing(output):
-                images = splits.images(data.split)
-                write_page(output / "page.html", images, module.evaluation, result.content, examples=config.examples)
-            seal(output)
+        result: RunResult
+        if isinstance(module, CaptioningModule):
+            result = _write_captions(module, data, output, retrieval=config.retrieval, examples=config.examples)
+        else:
+            result = module.result(data)
+            result.write(output)
         result.print()
         print(f"written to {output}")
+
+
+def validating(model: ImageModel, config: DictConfig, splits: Splits) -> TrainingModule:
+    """Build the module that validates a model.
+
+    Raises:
+        InputError: a setting is of captioners and the model is none, or a translator would read other languages.
+    """
+    from captioning.data.readers import ParallelText
+    from captioning.model.captioner import Captioner
+    from captioning.training.captioning import CaptioningModule
+    from captioning.training.kinds import KINDS, scorer_of
+
+    if not isinstance(model, Captioner):
+        given = [key for key in ("search", "metrics") if any(value is not None for value in config[key].values())]
+        if given:
+            raise InputError(
+                f"{given[0]}: {config.bundle} holds a {model.head_name}, which writes no captions; remove it"
+            )
+        ranked = {"captions_per_image": config.retrieval} if model.head_name == "matcher" and config.retrieval else {}
+        return KINDS[model.head_name].module(model, **ranked)
+    texts = isinstance(splits.reader, ParallelText)
+    if isinstance(splits.reader, ParallelText):
+        check_languages(Path(config.bundle), splits.reader, translates=model.encoder.reads == "texts")
+    return CaptioningModule(
+        model,
+        search=chosen_search(config.search, model.search),
+        scorer=scorer_of(chosen_metrics(config.metrics, texts=texts)),
+    )
+
+
+def _write_captions(
+    module: CaptioningModule, data: CaptionDataModule, output: Path, *, retrieval: int, examples: int
+) -> Result:
+    """Write the result of captions, with retrieval and a page of examples."""
+    from captioning.evaluation.retrieval import retrieve
+    from captioning.reports.page import write_page
+    from captioning.reports.result import Result, seal, writing
+
+    assert module.evaluation is not None
+    result = Result.of_evaluation(
+        module.evaluation,
+        data=data.splits.name,
+        split=data.split,
+        search=module.search,
+        retrieval=retrieve(module.captioner, data, captions_per_image=retrieval) if retrieval else None,
+    )
+    result.write(output)
+    if examples:
+        with writing(output):
+            images = data.splits.images(data.split)
+            write_page(output / "page.html", images, module.evaluation, result.content, examples=examples)
+        seal(output)
+    return result
 
 
 def check_languages(bundle: Path, reader: ParallelText, *, translates: bool) -> None:

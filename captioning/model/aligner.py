@@ -26,7 +26,7 @@ _EXAMPLE_WORDS = 5
 
 
 @dataclass(frozen=True)
-class Alignment:
+class WordRegions:
     """The regions of a sentence's words.
 
     Attributes:
@@ -101,7 +101,7 @@ class Aligner(ImageModel):
             return self.matcher.similarity(self.matcher.images(features), sentences)
 
     @torch.inference_mode()
-    def align(self, image: ImageLike, sentence: str, *, beta: float = 0.0) -> Alignment:
+    def align(self, image: ImageLike, sentence: str, *, beta: float = 0.0) -> WordRegions:
         """Find the region of each word of a sentence.
 
         Args:
@@ -117,7 +117,7 @@ class Aligner(ImageModel):
         return self.align_features(self.encode(self.pixels([image])), sentence, beta=beta)
 
     @torch.inference_mode()
-    def align_features(self, features: ImageFeatures, sentence: str, *, beta: float = 0.0) -> Alignment:
+    def align_features(self, features: ImageFeatures, sentence: str, *, beta: float = 0.0) -> WordRegions:
         """Find the region of each word in the standardised features of one image; see `align`."""
         ids = self.tokenizer.encode([sentence])[0][1:-1]
         if all(i == self.tokenizer.special.unk for i in ids):
@@ -134,7 +134,7 @@ class Aligner(ImageModel):
             )
         regions = align(psi, beta=beta)
         vocabulary = self.tokenizer.vocabulary
-        return Alignment(tuple(vocabulary[i] for i in ids), tuple(region - 1 for region in regions), score)
+        return WordRegions(tuple(vocabulary[i] for i in ids), tuple(region - 1 for region in regions), score)
 
     @torch.inference_mode()
     def decode_features(self, features: ImageFeatures) -> list[Caption]:

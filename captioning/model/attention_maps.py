@@ -15,6 +15,7 @@ from captioning.data.batch import collate
 from captioning.decoders.decoder import AttentiveDecoder
 from captioning.encoders.text import TextEncoder
 from captioning.encoders.text_transform import NO_TOKEN, TextTransform
+from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.files.atomic import replacing
 from captioning.model.captioner import Captioner
@@ -34,7 +35,7 @@ class AttentionMap:
     Attributes:
         pixels: the image as the encoder reads it, (C, H, W) in 0..1.
         words: the caption's tokens, without `<bos>` and `<eos>`.
-        weights: (words, h, w), over the encoder's grid. The weights of each word sum to 1.
+        weights: (words, h, w), over the encoder's grid. The attention weights of each word sum to 1.
     """
 
     pixels: Tensor
@@ -71,15 +72,17 @@ def attention_maps(captioner: Captioner, inputs: Tensor, captions: Sequence[str]
     transform = captioner.transform
     if isinstance(transform, TextTransform):
         raise InputError("this model translates sentences; attention maps are drawn over images")
-    mean, std = (torch.tensor(x)[:, None, None] for x in (transform.mean, transform.std))
+    found = attention_weights(captioner, inputs, captions)
     return [
-        AttentionMap(
-            pixels=(image * std + mean).clamp(0, 1),
-            words=words[:-1],
-            weights=_as_grid(weights[:-1], *transform.size),
-        )
-        for image, (words, weights) in zip(inputs, attention_weights(captioner, inputs, captions), strict=True)
+        AttentionMap(image, words[:-1], weights[:-1].reshape(-1, *grid_shape(weights.shape[1], *transform.size)))
+        for image, (words, weights) in zip(shown_pixels(inputs, transform), found, strict=True)
     ]
+
+
+def shown_pixels(inputs: Tensor, transform: ImageTransform) -> Tensor:
+    """Undo the normalisation of an encoder's inputs, (I, C, H, W), so that they can be shown; in 0..1."""
+    mean, std = (torch.tensor(x)[:, None, None] for x in (transform.mean, transform.std))
+    return (inputs * std + mean).clamp(0, 1)
 
 
 def alignments(captioner: Captioner, texts: Sequence[str], translations: Sequence[str]) -> list[Alignment]:
@@ -148,13 +151,16 @@ def readable(tokenizer: Tokenizer, i: int) -> str:
     return tokenizer.token(i) if i in special else tokenizer.decode([i]).strip() or "␣"
 
 
-def _as_grid(weights: Tensor, height: int, width: int) -> Tensor:
-    """Reshape (T, R) to (T, h, w) with the image's aspect ratio."""
-    num_regions = weights.shape[1]
+def grid_shape(num_regions: int, height: int, width: int) -> tuple[int, int]:
+    """Return the rows and columns of a grid with the aspect ratio of an image.
+
+    Raises:
+        InputError: the regions are no such grid.
+    """
     rows = round((num_regions * height / width) ** 0.5)
     if rows == 0 or num_regions % rows:
         raise InputError(f"{num_regions} regions are not a grid over an image of {height} x {width} pixels")
-    return weights.reshape(len(weights), rows, num_regions // rows)
+    return rows, num_regions // rows
 
 
 def draw_attention_map(attention_map: AttentionMap) -> Figure:

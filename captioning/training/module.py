@@ -66,7 +66,7 @@ class TrainingModule(pl.LightningModule, ABC):
 
     Args:
         model: the model.
-        objective: maps (head, features, batch) to the loss.
+        objective: maps (head, features, batch) to the loss; None if the model is only evaluated.
         optimizer: builds the optimizer from parameter groups.
         schedule: builds a learning-rate schedule from the optimizer. It is stepped every epoch, or every batch if it
             takes the run's `num_steps`. None for a constant rate.
@@ -79,7 +79,7 @@ class TrainingModule(pl.LightningModule, ABC):
         self,
         model: ImageModel,
         *,
-        objective: Callable[[Any, ImageFeatures, CaptionBatch], Tensor],
+        objective: Callable[[Any, ImageFeatures, CaptionBatch], Tensor] | None = None,
         optimizer: Callable[[list[dict[str, Any]]], Optimizer] = torch.optim.Adam,
         schedule: Callable[..., LRScheduler] | None = None,
         finetuning: FineTuning | None = None,
