@@ -39,9 +39,6 @@ _OF_SCHEDULES = ("lr", "initial_lr", "params")
 _LOADED = ("learning_rates", "metrics", "settings", "optimizer_states", "lr_schedulers")
 """Keys of a checkpoint that are needed when training begins."""
 
-_NUMBERS = ("best_score", "stopped_epoch", "time_elapsed", "wait_count")
-"""What Lightning's callbacks compute with."""
-
 
 def resumes_by_itself(config: DictConfig) -> bool:
     """Return whether the run resumes whatever its folder holds, as a job does that SLURM has started again."""
@@ -224,10 +221,11 @@ class Resuming(pl.Callback):
         cast(Any, trainer).datamodule.resume(epochs, batches if begun else 0)
         for callback in cast(Any, trainer).callbacks:
             state = checkpoint["callbacks"].get(callback.state_key)
-            if isinstance(callback, EarlyStopping | Timer) and state is not None:
-                fresh = {key: value for key, value in callback.state_dict().items() if key in _NUMBERS}
-                check_like(trainer.ckpt_path, state, fresh, f"callbacks.{type(callback).__name__}")
+            if isinstance(callback, Timer) and state is not None:
+                check_like(trainer.ckpt_path, state, {"time_elapsed": {"train": 0.0}}, "callbacks.Timer")
             if isinstance(callback, EarlyStopping) and state is not None:
+                fresh = {key: getattr(callback, key) for key in ("best_score", "stopped_epoch", "wait_count")}
+                check_like(trainer.ckpt_path, state, fresh, "callbacks.EarlyStopping")
                 trainer.should_stop |= not begun and _has_stopped(state, callback.patience)
                 state["patience"] = callback.patience
         processes = (self._loaded["settings"] or {}).get("processes")
