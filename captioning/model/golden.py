@@ -99,6 +99,8 @@ def make_golden(decode: Callable[[ImageFeatures], Sequence[Caption]], features: 
     nudged = replace(features, pooled=_nudged(features.pooled))
     if features.grid is not None:
         nudged = replace(nudged, grid=_nudged(features.grid))
+    if features.words is not None:
+        nudged = replace(nudged, words=_nudged(features.words).clamp(max=1.0))
     captions, others = decode(features), decode(nudged)
     steady = sorted(range(len(captions)), key=lambda i: captions[i].text != others[i].text)[:NUM_EXAMPLES]
     rows = torch.tensor(steady, dtype=torch.int64, device=features.pooled.device)
@@ -144,7 +146,7 @@ def _nudged(x: Tensor) -> Tensor:
 def _tensors(features: ImageFeatures) -> dict[str, Tensor]:
     objects = {} if features.objects is None else {f"objects.{k}": v for k, v in vars(features.objects).items()}
     final = {f"final.{i}": state for i, state in enumerate(features.final or ())}
-    own = {"pooled": features.pooled, "grid": features.grid, "mask": features.mask, **objects, **final}
+    own = {name: getattr(features, name) for name in ("pooled", "grid", "mask", "words")} | objects | final
     return {name: tensor.detach().clone().contiguous() for name, tensor in own.items() if tensor is not None}
 
 
@@ -158,6 +160,7 @@ def _features(tensors: Mapping[str, Tensor], path: Path) -> ImageFeatures:
             mask=tensors.get("mask"),
             objects=Objects(*objects) if objects else None,
             final=tuple(tensors[f"final.{i}"] for i in range(num_states)) or None,
+            words=tensors.get("words"),
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} does not hold the features of images ({error}); copy the bundle again") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,8 @@ def whole_features() -> ImageFeatures:
     torch.manual_seed(0)
     objects = Objects(torch.tensor([[1, 0]] * 3), torch.rand(3, 2, 4), torch.tensor([[True, False]] * 3))
     mask = torch.tensor([[True] * 5] * 2 + [[True] * 3 + [False] * 2])
-    return ImageFeatures(
-        torch.rand(3, 7), torch.rand(3, 5, 7), mask, objects, (torch.rand(3, 1, 2), torch.rand(3, 1, 2))
-    )
+    final = (torch.rand(3, 1, 2), torch.rand(3, 1, 2))
+    return ImageFeatures(torch.rand(3, 7), torch.rand(3, 5, 7), mask, objects, final, torch.rand(3, 11))
 
 
 @pytest.mark.parametrize("features", [ImageFeatures(torch.rand(3, 7)), whole_features()], ids=["pooled", "all"])
@@ -59,14 +59,17 @@ def test_rounding_passes_and_other_captions_do_not() -> None:
         golden.check([Caption(first.text, float("nan"), True), *others], "x")
 
 
-def test_images_whose_captions_rounding_could_change_are_not_chosen() -> None:
-    features = ImageFeatures(torch.tensor([[0.5], [0.9], [0.5], [0.1], [0.2], [0.3]]))
+@pytest.mark.parametrize("read", ["pooled", "words"])
+def test_images_whose_captions_rounding_could_change_are_not_chosen(read: str) -> None:
+    values = torch.tensor([[0.5], [0.9], [0.5], [0.1], [0.2], [0.3]])
+    features = replace(ImageFeatures(torch.zeros(6, 1)), **{read: values})
 
     def decode(given: ImageFeatures) -> Sequence[Caption]:
-        return [Caption("low" if x < 0.4 else f"exactly {x}", x, True) for x in given.pooled[:, 0].tolist()]
+        own = getattr(given, read)[:, 0].tolist()
+        return [Caption("low" if x < 0.4 else f"exactly {x}", x, True) for x in own]
 
     golden = make_golden(decode, features)
-    assert golden.features.pooled.equal(features.pooled[3:])
+    assert getattr(golden.features, read).equal(values[3:])
     assert [caption.text for caption in golden.captions] == ["low"] * 3
     golden.check(decode(golden.features), "x")
 
