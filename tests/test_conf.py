@@ -129,7 +129,7 @@ def test_a_language_model_s_sentences_may_be_as_long_as_those_it_learned_from() 
 
 @pytest.mark.parametrize("matcher", [p.stem for p in files("matcher/*.yaml")])
 def test_every_matcher_composes_of_parts_that_exist(matcher: str) -> None:
-    assert check(compose(f"+matcher={matcher}")["matcher"], "matcher") >= 1
+    assert check(compose(f"matcher={matcher}")["matcher"], "matcher") >= 1
 
 
 @pytest.mark.parametrize("cell", RECURRENT)

@@ -32,8 +32,7 @@ HELP = """usage: captioning evaluate bundle=DIR data=NAME data.root=DIR [data.sp
 
 Caption every image of a split with a bundle, and score the captions as COCO does (BLEU, METEOR, ROUGE-L, CIDEr).
 Translations are scored by sacreBLEU, word detectors by average precision, and matchers by recall in both directions.
-Scores are fractions: CIDEr 0.94, not 94. Writes metrics.json, captions.json (COCO's results format), per_image.csv and
-page.html into `output`; of a word detector metrics.json and per_word.csv, of a matcher metrics.json.
+Scores are fractions: CIDEr 0.94, not 94. Writes metrics.json, captions.json, per_image.csv, page.html or per_word.csv.
 
 examples:
   captioning evaluate bundle=runs/best/bundle data=flickr8k data.root=PATH data.split=test output=scores

@@ -16,7 +16,7 @@ sentences of an image are, the rank is that of the best of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,8 +46,8 @@ class Retrieval:
 
     recall: dict[int, float]
     median_rank: float
-    ranks: NDArray[np.int64]
-    images: NDArray[np.int64]
+    ranks: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64), compare=False, repr=False)
+    images: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64), compare=False, repr=False)
 
     def scores(self) -> dict[str, float]:
         """Return R@k and the median rank by name."""

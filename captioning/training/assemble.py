@@ -29,7 +29,7 @@ from captioning.model.load import model_of
 from captioning.objectives import check_objective, needs
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
-from captioning.training.checks import check_data, check_encoder, check_own_code
+from captioning.training.checks import check_encoder, check_own_code
 from captioning.training.kinds import KINDS, head_of
 from captioning.training.module import TrainingModule
 from captioning.training.parts import build, find, find_class
@@ -98,12 +98,19 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
         monitor=config.metrics.monitor,
         seed=config.seed,
     )
-    if config.standardise:
-        check_data(data)  # before the encoder reads every training image
-        fit_standardise(model, data)
-    if kind.start is not None and saved is None:
-        kind.start(model, splits, data)
     return module, data
+
+
+def prepare(config: DictConfig, module: TrainingModule, data: CaptionDataModule) -> None:
+    """Let a new model learn from the training split what it needs before the first step.
+
+    These are the statistics that standardise its features, and what its kind needs, such as the frequencies of words.
+    """
+    if config.standardise:
+        fit_standardise(module.model, data)
+    start = KINDS[module.model.head_name].start
+    if start is not None:
+        start(module.model, data.splits, data)
 
 
 def arguments_of(settings: DictConfig, available: Mapping[str, Any]) -> dict[str, Any]:

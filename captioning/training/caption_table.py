@@ -24,7 +24,7 @@ class CaptionTable(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Log the table to every WandbLogger of the run."""
-        if trainer.is_global_zero and isinstance(module, CaptioningModule):
+        if trainer.is_global_zero and getattr(module, "evaluation", None) is not None:  # other kinds write no captions
             for logger in trainer.loggers:
                 if isinstance(logger, SafeLogger):
                     logger.attempt(lambda wandb_logger: self._log(wandb_logger, trainer, module), WandbLogger)

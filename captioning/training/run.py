@@ -23,9 +23,9 @@ from captioning.files.atomic import remove_unfinished
 from captioning.files.lock import locked
 from captioning.model.image_model import ImageModel, evaluating
 from captioning.reports.runs import read_run
-from captioning.training.assemble import assemble
+from captioning.training.assemble import assemble, prepare
 from captioning.training.checkpoints import model_weights, read_checkpoint
-from captioning.training.checks import check_output, check_run
+from captioning.training.checks import check_data, check_output, check_run
 from captioning.training.resuming import (
     Resuming,
     check_resumable,
@@ -83,6 +83,9 @@ def _train(config: DictConfig, output: Path, start: tuple[Path, dict[str, Any]] 
         if is_trained(start[1], config):
             log.info("nothing is left to train: %s", _extended(config))
     model = module.model
+    check_data(data)  # before the encoder reads every training image
+    if start is None:
+        prepare(config, module, data)
     check_run(config, output, module, data)
     timer = Timer()  # checkpoints keep its time, so that a resumed run adds to it
     resuming = Resuming(settings_of(config))

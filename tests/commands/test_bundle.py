@@ -68,8 +68,8 @@ def test_a_folder_that_cannot_be_written_is_reported(
         (lambda saved: saved["captioning"]["config"]["search"].update(max_length=10**8), "must be at most 4096"),
         (lambda saved: saved["captioning"].pop("tokenizer"), "tokenizer"),
         (lambda saved: saved["captioning"].update(transform=[1]), "transform"),
-        (lambda saved: saved["state_dict"]["captioner.decoder.head.weight"].fill_(torch.nan), "are not finite"),
-        (lambda saved: saved["state_dict"].pop("captioner.decoder.head.weight"), "head.weight is missing"),
+        (lambda saved: saved["state_dict"]["model.decoder.head.weight"].fill_(torch.nan), "are not finite"),
+        (lambda saved: saved["state_dict"].pop("model.decoder.head.weight"), "head.weight is missing"),
     ],
 )
 def test_a_checkpoint_that_makes_no_whole_model_is_refused(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 import numpy as np
@@ -23,7 +23,7 @@ from captioning.errors import InputError
 from captioning.model.captioner import Captioner
 from captioning.text import train_words
 from captioning.text.word_vectors import WordVectors
-from captioning.training.assemble import assemble, fit_standardise
+from captioning.training.assemble import assemble, fit_standardise, prepare
 from captioning.training.captioning import CaptioningModule
 from captioning.training.run import count_parameters
 
@@ -46,7 +46,10 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 def built(root: Path, *overrides: str) -> tuple[CaptioningModule, CaptionDataModule]:
     torch.manual_seed(0)
-    return assemble(compose(f"data.root={root}", *overrides))
+    config = compose(f"data.root={root}", *overrides)
+    module, data = assemble(config)
+    prepare(config, module, data)
+    return cast(CaptioningModule, module), data
 
 
 @pytest.fixture
