@@ -47,7 +47,7 @@ class WordCounts:
     @property
     def occur(self) -> NDArray[np.bool_]:
         """(W) whether any image has the word."""
-        return np.logical_or.reduce(self.counts > 0, axis=0)
+        return np.asarray((self.counts > 0).any(axis=0))
 
 
 def count_words(references: Sequence[Sequence[str]], words: Sequence[str]) -> WordCounts:
