@@ -132,7 +132,7 @@ def approximate_randomization(
     check_replicates(num_replicates, confidence)
     gain = first - second
     exchanged = np.concatenate(
-        [generator.integers(0, 2, (size, len(gain))) @ gain for size in _blocks(num_replicates, len(gain))]
+        [generator.integers(0, 2, (size, len(gain))) @ gain for size in blocks(num_replicates, len(gain))]
     )
     without = metric.scores(first.sum(axis=0) - exchanged) - metric.scores(second.sum(axis=0) + exchanged)
     observed, replicates = _differences(metric, first, second, generator, num_replicates)
@@ -157,15 +157,15 @@ def _resample(statistics: Floats, generator: np.random.Generator, num_replicates
 
 def times_drawn(num_images: int, generator: np.random.Generator, num_replicates: int) -> Iterator[NDArray[np.int64]]:
     """Draw I images with replacement, and yield how often each is drawn: (replicates, I), in blocks of replicates."""
-    for size in _blocks(num_replicates, num_images):
+    for size in blocks(num_replicates, num_images):
         drawn = generator.integers(num_images, size=(size, num_images))
         cells = drawn + num_images * np.arange(size)[:, None]
         yield np.bincount(cells.ravel(), minlength=cells.size).reshape(cells.shape)
 
 
-def _blocks(num_replicates: int, num_images: int) -> Iterator[int]:
-    """Yield the sizes of blocks of replicates that fit into memory."""
-    size = max(_BLOCK // num_images, 1)
+def blocks(num_replicates: int, width: int) -> Iterator[int]:
+    """Yield the sizes of blocks of replicates that fit into memory, if each replicate takes `width` numbers."""
+    size = max(_BLOCK // width, 1)
     for start in range(0, num_replicates, size):
         yield min(size, num_replicates - start)
 

@@ -3,28 +3,38 @@
 Images are drawn with replacement, and all words are scored on each sample. A word counts in no mean of a sample that
 does not have it, as in `WordTable.means`. A sample that has no word of a class does not count for that class.
 
-An average precision is no sum over images, and two detectors' scores need not have the same scale. Their outputs can
-therefore not be exchanged as in `captioning.metrics.uncertainty`, and they are compared by a paired bootstrap.
+Most words are rare, and a sample has some of their images several times and others not at all. This shifts the means,
+often by more than they vary. So an interval is the score plus the samples' deviations from their own mean.
 
-Sources: Koehn 2004, "Statistical Significance Tests for Machine Translation Evaluation", EMNLP (paired bootstrap);
-Riezler and Maxwell 2005, "On Some Pitfalls in Automatic Evaluation and Significance Testing for MT", ACL workshop (its
-p-value: the share of samples whose difference is at least as far from the samples' mean as the observed one is from 0).
+The test exchanges what two detectors say about random images, as `captioning.metrics.uncertainty` exchanges captions:
+approximate randomization, after Riezler and Maxwell 2005, "On Some Pitfalls in Automatic Evaluation and Significance
+Testing for MT", ACL workshop. Two detectors' scores need not have the same scale, so the ranks of the images are
+exchanged, separately for each word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
 
 from captioning.errors import InputError
-from captioning.metrics.uncertainty import Comparison, Interval, check_replicates, ends, p_values, times_drawn
+from captioning.metrics.uncertainty import (
+    Comparison,
+    Interval,
+    blocks,
+    check_replicates,
+    ends,
+    p_values,
+    times_drawn,
+)
 from captioning.metrics.word_counts import WordCounts
 from captioning.metrics.word_detection import (
     AGREEMENT,
     DETECTION,
+    Times,
     agreement,
     check_scores,
     detections,
@@ -32,9 +42,8 @@ from captioning.metrics.word_detection import (
 )
 
 Floats = NDArray[np.float64]
-
-_AT_ONCE = 1000
-"""Samples of which all words' values are in memory (40 MB for 1,000 words)."""
+Integers = NDArray[np.integer]
+Rows = Mapping[str, list[int]]
 
 
 def intervals(
@@ -46,7 +55,7 @@ def intervals(
     num_replicates: int = 1000,
     confidence: float = 0.95,
 ) -> dict[str, dict[str, Interval]]:
-    """Compute percentile intervals of a detector's mean scores, and of those of people and chance.
+    """Compute bootstrap intervals of a detector's mean scores, and of those of people and chance.
 
     Args:
         counts: of I images and W words.
@@ -63,18 +72,19 @@ def intervals(
         InputError: see `evaluate`; or there are fewer than two replicates, or `confidence` is not between 0 and 1, or
             no replicate has a word of a class.
     """
-    occurring, scores = counts.counts[:, counts.occur], check_scores(counts, scores)[:, counts.occur]
+    check_replicates(num_replicates, confidence)
+    scores = check_scores(counts, scores)[:, counts.occur]
+    occurring, rows = counts.counts[:, counts.occur], _rows(counts, classes)
 
-    def values(times: Floats) -> Floats:
-        return np.concatenate([detections(occurring, scores, times), agreement(occurring, times)])
+    def means(times: Times) -> Floats:
+        return _means(np.concatenate([detections(occurring, scores, times), agreement(occurring, times)]), rows)
 
-    sampled = _sample(values, counts, classes, generator, num_replicates, confidence)
     return {
         name: {
-            value: Interval(float(score), *map(float, ends(replicates, confidence)))
+            value: Interval(float(score), *_ends(score, replicates, confidence))
             for value, score, replicates in zip(DETECTION + AGREEMENT, observed, found, strict=True)
         }
-        for name, observed, found in sampled
+        for name, observed, found in _bootstrap(means, rows, occurring.shape, generator, num_replicates)
     }
 
 
@@ -88,15 +98,18 @@ def compare(
     num_replicates: int = 1000,
     confidence: float = 0.95,
 ) -> dict[str, dict[str, Comparison]]:
-    """Test the difference of two detectors' mean scores, on the same samples for both.
+    """Test the difference of two detectors' mean scores on the same images.
+
+    The p-value is the share of exchanges after which the difference is at least as large. The interval is that of a
+    paired bootstrap: of the difference on images drawn with replacement, the same ones for both.
 
     Args:
         counts: of I images and W words.
         first: (I, W) one detector's scores.
         second: (I, W) the other's.
-        generator: draws the images.
+        generator: draws images, then exchanges.
         classes: the class of each word; see `WordTable.means`.
-        num_replicates: how often I images are drawn.
+        num_replicates: how often images are drawn, and how often ranks are exchanged.
         confidence: the share of replicates within the interval.
 
     Returns:
@@ -105,67 +118,111 @@ def compare(
     Raises:
         InputError: as for `intervals`.
     """
+    check_replicates(num_replicates, confidence)
     first, second = (check_scores(counts, scores)[:, counts.occur] for scores in (first, second))
-    occurring = counts.counts[:, counts.occur]
+    occurring, rows = counts.counts[:, counts.occur], _rows(counts, classes)
 
-    def values(times: Floats) -> Floats:
-        return detections(occurring, first, times) - detections(occurring, second, times)
+    def difference(times: Times) -> Floats:
+        return _means(detections(occurring, first, times) - detections(occurring, second, times), rows)
 
-    return {
-        name: {
-            value: _comparison(difference, replicates, confidence)
-            for value, difference, replicates in zip(DETECTION, observed, found, strict=True)
+    resampled = _bootstrap(difference, rows, occurring.shape, generator, num_replicates)
+    comparisons: dict[str, dict[str, Comparison]] = {}
+    for (name, observed, drawn), exchanged in zip(
+        resampled, _exchange(occurring, first, second, rows, generator, num_replicates), strict=True
+    ):
+        p = p_values(exchanged.T, observed)
+        comparisons[name] = {
+            value: Comparison(float(observed[j]), *_ends(observed[j], drawn[j], confidence), float(p[j]))
+            for j, value in enumerate(DETECTION)
         }
-        for name, observed, found in _sample(values, counts, classes, generator, num_replicates, confidence)
-    }
+    return comparisons
 
 
-def _comparison(difference: np.float64, replicates: Floats, confidence: float) -> Comparison:
-    low, high = ends(replicates, confidence)
-    p_value = p_values(replicates - replicates.mean(), np.array(difference))
-    return Comparison(float(difference), float(low), float(high), float(p_value))
-
-
-def _sample(
-    values: Callable[[Floats], Floats],
-    counts: WordCounts,
-    classes: Mapping[str, str] | None,
+def _bootstrap(
+    means: Callable[[Times], Floats],
+    rows: Rows,
+    shape: tuple[int, ...],
     generator: np.random.Generator,
     num_replicates: int,
-    confidence: float,
-) -> Iterator[tuple[str, Floats, Floats]]:
-    """Yield the name of each class, its J means on all images (J), and on samples that have a word of it (J, samples).
+) -> list[tuple[str, Floats, Floats]]:
+    """Return the name of each class, its J means on all images (J), and on samples that have a word of it (J, samples).
 
     Args:
-        values: maps how often each image is in each sample, (I, B), to the values of the words that occur, (J, W, B).
-        counts: of all words.
-        classes: of the words.
+        means: maps how often each image is in each sample, (I, B), to J means of each class, (G, J, B).
+        rows: those of each class's words.
+        shape: the numbers of images and of words.
         generator: draws the images.
         num_replicates: how often I images are drawn.
-        confidence: the share of replicates within an interval, to be checked.
     """
-    check_replicates(num_replicates, confidence)
-    rows, num_images = rows_of_classes(tuple(compress(counts.words, counts.occur)), classes), len(counts.counts)
-    observed = _means(values(np.ones((num_images, 1))), rows)[..., 0]
-    means = []
-    for block in times_drawn(num_images, generator, num_replicates):
-        for start in range(0, len(block), _AT_ONCE):
-            times = np.ascontiguousarray(block[start : start + _AT_ONCE].T, np.float64)
-            means.append(_means(values(times), rows))
-    for name, score, found in zip(rows, observed, np.concatenate(means, axis=-1), strict=True):
-        defined = found[:, ~np.isnan(found).any(axis=0)]
+    num_images, num_words = shape
+    width = max(num_images, len(DETECTION + AGREEMENT) * num_words)
+    found = np.concatenate(
+        [
+            means(np.ascontiguousarray(times.T, np.float32))
+            for size in blocks(num_replicates, width)
+            for times in times_drawn(num_images, generator, size)
+        ],
+        axis=-1,
+    )
+    results = []
+    for name, observed, drawn in zip(rows, means(np.ones((num_images, 1), np.float32))[..., 0], found, strict=True):
+        defined = drawn[:, ~np.isnan(drawn).any(axis=0)]
         if not defined.size:
             raise InputError(
                 f"none of {num_replicates} samples of the images has a word of the class '{name}'; draw more, "
                 "such as num_replicates=1000"
             )
-        yield name, score, defined
+        results.append((name, observed, defined))
+    return results
 
 
-def _means(values: Floats, rows: Mapping[str, list[int]]) -> Floats:
+def _exchange(
+    counts: Integers,
+    first: Floats,
+    second: Floats,
+    rows: Rows,
+    generator: np.random.Generator,
+    num_replicates: int,
+) -> Floats:
+    """Compute the differences of two detectors' means after exchanges of their ranks of random images.
+
+    Both detectors' ranks are one ranking of 2 I rows. Each system has one of the two rows of each image.
+
+    Returns:
+        (G, 2, replicates).
+    """
+    both, ranks = np.concatenate([counts, counts]), np.concatenate([_ranks(first), _ranks(second)])
+    differences = []
+    for size in blocks(num_replicates, max(both.shape[0], 2 * len(DETECTION) * both.shape[1])):
+        own = generator.integers(0, 2, (size, len(counts))).T.astype(np.float32)
+        one, other = np.concatenate([own, 1 - own]), np.concatenate([1 - own, own])
+        differences.append(_means(detections(both, ranks, one) - detections(both, ranks, other), rows))
+    return np.concatenate(differences, axis=-1)
+
+
+def _ranks(scores: Floats) -> Floats:
+    """Rank the images for each word, (I, W), from 1 for the lowest score; equal scores have their mean rank."""
+    ranks = np.empty_like(scores)
+    for word, column in enumerate(scores.T):
+        _, values, numbers = np.unique(column, return_inverse=True, return_counts=True)
+        ranks[:, word] = (numbers.cumsum() - (numbers - 1) / 2)[values]
+    return ranks
+
+
+def _rows(counts: WordCounts, classes: Mapping[str, str] | None) -> Rows:
+    return rows_of_classes(tuple(compress(counts.words, counts.occur)), classes)
+
+
+def _means(values: Floats, rows: Rows) -> Floats:
     """Average the values of the words that a sample has, (J, W, B), over each class: (G, J, B); NaN if it has none."""
     has = ~np.isnan(values)
     sums = np.stack([np.where(has[:, of], values[:, of], 0).sum(axis=1) for of in rows.values()])
     numbers = np.stack([has[:, of].sum(axis=1) for of in rows.values()])
     means: Floats = np.divide(sums, numbers, out=np.full(sums.shape, np.nan), where=numbers > 0)
     return means
+
+
+def _ends(score: np.float64, replicates: Floats, confidence: float) -> tuple[float, float]:
+    """Return the ends of the interval of the score plus the replicates' deviations from their mean."""
+    low, high = score + np.stack(ends(replicates - replicates.mean(), confidence))
+    return float(low), float(high)
