@@ -26,7 +26,7 @@ SUMMARIES = {
     "report": "make a table of runs",
     "caption": "caption images with a bundle",
     "concepts": "find words in images with a word detector's bundle",
-    "align": "say which region of an image each word of a sentence is about",
+    "align": "find the region of an image that each word of a sentence is about",
     "translate": "translate sentences with a bundle",
     "generate": "sample sentences from a language model's bundle",
     "extract": "cache a split's image features",
@@ -39,9 +39,7 @@ SUMMARIES = {
 
 HELP = """usage: captioning COMMAND ...
 
-Train, compare, score and use neural image captioners with recurrent decoders.
-
-commands:
+Train, compare, score and use neural image captioners with recurrent decoders. Commands:
 {commands}
 
 See `captioning COMMAND --help`. A first run needs no data of your own:

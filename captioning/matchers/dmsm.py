@@ -77,9 +77,7 @@ class Dmsm(Matcher):
     ) -> None:
         super().__init__()
         if len(vocabulary) != vocab_size or not all(vocabulary):
-            raise InputError(
-                f"expected the vocabulary's {vocab_size} words, none of them empty; found {len(vocabulary)}"
-            )
+            raise InputError(f"vocabulary: expected {vocab_size} words, none of them empty; found {len(vocabulary)}")
         if num_layers < 1:
             raise InputError(f"num_layers={num_layers} must be at least 1")
         self.vocab_size, self.hidden_size = vocab_size, hidden_size

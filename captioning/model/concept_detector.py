@@ -127,9 +127,14 @@ class ConceptDetector(ImageModel):
 
     @torch.inference_mode()
     def found(self, features: ImageFeatures, *, most: int) -> list[list[Concept]]:
-        """Find the most probable words in standardised features, in one batch."""
+        """Find the most probable words in standardised features, in one batch.
+
+        Calibrated probabilities are often equal. Then the word with the higher score is first.
+        """
         scores = self.probabilities(features)
-        probabilities, ids = self.calibration(scores).topk(min(most, scores.shape[1]), dim=1)
+        by_score = scores.argsort(dim=1, descending=True, stable=True)
+        probabilities, order = self.calibration(scores).gather(1, by_score).sort(dim=1, descending=True, stable=True)
+        probabilities, ids = probabilities[:, :most], by_score.gather(1, order)[:, :most]
         vocabulary = self.tokenizer.vocabulary
         return [
             [

@@ -1,0 +1,109 @@
+"""A matcher from training to captioning align: its regions, its scores, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from captioning import Aligner
+from captioning.model.load import load_model
+
+Command = Callable[..., Any]
+SMALL = (
+    "encoder.size=[16,16]", "encoder.channels=[8,16]", "matcher.hidden_size=12", "matcher.joint_size=10",
+    "matcher.embedding_size=8", "trainer.max_epochs=2", "trainer.check_val_every_n_epoch=1", "trainer.accelerator=cpu",
+    "trainer.log_every_n_steps=1", "+trainer.enable_progress_bar=false", "callbacks.progress=null", "logger=csv",
+    "text.min_count=1", "schedule=constant",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def matcher_run(command: Command, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("matcher") / "run"
+    ran = command("train", "experiment=scenes/alignment", f"data.root={scenes}", *SMALL, f"output={folder}")
+    assert ran.status == 0, ran.err
+    return folder
+
+
+@pytest.fixture
+def image(scenes: Path) -> Path:
+    return min((scenes / "val2017").glob("*.jpg"))
+
+
+def test_the_command_prints_the_regions_that_the_bundle_finds(
+    command: Command, matcher_run: Path, image: Path, tmp_path: Path
+) -> None:
+    model = Aligner.from_pretrained(matcher_run / "bundle")
+    sentence = " ".join(model.tokenizer.vocabulary[4:8])
+    found = model.align(image, sentence, beta=0.5)
+    options = (image, sentence, "--model", matcher_run / "bundle", "--beta", "0.5")
+    line = json.loads(command("align", *options, "--json").out)
+    assert (line["words"], line["regions"]) == (list(found.words), list(found.regions))
+    assert line["score"] == pytest.approx(found.score, rel=1e-4)
+    ran = command("align", *options, "--out", tmp_path / "drawn.png")
+    assert ran.status == 0, ran.err
+    assert [text.partition(":")[0] for text in ran.out.splitlines()] == sentence.split()
+    assert (tmp_path / "drawn.png").stat().st_size > 1000
+
+
+def test_a_large_beta_gives_one_region(matcher_run: Path, image: Path) -> None:
+    model = Aligner.from_pretrained(matcher_run / "bundle")
+    assert len(set(model.align(image, "a red circle and a blue square", beta=1e3).regions)) == 1
+
+
+def test_evaluation_gives_the_scores_of_training(
+    command: Command, matcher_run: Path, scenes: Path, tmp_path: Path
+) -> None:
+    arguments = ("evaluate", f"bundle={matcher_run / 'bundle'}", "data=scenes", f"data.root={scenes}")
+    ran = command(*arguments, f"output={tmp_path / 'scores'}")
+    assert ran.status == 0, ran.err
+    own, again = (json.loads((f / "metrics.json").read_text()) for f in (matcher_run, tmp_path / "scores"))
+    assert again["metrics"] == own["metrics"]
+    assert own["signature"]["captions_per_image"] == 5
+    low, high = own["intervals"]["image_to_text R@5"]
+    assert low <= own["metrics"]["image_to_text R@5"] <= high
+    assert command(*arguments, "retrieval=1", f"output={tmp_path / 'one'}").status == 0
+    assert json.loads((tmp_path / "one" / "metrics.json").read_text())["signature"]["captions_per_image"] == 1
+
+
+def test_a_resumed_matcher_is_the_one_that_was_never_stopped(
+    command: Command, matcher_run: Path, scenes: Path, tmp_path: Path
+) -> None:
+    train = ("train", "experiment=scenes/alignment", f"data.root={scenes}", *SMALL, f"output={tmp_path / 'run'}")
+    assert command(*train, "trainer.max_epochs=1").status == 0
+    assert command(*train, "resume=auto").status == 0
+    resumed, whole = (load_model(folder / "bundle").state_dict() for folder in (tmp_path / "run", matcher_run))
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def test_the_golden_examples_are_replayed(command: Command, matcher_run: Path) -> None:
+    assert "3 golden examples give the same captions" in command("check", matcher_run / "bundle").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["xyzzy qwerty"], "'xyzzy qwerty' has no word that the model knows; describe the image in other words"),
+        ([""], "'' has no word that the model knows"),
+        (["a circle", "--beta", "-1"], "beta=-1.0 must be a finite number of at least 0"),
+    ],
+)
+def test_what_cannot_be_aligned_is_refused(
+    command: Command, matcher_run: Path, image: Path, arguments: list[str], expected: str
+) -> None:
+    assert expected in command("align", image, *arguments, "--model", matcher_run / "bundle").message
+
+
+def test_a_missing_image_is_reported(command: Command, matcher_run: Path, tmp_path: Path) -> None:
+    message = command("align", tmp_path / "none.jpg", "a circle", "--model", matcher_run / "bundle").message
+    assert "none.jpg: there is no such file; name one image" in message
+
+
+def test_a_bundle_of_another_kind_is_refused(command: Command, bundle: Path, image: Path) -> None:
+    message = command("align", image, "a circle", "--model", bundle).message
+    assert "holds a decoder, expected a matcher; a captioner writes captions: use `captioning caption`" in message
