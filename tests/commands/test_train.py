@@ -63,8 +63,8 @@ def test_a_run_s_folder_holds_all_that_is_needed_to_repeat_and_use_it(run_folder
     assert torch.load(last, weights_only=True)["epoch"] == 1  # whichever was the best
     assert (run_folder / "bundle" / "model.safetensors").is_file()
     assert {path.name for path in run_folder.iterdir()} == {
-        ".hydra", "train.log", "checkpoints", "csv", "bundle", "SHA256SUMS", "metrics.json", "captions.json", "per_image.csv",
-        "statistics.safetensors", "training.json", ".lock",
+        ".hydra", "train.log", "checkpoints", "csv", "bundle", "metrics.json", "captions.json", "per_image.csv",
+        "SHA256SUMS", "statistics.safetensors", "training.json", ".lock",
     }  # fmt: skip
 
 
