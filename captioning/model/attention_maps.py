@@ -163,8 +163,13 @@ def grid_shape(num_regions: int, height: int, width: int) -> tuple[int, int]:
     return rows, num_regions // rows
 
 
-def draw_attention_map(attention_map: AttentionMap) -> Figure:
-    """Draw the image, and one copy of it per word, bright where the attention is; all words share one scale."""
+def draw_attention_map(attention_map: AttentionMap, *, brightest: Sequence[float] | None = None) -> Figure:
+    """Draw the image, and one copy of it per word, bright where the weights are.
+
+    Args:
+        attention_map: the image, the words and their weights.
+        brightest: the weight of each word that is drawn brightest; None for the largest of all words' weights.
+    """
     from matplotlib.figure import Figure
 
     image = attention_map.pixels.permute(1, 2, 0).numpy()
@@ -175,7 +180,9 @@ def draw_attention_map(attention_map: AttentionMap) -> Figure:
     for ax in axes:
         ax.axis("off")
     axes[0].imshow(image)
-    for ax, word, weights in zip(axes[1:], attention_map.words, attention_map.weights, strict=False):
+    if brightest is None:
+        brightest = [float(attention_map.weights.max())] * len(attention_map.words)
+    for ax, word, weights, top in zip(axes[1:], attention_map.words, attention_map.weights, brightest, strict=False):
         ax.imshow(image)
         ax.imshow(
             weights.numpy(),
@@ -184,7 +191,7 @@ def draw_attention_map(attention_map: AttentionMap) -> Figure:
             extent=(0, width, height, 0),
             interpolation="bicubic",
             vmin=0,
-            vmax=float(attention_map.weights.max()),
+            vmax=top,
         )
         ax.set_title(f"{word}  {weights.max():.2f}")
     return figure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,7 +15,8 @@ from captioning.model.attention_maps import AttentionMap, draw_attention_map, gr
 from captioning.model.concept_detector import ConceptDetector
 from captioning.model.image_model import evaluating
 
-draw_maps = draw_attention_map
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["concept_maps", "draw_maps", "grid_shape", "save_figure", "word_maps"]
 
@@ -69,3 +71,8 @@ def word_maps(model: Aligner, inputs: Tensor, features: ImageFeatures, found: Wo
     for word, region in enumerate(found.regions):
         marked[word, slice(None) if region < 0 else region] = 1.0
     return AttentionMap(shown_pixels(inputs, transform)[0], found.words, marked.reshape(-1, rows, columns))
+
+
+def draw_maps(found: AttentionMap) -> Figure:
+    """Draw the image, and one copy of it per word, each on a scale of its own: rare words have small probabilities."""
+    return draw_attention_map(found, brightest=found.weights.flatten(1).amax(1).tolist())
