@@ -18,11 +18,12 @@ import pytest
 import torch
 import yaml
 from pycocotools.coco import COCO
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from captioning import Captioner
 from captioning.data import Splits
 from captioning.data.readers import Coco
+from captioning.encoders import SmallCNN
 from captioning.evaluation.predictions import Evaluation, evaluate
 from captioning.metrics.diversity import summary
 from captioning.reports.runs import TEXT_STATISTICS
@@ -413,3 +414,23 @@ def test_loggers_that_fail_do_not_stop_a_run(train: Command, tmp_path: Path, mon
     monkeypatch.setattr("pytorch_lightning.loggers.CSVLogger.save", fail)
     assert train(tmp_path / "run").status == 0
     assert (tmp_path / "run" / "train.log").read_text().count("logger.csv failed and logs nothing more") == 1
+
+
+def test_training_warns_if_all_captions_are_the_same(train: Command, tmp_path: Path) -> None:
+    assert train(tmp_path / "run", "search.max_length=1").status == 0
+    assert "all 8 captions are the same: " in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_validation_is_checked_before_the_training_images_are_encoded(
+    train: Command, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, weights = Path(shutil.copytree(scenes, tmp_path / "scenes")), tmp_path / "encoder.safetensors"
+    (root / "annotations" / "captions_val2017.json").unlink()
+    save_file(SmallCNN((16, 16), channels=(8, 16)).state_dict(), weights)
+
+    def encode(*_arguments: Any) -> None:
+        raise AssertionError("a training image was encoded")
+
+    monkeypatch.setattr("captioning.training.assemble.fit_standardise", encode)
+    frozen = ("standardise=true", "finetuning=frozen", f"encoder.weights={weights}")
+    assert "captions_val2017.json" in train(tmp_path / "run", f"data.root={root}", *frozen).message
