@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from captioning import Captioner, ConceptDetector
+from captioning.files.digests import write_digests
 from captioning.model.load import load_model
 
 Command = Callable[..., Any]
@@ -144,8 +146,6 @@ def test_parts_that_do_not_fit_are_refused(
 
 
 def test_an_image_with_fewer_than_five_references_is_refused(command: Command, scenes: Path, tmp_path: Path) -> None:
-    import shutil
-
     root = Path(shutil.copytree(scenes, tmp_path / "scenes"))
     path = root / "annotations" / "captions_val2017.json"
     content = json.loads(path.read_text())
@@ -153,3 +153,24 @@ def test_an_image_with_fewer_than_five_references_is_refused(command: Command, s
     path.write_text(json.dumps(content))
     ran = command("train", "experiment=scenes/word_detector", f"data.root={root}", *SMALL, f"output={tmp_path / 'run'}")
     assert "word detectors are scored against 5 references of each image; 1 of 8 images have fewer" in ran.message
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"detector": {"_target_": "os.system"}}, "'os.system' is no class that may stand here"),
+        ({"detector": {"_target_": "captioning.encoders.SmallCNN"}}, "captioning.encoders.SmallCNN is no WordDetector"),
+        ({"detector": {"_target_": "captioning.decoders.FC"}}, "'captioning.decoders.FC' is no class that may stand"),
+        ({"matcher": {"_target_": "captioning.matchers.Brnn"}}, "or a matcher, found detector, matcher; copy the"),
+        ({"search": {"_target_": "captioning.search.GreedySearch"}}, "found detector, search; copy the bundle again"),
+        ({"detector": None}, "found none; copy the bundle again"),
+    ],
+)
+def test_a_bundle_that_names_other_parts_is_refused(
+    command: Command, detector_run: Path, tmp_path: Path, changed: dict[str, Any], expected: str
+) -> None:
+    folder = Path(shutil.copytree(detector_run / "bundle", tmp_path / "bundle"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changed))
+    write_digests(folder)
+    assert expected in command("check", folder).message
