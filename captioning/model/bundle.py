@@ -16,7 +16,6 @@ outside this package, torchvision and timm, unless the caller trusts a package b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +41,10 @@ from captioning.files.atomic import new_folder, write_json, write_text
 from captioning.files.digests import check_digests, write_digests
 from captioning.json_files import read_json, typed
 from captioning.matchers import Matcher
+from captioning.model.card import model_card
 from captioning.model.golden import Golden
 from captioning.model.limits import REMOVED_WEIGHTS, check_file_sizes, check_numbers, no_larger_than
-from captioning.model.safe_build import build, packages
+from captioning.model.safe_build import build
 from captioning.search import Forbid
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
@@ -375,50 +375,3 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
-
-
-def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """The bundle's README.md."""
-    head = next(name for name in HEADS if config.get(name))
-
-    def short(part: str) -> str:
-        return str(config[part]["_target_"]).rpartition(".")[2]
-
-    encoder = config["encoder"].get("model")
-    kind, name, use, note = _described(head, translates=short("encoder") == TextEncoder.__name__)
-    foreign = sorted(packages(config))
-    trust = f", trust={json.dumps(foreign)}" if foreign else ""
-    lines = [
-        f"# {short(head)} on {short('encoder')}" + (f" ({encoder})" if encoder else ""),
-        "",
-        f"{kind}, made with captioning {config['captioning_version']}.",
-        "",
-        "```python",
-        f"from captioning import {name}",
-        "",
-        f'model = {name}.from_pretrained("PATH/OF/THIS/FOLDER"{trust})',
-        f"print({use})",
-        "```",
-        "",
-        (f"Decoded by {short('search')}. " if head == "decoder" else "") + note,
-    ]
-    if "metrics" in metrics:
-        signature = metrics.get("signature", {})
-        where = f"{signature.get('data', '?')} {signature.get('split', '?')}, {signature.get('num_images', '?')} images"
-        lines += ["", f"Scores on {where} (fractions):", "", "| metric | value |", "| --- | --- |"]
-        lines += [f"| {name} | {value:.4f} |" for name, value in metrics["metrics"].items()]
-    return "\n".join(lines) + "\n"
-
-
-def _described(head: str, *, translates: bool) -> tuple[str, str, str, str]:
-    """Say what a model is, the class that loads it, how it is used, and how far to trust it."""
-    wrong = "It can be wrong about its input, and it repeats the way in which the training captions describe people."
-    if head == "detector":
-        use = 'model.concepts("image.jpg")'
-        return "A word detector", "ConceptDetector", use, f"It finds words that describe an image. {wrong}"
-    if head == "matcher":
-        use = 'model.align("image.jpg", "A sentence.")'
-        return "A matcher of images and sentences", "Aligner", use, f"It places words on regions of an image. {wrong}"
-    use = 'model.translate("A sentence.").text' if translates else 'model.caption("image.jpg").text'
-    note = f"What it writes follows its training captions. {wrong}"
-    return ("A translator" if translates else "A captioner"), "Captioner", use, note

@@ -19,8 +19,9 @@ class ScoreResult:
     """Scores with confidence intervals, and further tables.
 
     Attributes:
-        scores: by name.
-        intervals: of those scores that have one.
+        scores: by name; these stand in the tables of runs.
+        details: further scores by name, such as those of classes of words.
+        intervals: of those scores and details that have one.
         signature: what determines the scores: data set, split, number of images.
         tables: rows by the name of a CSV file; the first row holds the columns' names.
         notes: printed below the scores.
@@ -30,6 +31,7 @@ class ScoreResult:
     scores: Mapping[str, float]
     intervals: Mapping[str, Interval]
     signature: Mapping[str, Any]
+    details: Mapping[str, float] = field(default_factory=dict)
     tables: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     bootstrap: Mapping[str, Any] = field(default_factory=lambda: BOOTSTRAP)
@@ -39,6 +41,7 @@ class ScoreResult:
         """What metrics.json holds."""
         return {
             "metrics": dict(self.scores),
+            **({"details": dict(self.details)} if self.details else {}),
             "intervals": {name: [interval.low, interval.high] for name, interval in self.intervals.items()},
             **({"notes": list(self.notes)} if self.notes else {}),
             "signature": {**self.signature, "bootstrap": dict(self.bootstrap)},
@@ -66,7 +69,7 @@ class ScoreResult:
             seal(folder, ["metrics.json", *self.tables, *([] if training is None else ["training.json"])])
 
     def print(self) -> None:
-        """Print the scores as a table."""
-        print_scores(self.content)
+        """Print scores and details as a table."""
+        print_scores({**self.content, "metrics": {**self.scores, **self.details}})
         for note in self.notes:
             console().print(note, soft_wrap=True)

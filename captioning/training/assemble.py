@@ -54,7 +54,7 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     splits, loading = open_data(config.data, reads=find_class(config.encoder, Encoder).reads)  # type: ignore[type-abstract]
     check_encoder(config, loading)
     kind = KINDS[name]
-    validation = kind.validation(config.metrics)
+    validation = kind.validation(config)
     captions = splits.captions("train")
     tokenizer = learn_vocabulary(instantiate(config.text), captions, saved_tokenizer(saved, "tokenizer"))
     encoder, transform, encoder_sizes = build_encoder(config, splits, saved)

@@ -111,7 +111,9 @@ class DetectionModule(TrainingModule):
         }
         values = self.table.values
         return ScoreResult(
-            scores={name: interval.score for name, interval in named.items()} | self._calibration_errors(data),
+            scores={name: interval.score for name, interval in named.items() if name in found[ALL]},
+            details={name: interval.score for name, interval in named.items() if name not in found[ALL]}
+            | self._calibration_errors(data),
             intervals=named,
             signature={
                 "data": data.splits.name,

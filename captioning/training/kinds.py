@@ -29,7 +29,7 @@ class Kind:
 
     Attributes:
         module: trains and validates the model.
-        validation: reads the settings of the group `metrics`, checks them, and returns arguments of `module`.
+        validation: checks the settings that this kind alone has rules for, and returns arguments of `module`.
         start: gives a new model what it learns from the training split before the first step; None for nothing.
         searches: whether the model has a search.
     """
@@ -68,18 +68,28 @@ def scorer_of(config: DictConfig) -> Callable[[Mapping[int | str, Sequence[str]]
 
 
 def _of_captions(config: DictConfig) -> dict[str, Any]:
-    scorer = scorer_of(config)
-    check_monitor(config, {**modes(config.names), "loss": "min", "perplexity": "min"})
+    scorer = scorer_of(config.metrics)
+    check_monitor(config.metrics, {**modes(config.metrics.names), "loss": "min", "perplexity": "min"})
     return {"scorer": scorer}
 
 
 def _of_words(config: DictConfig) -> dict[str, Any]:
-    check_monitor(config, detection.MODES)
+    check_monitor(config.metrics, detection.MODES)
+    if config.data.captions_per_image is not None:
+        raise InputError(
+            f"data.captions_per_image={config.data.captions_per_image}: a word detector learns from all words of an "
+            "image's captions; set data.captions_per_image=null"
+        )
     return {}
 
 
 def _of_pairs(config: DictConfig) -> dict[str, Any]:
-    check_monitor(config, matching.MODES)
+    check_monitor(config.metrics, matching.MODES)
+    if config.data.batch_size < 2:
+        raise InputError(
+            f"data.batch_size={config.data.batch_size}: a matcher learns from the other images of a batch; set "
+            "data.batch_size=100"
+        )
     return {}
 
 

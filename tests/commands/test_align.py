@@ -107,3 +107,9 @@ def test_a_missing_image_is_reported(command: Command, matcher_run: Path, tmp_pa
 def test_a_bundle_of_another_kind_is_refused(command: Command, bundle: Path, image: Path) -> None:
     message = command("align", image, "a circle", "--model", bundle).message
     assert "holds a decoder, expected a matcher; a captioner writes captions: use `captioning caption`" in message
+
+
+def test_a_batch_of_one_image_has_no_negatives_and_is_refused(command: Command, scenes: Path, tmp_path: Path) -> None:
+    settings = ("experiment=scenes/alignment", f"data.root={scenes}", *SMALL, "data.batch_size=1")
+    message = command("train", *settings, f"output={tmp_path / 'run'}").message
+    assert "data.batch_size=1: a matcher learns from the other images of a batch; set data.batch_size=100" in message

@@ -15,6 +15,7 @@ from captioning.reports.scores import ScoreResult
 RESULT = ScoreResult(
     scores={"AP": 0.25, "loss": 3.0},
     intervals={"AP": Interval(0.25, 0.2, 0.3)},
+    details={"AP NN": 0.125},
     signature={"data": "scenes", "split": "val", "num_images": 8},
     tables={"per_word.csv": [("word", "AP"), ("a", 0.5), ("dog", 0.0)]},
     notes=("2 words are left out",),
@@ -25,6 +26,7 @@ def test_the_files_hold_scores_intervals_and_tables_with_their_digests(tmp_path:
     RESULT.write(tmp_path, training={"seconds": 2.0})
     content = json.loads((tmp_path / "metrics.json").read_text())
     assert content["metrics"] == {"AP": 0.25, "loss": 3.0}
+    assert content["details"] == {"AP NN": 0.125}
     assert content["intervals"] == {"AP": [0.2, 0.3]}
     assert content["notes"] == ["2 words are left out"]
     assert (tmp_path / "per_word.csv").read_text().splitlines() == ["word,AP", "a,0.5", "dog,0.0"]
@@ -45,4 +47,5 @@ def test_scores_intervals_and_notes_are_printed(capsys: pytest.CaptureFixture[st
     out = capsys.readouterr().out
     assert "scenes val, 8 images (fractions)" in out
     assert "0.2000 – 0.3000" in out
+    assert "AP NN" in out
     assert out.endswith("2 words are left out\n")
