@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,6 +36,16 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
         metavar="PACKAGE",
         help="run this package's code if the bundle needs it",
     )
+
+
+def trust_as_override(arguments: Sequence[str]) -> list[str]:
+    """Replace --trust PACKAGE among the arguments of a command that Hydra configures by the setting `trust`."""
+    from captioning.model.safe_build import checked_names
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_trust(parser)
+    options, others = parser.parse_known_args(list(arguments))
+    return [*others, *([f"trust=[{','.join(checked_names(options.trust))}]"] if options.trust else [])]
 
 
 def load(bundle: str, device: str, trust: Collection[str] = ()) -> Captioner:
