@@ -149,7 +149,7 @@ def test_every_recurrent_layer_can_be_stacked_and_captions(cell: str) -> None:
     assert logits.shape == (2, 11)
 
 
-@pytest.mark.parametrize("command", ["extract", "evaluate"])
+@pytest.mark.parametrize("command", ["extract", "evaluate", "nbest"])
 @pytest.mark.parametrize("data", [p.stem for p in files("data/*.yaml")])
 def test_the_other_commands_compose_with_every_data_set(command: str, data: str) -> None:
     overrides = [f"data={data}"] if command == "extract" else [f"data={data}", "output=out"]

@@ -56,7 +56,7 @@ def load(bundle: str, device: str, trust: Collection[str] = ()) -> Captioner:
         return load_as(Captioner, bundle, device, trust)
 
 
-def load_as(kind: type[M], bundle: str, device: str, trust: Collection[str] = ()) -> M:
+def load_as(kind: type[M], bundle: str, device: str, trust: Collection[str] = (), *, option: str = "--device ") -> M:
     """Load a bundle of a kind of model onto a device.
 
     Args:
@@ -64,6 +64,7 @@ def load_as(kind: type[M], bundle: str, device: str, trust: Collection[str] = ()
         bundle: the folder.
         device: as torch names it.
         trust: see `ImageModel.from_pretrained`.
+        option: how the command's user names the device, for messages.
 
     Raises:
         InputError: the device does not exist, or the folder is not a bundle of this kind.
@@ -75,7 +76,7 @@ def load_as(kind: type[M], bundle: str, device: str, trust: Collection[str] = ()
     try:
         model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{option}{device}: {str(error).splitlines()[0]}") from error
     return model
 
 

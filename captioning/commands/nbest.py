@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from captioning.commands._bundles import load_as, trust_as_override
 from captioning.commands.evaluate import check_languages, chosen_search
+from captioning.errors import InputError, shown
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from captioning.data.module import CaptionDataModule
     from captioning.evaluation.nbest import Found
     from captioning.model.aligner import Aligner
-    from captioning.model.captioner import Captioner
     from captioning.model.image_model import ImageModel
     from captioning.reranking import NBest
     from captioning.search.hypotheses import Search
@@ -28,14 +28,14 @@ log-likelihood, length, both together, rank, the number of detected words, and t
 Writes nbest.json, and references.json with the references of the same images.
 
 examples:
-  captioning nbest bundle=BUNDLE data=flickr8k data.root=PATH search.beam_size=20 matcher=MATCHER output=lists
+  captioning nbest bundle=BUNDLE data=flickr8k data.root=PATH search.beam_size=20 matcher_bundle=MATCHER output=lists
   captioning nbest bundle=BUNDLE data=coco data.root=PATH search.num_best=10 consensus=cider output=lists
 
 settings:
   bundle=DIR             the captioner (required); --trust PACKAGE runs a package's code that a bundle needs
   data=..., search=...   as for `captioning evaluate`; data.features=DIR holds the captioner's features
   search.num_best=M      captions of each image; by default the bundle's, or all beams of a beam search that keeps one
-  matcher=DIR            the bundle of a matcher, such as a dmsm
+  matcher_bundle=DIR     a matcher, such as a dmsm
   matcher_features=DIR   the matcher's cached features; by default data.features if they fit, else images are encoded
   consensus=cider        or bleu: also score captions by those of similar training images (m-RNN, arXiv:1412.6632);
                          consensus_images=60 of them, and consensus_captions=125 (for bleu 175), the most similar
@@ -51,6 +51,10 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     from captioning.commands._hydra import run
 
+    if given := [argument for argument in arguments if argument.startswith("matcher=")]:
+        raise InputError(
+            f"{shown(given[0], 200)}: matcher= chooses a matcher to train; name a trained one as matcher_bundle=DIR"
+        )
     return run("nbest", nbest, trust_as_override(arguments))
 
 
@@ -66,16 +70,17 @@ def nbest(config: DictConfig, output: Path) -> None:
     from captioning.reranking import write_nbest
 
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    captioner = load_as(Captioner, config.bundle, device, config.trust)
+    captioner = load_as(Captioner, config.bundle, device, config.trust, option="device=")
     data = _data(captioner, config, config.data.features)
     if isinstance(data.splits.reader, ParallelText):
         check_languages(Path(config.bundle), data.splits.reader, translates=captioner.encoder.reads == "texts")
     if config.consensus is not None:
         lists.check_consensus(captioner, data, config.consensus)
+        data.evaluation_dataloader("train")  # as for the split itself
     search = with_all_beams(chosen_search(config.search, captioner.search), config.search.num_best)
     matched, consensus, matcher = None, None, None
-    if config.matcher is not None:  # is read before the search, which may take hours
-        aligner = load_as(Aligner, config.matcher, device, config.trust)
+    if config.matcher_bundle is not None:  # is read before the search, which may take hours
+        aligner = load_as(Aligner, config.matcher_bundle, device, config.trust, option="device=")
         matcher = aligner, _matcher_data(aligner, config)
     found = lists.find(captioner, search, data)
     if matcher is not None:
@@ -156,6 +161,6 @@ def _report(lists: NBest, found: Sequence[Found], data: CaptionDataModule) -> No
     if found[0].said is None:
         print("no detected words (says_0 to says_10): the encoder has no word detector, or the model mentions no words")
     if "similarity" not in lists.names:
-        print("no similarity: there is no matcher=")
+        print("no similarity: there is no matcher_bundle=")
     if max(counts) == 1:
         print("each image has one caption, so there is nothing to choose: set search.num_best=10, with search=beam")
