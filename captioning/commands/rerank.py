@@ -25,6 +25,8 @@ References = dict["ImageId", Sequence[str]]
 SCORES = {"bleu": ("BLEU", "BLEU-4"), "cider": ("CIDEr", "CIDEr")}
 """The metric and its score that each choice of --metric names."""
 
+TITLES = {"first": "first", "reranked": "re-ranked"}
+
 DESCRIPTION = """Choose among the M best captions of each image by weights of their features. Minimum error rate
 training (Och 2003) tunes the weights on one half of the images for BLEU-4 or CIDEr. The other half is scored, with
 95 % confidence intervals. Which half an image is in depends on its id alone, and on which other images there are.
@@ -101,7 +103,8 @@ def rerank(options: argparse.Namespace) -> None:
     weights = _weights(options, tuning, scored, references)
     captions, content = _scored(scored, references, weights, report=report, data=options.nbest.name)
     if options.json is not None:
-        write_json(options.json, content)
+        tuned_for = None if weights is None or options.by is not None else SCORES[options.metric][1]
+        write_json(options.json, {**content, "tuned_for": tuned_for})
     if options.out is not None:
         write_json(options.out, [{"image_id": image, "caption": caption} for image, caption in captions.items()])
         print(f"{len(captions):,} captions written to {options.out}")
@@ -195,17 +198,17 @@ def _scored(
 
     scorer = CocoScorer({image_id: references[image_id] for image_id in half.image_ids}, metrics=report)
     first = half.chosen(np.zeros(len(half.image_ids), np.int64))
-    captions = {"first captions": first}
+    captions = {"first": first}
     if weights is not None:
-        captions["re-ranked"] = half.chosen(winners(half.features, np.array(list(weights.values()))))
+        captions["reranked"] = half.chosen(winners(half.features, np.array(list(weights.values()))))
     results = _results(captions, scorer, {"data": data, "half": "scored", **scorer.signature()})
     for name, result in results.items():
-        print_scores(result, title=f"{name} of the scored half")
+        print_scores(result, title=f"{TITLES[name]} captions of the scored half")
     perplexity = _perplexity(half)
     if perplexity is not None:
         print(f"perplexity of the references of the scored half: {perplexity:.2f}")
     language_model = {} if perplexity is None else {"perplexity": perplexity}
-    return captions.get("re-ranked", first), {**results, **language_model, "weights": weights}
+    return captions.get("reranked", first), {**results, **language_model, "weights": weights}
 
 
 def _results(
@@ -215,10 +218,10 @@ def _results(
     from captioning.reports.result import Result
 
     scores = {name: scorer.score(own) for name, own in captions.items()}
-    name, first = next(iter(scores.items()))
+    first = ("first captions", scores["first"])
     return {
-        kind: Result(own, captions[kind], signature, compared_with=None if kind == name else (name, first)).content
-        for kind, own in scores.items()
+        name: Result(own, captions[name], signature, compared_with=None if name == "first" else first).content
+        for name, own in scores.items()
     }
 
 

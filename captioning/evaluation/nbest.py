@@ -40,7 +40,7 @@ CONSENSUS = "consensus"
 MOST_SIMILAR = {"bleu": 175, "cider": 125}
 """m of consensus re-ranking for each similarity, as m-RNN has it."""
 DIGITS = 6
-"""Decimals of the features in a file. The scores of models are float32, and have no more."""
+"""Decimals of a model's scores in a file. They are float32, and have no more."""
 
 
 @dataclass(frozen=True)
@@ -257,14 +257,13 @@ def as_nbest(
     values = []
     for i, own in enumerate(found):
         none = np.zeros(len(own.captions))
-        lengths = [len(caption.split()) for caption in own.captions]
         table = sentence_features(
-            own.log_likelihoods,
-            lengths,
+            np.round(own.log_likelihoods, DIGITS).tolist(),
+            [len(caption.split()) for caption in own.captions],
             [0] * len(none) if own.said is None else own.said,
-            (none if matched is None else matched[i]).tolist(),
+            np.round(none if matched is None else matched[i], DIGITS).tolist(),
         )
-        values.append(np.column_stack([table, none if consensus is None else consensus[i]]))
+        values.append(np.column_stack([table, np.round(none if consensus is None else consensus[i], DIGITS)]))
     names = feature_names(found, matched=matched is not None, consensus=consensus is not None)
     columns = [(*FEATURES, CONSENSUS).index(name) for name in names]
     losses = np.array([(own.loss, own.num_tokens) for own in found])
@@ -272,6 +271,6 @@ def as_nbest(
         image_ids=tuple(own.image_id for own in found),
         captions=tuple(own.captions for own in found),
         names=names,
-        values=np.round(np.concatenate(values)[:, columns], DIGITS),
+        values=np.concatenate(values)[:, columns],
         losses=losses if np.isfinite(losses).all() else None,
     )

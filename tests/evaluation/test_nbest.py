@@ -154,16 +154,24 @@ def test_an_image_without_any_caption_is_named(captioner: Captioner, splits: Spl
         find(captioner, nothing, data_of(captioner, splits))
 
 
-def test_captions_say_the_words_that_their_own_image_shows(splits: Splits) -> None:
-    encoder = Detecting((16, 16), channels=(8, 8))
-    concepts = [5, -1, 4, 9, 7]
-    captioner = captioner_of(splits, encoder, concepts)
-    found = find(captioner, BeamSearch(beam_size=7, num_best=7, max_length=8), data_of(captioner, splits))
+CONCEPTS = (5, -1, 4, 9, 7)
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        BeamSearch(beam_size=7, num_best=7, max_length=8),
+        CoveringSearch(concepts=CONCEPTS, beam_size=9, num_best=6, num_words=2, num_common=3, max_length=8),
+    ],
+)
+def test_captions_say_the_words_that_their_own_image_shows(splits: Splits, search: Search) -> None:
+    captioner = captioner_of(splits, Detecting((16, 16), channels=(8, 8)), CONCEPTS)
+    found = find(captioner, search, data_of(captioner, splits))
     vocabulary, counts = captioner.tokenizer.vocabulary, set()
     for own, image in zip(found, splits.images(SPLIT), strict=True):
         words = captioner.encode(captioner.pixels([image.path])).words
         assert words is not None
-        shown = {vocabulary[i] for i, p in zip(concepts, words[0].tolist(), strict=True) if i >= 0 and p >= 0.5}
+        shown = {vocabulary[i] for i, p in zip(CONCEPTS, words[0].tolist(), strict=True) if i >= 0 and p >= 0.5}
         said = tuple(len(shown & set(caption.split())) for caption in own.captions)
         assert own.said == said
         counts |= set(said)
@@ -176,7 +184,7 @@ def test_captions_say_the_words_that_their_own_image_shows(splits: Splits) -> No
 
 
 def test_the_words_are_those_of_the_search_or_else_of_the_decoder(splits: Splits) -> None:
-    decoder: Any = captioner_of(splits, Detecting((16, 16), channels=(8, 8)), [5, -1, 4, 9, 7]).decoder
+    decoder: Any = captioner_of(splits, Detecting((16, 16), channels=(8, 8)), CONCEPTS).decoder
     of_search = concepts_of(decoder, CoveringSearch(concepts=[8, 9], threshold=0.3))
     assert of_search is not None
     assert (of_search.ids, of_search.threshold) == ((8, 9), 0.3)
