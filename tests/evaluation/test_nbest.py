@@ -131,9 +131,9 @@ def test_the_loss_is_that_of_the_image_s_references(
 
 
 def given(captioner: Captioner) -> Given:
-    """Four hypotheses, of which the third has the text of the first, the second is truncated, and the last is none."""
+    """Four hypotheses, of which the second has the text of the first, the third is truncated, and the last is none."""
     special, (a, b) = captioner.tokenizer.special, range(4, 6)
-    tokens = [[a, b, special.eos], [b, a, b], [a, b, special.eos], [special.pad] * 3]
+    tokens = [[a, b, special.eos], [a, b, special.eos], [b, a, b], [special.pad] * 3]
     return Given(tokens=tokens, scores=[-1.5, -2.5, -3.5, -math.inf])
 
 
@@ -143,7 +143,7 @@ def test_equal_captions_are_kept_once_and_counted(captioner: Captioner, splits: 
     assert len(found) == 8
     for own in found:
         assert own.captions == (f"{a} {b}", f"{b} {a} {b}")
-        assert own.log_likelihoods == (-1.5, -2.5)
+        assert own.log_likelihoods == (-1.5, -3.5)
         assert (own.num_equal, own.num_unfinished, own.said) == (1, 1, None)
 
 
