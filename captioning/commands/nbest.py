@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
     if given := [argument for argument in arguments if argument.startswith("matcher=")]:
         raise InputError(
-            f"{shown(given[0], 200)}: matcher= chooses a matcher to train; name a trained one as matcher_bundle=DIR"
+            f"{shown(given[0], 200)}: this group is for training; name a trained matcher as matcher_bundle=DIR"
         )
     return run("nbest", nbest, trust_as_override(arguments))
 
@@ -149,10 +149,8 @@ def _matcher_data(aligner: Aligner, config: DictConfig) -> CaptionDataModule:
 def _report(lists: NBest, found: Sequence[Found], data: CaptionDataModule) -> None:
     """Print how many captions there are, what was left out, and which features they have."""
     counts = [len(own.captions) for own in found]
-    print(
-        f"{data.splits.name} {data.split}: {sum(counts):,} captions of {len(counts):,} images, "
-        f"{min(counts)} to {max(counts)} of each"
-    )
+    each = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{max(counts)}"
+    print(f"{data.splits.name} {data.split}: {sum(counts):,} captions of {len(counts):,} images, {each} of each")
     if num_equal := sum(own.num_equal for own in found):
         print(f"{num_equal:,} captions with the text of an earlier one of their image were left out")
     if num_unfinished := sum(own.num_unfinished for own in found):
@@ -163,4 +161,4 @@ def _report(lists: NBest, found: Sequence[Found], data: CaptionDataModule) -> No
     if "similarity" not in lists.names:
         print("no similarity: there is no matcher_bundle=")
     if max(counts) == 1:
-        print("each image has one caption, so there is nothing to choose: set search.num_best=10, with search=beam")
+        print("each image has one caption, so there is nothing to choose: use search=beam search.beam_size=10")

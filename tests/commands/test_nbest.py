@@ -166,7 +166,7 @@ def test_a_beam_search_that_keeps_one_caption_keeps_all_unless_one_is_asked_for(
     [
         ("bundle=nowhere", "nowhere does not exist"),
         ("matcher_bundle=nowhere", "nowhere does not exist"),
-        ("matcher={bundle}", "name a trained one as matcher_bundle=DIR"),
+        ("matcher={bundle}", "name a trained matcher as matcher_bundle=DIR"),
         ("matcher_bundle={bundle}", "holds a decoder, expected a matcher"),
         ("data.root=nowhere", "no annotations/ in"),
         ("data.features=nowhere", "nowhere"),

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies
+from hypothesis.extra.numpy import arrays
 
 from captioning.errors import InputError
 from captioning.metrics.bleu import Bleu
@@ -148,6 +150,28 @@ def test_losses_of_references_are_read_as_they_were_written_and_selected(tmp_pat
     assert selected is not None
     assert (selected == LOSSES[[2, 0]]).all()
     assert read_nbest(written(tmp_path, content())).losses is None
+
+
+FINITE = strategies.floats(allow_nan=False, allow_infinity=False)
+TEXT = strategies.text(strategies.characters(exclude_categories=["Cs"]), max_size=9)
+
+
+@given(strategies.data())
+def test_any_lists_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    captions = data.draw(strategies.lists(strategies.lists(TEXT, min_size=1, max_size=3), min_size=1, max_size=4))
+    names = tuple(data.draw(strategies.lists(TEXT, max_size=3, unique=True)))
+    num, width = sum(map(len, captions)), len(names)
+    values = data.draw(arrays(np.float64, (num, width), elements=FINITE))
+    nats = data.draw(arrays(np.float64, (len(captions),), elements=FINITE))
+    counts = data.draw(arrays(np.int64, (len(captions),), elements=strategies.integers(0, 2**53)))
+    losses = data.draw(strategies.sampled_from([None, np.column_stack([nats, counts])]))
+    lists = NBest(tuple(range(len(captions))), tuple(map(tuple, captions)), names, values, losses)
+    path = tmp_path_factory.mktemp("lists") / "nbest.json"
+    write_nbest(path, lists)
+    found = read_nbest(path)
+    assert (found.image_ids, found.captions, found.names) == (lists.image_ids, lists.captions, lists.names)
+    np.testing.assert_array_equal(found.values, lists.values)
+    assert found.losses is losses is None or np.array_equal(found.losses, losses)
 
 
 @pytest.mark.parametrize(
