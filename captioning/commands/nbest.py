@@ -68,6 +68,7 @@ def nbest(config: DictConfig, output: Path) -> None:
     from captioning.model.aligner import Aligner
     from captioning.model.captioner import Captioner
     from captioning.reranking import write_nbest
+    from captioning.training.detected import words_of
 
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
     captioner = load_as(Captioner, config.bundle, device, config.trust, option="device=")
@@ -77,12 +78,13 @@ def nbest(config: DictConfig, output: Path) -> None:
     if config.consensus is not None:
         lists.check_consensus(captioner, data, config.consensus)
         data.evaluation_dataloader("train")  # as for the split itself
-    search = with_all_beams(chosen_search(config.search, captioner.search), config.search.num_best)
+    words = words_of(captioner.encoder, captioner.tokenizer)
+    search = with_all_beams(chosen_search(config.search, captioner.search, words), config.search.num_best)
     matched, consensus, matcher = None, None, None
     if config.matcher_bundle is not None:  # is read before the search, which may take hours
         aligner = load_as(Aligner, config.matcher_bundle, device, config.trust, option="device=")
         matcher = aligner, _matcher_data(aligner, config)
-    found = lists.find(captioner, search, data)
+    found = lists.find(captioner, search, data, words.get("concepts", ()))
     if matcher is not None:
         matched = lists.similarities(*matcher, found)
     if config.consensus is not None:
@@ -157,7 +159,7 @@ def _report(lists: NBest, found: Sequence[Found], data: CaptionDataModule) -> No
         print(f"{num_unfinished:,} captions were truncated at the maximum length")
     print(f"features: {', '.join(lists.names)}")
     if found[0].said is None:
-        print("no detected words (says_0 to says_10): the encoder has no word detector, or the model mentions no words")
+        print("no detected words (says_0 to says_10): the encoder is not encoder=detected_words")
     if "similarity" not in lists.names:
         print("no similarity: there is no matcher_bundle=")
     if max(counts) == 1:

@@ -39,6 +39,8 @@ CONSENSUS = "consensus"
 """The name of the feature s(h) of consensus re-ranking."""
 MOST_SIMILAR = {"bleu": 175, "cider": 125}
 """m of consensus re-ranking for each similarity, as m-RNN has it."""
+THRESHOLD = 0.5
+"""The probability from which a word counts as detected if neither search nor decoder has a threshold."""
 DIGITS = 6
 """Decimals of a model's scores in a file. They are float32, and have no more."""
 
@@ -70,26 +72,38 @@ class Found:
     num_unfinished: int
 
 
-def concepts_of(decoder: Decoder[Any], search: Search) -> Concepts | None:
-    """Return the detector's words that the search mentions, or else those that the decoder mentions; None without."""
+def concepts_of(decoder: Decoder[Any], search: Search, detector_words: Sequence[int] = ()) -> Concepts | None:
+    """Return the words that the search mentions, else those that the decoder mentions, else those of the detector.
+
+    Args:
+        decoder: the captioner's.
+        search: how captions are found.
+        detector_words: the token id of each word of the encoder's detector, -1 for those that the vocabulary lacks;
+            empty without a detector.
+    """
     if isinstance(search, CoveringSearch) and search.concepts:
         return Concepts(search.concepts, search.threshold)
     concepts = getattr(decoder, "concepts", None)
-    return concepts if isinstance(concepts, Concepts) and concepts.ids else None
+    if isinstance(concepts, Concepts) and concepts.ids:
+        return concepts
+    return Concepts(detector_words, THRESHOLD) if detector_words else None
 
 
-def find(captioner: Captioner, search: Search, data: CaptionDataModule) -> list[Found]:
+def find(
+    captioner: Captioner, search: Search, data: CaptionDataModule, detector_words: Sequence[int] = ()
+) -> list[Found]:
     """Search for the M best captions of each image of the data module's split.
 
     Args:
         captioner: in evaluation mode.
         search: how captions are found.
         data: a data module that was built with the captioner's encoder, transform and tokenizer.
+        detector_words: see `concepts_of`.
 
     Raises:
         InputError: the search found no caption of an image, or the features lack something that the model needs.
     """
-    concepts = concepts_of(captioner.decoder, search)
+    concepts = concepts_of(captioner.decoder, search, detector_words)
     found = []
     for batch in track(data.evaluation_dataloader(data.split), "searching"):
         with torch.inference_mode():

@@ -183,13 +183,18 @@ def test_captions_say_the_words_that_their_own_image_shows(splits: Splits, searc
     assert (says.sum(1) == 1).all()
 
 
-def test_the_words_are_those_of_the_search_or_else_of_the_decoder(splits: Splits) -> None:
+def test_the_words_are_those_of_the_search_or_else_of_the_decoder_or_else_of_the_detector(splits: Splits) -> None:
     decoder: Any = captioner_of(splits, Detecting((16, 16), channels=(8, 8)), CONCEPTS).decoder
     of_search = concepts_of(decoder, CoveringSearch(concepts=[8, 9], threshold=0.3))
     assert of_search is not None
     assert (of_search.ids, of_search.threshold) == ((8, 9), 0.3)
     assert concepts_of(decoder, CoveringSearch()) is concepts_of(decoder, BeamSearch()) is decoder.concepts
-    assert concepts_of(MRNN(feature_size=3, vocab_size=9), BeamSearch()) is None
+    assert concepts_of(decoder, BeamSearch(), [6, 7]) is decoder.concepts
+    other = MRNN(feature_size=3, vocab_size=9)
+    of_detector = concepts_of(other, BeamSearch(), [6, -1])
+    assert of_detector is not None
+    assert (of_detector.ids, of_detector.threshold) == ((6, -1), 0.5)
+    assert concepts_of(other, BeamSearch()) is None
 
 
 def test_a_matcher_scores_each_caption_with_its_own_image(splits: Splits, found: list[nbest.Found]) -> None:
