@@ -41,9 +41,10 @@ ROUNDS = [("trainer=evaluation",), *(tuple(filter(None, options)) for options in
 """In each round another option of every group: composing takes long, and groups do not know each other's options."""
 RECURRENT = [p.stem for p in files("recurrent/*.yaml") if p.stem != "bidirectional"]  # those that step
 GIVEN = {
-    "encoder": {"vocab_size"},  # of sentences, by their vocabulary
+    # By the vocabulary of sentences, and by the bundle of a word detector.
+    "encoder": {"vocab_size", "encoder", "word_detector", "words", "standardise"},
     # By the encoder, the vocabulary, the objects, the word detector and the training captions.
-    "decoder": {"feature_size", "vocab_size", "categories", "concepts", "num_ngrams", "num_words"},
+    "decoder": {"feature_size", "vocab_size", "categories", "concepts", "num_words", "num_ngrams"},
     "search": {"concepts"},
     "objective": {"feature_size", "vocab_size", "categories", "eos", "special"},  # where it learns something of its own
     "matcher": {"feature_size", "vocab_size", "vocabulary"},  # by the encoder and the vocabulary

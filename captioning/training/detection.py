@@ -13,7 +13,6 @@ from torch import distributed
 
 from captioning.data.batch import CaptionBatch
 from captioning.data.module import CaptionDataModule
-from captioning.data.splits import Splits
 from captioning.errors import InputError
 from captioning.evaluation.predictions import gather
 from captioning.metrics import word_uncertainty
@@ -199,7 +198,7 @@ def _tokenized(detector: ConceptDetector, captions: tuple[str, ...] | list[str])
     return list(captions) if rules is None else [rules.normalize_str(caption) for caption in captions]
 
 
-def start(model: ImageModel, splits: Splits, data: CaptionDataModule) -> None:
+def start(model: ImageModel, data: CaptionDataModule) -> None:
     """Give a new detector the frequencies of its words, and their parts of speech if the tagger is installed.
 
     Raises:
@@ -208,7 +207,7 @@ def start(model: ImageModel, splits: Splits, data: CaptionDataModule) -> None:
     detector = cast(ConceptDetector, model)
     vocabulary, num_words = detector.tokenizer.vocabulary, len(detector.tokenizer)
     present = torch.zeros(num_words, dtype=torch.float64)
-    images = splits.images("train")
+    images = data.splits.images("train")
     for image in images:
         ids = detector.tokenizer.encode(list(image.captions[:NUM_REFERENCES]))
         present[sorted({i for caption in ids for i in caption})] += 1
