@@ -157,12 +157,22 @@ def test_the_other_commands_compose_with_every_data_set(command: str, targets: i
     assert check(compose(*overrides, name=command), command) >= targets
 
 
+def with_what_it_shares(path: Path) -> dict[str, Any]:
+    """The settings of a file, and of those files that it shares with others of its folder."""
+    own = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(own, dict)
+    shared = [name for name in own.get("defaults", []) if isinstance(name, str) and name != "_self_"]
+    merged: dict[Any, Any] = {}
+    for name in shared:
+        merged |= with_what_it_shares(path.with_stem(name))
+    return merged | own
+
+
 @pytest.mark.parametrize("group", ["encoder", "decoder", "matcher", "recurrent", "search"])
 def test_a_bundle_s_configuration_says_every_setting(group: str) -> None:
     """A default that changes in the code must not change a bundle that was written before."""
     for path in files(f"{group}/*.yaml"):
-        content = OmegaConf.to_container(OmegaConf.load(path))
-        assert isinstance(content, dict)
+        content = with_what_it_shares(path)
         target = get_object(content["_target_"])
         unsaid = accepted(target) - GIVEN.get(group, set()) - set(content) - OTHER_FILES
         assert not unsaid, f"{path.name} does not say {', '.join(sorted(unsaid))}"

@@ -16,6 +16,7 @@ from captioning.data.module import CaptionDataModule
 from captioning.errors import InputError
 from captioning.evaluation.predictions import gather
 from captioning.metrics import word_uncertainty
+from captioning.metrics.detections_file import DETECTIONS, Detections
 from captioning.metrics.word_counts import NUM_REFERENCES, WordCounts, count_words
 from captioning.metrics.word_detection import ALL, WordTable, evaluate
 from captioning.model.concept_detector import ConceptDetector
@@ -108,7 +109,7 @@ class DetectionModule(TrainingModule):
             for name in sorted(found, key=lambda name: name != ALL)
             for value, interval in found[name].items()
         }
-        values = self.table.values
+        values, image_ids = self.table.values, [image.image_id for image in data.splits.images(data.split)]
         return ScoreResult(
             scores={name: interval.score for name, interval in named.items() if name in found[ALL]},
             details={name: interval.score for name, interval in named.items() if name not in found[ALL]}
@@ -117,7 +118,7 @@ class DetectionModule(TrainingModule):
             signature={
                 "data": data.splits.name,
                 "split": data.split,
-                "num_images": len(data.splits.images(data.split)),
+                "num_images": len(image_ids),
                 "words": len(self.table.words),
             },
             tables={
@@ -129,6 +130,7 @@ class DetectionModule(TrainingModule):
                     ),
                 ]
             },
+            files={DETECTIONS: Detections.of(image_ids, self._counts, scores).save},
             notes=self._notes(),
         )
 

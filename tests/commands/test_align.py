@@ -67,8 +67,11 @@ def test_evaluation_gives_the_scores_of_training(
     assert own["signature"]["captions_per_image"] == 5
     low, high = own["intervals"]["image_to_text R@5"]
     assert low <= own["metrics"]["image_to_text R@5"] <= high
+    report = command("report", matcher_run, tmp_path / "scores").out
+    assert report.count("| +0.0000 | +0.0000 – +0.0000 | 1.0000 |") == len(own["metrics"])
     assert command(*arguments, "retrieval=1", f"output={tmp_path / 'one'}").status == 0
     assert json.loads((tmp_path / "one" / "metrics.json").read_text())["signature"]["captions_per_image"] == 1
+    assert "different images or references" in command("report", matcher_run, tmp_path / "one").out
 
 
 def test_a_resumed_matcher_is_the_one_that_was_never_stopped(

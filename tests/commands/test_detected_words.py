@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from captioning import Captioner
+from captioning.decoders import LstmA
 from captioning.encoders import WithDetector
 from captioning.search import CoveringSearch
 
@@ -105,9 +106,26 @@ def test_any_decoder_reads_the_words_beside_the_image(
     assert encoder.feature_size == encoder.encoder.feature_size + len(encoder.words)
 
 
+def test_lstm_a_reads_the_words_in_training_and_in_its_bundle(
+    command: Command, words: Path, stored: Path, scenes: Path, tmp_path: Path
+) -> None:
+    ran = command(
+        "train", "data=scenes", f"data.root={scenes}", f"data.features={stored}", "encoder=detected_words",
+        f"encoder.weights={words}", "decoder=lstm_a3", "recurrent@decoder.recurrent=gru", "decoder.embedding_size=8",
+        "decoder.hidden_size=8", *SMALL, "search=greedy", f"output={tmp_path / 'run'}",
+    )  # fmt: skip
+    assert ran.status == 0, ran.err
+    model = Captioner.from_pretrained(tmp_path / "run" / "bundle")
+    encoder, decoder = model.encoder, model.decoder
+    assert isinstance(decoder, LstmA) and isinstance(encoder, WithDetector)
+    assert (decoder.first, decoder.each, decoder.num_words) == (("words", "image"), (), len(encoder.words))
+    assert command("check", tmp_path / "run").status == 0
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        (("decoder=lstm_a1",), "LstmA reads the words that a detector finds (num_words), and the encoder has none"),
         (("decoder=visual_concepts",), "VisualConcepts reads the words that a detector finds (concepts), and the enco"),
         (("encoder=detected_words",), "image_and_words to the bundle of a word detector"),
         (("encoder=detected_words", "encoder.weights=nowhere"), "nowhere does not exist; a bundle is"),
