@@ -49,12 +49,10 @@ settings:
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; replaces the bundle's setting
   search=NAME          greedy, beam or sampling; replaces the bundle's search
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
-  pointing=true        matchers: the share of words whose region lies in a box of what they name; needs data with boxes
-  beta=NUMBER          how strongly neighbouring words share a region in that alignment (default 0: not at all)
+  pointing=true        matchers: how many words point into a box of what they name; beta=B: neighbours share regions
   metrics.names=[NAME] any of {metrics}
   metrics.backend=NAME {backends}
-  output=DIR           the folder for the files
-  examples=N           how many images the page shows as a sample of the split
+  output=DIR           the folder for the files; examples=N: how many images its page shows as a sample of the split
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,24 @@ def test_regions_without_a_known_place_are_refused(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(InputError, match="not known where the regions of bottom_up lie in the image; use an encoder"):
         point(aligner, data)
+
+
+@pytest.mark.shared
+def test_nouns_of_coco_s_own_captions_and_boxes(shared: Path) -> None:
+    root = shared / "data" / "coco_mini"
+    own = played(Coco(str(root), objects=True), {}, cells=49, transform=ImageTransform((14, 14), 14))
+    named = {word.text for word in own.words}
+    assert {"man", "people", "fire hydrant", "zebras"} <= named
+    assert not named & {"hot dogs", "zoo", "hydrants"}
+    assert len(own.words) > 500
+    middle, chance, bound = own.hits[:, 2:5].mean(axis=0)  # photographers centre what they mean
+    assert 0.2 < chance < middle < bound < 1
+
+    files = [
+        json.loads((root / "annotations" / f"{kind}_val2017.json").read_text()) for kind in ("captions", "instances")
+    ]
+    [dog] = [category["id"] for category in files[1]["categories"] if category["name"] == "dog"]
+    with_dogs = {box["image_id"] for box in files[1]["annotations"] if box["category_id"] == dog}
+    texts = [a["caption"].lower() for a in files[0]["annotations"] if a["image_id"] in with_dogs]
+    expected = sum(len(re.findall(r"\b(?:dogs?|puppy|puppies)\b", text)) for text in texts)
+    assert sum(word.text in ("dog", "dogs", "puppy", "puppies") for word in own.words) == expected > 5
