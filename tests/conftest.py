@@ -116,6 +116,8 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
             sizes["categories"] = ["cat", "dog", "sofa"]
         if "concepts" in arguments:
             sizes["concepts"] = CONCEPTS
+        if "num_words" in arguments:
+            sizes["num_words"] = len(CONCEPTS)
         flipped = {key: not a.default for key, a in arguments.items() if isinstance(a.default, bool)}
         argument = next((key for key in ("recurrent", "phi") if key in arguments), None)
         choices = [(part, {argument: choice}) for part, choice in parts(argument).items()] if argument else [("", {})]

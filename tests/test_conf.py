@@ -41,9 +41,10 @@ ROUNDS = [("trainer=evaluation",), *(tuple(filter(None, options)) for options in
 """In each round another option of every group: composing takes long, and groups do not know each other's options."""
 RECURRENT = [p.stem for p in files("recurrent/*.yaml") if p.stem != "bidirectional"]  # those that step
 GIVEN = {
-    "encoder": {"vocab_size"},  # of sentences, by their vocabulary
+    # By the vocabulary of sentences, and by the bundle of a word detector.
+    "encoder": {"vocab_size", "encoder", "word_detector", "words", "standardise"},
     # By the encoder, the vocabulary, the objects, the word detector and the training captions.
-    "decoder": {"feature_size", "vocab_size", "categories", "concepts", "num_ngrams"},
+    "decoder": {"feature_size", "vocab_size", "categories", "concepts", "num_words", "num_ngrams"},
     "search": {"concepts"},
     "objective": {"feature_size", "vocab_size", "categories", "eos", "special"},  # where it learns something of its own
     "matcher": {"feature_size", "vocab_size", "vocabulary"},  # by the encoder and the vocabulary
@@ -156,12 +157,22 @@ def test_the_other_commands_compose_with_every_data_set(command: str, data: str)
     assert check(compose(*overrides, name=command), command) >= 2
 
 
+def with_what_it_shares(path: Path) -> dict[str, Any]:
+    """The settings of a file, and of those files that it shares with others of its folder."""
+    own = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(own, dict)
+    shared = [name for name in own.get("defaults", []) if isinstance(name, str) and name != "_self_"]
+    merged: dict[Any, Any] = {}
+    for name in shared:
+        merged |= with_what_it_shares(path.with_stem(name))
+    return merged | own
+
+
 @pytest.mark.parametrize("group", ["encoder", "decoder", "matcher", "recurrent", "search"])
 def test_a_bundle_s_configuration_says_every_setting(group: str) -> None:
     """A default that changes in the code must not change a bundle that was written before."""
     for path in files(f"{group}/*.yaml"):
-        content = OmegaConf.to_container(OmegaConf.load(path))
-        assert isinstance(content, dict)
+        content = with_what_it_shares(path)
         target = get_object(content["_target_"])
         unsaid = accepted(target) - GIVEN.get(group, set()) - set(content) - OTHER_FILES
         assert not unsaid, f"{path.name} does not say {', '.join(sorted(unsaid))}"

@@ -21,8 +21,12 @@ from captioning.data.features.manifest import Manifest
 from captioning.data.scenes import write_scenes
 from captioning.errors import InputError
 from captioning.metrics import CocoScorer
+from captioning.metrics.detections_file import Detections
 from captioning.metrics.document_frequencies import DocumentFrequencies
+from captioning.metrics.ranking import summarize
+from captioning.metrics.ranks_file import Ranks
 from captioning.metrics.statistics_file import save_statistics
+from captioning.metrics.word_counts import WordCounts
 from captioning.model.attention_maps import save_figure
 from captioning.reports.result import Result
 from captioning.reports.runs import Run
@@ -37,10 +41,16 @@ SCORES = SCORER.score({n: f"the dog number {n}" for n in IMAGES})
 RESULT = Result(SCORES, {n: f"the dog number {n}" for n in IMAGES}, {"data": "a", "split": "b", **SCORER.signature()})
 WORDS = WordVectors([f"word{n}" for n in range(100)], np.random.default_rng(0).random((100, 3), dtype=np.float32))
 
+COUNTS = WordCounts(tuple(f"word{n}" for n in range(9)), np.ones((40, 9), np.int8))
+DETECTIONS = Detections.of(IMAGES, COUNTS, np.random.default_rng(0).random((40, 9)))
+RANKS = Ranks(IMAGES, "digest", {"text_to_image": summarize(np.arange(1, 41), np.arange(40))})
+
 WRITERS: dict[str, Callable[[Path], object]] = {
     "metrics.json": RESULT.write_json,
     "per_image.csv": RESULT.write_per_image,
     "statistics.safetensors": lambda path: save_statistics(path, SCORES, "digest"),
+    "detections.safetensors": DETECTIONS.save,
+    "ranks.safetensors": RANKS.save,
     "sweep.csv": lambda path: write_runs(path, [Run(str(n), {"seed": str(n)}, {"CIDEr": 0.5}) for n in range(90)]),
     "table.csv": lambda path: write_table(path, ["a"], [["x" * 1000]]),
     "map.png": lambda path: save_figure(Figure(), path),

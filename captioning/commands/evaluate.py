@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -146,6 +146,7 @@ def validating(model: ImageModel, config: DictConfig, splits: Splits) -> Trainin
     from captioning.data.readers import ParallelText
     from captioning.model.captioner import Captioner
     from captioning.training.captioning import CaptioningModule
+    from captioning.training.detected import words_of
     from captioning.training.kinds import KINDS, scorer_of
 
     if not isinstance(model, Captioner):
@@ -161,7 +162,7 @@ def validating(model: ImageModel, config: DictConfig, splits: Splits) -> Trainin
         check_languages(Path(config.bundle), splits.reader, translates=model.encoder.reads == "texts")
     return CaptioningModule(
         model,
-        search=chosen_search(config.search, model.search),
+        search=chosen_search(config.search, model.search, words_of(model.encoder, model.tokenizer)),
         scorer=scorer_of(chosen_metrics(config.metrics, texts=texts)),
     )
 
@@ -227,23 +228,32 @@ def chosen_metrics(config: DictConfig, *, texts: bool) -> DictConfig:
     return OmegaConf.create({"backend": backend, "names": default if config.names is None else config.names})
 
 
-def chosen_search(config: DictConfig, own: Search) -> Search:
+def chosen_search(config: DictConfig, own: Search, words: Mapping[str, Any]) -> Search:
     """Return the configured search, or the bundle's with the configured settings.
+
+    Args:
+        config: the group `search`.
+        own: the bundle's search.
+        words: what a search can be told of the model's word detector; see `captioning.training.detected.words_of`.
 
     Raises:
         InputError: the bundle's search has no such setting.
     """
-    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+
+    from captioning.search.hypotheses import Search
+    from captioning.training.assemble import arguments_of
+    from captioning.training.parts import build
 
     given = {str(key): value for key, value in config.items() if value is not None}
     if "_target_" in given:
-        search: Search = instantiate(given)
-        return search
-    settings = own.settings()
-    if unknown := given.keys() - settings.keys():
+        settings = OmegaConf.create(given)
+        return build(settings, Search, **arguments_of(settings, words))  # type: ignore[type-abstract]
+    known = own.settings()
+    if unknown := given.keys() - known.keys():
         raise InputError(
             f"search.{min(unknown)}: the bundle decodes by {type(own).__name__}, which has "
-            f"{', '.join(settings)}; choose another with search=NAME"
+            f"{', '.join(known)}; choose another with search=NAME"
         )
     changed: Search = replace(cast(Any, own), **given)
     return changed

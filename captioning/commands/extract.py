@@ -26,6 +26,7 @@ examples:
 settings:
   data=NAME              flickr8k, flickr30k, coco, coco2014, coco2017, scenes
   encoder=NAME           as in training; encoder.weights=FILE reads a local file
+  encoder=detected_words, encoder.weights=DIR    also the words that the word detector of this bundle finds
   encoder=regions        no network: reads a detector's features of up to encoder.num_regions=100 regions per image
   regions=FILES          its files: bottom-up attention's .tsv, or a folder of .npz; images are then not needed
   features=DIR           where the splits' folders go (required)
@@ -59,9 +60,11 @@ def extract(config: DictConfig) -> None:
     from captioning.encoders.encoder import Encoder
     from captioning.encoders.regions import Regions
     from captioning.training.assemble import open_data
+    from captioning.training.detected import detector_of
     from captioning.training.parts import build
 
-    encoder: Encoder = build(config.encoder, Encoder)  # type: ignore[type-abstract]
+    parts, _ = detector_of(config.encoder)
+    encoder: Encoder = build(config.encoder, Encoder, **parts)  # type: ignore[type-abstract]
     if isinstance(encoder, Regions) != (config.regions is not None):
         raise InputError(
             f"regions={config.regions} with {type(encoder).__name__}: regions=FILES and encoder=regions go together"

@@ -14,7 +14,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="captioning report",
         description="Compare runs in one table: mean and standard deviation over seeds. A score that is significantly "
-        "better than in every other row is bold.",
+        "better than in every other row is bold. For word detectors and matchers, a second table has the differences "
+        "between the best row and the others, with intervals and p-values.",
         epilog="example: captioning report sweeps/2026-11-25 runs/best --format html --output table.html",
     )
     parser.add_argument(

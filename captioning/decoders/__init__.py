@@ -7,6 +7,7 @@ from captioning.decoders.decoder import Attended, AttentiveDecoder, Decoder, Sta
 from captioning.decoders.fc import FC
 from captioning.decoders.init_inject import InitInject
 from captioning.decoders.language_model import LanguageModel
+from captioning.decoders.lstm_a import LstmA
 from captioning.decoders.merge import Merge
 from captioning.decoders.mrnn import MRNN
 from captioning.decoders.neuraltalk import NeuralTalk
@@ -31,6 +32,7 @@ __all__ = [
     "Hard",
     "InitInject",
     "LanguageModel",
+    "LstmA",
     "Merge",
     "NeuralTalk",
     "Obj2Text",

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from captioning.encoders.blind import Blind
+    from captioning.encoders.detected_words import DetectedWords
     from captioning.encoders.encoder import Encoder
     from captioning.encoders.features import ImageFeatures, Objects
+    from captioning.encoders.image_and_words import ImageAndWords
     from captioning.encoders.regions import Regions
     from captioning.encoders.small_cnn import SmallCNN
     from captioning.encoders.standardise import Standardise
@@ -15,10 +17,13 @@ if TYPE_CHECKING:
     from captioning.encoders.timm import TimmEncoder
     from captioning.encoders.torchvision import TorchvisionEncoder
     from captioning.encoders.transform import ImageTransform
+    from captioning.encoders.with_detector import WithDetector
 
 _MODULES = {
     "Blind": "blind",
+    "DetectedWords": "detected_words",
     "Encoder": "encoder",
+    "ImageAndWords": "image_and_words",
     "ImageFeatures": "features",
     "ImageTransform": "transform",
     "Objects": "features",
@@ -29,10 +34,13 @@ _MODULES = {
     "TextTransform": "text_transform",
     "TimmEncoder": "timm",
     "TorchvisionEncoder": "torchvision",
+    "WithDetector": "with_detector",
 }
 __all__ = [
     "Blind",
+    "DetectedWords",
     "Encoder",
+    "ImageAndWords",
     "ImageFeatures",
     "ImageTransform",
     "Objects",
@@ -43,6 +51,7 @@ __all__ = [
     "TextTransform",
     "TimmEncoder",
     "TorchvisionEncoder",
+    "WithDetector",
 ]
 
 

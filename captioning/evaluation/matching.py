@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from captioning.data.example import CaptionedImage
 from captioning.errors import InputError
-from captioning.metrics.ranking import Retrieval, retrieve_images, retrieve_sentences
+from captioning.metrics.ranking import Retrieval, retrieve_images, retrieve_sentences, scores_of
 
 ImageId = int | str
 
@@ -66,13 +66,7 @@ class Matching:
     @property
     def scores(self) -> dict[str, float]:
         """The scores of both directions by name, and the mean of the six recalls."""
-        return {
-            "recall": float(np.mean([*self.image_to_text.recall.values(), *self.text_to_image.recall.values()]))
-        } | {
-            f"{direction} {name}": value
-            for direction, found in self.directions.items()
-            for name, value in found.scores().items()
-        }
+        return scores_of(self.directions)
 
     @property
     def directions(self) -> dict[str, Retrieval]:

@@ -30,6 +30,7 @@ MAX_UNPACKED = 2**29
 MAX_MEMBERS = 1000
 _MAX_HEADER = 2**14
 _SAFETENSORS_TYPES = {"F16": "float16", "F32": "float32", "F64": "float64", "I64": "int64", "BOOL": "bool"}
+_SAFETENSORS_TYPES |= {"U8": "uint8", "U16": "uint16", "U32": "uint32"}
 
 
 @dataclass(frozen=True)

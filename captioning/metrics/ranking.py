@@ -15,7 +15,7 @@ sentences of an image are, the rank is that of the best of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -66,7 +66,7 @@ class Retrieval:
             np.bincount(generator.integers(num_images, size=num_images), minlength=num_images)[rows]
             for _ in range(num_replicates)
         ]
-        replicates = [list(_summarize(np.repeat(self.ranks, times), rows).scores().values()) for times in drawn]
+        replicates = [list(summarize(np.repeat(self.ranks, times), rows).scores().values()) for times in drawn]
         outside = (1 - confidence) / 2
         low, high = np.quantile(replicates, [outside, 1 - outside], axis=0)
         return {
@@ -86,7 +86,7 @@ def retrieve_images(log_probability: Floats, image_index: Sequence[int] | NDArra
         InputError: shapes or indices do not match, or a score is not finite.
     """
     scores, wanted = _check(log_probability, image_index)
-    return _summarize(_ranks(scores.T, wanted.T, ROUNDING * np.abs(scores.T)), np.asarray(image_index))
+    return summarize(_ranks(scores.T, wanted.T, ROUNDING * np.abs(scores.T)), np.asarray(image_index))
 
 
 def retrieve_sentences(
@@ -110,7 +110,7 @@ def retrieve_sentences(
         )
     if without := np.count_nonzero(~wanted.any(axis=1)):
         raise InputError(f"expected a sentence for each image; {without} of {len(scores)} images have none")
-    return _summarize(_ranks(scores - log_marginal, wanted, ROUNDING * np.abs(scores)), np.arange(len(scores)))
+    return summarize(_ranks(scores - log_marginal, wanted, ROUNDING * np.abs(scores)), np.arange(len(scores)))
 
 
 def marginal(log_probability: Floats) -> Floats:
@@ -128,16 +128,27 @@ def marginal(log_probability: Floats) -> Floats:
     return log_marginal
 
 
+def summarize(ranks: NDArray[np.int64], images: NDArray[np.int64]) -> Retrieval:
+    """Compute R@k and the median of ranks, (Q,), of queries that belong to the given images, (Q,)."""
+    recall = {k: float(np.mean(ranks <= k)) for k in CUTOFFS}
+    return Retrieval(recall, float(np.median(ranks)), ranks, images)
+
+
+def scores_of(directions: Mapping[str, Retrieval]) -> dict[str, float]:
+    """Return the scores of retrieval in several directions by name, and first the mean of all recalls, `recall`."""
+    recalls = [share for found in directions.values() for share in found.recall.values()]
+    return {"recall": float(np.mean(recalls))} | {
+        f"{direction} {name}": value
+        for direction, found in directions.items()
+        for name, value in found.scores().items()
+    }
+
+
 def _ranks(scores: Floats, wanted: NDArray[np.bool_], rounding: Floats) -> NDArray[np.int64]:
     """Compute the rank of each query's best wanted item; all arguments are (queries, items)."""
     best = np.where(wanted, scores - rounding, -np.inf).max(axis=1, keepdims=True)
     ranks: NDArray[np.int64] = 1 + np.count_nonzero(~wanted & (scores + rounding >= best), axis=1)
     return ranks
-
-
-def _summarize(ranks: NDArray[np.int64], images: NDArray[np.int64]) -> Retrieval:
-    recall = {k: float(np.mean(ranks <= k)) for k in CUTOFFS}
-    return Retrieval(recall, float(np.median(ranks)), ranks, images)
 
 
 def _check(log_probability: Floats, image_index: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:

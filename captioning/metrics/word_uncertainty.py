@@ -14,7 +14,7 @@ exchanged, separately for each word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 
 import numpy as np
@@ -90,8 +90,8 @@ def intervals(
 
 def compare(
     counts: WordCounts,
-    first: Floats,
-    second: Floats,
+    first: Sequence[Floats],
+    second: Sequence[Floats],
     generator: np.random.Generator,
     *,
     classes: Mapping[str, str] | None = None,
@@ -105,8 +105,8 @@ def compare(
 
     Args:
         counts: of I images and W words.
-        first: (I, W) one detector's scores.
-        second: (I, W) the other's.
+        first: the scores of S runs of one detector, such as with different seeds, (I, W) each. Means are averaged.
+        second: those of S runs of the other.
         generator: draws images, then exchanges.
         classes: the class of each word; see `WordTable.means`.
         num_replicates: how often images are drawn, and how often ranks are exchanged.
@@ -116,19 +116,21 @@ def compare(
         By class, then by the names in `DETECTION`: the first detector's mean minus the second's.
 
     Raises:
-        InputError: as for `intervals`.
+        InputError: as for `intervals`; or the numbers of runs differ or are 0.
     """
     check_replicates(num_replicates, confidence)
-    first, second = (check_scores(counts, scores)[:, counts.occur] for scores in (first, second))
+    if not len(first) == len(second) > 0:
+        raise InputError(f"expected as many runs of both detectors; found {len(first)} and {len(second)}")
+    one, other = ([check_scores(counts, s)[:, counts.occur] for s in runs] for runs in (first, second))
     occurring, rows = counts.counts[:, counts.occur], _rows(counts, classes)
 
     def difference(times: Times) -> Floats:
-        return _means(detections(occurring, first, times) - detections(occurring, second, times), rows)
+        return _means(_detected(occurring, one, times) - _detected(occurring, other, times), rows)
 
     resampled = _bootstrap(difference, rows, occurring.shape, generator, num_replicates)
     comparisons: dict[str, dict[str, Comparison]] = {}
     for (name, observed, drawn), exchanged in zip(
-        resampled, _exchange(occurring, first, second, rows, generator, num_replicates), strict=True
+        resampled, _exchange(occurring, one, other, rows, generator, num_replicates), strict=True
     ):
         p = p_values(exchanged.T, observed)
         comparisons[name] = {
@@ -178,26 +180,34 @@ def _bootstrap(
 
 def _exchange(
     counts: Integers,
-    first: Floats,
-    second: Floats,
+    first: Sequence[Floats],
+    second: Sequence[Floats],
     rows: Rows,
     generator: np.random.Generator,
     num_replicates: int,
 ) -> Floats:
     """Compute the differences of two detectors' means after exchanges of their ranks of random images.
 
-    Both detectors' ranks are one ranking of 2 I rows. Each system has one of the two rows of each image.
+    Both detectors' ranks are one ranking of 2 I rows. Each system has one of the two rows of each image. Runs are
+    exchanged in pairs, and in all pairs the same images.
 
     Returns:
         (G, 2, replicates).
     """
-    both, ranks = np.concatenate([counts, counts]), np.concatenate([_ranks(first), _ranks(second)])
+    both = np.concatenate([counts, counts])
+    ranks = [np.concatenate([_ranks(scores) for scores in pair]) for pair in zip(first, second, strict=True)]
     differences = []
     for size in blocks(num_replicates, max(both.shape[0], 2 * len(DETECTION) * both.shape[1])):
         own = generator.integers(0, 2, (size, len(counts))).T.astype(np.float32)
         one, other = np.concatenate([own, 1 - own]), np.concatenate([1 - own, own])
-        differences.append(_means(detections(both, ranks, one) - detections(both, ranks, other), rows))
+        differences.append(_means(_detected(both, ranks, one) - _detected(both, ranks, other), rows))
     return np.concatenate(differences, axis=-1)
+
+
+def _detected(counts: Integers, runs: Sequence[Floats], times: Times) -> Floats:
+    """Average AP and PHR of words over a detector's runs, (2, W, B)."""
+    total = sum((detections(counts, scores, times) for scores in runs[1:]), detections(counts, runs[0], times))
+    return np.asarray(total / len(runs))
 
 
 def _ranks(scores: Floats) -> Floats:

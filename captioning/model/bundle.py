@@ -124,7 +124,11 @@ def write_bundle(
 
 
 def _without_source(encoder: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: None if key == "weights" else value for key, value in encoder.items()}
+    """Return an encoder's values without the sources of its weights and of those of an encoder inside it."""
+    return {
+        key: None if key == "weights" else _without_source(value) if isinstance(value, Mapping) else value
+        for key, value in encoder.items()
+    }
 
 
 def _plain(weight: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,8 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
+from torch import nn
+
 from captioning.encoders.encoder import Encoder
 from captioning.errors import InputError, described, shown
 from captioning.model.limits import check_arguments
@@ -23,7 +25,7 @@ Allowed = Mapping[str, type]
 """The packages whose classes are allowed in a place. Each package maps to the base class that they must have."""
 
 _INSIDE: Mapping[str, Allowed] = {
-    "encoders": {"recurrent": object},
+    "encoders": {"recurrent": object, "encoders": nn.Module},
     "decoders": {"recurrent": object, "decoders": object},
     "matchers": {"recurrent": object},
     "search": {"search": Processor},
@@ -39,9 +41,9 @@ def build(config: Mapping[str, Any], base: type[T], *, source: str, trust: Colle
 
     Hydra's instantiate does the same for a user's own configuration, and runs any callable. This function is for files
     from other people, so it restricts the classes. An encoder, a decoder or a search must be a class of its own
-    package. Arguments of encoders and decoders may be recurrent layers, those of decoders also parts of decoders, and
-    those of searches processors. Each class is checked before it is built. An encoder's `weights` must be null,
-    because the encoder would read or download them.
+    package. Arguments of encoders and decoders may be recurrent layers, those of encoders also encoders and word
+    detectors, those of decoders also parts of decoders, and those of searches processors. Each class is checked before
+    it is built. An encoder's `weights` must be null, because the encoder would read or download them.
 
     Args:
         config: `_target_` and the arguments. An argument may be such a mapping itself, then also with `_partial_`.

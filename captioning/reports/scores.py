@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class ScoreResult:
         intervals: of those scores and details that have one.
         signature: what determines the scores: data set, split, number of images.
         tables: rows by the name of a CSV file; the first row holds the columns' names.
+        files: what writes a further file to a path, by the file's name: that from which two results are compared.
         notes: printed below the scores.
         bootstrap: how the intervals were computed.
     """
@@ -33,6 +34,7 @@ class ScoreResult:
     signature: Mapping[str, Any]
     details: Mapping[str, float] = field(default_factory=dict)
     tables: Mapping[str, Sequence[Sequence[Any]]] = field(default_factory=dict)
+    files: Mapping[str, Callable[[Path], None]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     bootstrap: Mapping[str, Any] = field(default_factory=lambda: BOOTSTRAP)
 
@@ -48,7 +50,7 @@ class ScoreResult:
         }
 
     def write(self, folder: Path, *, training: Mapping[str, float | str] | None = None) -> None:
-        """Write metrics.json, the tables, and at last their digests.
+        """Write metrics.json, the tables, the further files, and at last their digests.
 
         Args:
             folder: created if it does not exist.
@@ -64,9 +66,12 @@ class ScoreResult:
             write_json(folder / "metrics.json", self.content)
             for name, (columns, *rows) in self.tables.items():
                 write_table(folder / name, list(columns), rows)
+            for name, write in self.files.items():
+                write(folder / name)
             if training is not None:
                 write_json(folder / "training.json", training)
-            seal(folder, ["metrics.json", *self.tables, *([] if training is None else ["training.json"])])
+            further = [*self.tables, *self.files, *([] if training is None else ["training.json"])]
+            seal(folder, ["metrics.json", *further])
 
     def print(self) -> None:
         """Print scores and details as a table."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,6 +85,10 @@ class CoveringSearch(Search):
             if value < low or (high is not None and value > high):
                 expected = f"at least {low}" if high is None else f"in {low}..{high}"
                 raise InputError(f"{name}={value} must be {expected}")
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings, without the concepts, which belong to the model."""
+        return {name: value for name, value in super().settings().items() if name != "concepts"}
 
     @torch.no_grad()
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:

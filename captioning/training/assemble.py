@@ -30,6 +30,7 @@ from captioning.objectives import check_objective, needs
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
 from captioning.training.checks import check_encoder, check_own_code
+from captioning.training.detected import check_words, detector_of, num_ngrams, words_of
 from captioning.training.kinds import KINDS, head_of
 from captioning.training.module import TrainingModule
 from captioning.training.parts import build, find, find_class
@@ -57,12 +58,16 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     validation = kind.validation(config)
     captions = splits.captions("train")
     tokenizer = learn_vocabulary(instantiate(config.text), captions, saved_tokenizer(saved, "tokenizer"))
-    encoder, transform, encoder_sizes = build_encoder(config, splits, saved)
+    encoder, transform, encoder_values = build_encoder(config, splits, saved)
     readers = [part for part in (name, "objective") if Capability.OBJECTS in needs(find(config[part]))]
     objects = {"categories": splits.categories("train")} if readers else {}
     available = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer), **objects}
     available |= {"vocabulary": tokenizer.vocabulary, "eos": tokenizer.special.eos, "special": tokenizer.special}
+    words = words_of(encoder, tokenizer)
+    check_words(config[name], words)
+    available |= words | num_ngrams(config[name], tokenizer, captions)
     given = {part: arguments_of(config[part], available) for part in (name, "objective")}
+    given["search"] = arguments_of(config.search, words) if kind.searches else {}
     head = build(config[name], HEADS[name], **given[name])
     start_words(config, (encoder, transform), (head, tokenizer))
     objective = instantiate(config.objective)  # partial if it has parameters of its own
@@ -70,7 +75,7 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     data = CaptionDataModule(splits, loading, encoder=encoder, transform=transform, tokenizer=tokenizer, **objects)
     plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     deviation = config.standardise
-    searches = {"search": plain["search"]} if kind.searches else {}
+    searches = {"search": {**plain["search"], **given["search"]}} if kind.searches else {}
     model = model_of(
         Parts(
             encoder,
@@ -79,9 +84,9 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
             tokenizer,
             transform,
             standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
-            search=build(config.search, Search) if kind.searches else None,  # type: ignore[type-abstract]
+            search=build(config.search, Search, **given["search"]) if kind.searches else None,  # type: ignore[type-abstract]
             config={
-                "encoder": {**plain["encoder"], **encoder_sizes},
+                "encoder": {**plain["encoder"], **encoder_values},
                 name: {**plain[name], **given[name]},
                 **searches,
                 "standardise": plain["standardise"],
@@ -110,7 +115,7 @@ def prepare(config: DictConfig, module: TrainingModule, data: CaptionDataModule)
         fit_standardise(module.model, data)
     start = KINDS[module.model.head_name].start
     if start is not None:
-        start(module.model, data.splits, data)
+        start(module.model, data)
 
 
 def arguments_of(settings: DictConfig, available: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,7 +143,7 @@ def open_data(settings: DictConfig, *, reads: str) -> tuple[Splits, Loading]:
 
 def build_encoder(
     config: DictConfig, splits: Splits, saved: Mapping[str, Any] | None
-) -> tuple[Encoder, ImageTransform | TextTransform, dict[str, int]]:
+) -> tuple[Encoder, ImageTransform | TextTransform, dict[str, Any]]:
     """Build the encoder; an encoder of sentences gets the vocabulary of the training split's source sentences.
 
     Args:
@@ -147,15 +152,18 @@ def build_encoder(
         saved: as for `assemble`.
 
     Returns:
-        The encoder, the transform, and those of the encoder's arguments that depend on the data.
+        The encoder, the transform, and those of the encoder's plain arguments that the settings do not give: they
+        depend on the data, or are read from a word detector's bundle.
 
     Raises:
-        InputError: an encoder of sentences is frozen, or lacks source sentences or a source tokenizer.
+        InputError: an encoder of sentences is frozen, or lacks source sentences or a source tokenizer; see also
+            `detector_of`.
     """
     if "vocab_size" not in signature(find_class(config.encoder, Encoder)).parameters:
-        encoder = build(config.encoder, Encoder)  # type: ignore[type-abstract]
+        parts, plain = detector_of(config.encoder)
+        encoder = build(config.encoder, Encoder, **parts)  # type: ignore[type-abstract]
         assert encoder.transform is not None  # only an encoder of sentences has none
-        return encoder, encoder.transform, {}
+        return encoder, encoder.transform, plain
     if config.finetuning is None:
         raise InputError("an encoder of sentences is trained from scratch; leave out finetuning=")
     if config.get("source_text") is None:

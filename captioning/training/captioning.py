@@ -12,19 +12,29 @@ from torch import Tensor, distributed
 from captioning.data.batch import CaptionBatch
 from captioning.data.module import CaptionDataModule
 from captioning.decoders.decoder import Decoder
+from captioning.decoders.visual_concepts import VisualConcepts
 from captioning.encoders.features import ImageFeatures
 from captioning.evaluation.predictions import Evaluation, Prediction, evaluate, gather, predict
 from captioning.metrics import CocoScorer
 from captioning.model.captioner import Captioner
+from captioning.model.image_model import ImageModel
 from captioning.objectives import CrossEntropy
 from captioning.reports.result import Result
 from captioning.search.hypotheses import Search
+from captioning.training.detected import ngrams
 from captioning.training.module import TrainingModule
 
 log = logging.getLogger(__name__)
 
 SHOWN = ("BLEU-1", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr", "sacreBLEU", "perplexity", "unfinished")
 """The metrics that the log prints after each validation."""
+
+
+def start(model: ImageModel, data: CaptionDataModule) -> None:
+    """Give a decoder of n-grams those that the training captions contain."""
+    decoder = cast(Captioner, model).decoder
+    if isinstance(decoder, VisualConcepts):
+        decoder.observe(ngrams(model.tokenizer, data.splits.captions("train"), order=decoder.order))
 
 
 class CaptioningModule(TrainingModule):

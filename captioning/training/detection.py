@@ -13,10 +13,10 @@ from torch import distributed
 
 from captioning.data.batch import CaptionBatch
 from captioning.data.module import CaptionDataModule
-from captioning.data.splits import Splits
 from captioning.errors import InputError
 from captioning.evaluation.predictions import gather
 from captioning.metrics import word_uncertainty
+from captioning.metrics.detections_file import DETECTIONS, Detections
 from captioning.metrics.word_counts import NUM_REFERENCES, WordCounts, count_words
 from captioning.metrics.word_detection import ALL, WordTable, evaluate
 from captioning.model.concept_detector import ConceptDetector
@@ -109,7 +109,7 @@ class DetectionModule(TrainingModule):
             for name in sorted(found, key=lambda name: name != ALL)
             for value, interval in found[name].items()
         }
-        values = self.table.values
+        values, image_ids = self.table.values, [image.image_id for image in data.splits.images(data.split)]
         return ScoreResult(
             scores={name: interval.score for name, interval in named.items() if name in found[ALL]},
             details={name: interval.score for name, interval in named.items() if name not in found[ALL]}
@@ -118,7 +118,7 @@ class DetectionModule(TrainingModule):
             signature={
                 "data": data.splits.name,
                 "split": data.split,
-                "num_images": len(data.splits.images(data.split)),
+                "num_images": len(image_ids),
                 "words": len(self.table.words),
             },
             tables={
@@ -130,6 +130,7 @@ class DetectionModule(TrainingModule):
                     ),
                 ]
             },
+            files={DETECTIONS: Detections.of(image_ids, self._counts, scores).save},
             notes=self._notes(),
         )
 
@@ -197,7 +198,7 @@ def _tokenized(detector: ConceptDetector, captions: tuple[str, ...] | list[str])
     return list(captions) if rules is None else [rules.normalize_str(caption) for caption in captions]
 
 
-def start(model: ImageModel, splits: Splits, data: CaptionDataModule) -> None:
+def start(model: ImageModel, data: CaptionDataModule) -> None:
     """Give a new detector the frequencies of its words, and their parts of speech if the tagger is installed.
 
     Raises:
@@ -206,7 +207,7 @@ def start(model: ImageModel, splits: Splits, data: CaptionDataModule) -> None:
     detector = cast(ConceptDetector, model)
     vocabulary, num_words = detector.tokenizer.vocabulary, len(detector.tokenizer)
     present = torch.zeros(num_words, dtype=torch.float64)
-    images = splits.images("train")
+    images = data.splits.images("train")
     for image in images:
         ids = detector.tokenizer.encode(list(image.captions[:NUM_REFERENCES]))
         present[sorted({i for caption in ids for i in caption})] += 1

@@ -10,14 +10,13 @@ from typing import Any
 from omegaconf import DictConfig
 
 from captioning.data.module import CaptionDataModule
-from captioning.data.splits import Splits
 from captioning.errors import InputError
 from captioning.evaluation.scorer import build_scorer
 from captioning.metrics import CocoScorer
 from captioning.metrics.table import OWN_BACKEND, check_metrics, modes
 from captioning.model.bundle import HEADS
 from captioning.model.image_model import ImageModel
-from captioning.training import detection, matching
+from captioning.training import captioning, detection, matching
 from captioning.training.captioning import CaptioningModule
 from captioning.training.checks import check_monitor
 from captioning.training.module import TrainingModule
@@ -36,7 +35,7 @@ class Kind:
 
     module: Callable[..., TrainingModule]
     validation: Callable[[DictConfig], dict[str, Any]]
-    start: Callable[[ImageModel, Splits, CaptionDataModule], None] | None = None
+    start: Callable[[ImageModel, CaptionDataModule], None] | None = None
     searches: bool = False
 
 
@@ -94,7 +93,7 @@ def _of_pairs(config: DictConfig) -> dict[str, Any]:
 
 
 KINDS: Mapping[str, Kind] = {
-    "decoder": Kind(CaptioningModule, _of_captions, searches=True),
+    "decoder": Kind(CaptioningModule, _of_captions, start=captioning.start, searches=True),
     "detector": Kind(detection.DetectionModule, _of_words, start=detection.start),
     "matcher": Kind(matching.MatchingModule, _of_pairs),
 }

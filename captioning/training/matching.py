@@ -16,6 +16,7 @@ from captioning.data.module import CaptionDataModule
 from captioning.evaluation.matching import Matching, Sentences, match
 from captioning.evaluation.predictions import gather
 from captioning.matchers import Embedded
+from captioning.metrics.ranks_file import RANKS, Ranks, digest
 from captioning.model.aligner import Aligner
 from captioning.reports.result import BOOTSTRAP
 from captioning.reports.scores import ScoreResult
@@ -98,7 +99,8 @@ class MatchingModule(TrainingModule):
 
     def result(self, data: CaptionDataModule) -> ScoreResult:
         """See `TrainingModule.result`."""
-        assert self.matching is not None
+        assert self.matching is not None and self._sentences is not None
+        ranks = Ranks(self._sentences.image_ids, digest(self._sentences.texts), self.matching.directions)
         generator = np.random.default_rng(BOOTSTRAP["seed"])
         settings = {key: BOOTSTRAP[key] for key in ("num_replicates", "confidence")}
         intervals = {
@@ -115,4 +117,5 @@ class MatchingModule(TrainingModule):
                 "num_images": len(data.splits.images(data.split)),
                 "captions_per_image": self.captions_per_image,
             },
+            files={RANKS: ranks.save},
         )

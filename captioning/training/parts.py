@@ -52,16 +52,22 @@ def build(settings: DictConfig, base: type[T], **given: Any) -> T:
     Args:
         settings: `_target_` and arguments.
         base: the class from which the part's class must derive.
-        given: further arguments.
+        given: further arguments. They reach the class as they are: no text in them is read as an interpolation.
 
     Raises:
         InputError: the class cannot be imported, is not of this kind, or cannot be built from these arguments.
     """
     find_class(settings, base)
     try:
-        return cast(T, instantiate(settings, **given))
+        make = instantiate(settings, _partial_=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise explained(error) from error
+    try:
+        return cast(T, make(**given))
+    except InputError:
+        raise
+    except Exception as error:  # a class of the user's own raises anything
+        raise InputError(f"{settings._get_full_key('_target_')}={settings._target_}: {_reason(error)}") from error
 
 
 def explained(error: Exception, *, key: str = "") -> InputError:
@@ -81,10 +87,10 @@ def explained(error: Exception, *, key: str = "") -> InputError:
         return InputError(str(error).replace(", set env var HYDRA_FULL_ERROR=1 to see chained exception.", ""))
     place = re.search(r"full_key: (\S+)", str(error))
     setting = key or (f"{place[1]}._target_" if place else "_target_")
-    return InputError(f"{setting}={target[1]}: {_reason(cause, target[1])}")
+    return InputError(f"{setting}={target[1]}: {_not_found(cause, target[1]) or _reason(cause)}")
 
 
-def _reason(cause: BaseException, target: str) -> str:
+def _not_found(cause: BaseException, target: str) -> str | None:
     module, _, name = target.rpartition(".")
     if isinstance(cause, ModuleNotFoundError) and cause.name == target.partition(".")[0]:
         return (
@@ -93,6 +99,11 @@ def _reason(cause: BaseException, target: str) -> str:
         )
     if isinstance(cause, ModuleNotFoundError) and cause.name == target:
         return f"there is no {name} in {module}"
-    if cause.__traceback__ is not None and str(hydra.__path__[0]) in described(cause):
+    return None
+
+
+def _reason(cause: BaseException) -> str:
+    where = described(cause)
+    if cause.__traceback__ is not None and (str(hydra.__path__[0]) in where or __file__ in where):
         return f"{type(cause).__name__}: {cause}"  # of the call itself, such as a missing argument
-    return described(cause)
+    return where

@@ -69,8 +69,11 @@ def test_evaluation_gives_the_scores_of_training(
     assert own["signature"]["captions_per_image"] == 5
     low, high = own["intervals"]["image_to_text R@5"]
     assert low <= own["metrics"]["image_to_text R@5"] <= high
+    report = command("report", matcher_run, tmp_path / "scores").out
+    assert report.count("| +0.0000 | +0.0000 – +0.0000 | 1.0000 |") == len(own["metrics"])
     assert command(*arguments, "retrieval=1", f"output={tmp_path / 'one'}").status == 0
     assert json.loads((tmp_path / "one" / "metrics.json").read_text())["signature"]["captions_per_image"] == 1
+    assert "different images or references" in command("report", matcher_run, tmp_path / "one").out
 
 
 def test_pointing_is_measured_beside_recall(command: Command, matcher_run: Path, scenes: Path, tmp_path: Path) -> None:

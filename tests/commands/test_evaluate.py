@@ -117,9 +117,9 @@ def test_a_setting_of_the_search_alone_leaves_the_others_as_the_bundle_says(
 
 def test_a_setting_that_the_bundle_s_search_lacks_is_reported() -> None:
     own = GreedySearch(max_length=7)
-    assert chosen_search(OmegaConf.create({"beam_size": None}), own) == own
+    assert chosen_search(OmegaConf.create({"beam_size": None}), own, {}) == own
     with pytest.raises(InputError, match=r"search\.beam_size: the bundle decodes by GreedySearch.* max_length"):
-        chosen_search(OmegaConf.create({"beam_size": 3}), own)
+        chosen_search(OmegaConf.create({"beam_size": 3}), own, {})
 
 
 COCO = ["BLEU", "METEOR", "ROUGE-L", "CIDEr"]

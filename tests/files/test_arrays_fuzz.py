@@ -21,7 +21,12 @@ from captioning.data.features.regions import load_regions, open_regions
 from captioning.encoders.weights import load_weights, read_weights, require_finite
 from captioning.files.arrays import FLOATS, ArrayKind, open_npy
 from captioning.metrics import CocoScorer
+from captioning.metrics.detections_file import Detections
+from captioning.metrics.ranking import summarize
+from captioning.metrics.ranks_file import Ranks
 from captioning.metrics.statistics_file import load_statistics, save_statistics
+from captioning.metrics.word_counts import WordCounts
+from captioning.reports.differences import KINDS
 from captioning.text.word_vectors import WordVectors
 
 RANDOM = np.random.default_rng(0)
@@ -165,6 +170,35 @@ def test_mutated_statistics_are_refused_or_have_scores(how: Callable[..., Any], 
             assert np.isfinite(table).all()
 
     fuzz(f"statistics {how.__name__}", how(path), read)
+
+
+COUNTS = WordCounts(("a", "dog"), np.array([[5, 0], [1, 2], [0, 3]]))
+KEPT = {
+    "detections.safetensors": Detections.of([3, "x.jpg", 5], COUNTS, RANDOM.random((3, 2))),
+    "ranks.safetensors": Ranks(
+        [3, "x.jpg", 5],
+        "digest",
+        {name: summarize(np.array([1, 2, 1]), np.arange(3)) for name in ("image_to_text", "text_to_image")},
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [of_bytes, of_safetensors_header])
+@pytest.mark.parametrize("name", KEPT)
+def test_mutated_values_of_images_are_refused_or_can_be_compared(
+    name: str, how: Callable[..., Any], tmp_path: Path
+) -> None:
+    path, kind = tmp_path / name, KINDS[name]
+    KEPT[name].save(path)
+
+    def read() -> None:
+        found = kind.load(path)
+        assert all(np.isfinite(score) for score in kind.scores(found).values())
+        assert kind.same(found, found)
+        assert len(set(found.image_ids)) == 3
+
+    fuzz(f"{name} {how.__name__}", how(path), read)
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_intervals_are_those_of_samples_that_are_each_scored_anew():
 def test_the_interval_of_a_difference_is_that_of_the_same_samples_for_both():
     counts, first = detector(3)
     second = rng(4).normal(size=first.shape)
-    found = compare(counts, first, second, rng(5), classes=CLASSES, num_replicates=60)
+    found = compare(counts, [first], [second], rng(5), classes=CLASSES, num_replicates=60)
     assert list(found) == ["NN", "VB", "all"]
     pairs = [[scored(counts, scores, images) for scores in (first, second)] for images in drawn_images(5, 60)]
     observed = [evaluate(counts, scores).means(CLASSES) for scores in (first, second)]
@@ -84,7 +84,7 @@ def ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 def test_the_p_value_is_that_of_exchanged_ranks():
     counts, first = detector(6)
     second = 100 * rng(7).normal(size=first.shape)  # another scale
-    found = compare(counts, first, second, rng(8), num_replicates=50)["all"]
+    found = compare(counts, [first], [second], rng(8), num_replicates=50)["all"]
     generator = rng(8)
     generator.integers(7, size=(50, 7))  # the samples of the interval
     differences = []
@@ -100,13 +100,51 @@ def test_the_p_value_is_that_of_exchanged_ranks():
 
 def test_detectors_that_rank_alike_do_not_differ_whatever_their_scales():
     counts, scores = detector(9)
-    assert compare(counts, scores, np.exp(scores) - 9, rng())["all"] == dict.fromkeys(DETECTION, Comparison(0, 0, 0, 1))
+    found = compare(counts, [scores], [np.exp(scores) - 9], rng())["all"]
+    assert found == dict.fromkeys(DETECTION, Comparison(0, 0, 0, 1))
+
+
+def test_runs_are_averaged_on_the_same_samples_and_exchanged_in_pairs():
+    counts, first = detector(20)
+    runs = (
+        [first, rng(21).normal(size=first.shape)],
+        [rng(22).normal(size=first.shape), rng(23).normal(size=first.shape)],
+    )
+    found = compare(counts, *runs, rng(24), num_replicates=40)["all"]
+    generator = rng(24)
+    samples = generator.integers(7, size=(40, 7))
+
+    def difference(systems: Any, images: Any = slice(None)) -> NDArray[np.float64]:
+        sample = WordCounts(counts.words, counts.counts[images])
+        means = [[evaluate(sample, scores[images]).means()["all"] for scores in system] for system in systems]
+        return np.array([np.mean([m[v] for m in means[0]]) - np.mean([m[v] for m in means[1]]) for v in DETECTION])
+
+    observed = difference(runs)
+    drawn = np.array([difference(runs, images) for images in samples])
+    exchanged = []
+    for own in generator.integers(0, 2, (40, 7)).astype(bool)[:, :, None]:
+        pairs = [(ranks(one), ranks(other)) for one, other in zip(*runs, strict=True)]
+        mixed = [(np.where(own, a, b), np.where(own, b, a)) for a, b in pairs]
+        exchanged.append(difference(list(zip(*mixed, strict=True))))
+    p = p_values(np.array(exchanged), observed)
+    for j, value in enumerate(DETECTION):
+        ends = observed[j] + np.quantile(drawn[:, j] - drawn[:, j].mean(), [0.025, 0.975])
+        assert astuple(found[value]) == pytest.approx((observed[j], *ends, p[j]))
+
+
+def test_runs_of_unequal_number_are_refused():
+    counts, scores = detector(25)
+    for first, second in (([scores], [scores, scores]), ([], [])):
+        with pytest.raises(InputError, match="as many runs of both detectors; found"):
+            compare(counts, first, second, rng())
 
 
 def test_a_clearly_better_detector_is_found_and_exchanged_detectors_differ_the_other_way():
     counts, better = detector(10, 200)
     worse = rng(11).normal(size=better.shape)
-    there, back = compare(counts, better, worse, rng())["all"]["AP"], compare(counts, worse, better, rng())["all"]["AP"]
+    there, back = (
+        compare(counts, [one], [other], rng())["all"]["AP"] for one, other in ((better, worse), (worse, better))
+    )
     assert there.low > 0.2
     assert there.p_value == 1 / 1001
     assert astuple(back) == pytest.approx((-there.difference, -there.high, -there.low, there.p_value))
@@ -129,9 +167,11 @@ def test_rare_words_move_no_interval_off_its_score():
 @pytest.mark.slow
 def test_equally_good_detectors_seldom_differ():
     drawn = rng(13)
-    low = [
-        [c.p_value < 0.1 for c in compare(*rare(drawn), drawn, num_replicates=99)["all"].values()] for _ in range(400)
-    ]
+    low = []
+    for _ in range(400):
+        counts, one, other = rare(drawn)
+        found = compare(counts, [one], [other], drawn, num_replicates=99)["all"]
+        low.append([c.p_value < 0.1 for c in found.values()])
     assert np.mean(low, axis=0) == pytest.approx([0.1, 0.1], abs=0.045)  # three standard errors
 
 
@@ -142,7 +182,7 @@ def test_what_fits_into_memory_does_not_change_the_draws(monkeypatch: pytest.Mon
     def run() -> list[Any]:
         return [
             intervals(counts, first, rng(16), num_replicates=30)["all"],
-            compare(counts, first, second, rng(16), num_replicates=30)["all"],
+            compare(counts, [first], [second], rng(16), num_replicates=30)["all"],
         ]
 
     whole = run()
@@ -171,11 +211,11 @@ def test_wrong_arguments_are_refused(options: dict[str, Any], message: str):
     with pytest.raises(InputError, match=message):
         intervals(counts, scores, rng(), **options)
     with pytest.raises(InputError, match=message):
-        compare(counts, scores, scores, rng(), **options)
+        compare(counts, [scores], [scores], rng(), **options)
 
 
 def test_wrong_scores_of_either_detector_are_refused():
     counts, scores = detector(19)
     for first, second in ((scores[:, :3], scores), (scores, scores[:, :3])):
         with pytest.raises(InputError, match=r"7 images and 4 words; found the shape \(7, 3\)"):
-            compare(counts, first, second, rng())
+            compare(counts, [first], [second], rng())

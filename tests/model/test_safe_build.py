@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from captioning.decoders import Decoder, ShowAndTell
-from captioning.encoders import Encoder
+from captioning.encoders import Encoder, SmallCNN
+from captioning.encoders.detectors import NoisyOr
 from captioning.errors import InputError
 from captioning.model.safe_build import build, check, packages
 from captioning.recurrent import LSTM, ChoGRU
@@ -23,6 +24,21 @@ DECODER = {
     "hidden_size": 19,
     "recurrent": {"_target_": "captioning.recurrent.LSTM", "_partial_": True, "num_layers": 2},
 }
+
+
+WORDS = {
+    "_target_": "captioning.encoders.DetectedWords",
+    "encoder": {"_target_": "captioning.encoders.SmallCNN", "size": [8, 8], "channels": [8, 8], "grid": True},
+    "word_detector": {"_target_": "captioning.encoders.detectors.NoisyOr", "feature_size": 6, "vocab_size": 3},
+    "words": ["<pad>", "a", "${oc.env:HOME}"],
+}
+
+
+def test_an_encoder_is_built_with_its_word_detector():
+    encoder = build(WORDS, Encoder, source="x")
+    assert type(encoder.encoder) is SmallCNN
+    assert type(encoder.detector) is NoisyOr
+    assert encoder.words[2] == "${oc.env:HOME}"  # text stays text
 
 
 def test_a_part_is_built_from_plain_values():
@@ -141,7 +157,9 @@ LAYER = {"_target_": "captioning.recurrent.LSTM", "_partial_": True}
         ({"_target_": "captioning.search.Forbid", "ids": [3]}, Search, "is no Search$"),
         ({"_target_": "captioning.search.Hypotheses", "tokens": 1}, Search, "is no Search$"),
         ({"_target_": "captioning.encoders.ImageTransform", "size": [3, 3]}, Encoder, "is no Encoder$"),
-        ({**RESNET, "grid": RESNET}, Encoder, r"\(captioning\.recurrent\)"),
+        ({**RESNET, "grid": BEAM}, Encoder, r"\(captioning\.recurrent or captioning\.encoders\)"),
+        ({**WORDS, "word_detector": {"_target_": "captioning.encoders.ImageTransform"}}, Encoder, "is no Module$"),
+        ({**WORDS, "encoder": {**RESNET, "weights": "file.pth"}}, Encoder, "weights must be null, found 'file.pth'"),
         ({"_target_": "captioning.search.beam.Decoder"}, Search, r"\(captioning\.search\)"),
     ],
 )

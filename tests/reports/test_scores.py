@@ -17,6 +17,7 @@ RESULT = ScoreResult(
     intervals={"AP": Interval(0.25, 0.2, 0.3)},
     details={"AP NN": 0.125},
     signature={"data": "scenes", "split": "val", "num_images": 8},
+    files={"ranks.safetensors": lambda path: path.write_bytes(b"ranks") and None},
     tables={"per_word.csv": [("word", "AP"), ("a", 0.5), ("dog", 0.0)]},
     notes=("2 words are left out",),
 )
@@ -30,7 +31,7 @@ def test_the_files_hold_scores_intervals_and_tables_with_their_digests(tmp_path:
     assert content["intervals"] == {"AP": [0.2, 0.3]}
     assert content["notes"] == ["2 words are left out"]
     assert (tmp_path / "per_word.csv").read_text().splitlines() == ["word,AP", "a,0.5", "dog,0.0"]
-    assert check_digests(tmp_path, ["metrics.json", "per_word.csv", "training.json"])
+    assert check_digests(tmp_path, ["metrics.json", "per_word.csv", "ranks.safetensors", "training.json"])
     (tmp_path / "per_word.csv").write_text("changed")
     with pytest.raises(InputError, match=r"per_word\.csv"):
         check_digests(tmp_path)

@@ -18,7 +18,7 @@ from captioning.files.atomic import write_json
 from captioning.json_files import Count, flat, parse_json, typed
 
 ImageId = int | str
-Name = Literal["pooled", "grid", "mask", "files"]
+Name = Literal["pooled", "grid", "mask", "words", "files"]
 
 FORMAT_VERSION = 2  # 1 has no digests
 
@@ -56,7 +56,7 @@ class Manifest:
     Attributes:
         identity: everything that the features depend on, from `Encoder.identity`.
         image_ids: the image id of every row, in order, without duplicates.
-        arrays: dtype and shape of each file, keyed by its stem: pooled, grid, mask, files.
+        arrays: dtype and shape of each file, keyed by its stem: pooled, grid, mask, words, files.
         rows_done: number of rows that are safely on disk.
         digests: of each array, the SHA-256 of every block of these rows; None if an older version wrote the store.
     """
@@ -130,6 +130,7 @@ class Manifest:
             "pooled": pooled[:2],
             "grid": (count, *grid[1:2], *pooled[1:]),
             "mask": grid[:2],
+            "words": (count, *shapes.get("words", ())[1:2]),
             "files": (count, 6),
         }
         for name, (dtype, shape) in self.arrays.items():
@@ -142,7 +143,8 @@ class Manifest:
                     raise ValueError(f"expected the digests of {num_blocks} blocks of {name}")
 
 
-DTYPES = {"pooled": ("float16", "float32"), "grid": ("float16", "float32"), "mask": ("bool",), "files": ("uint64",)}
+_FLOATS = ("float16", "float32")
+DTYPES = {"pooled": _FLOATS, "grid": _FLOATS, "mask": ("bool",), "words": _FLOATS, "files": ("uint64",)}
 """The possible types of each array."""
 
 

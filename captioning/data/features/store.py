@@ -6,6 +6,7 @@ A store is a folder for one split:
     pooled.npy      (I, F) float16 or float32
     grid.npy        (I, R, F), if the encoder has a grid
     mask.npy        (I, R) bool, if images differ in their number of regions
+    words.npy       (I, W) float16 or float32, if the encoder has a word detector
     files.npy       (I, 6) uint64, the state of each image file: size, time and SHA-256; if an encoder read the files
 
 Each array has a digest for every block of its rows, of about a megabyte. A block is verified when one of its rows is
@@ -131,7 +132,7 @@ class FeatureWriter:
             InputError: a value is not finite in the store's dtype, or the folder cannot be written.
             ValueError: there are more features than remaining images, or their shapes differ from earlier ones.
         """
-        given = {"pooled": features.pooled, "grid": features.grid, "mask": features.mask}
+        given = {name: getattr(features, name) for name in ("pooled", "grid", "mask", "words")}
         rows = {name: self._array(values) for name, values in given.items() if values is not None}
         begin, end = self.rows_done, self.rows_done + len(features)
         if end > len(self._manifest.image_ids):
@@ -259,8 +260,8 @@ class FeatureStore:
         for name in arrays:
             self._blocks.check(name, index)
         read = {name: torch.from_numpy(np.asarray(array[index])) for name, array in arrays.items()}
-        grid = read.get("grid")
-        return ImageFeatures(read["pooled"].float(), None if grid is None else grid.float(), read.get("mask"))
+        floats: dict[str, Any] = {name: x.float() for name, x in read.items() if name != "mask"}
+        return ImageFeatures(**floats, mask=read.get("mask"))
 
     def check(self, identity: Mapping[str, Any], image_ids: Sequence[ImageId]) -> None:
         """Check that the store holds an encoder's features of some images.

@@ -33,7 +33,8 @@ def features(count: int = len(IDS), *, grid: bool = True) -> ImageFeatures:
     if not grid:
         return ImageFeatures(pooled)
     places = torch.randn(count, 2, 3, generator=generator)
-    return ImageFeatures(pooled, places, torch.arange(count * 2).view(count, 2) % 3 > 0)
+    words = torch.rand(count, 5, generator=generator)
+    return ImageFeatures(pooled, places, torch.arange(count * 2).view(count, 2) % 3 > 0, words=words)
 
 
 def write(folder: Path, *, ids=IDS, dtype: str = "float32", rows: ImageFeatures | None = None) -> Path:
@@ -43,9 +44,8 @@ def write(folder: Path, *, ids=IDS, dtype: str = "float32", rows: ImageFeatures 
 
 
 def assert_equal(found: ImageFeatures, expected: ImageFeatures, **tolerance: float) -> None:
-    for a, b in zip(
-        (found.pooled, found.grid, found.mask), (expected.pooled, expected.grid, expected.mask), strict=True
-    ):
+    for name in ("pooled", "grid", "mask", "words"):
+        a, b = getattr(found, name), getattr(expected, name)
         assert (a is None) == (b is None)
         if a is not None:
             torch.testing.assert_close(a, b, **tolerance or {"rtol": 0, "atol": 0})
