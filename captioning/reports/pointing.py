@@ -16,13 +16,15 @@ from captioning.reports.scores import ScoreResult
 
 NAME = "pointing"
 ALL = "all"
+OF_KINDS = ("model", "grid_cells", "whole_image")
+"""What the details hold of each kind of word; pointing.csv holds all of `SOURCES`."""
 
 
 def with_pointing(result: ScoreResult, found: Pointing) -> ScoreResult:
     """Add the pointing game to a matcher's result.
 
-    The score `pointing` is the model's share over all words. The details compare it with the other sources, and repeat
-    both by kind of word. pointing.csv holds them as a table, pointing_words.csv has a row for each word.
+    The score `pointing` is the model's share over all words. The details compare it with the other sources, and give
+    the model's shares by kind of word. pointing.csv has all shares by kind, pointing_words.csv a row for each word.
 
     Args:
         result: of the same split.
@@ -33,6 +35,7 @@ def with_pointing(result: ScoreResult, found: Pointing) -> ScoreResult:
         " ".join([NAME, *([] if kind == ALL else [kind]), *([] if source == SOURCES[0] else [source])]): interval
         for kind, own in table.items()
         for source, interval in own.items()
+        if kind == ALL or source in OF_KINDS
     }
     sizes = {kind: _size(found, rows) for kind, rows in _kinds(found)}
     return replace(

@@ -35,6 +35,10 @@ def test_the_model_s_share_is_a_score_and_the_others_are_details() -> None:
     assert own.details["pointing colour"] == 1
     assert own.details["pointing shape"] == 0
     assert own.details["pointing shape whole_image"] == 0.5
+    assert set(own.details) == {
+        *(f"pointing {source}" for source in SOURCES[1:]),
+        *(f"pointing {kind}{own}" for kind in ("colour", "shape") for own in ("", " grid_cells", " whole_image")),
+    }
     assert own.intervals.keys() == own.details.keys() | {"pointing"}
     assert own.intervals["pointing colour"].low == 1
     assert own.signature == {**RESULT.signature, "pointing_words": 4, "beta": 0.25}
