@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from captioning.data.splits import Splits
     from captioning.model.image_model import ImageModel
     from captioning.reports.result import Result
+    from captioning.reports.scores import ScoreResult
     from captioning.search.hypotheses import Search
     from captioning.training.captioning import CaptioningModule
     from captioning.training.module import RunResult, TrainingModule
@@ -47,10 +48,10 @@ settings:
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; replaces the bundle's setting
   search=NAME          greedy, beam or sampling; replaces the bundle's search
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
+  pointing=true        matchers: how many words point into a box of what they name; beta=B: neighbours share regions
   metrics.names=[NAME] any of {metrics}
   metrics.backend=NAME {backends}
-  output=DIR           the folder for the files
-  examples=N           how many images the page shows as a sample of the split
+  output=DIR           the folder for the files; examples=N: how many images its page shows as a sample of the split
 """
 
 
@@ -71,12 +72,14 @@ def evaluate(config: DictConfig, output: Path) -> None:
 
     from captioning.data.module import CaptionDataModule
     from captioning.model.load import load_model
+    from captioning.reports.scores import ScoreResult
     from captioning.training.assemble import open_data
     from captioning.training.captioning import CaptioningModule
     from captioning.training.signals import Signals
     from captioning.training.trainer import quieten_lightning
 
     model = load_model(config.bundle, trust=config.trust)
+    check_pointing(model, config)
     splits, loading = open_data(config.data, reads=model.encoder.reads)
     module = validating(model, config, splits)
     data = CaptionDataModule(
@@ -96,9 +99,36 @@ def evaluate(config: DictConfig, output: Path) -> None:
             result = _write_captions(module, data, output, retrieval=config.retrieval, examples=config.examples)
         else:
             result = module.result(data)
+            if config.pointing:
+                result = _with_pointing(model, data, cast(ScoreResult, result), beta=config.beta)
             result.write(output)
         result.print()
         print(f"written to {output}")
+
+
+def check_pointing(model: ImageModel, config: DictConfig) -> None:
+    """Check the settings of the pointing game, and let the data set read its objects for it.
+
+    Raises:
+        InputError: the model is no matcher, the data set has no boxes, or `beta` would change nothing.
+    """
+    if not config.pointing:
+        if config.beta:
+            raise InputError(f"beta={config.beta} belongs to pointing=true; add that, or remove beta")
+        return
+    if model.head_name != "matcher":
+        raise InputError(f"pointing: {config.bundle} holds a {model.head_name}, and only a matcher aligns words")
+    if "objects" not in config.data:
+        raise InputError("pointing: this data set has no boxes; use data=scenes, coco, coco2014 or coco2017")
+    config.data.objects = True
+
+
+def _with_pointing(model: ImageModel, data: CaptionDataModule, result: ScoreResult, *, beta: float) -> ScoreResult:
+    from captioning.evaluation.pointing import point
+    from captioning.model.aligner import Aligner
+    from captioning.reports.pointing import with_pointing
+
+    return with_pointing(result, point(cast(Aligner, model), data, beta=beta))
 
 
 def validating(model: ImageModel, config: DictConfig, splits: Splits) -> TrainingModule:

@@ -21,8 +21,7 @@ examples:
 {groups}
 
 output=DIR names the run's folder. It holds the log, checkpoints/, metrics.json, captions.json and bundle/.
--m runs every combination of the comma-separated choices and ends with one table, which is also written as sweep.csv.
-output=DIR then names the folder that holds the runs' folders.
+-m runs every combination of the comma-separated choices, in folders within output=DIR, and writes one table, sweep.csv.
 --cfg job prints the composed configuration and trains nothing. --hydra-help lists Hydra's other options.
 --config-dir DIR adds a folder with your own options of the groups, also for classes of your own package.
 output=DIR resume=auto resumes whatever is in the run's (or sweep's) folder, any number of times, and starts anew if

@@ -20,6 +20,25 @@ class SceneObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Mention:
+    """A word of a caption, or several, that names or describes annotated objects.
+
+    Attributes:
+        caption: the caption's row among the image's captions.
+        begin: the first character of the word in the caption, counted from 0.
+        end: the character after the last.
+        kind: what the word says of the objects, such as "colour".
+        objects: rows of the image's `objects`. If there are several, the word fits each of them equally well.
+    """
+
+    caption: int
+    begin: int
+    end: int
+    kind: str
+    objects: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CaptionedImage:
     """An image with its captions, as every reader returns it.
 
@@ -29,6 +48,7 @@ class CaptionedImage:
         captions: the captions as published; empty if the split has none.
         objects: annotated objects in annotation order; empty unless requested.
         text: the sentence to translate, which replaces the image; None for images.
+        mentions: the words of the captions whose objects are annotated; empty unless objects are requested.
     """
 
     image_id: int | str
@@ -36,3 +56,4 @@ class CaptionedImage:
     captions: tuple[str, ...]
     objects: tuple[SceneObject, ...] = ()
     text: str | None = None
+    mentions: tuple[Mention, ...] = ()

@@ -187,7 +187,7 @@ def in_parts(images: Sequence[CaptionedImage], size: int | None) -> list[Caption
     if size is None:
         return list(images)
     return [
-        replace(image, captions=image.captions[start : start + size])
+        replace(image, captions=image.captions[start : start + size], mentions=())  # those are of other rows
         for image in images
         for start in range(0, len(image.captions), size)
     ]

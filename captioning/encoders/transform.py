@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL.Image import Image, Resampling
 from torch import Tensor
 
@@ -75,15 +76,39 @@ class ImageTransform:
         if self.mode == "squash":
             image = image.resize((width, height), resampling)
         else:
-            image = _without_ends(image)
-            resize_size, shorter = cast(int, self.resize_size), min(image.size)
-            resized = (resize_size * image.width // shorter, resize_size * image.height // shorter)
-            image = image.resize(resized, resampling)
+            box = _middle(image.size)
+            image = image if box == (0, 0, *image.size) else image.crop(box)
+            image = image.resize(self._resized(image.size), resampling)
             left, top = _offset(image.width, width), _offset(image.height, height)
             image = image.crop((left, top, left + width, top + height))
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).to(torch.float32) / 255
         mean, std = (torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (self.mean, self.std))
         return pixels.sub_(mean).div_(std)
+
+    def points_in_image(self, points: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+        """Map points of the result back to the image from which it was made.
+
+        Args:
+            points: (P, 2) x and y as fractions of the result's width and height.
+            size: width and height of the image in pixels.
+
+        Returns:
+            (P, 2) x and y as fractions of the image's width and height; below 0 or above 1 in padding.
+        """
+        if self.mode == "squash":
+            return points
+        left, top, right, bottom = _middle(size)
+        middle = (right - left, bottom - top)
+        height, width = self.size
+        resized = self._resized(middle)
+        start = np.array([_offset(resized[0], width), _offset(resized[1], height)])
+        in_middle = (start + points * (width, height)) / resized
+        return np.asarray(((left, top) + in_middle * middle) / size)
+
+    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return width and height after resizing, before the centre crop."""
+        resize_size, shorter = cast(int, self.resize_size), min(size)
+        return resize_size * size[0] // shorter, resize_size * size[1] // shorter
 
     def to_dict(self) -> dict[str, Any]:
         """Return the values as JSON types. `from_dict` restores an equal transform from them."""
@@ -155,14 +180,15 @@ class ImageTransform:
         return cast("Callable[[Image], Tensor]", v2.Compose(steps))
 
 
-def _without_ends(image: Image) -> Image:
-    """Crop the middle of an image whose sides differ by more than MAX_RATIO: its resized form would be too large."""
-    longest = MAX_RATIO * min(image.size)
-    width, height = min(image.width, longest), min(image.height, longest)
-    if (width, height) == image.size:
-        return image
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
+def _middle(size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of an image without the ends that mode "crop" does not resize.
+
+    Ends are left out if the sides differ by more than MAX_RATIO: the resized form would be too large.
+    """
+    longest = MAX_RATIO * min(size)
+    width, height = min(size[0], longest), min(size[1], longest)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return left, top, left + width, top + height
 
 
 def _offset(length: int, crop: int) -> int:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from captioning.data.pixels import ImageLike
 from captioning.encoders.encoder import Encoder
@@ -122,19 +124,36 @@ class Aligner(ImageModel):
         ids = self.tokenizer.encode([sentence])[0][1:-1]
         if all(i == self.tokenizer.special.unk for i in ids):
             raise InputError(f"{sentence[:60]!r} has no word that the model knows; describe the image in other words")
-        sentences = self.embed([sentence])
+        regions = align(self.affinities(features, [sentence])[0], beta=beta)
+        score = float(self.similarity(features, self.embed([sentence]))[0, 0])
+        vocabulary = self.tokenizer.vocabulary
+        return WordRegions(tuple(vocabulary[i] for i in ids), tuple(region - 1 for region in regions), score)
+
+    @torch.inference_mode()
+    def affinities(self, features: ImageFeatures, sentences: Sequence[str]) -> list[NDArray[np.float64]]:
+        """Compute how well each word of sentences fits each region of one image.
+
+        Args:
+            features: the standardised features of one image.
+            sentences: any number of sentences.
+
+        Returns:
+            For each sentence (T, 1 + R): its words, and the whole image before the regions.
+
+        Raises:
+            InputError: the model has no vector for each word.
+        """
+        numbers = [len(ids) - 2 for ids in self.tokenizer.encode(list(sentences))]  # without <bos> and <eos>
+        embedded = self.embed(sentences)
         with evaluating(self):
-            images = self.matcher.images(features)
-            score = float(self.matcher.similarity(images, sentences)[0, 0])
-        psi = affinities(images, sentences)
-        if len(psi) != len(ids):
+            image = self.matcher.images(features)
+        psi = [affinities(image, embedded.rows(slice(row, row + 1))) for row in range(len(sentences))]
+        if [len(own) for own in psi] != numbers:
             raise InputError(
                 f"{type(self.matcher).__name__} has one vector for a sentence and none for its words; use a model of "
                 "matcher=brnn"
             )
-        regions = align(psi, beta=beta)
-        vocabulary = self.tokenizer.vocabulary
-        return WordRegions(tuple(vocabulary[i] for i in ids), tuple(region - 1 for region in regions), score)
+        return psi
 
     @torch.inference_mode()
     def decode_features(self, features: ImageFeatures) -> list[Caption]:

@@ -75,6 +75,14 @@ class Tokenizer:
             for encoding in self.backend.encode_batch_fast(list(captions), add_special_tokens=False)
         ]
 
+    def spans(self, captions: Sequence[str]) -> list[list[tuple[int, int]]]:
+        """Return where the tokens of each caption stand in it: the first character and the one after the last.
+
+        The tokens are those of `encode` without `<bos>` and `<eos>`.
+        """
+        encodings = self.backend.encode_batch(list(captions), add_special_tokens=False)
+        return [list(encoding.offsets) for encoding in encodings]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the caption up to the first `<eos>`. Of the special tokens, only `<unk>` is kept."""
         kept: list[int] = []

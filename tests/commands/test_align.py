@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from captioning import Aligner
+from captioning.files.digests import check_digests
 from captioning.model.load import load_model
 
 Command = Callable[..., Any]
@@ -72,6 +74,62 @@ def test_evaluation_gives_the_scores_of_training(
     assert command(*arguments, "retrieval=1", f"output={tmp_path / 'one'}").status == 0
     assert json.loads((tmp_path / "one" / "metrics.json").read_text())["signature"]["captions_per_image"] == 1
     assert "different images or references" in command("report", matcher_run, tmp_path / "one").out
+
+
+def test_pointing_is_measured_beside_recall(command: Command, matcher_run: Path, scenes: Path, tmp_path: Path) -> None:
+    arguments = ("evaluate", f"bundle={matcher_run / 'bundle'}", "data=scenes", f"data.root={scenes}", "pointing=true")
+    ran = command(*arguments, f"output={tmp_path / 'scores'}")
+    assert ran.status == 0, ran.err
+    assert "colour and shape words of 8 of 8 images" in ran.out
+    found = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    low, high = found["intervals"]["pointing"]
+    assert low <= found["metrics"]["pointing"] <= high <= found["details"]["pointing bound"] + 1e-9
+    assert found["metrics"]["recall"] == json.loads((matcher_run / "metrics.json").read_text())["metrics"]["recall"]
+    assert (found["signature"]["beta"], found["signature"]["pointing_words"] > 100) == (0.0, True)
+    assert check_digests(tmp_path / "scores", ["pointing.csv", "pointing_words.csv"])
+
+    assert command(*arguments, "beta=1e3", f"output={tmp_path / 'beta'}").status == 0
+    rows = list(csv.DictReader((tmp_path / "beta" / "pointing.csv").read_text().splitlines()))
+    assert {row["kind"] for row in rows} == {"all", "colour", "shape"}
+    by_kind = {row["kind"]: row["share"] for row in rows if row["source"] == "whole_image"}
+    assert by_kind["colour"] == by_kind["shape"]  # one region for each caption
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["beta=0.5"], "beta=0.5 belongs to pointing=true; add that, or remove beta"),
+        (["pointing=true", "beta=-1"], "beta=-1 must be a finite number of at least 0"),
+        (
+            ["pointing=true", "data=flickr8k"],
+            "pointing: this data set has no boxes; use data=scenes, coco, coco2014 or",
+        ),
+    ],
+)
+def test_pointing_with_other_settings_is_refused(
+    command: Command, matcher_run: Path, scenes: Path, tmp_path: Path, settings: list[str], expected: str
+) -> None:
+    arguments = ("evaluate", f"bundle={matcher_run / 'bundle'}", "data=scenes", f"data.root={scenes}", *settings)
+    assert expected in command(*arguments, f"output={tmp_path / 'scores'}").message
+
+
+def test_pointing_of_a_model_that_aligns_no_words_is_refused(
+    command: Command, bundle: Path, scenes: Path, tmp_path: Path
+) -> None:
+    arguments = ("evaluate", f"bundle={bundle}", "data=scenes", f"data.root={scenes}", "pointing=true")
+    message = command(*arguments, f"output={tmp_path / 'scores'}").message
+    assert "holds a decoder, and only a matcher aligns words" in message
+
+
+def test_pointing_of_a_matcher_with_one_vector_for_a_sentence_is_refused(
+    command: Command, scenes: Path, tmp_path: Path
+) -> None:
+    small = [setting for setting in SMALL if not setting.startswith("matcher.")]
+    train = ("train", "experiment=scenes/alignment", "matcher=bag_of_words", f"data.root={scenes}", *small)
+    assert command(*train, "trainer.max_epochs=1", f"output={tmp_path / 'run'}").status == 0
+    arguments = ("evaluate", f"bundle={tmp_path / 'run' / 'bundle'}", "data=scenes", f"data.root={scenes}")
+    message = command(*arguments, "pointing=true", f"output={tmp_path / 'scores'}").message
+    assert "has one vector for a sentence and none for its words; use a model of matcher=brnn" in message
 
 
 def test_a_resumed_matcher_is_the_one_that_was_never_stopped(

@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -154,7 +155,7 @@ def test_objects_are_read_only_where_asked(scenes: Path) -> None:
 
 def test_objects_of_karpathys_splits_are_those_of_the_official_files(scenes: Path, tmp_path: Path) -> None:
     official = {
-        image.image_id: image
+        image.image_id: replace(image, mentions=())  # those are of the official captions
         for split in ("train", "val")
         for image in Splits(Coco(str(scenes), objects=True)).images(split)
     }
@@ -205,6 +206,12 @@ def test_an_image_stands_in_as_many_parts_as_its_captions_take(flickr8k: Path) -
     assert [(part.image_id[0], len(part.captions)) for part in parts] == [
         ("a", 1), ("b", 2), ("c", 2), ("c", 1), ("d", 1), ("e", 2)
     ]  # fmt: skip
+
+
+def test_parts_have_no_mentions_which_count_all_captions_of_an_image(scenes: Path) -> None:
+    images = Splits(Coco(str(scenes), objects=True)).images("val")
+    assert all(image.mentions for image in images)
+    assert not any(part.mentions for part in in_parts(images, 2))
 
 
 def test_each_epoch_has_its_own_order_and_a_seed_repeats_it(flickr8k: Path) -> None:

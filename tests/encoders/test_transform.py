@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import functional as F
@@ -164,3 +164,25 @@ def test_of_a_very_long_image_the_middle_is_resized(size):
     tensor = ImageTransform((8, 8), 256, mean=(0, 0, 0), std=(1, 1, 1))(image)
     assert tensor.shape == (3, 8, 8)
     assert tensor[0].min() == 1  # the ends are lost, as they are in every crop
+
+
+@given(image_size=st.tuples(side, side), size=st.tuples(side, side), resize_size=st.none() | side)
+@example(image_size=(3, 250), size=(4, 5), resize_size=6)  # the ends are left out
+@example(image_size=(250, 1), size=(4, 5), resize_size=2)
+def test_points_go_back_to_the_pixels_that_they_come_from(image_size, size, resize_size):
+    transform = ImageTransform(
+        size, resize_size, interpolation="nearest", mean=(0, 0, 0), std=(1, 1, 1),
+        mode="squash" if resize_size is None else "crop",
+    )  # fmt: skip
+    width, height = image_size
+    marked = np.full((height, width, 3), 255, np.uint8)
+    marked[..., 0], marked[..., 1] = np.arange(width), np.arange(height)[:, None]
+    x, y, real = (transform(Image.fromarray(marked)) * 255).round().long().numpy().reshape(3, -1)
+
+    rows, columns = np.divmod(np.arange(size[0] * size[1]), size[1])
+    points = np.stack([(columns + 0.5) / size[1], (rows + 0.5) / size[0]], axis=1)
+    found = transform.points_in_image(points, image_size) * image_size
+    inside = ((found >= 0) & (found <= image_size)).all(1)
+    assert (real == 255)[inside].all() and (real == 0)[~inside].all()
+    source = np.stack([x, y], axis=1)[inside]
+    assert (source - 1e-6 <= found[inside]).all() and (found[inside] <= source + 1 + 1e-6).all()

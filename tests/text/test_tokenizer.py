@@ -213,3 +213,25 @@ def test_ids_with_gaps_and_truncation_are_refused(
     with pytest.raises(InputError, match=complaint) as raised:
         Tokenizer.from_json(changed(tokenizer, change), source="t.json")
     assert str(raised.value).startswith("t.json")
+
+
+def test_spans_are_the_characters_of_each_token(tokenizer):
+    caption = "  A  Dog, (runs) on...the field!"
+    [spans] = tokenizer.spans([caption])
+    assert [caption[begin:end] for begin, end in spans] == ["A", "Dog", "runs", "on", "the", "field"]
+
+
+def test_there_is_a_span_for_each_token_and_they_are_in_order(any_tokenizer, sentences):
+    for ids, spans in zip(any_tokenizer.encode(sentences), any_tokenizer.spans(sentences), strict=True):
+        assert len(spans) == len(ids) - 2
+        assert spans == sorted(spans)
+    assert any_tokenizer.spans([]) == []
+
+
+def test_the_spans_of_a_word_cover_it(any_tokenizer):
+    caption = "The newest train waits there."
+    begin, end = 4, 10
+    [spans] = any_tokenizer.spans([caption])
+    own = [span for span in spans if span[0] < end and span[1] > begin]
+    assert own[0][0] in (begin - 1, begin)  # tokens of some tokenizers begin with the space before the word
+    assert own[-1][1] == end

@@ -23,11 +23,15 @@ from pycocotools.coco import COCO
 from captioning.data.example import CaptionedImage, SceneObject
 from captioning.data.image_files import require_files
 from captioning.data.readers.karpathy import read_karpathy
+from captioning.data.readers.mentions import read_mentions
 from captioning.errors import InputError, shown
 from captioning.files.inside import inside
 from captioning.json_files import Record, read_json, records
 
 log = logging.getLogger(__name__)
+
+_Found = dict[int, SceneObject]
+"""An image's objects by the ids of their annotations, in annotation order."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def read_coco(
         captions_json: a captions file, or a file without annotations such as a test set's image_info file, whose
             images are returned without captions.
         images_root: the image folder.
-        instances_json: the instances file of the same images. None leaves `objects` empty.
+        instances_json: the instances file of the same images. None leaves `objects` and `mentions` empty.
         check_files: whether to check that every image file exists.
 
     Returns:
@@ -111,7 +115,8 @@ def read_coco(
 
     Raises:
         InputError: a file is missing or is no COCO file, a caption is empty or belongs to no image, some images have no
-            caption, the instances file lacks some of the images, or a file name leads out of `images_root`.
+            caption, the instances file lacks some of the images, a mention is none of an object of its image, or a file
+            name leads out of `images_root`.
     """
     captions_json, images_root = Path(captions_json), Path(images_root)
     captions = _index(
@@ -126,14 +131,20 @@ def read_coco(
         require_files(list(paths.values()), captions_json)
     objects = {} if instances_json is None else _read_objects(Path(instances_json), str(captions_json), list(paths))
     return [
-        CaptionedImage(
-            image_id,
-            path,
-            tuple(annotation["caption"] for annotation in captions.imgToAnns.get(image_id, ())),
-            tuple(objects.get(image_id, ())),
-        )
+        _captioned(image_id, path, captions.imgToAnns.get(image_id, ()), objects.get(image_id), str(captions_json))
         for image_id, path in paths.items()
     ]
+
+
+def _captioned(
+    image_id: int, path: Path, annotations: Sequence[Record], objects: _Found | None, file: str
+) -> CaptionedImage:
+    """Join an image's captions with its objects; without objects, mentions of objects are not read."""
+    image = CaptionedImage(image_id, path, tuple(annotation["caption"] for annotation in annotations))
+    if objects is None:
+        return image
+    rows = {annotation_id: row for row, annotation_id in enumerate(objects)}
+    return replace(image, objects=tuple(objects.values()), mentions=read_mentions(annotations, rows, file))
 
 
 def add_objects(images: Sequence[CaptionedImage], root: str | Path) -> list[CaptionedImage]:
@@ -152,7 +163,7 @@ def add_objects(images: Sequence[CaptionedImage], root: str | Path) -> list[Capt
     folders: dict[str, list[int | str]] = {}
     for image in images:
         folders.setdefault(image.path.parent.name, []).append(image.image_id)
-    objects: dict[int | str, list[SceneObject]] = {}
+    objects: dict[int | str, _Found] = {}
     for folder, image_ids in folders.items():
         file = Path(root) / "annotations" / f"instances_{folder}.json"
         if not file.is_file():
@@ -161,7 +172,7 @@ def add_objects(images: Sequence[CaptionedImage], root: str | Path) -> list[Capt
                 + _how_to_get("annotations_trainval2014.zip")
             )
         objects |= _read_objects(file, f"{folder}/", image_ids)
-    return [replace(image, objects=tuple(objects.get(image.image_id, ()))) for image in images]
+    return [replace(image, objects=tuple(objects[image.image_id].values())) for image in images]
 
 
 def _index(file: Path, lists: Mapping[str, Mapping[str, type]]) -> COCO:
@@ -193,7 +204,7 @@ def _check_captions(captions: COCO, file: Path) -> None:
         log.info("%s: no annotations: %d images without captions", file, len(bare))
 
 
-def _read_objects(file: Path, source: str, image_ids: Sequence[int | str]) -> dict[int | str, list[SceneObject]]:
+def _read_objects(file: Path, source: str, image_ids: Sequence[int | str]) -> dict[int | str, _Found]:
     instances = _index(
         file,
         {
@@ -214,11 +225,10 @@ def _read_objects(file: Path, source: str, image_ids: Sequence[int | str]) -> di
     if unknown:
         raise InputError(f"{file}: annotations of categories that are not in it: {_some(unknown)}")
     boxes = _as_fractions(file, annotations, instances.imgs)
-    objects: dict[int | str, list[SceneObject]] = {}
+    objects: dict[int | str, _Found] = {image_id: {} for image_id in image_ids}
     for annotation, (left, top, width, height) in zip(annotations, boxes, strict=True):
-        objects.setdefault(annotation["image_id"], []).append(
-            SceneObject(names[annotation["category_id"]], (left, top, width, height))
-        )
+        found = SceneObject(names[annotation["category_id"]], (left, top, width, height))
+        objects[annotation["image_id"]][annotation["id"]] = found
     return objects
 
 

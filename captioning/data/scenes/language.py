@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
+from captioning.data.example import Mention
 from captioning.data.scenes.layout import Layout, Thing
+from captioning.data.scenes.shapes import COLOURS, SHAPES
+
+KINDS = ("colour", "shape")
+"""What the annotated words of a caption say of an object."""
 
 # A phrase that is listed n times is n times as likely.
 _NOUNS = {
@@ -91,6 +97,31 @@ def describe(layout: Layout, rng: np.random.Generator) -> tuple[str, ...]:
     return tuple(_sentence(layout, forms[i], rng) for i in rng.permutation(len(forms)))
 
 
+def find_mentions(captions: Sequence[str], things: Sequence[Thing]) -> tuple[Mention, ...]:
+    """Find the colour and shape words of a scene's captions, and the objects that each of them describes.
+
+    A noun phrase ends in a colour and a shape ("a large red ball"), and both describe the objects that have both. The
+    objects of a generated scene have different colours, so each word describes one of them.
+
+    Args:
+        captions: of the scene.
+        things: its objects.
+
+    Returns:
+        The words in the order of the captions; `objects` are rows of `things`.
+    """
+    found = []
+    for row, caption in enumerate(captions):
+        for phrase in _COLOUR_AND_SHAPE.finditer(caption):
+            described = tuple(i for i, thing in enumerate(things) if _fits(thing, *phrase.groups()))
+            found += [Mention(row, *phrase.span(group), kind, described) for group, kind in enumerate(KINDS, start=1)]
+    return tuple(found)
+
+
+def _fits(thing: Thing, colour: str, noun: str) -> bool:
+    return thing.colour == colour and noun in _nouns(thing.category)
+
+
 def _sentence(layout: Layout, form: str, rng: np.random.Generator) -> str:
     first, *others = (_noun_phrase(rng, thing) for thing in layout.things[: layout.num_related])
     rest = layout.things[layout.num_related :]
@@ -109,9 +140,17 @@ def _sentence(layout: Layout, form: str, rng: np.random.Generator) -> str:
 
 
 def _noun_phrase(rng: np.random.Generator, thing: Thing) -> str:
-    nouns = _NOUNS.get(thing.category, (thing.category,))
-    words = " ".join(filter(None, (_pick(rng, _SIZE_WORDS[thing.size]), thing.colour, _pick(rng, nouns))))
+    size, noun = _pick(rng, _SIZE_WORDS[thing.size]), _pick(rng, _nouns(thing.category))
+    words = " ".join(filter(None, (size, thing.colour, noun)))
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def _nouns(category: str) -> tuple[str, ...]:
+    return _NOUNS.get(category, (category,))
+
+
+_ALL_NOUNS = {noun for category in SHAPES for noun in _nouns(category)}
+_COLOUR_AND_SHAPE = re.compile(rf"\b({'|'.join(COLOURS)}) ({'|'.join(sorted(_ALL_NOUNS))})\b")
 
 
 def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:

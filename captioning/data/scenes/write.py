@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from captioning.data.scenes.language import find_mentions
 from captioning.data.scenes.scene import (
     MAX_IMAGES,
     MAX_SIZE,
@@ -28,7 +30,10 @@ from captioning.errors import InputError, shown
 from captioning.files.atomic import new_folder
 from captioning.json_files import read_typed
 
-FORMAT = 1  # increase it when the same settings give other scenes than before
+log = logging.getLogger(__name__)
+
+FORMAT = 2  # increase it when the same settings give other files than before
+WITHOUT_MENTIONS = 1  # the same images, captions and boxes, which are read as before
 SETTINGS_FILE = "scenes.json"
 
 _CATEGORY_IDS = {name: number for number, name in enumerate(SHAPES, start=1)}
@@ -51,8 +56,12 @@ def write_scenes(
 
     `root` holds the images `{train,val,test}2017/%012d.jpg`, `annotations/captions_*2017.json`,
     `annotations/instances_*2017.json` (boxes in pixels without segmentation; `area` is the area of the box) and the
-    settings `scenes.json`. The folder is renamed to `root` after everything is written. An interrupted run (Ctrl-C)
-    leaves nothing. A killed run leaves a hidden folder `.*.partial` beside `root`, which may be deleted.
+    settings `scenes.json`. Beside COCO's fields, each caption has `mentions`: its colour and shape words as characters
+    `begin` to `end`, their `kind`, and the ids of the `instances` that they describe. Folders of earlier versions lack
+    them, and count as the same scenes.
+
+    The folder is renamed to `root` after everything is written. An interrupted run (Ctrl-C) leaves nothing. A killed
+    run leaves a hidden folder `.*.partial` beside `root`, which may be deleted.
 
     Scene i of a split is the same for every `num_train`, `num_val` and `num_test`.
 
@@ -101,7 +110,9 @@ def _is_written(root: Path, settings: dict[str, int]) -> bool:
             f"{root}: expected a new or empty folder, or one with scenes, found other files and no readable "
             f"{SETTINGS_FILE}; give another folder"
         ) from None
-    if found != settings:
+    if found == settings | {"format": WITHOUT_MENTIONS}:
+        log.info("%s: scenes of an earlier version, without mentions; delete the folder to write them anew", root)
+    elif found != settings:
         raise InputError(
             f"{root}: expected scenes with the settings {json.dumps(settings)}, found {shown(found, 120)}; "
             "give another folder or delete this one"
@@ -169,17 +180,22 @@ def _write_annotations(folder: Path, split: str, drawn: Sequence[_Drawn], settin
 
 
 def _caption_annotations(scene: Scene) -> list[dict[str, Any]]:
-    return [
-        {"image_id": scene.image_id, "id": scene.image_id * _MAX_OBJECTS + number, "caption": caption}
+    annotations: list[dict[str, Any]] = [
+        {"image_id": scene.image_id, "id": _annotation_id(scene, number), "caption": caption, "mentions": []}
         for number, caption in enumerate(scene.captions)
     ]
+    for word in find_mentions(scene.captions, scene.objects):
+        instances = [_annotation_id(scene, number) for number in word.objects]
+        mention = {"begin": word.begin, "end": word.end, "kind": word.kind, "instances": instances}
+        annotations[word.caption]["mentions"].append(mention)
+    return annotations
 
 
 def _instance_annotations(scene: Scene, size: int) -> list[dict[str, Any]]:
     return [
         {
             "image_id": scene.image_id,
-            "id": scene.image_id * _MAX_OBJECTS + number,
+            "id": _annotation_id(scene, number),
             "category_id": _CATEGORY_IDS[thing.category],
             "bbox": [round(value * size, 2) for value in thing.box],
             "area": round(thing.box[2] * thing.box[3] * size**2, 2),
@@ -187,6 +203,10 @@ def _instance_annotations(scene: Scene, size: int) -> list[dict[str, Any]]:
         }
         for number, thing in enumerate(scene.objects)
     ]
+
+
+def _annotation_id(scene: Scene, number: int) -> int:
+    return scene.image_id * _MAX_OBJECTS + number
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

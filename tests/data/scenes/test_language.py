@@ -1,13 +1,15 @@
 """A small parser reads captions back and compares every claim with the objects."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from pycocoevalcap.cider.cider import Cider
 
-from captioning.data.scenes.language import describe
+from captioning.data.example import Mention
+from captioning.data.scenes.language import describe, find_mentions
 from captioning.data.scenes.layout import Layout, Thing, sample_layout
 from captioning.data.scenes.shapes import COLOURS, SHAPES
 
@@ -158,6 +160,27 @@ def scene(seed: int) -> tuple[Layout, tuple[str, ...]]:
     rng = np.random.default_rng(seed)
     layout = sample_layout(rng)
     return layout, describe(layout, rng)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_every_colour_and_shape_word_mentions_the_object_that_the_parser_reads(seed: int) -> None:
+    layout, captions = scene(seed)
+    expected = []
+    for row, caption in enumerate(captions):
+        for phrase, thing in zip(OBJECT.finditer(caption.lower()), Reading(caption, layout).named, strict=True):
+            described = (layout.things.index(thing),)
+            expected += [
+                Mention(row, *phrase.span(group), kind, described) for group, kind in ((3, "colour"), (4, "shape"))
+            ]
+    assert find_mentions(captions, layout.things) == tuple(expected)
+    assert len(expected) >= 20  # five captions name two objects or more
+
+
+def test_a_phrase_that_fits_two_objects_mentions_both() -> None:
+    layout, _ = scene(0)
+    red, blue, other = (replace(layout.things[0], colour=c, category="ball") for c in ("red", "blue", "red"))
+    found = find_mentions(["There is a red sphere."], [red, blue, other])
+    assert found == (Mention(0, 11, 14, "colour", (0, 2)), Mention(0, 15, 21, "shape", (0, 2)))
 
 
 def words(caption: str) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,12 @@ def test_coco_readers_find_images_captions_and_boxes(written: Path, split: str) 
         annotations = captions.loadAnns(captions.getAnnIds(image["id"]))
         assert tuple(annotation["caption"] for annotation in annotations) == scene.captions
         boxes = instances.loadAnns(instances.getAnnIds(image["id"]))
+        for annotation in annotations:
+            for mention in annotation["mentions"]:
+                [described] = [i for i, box in enumerate(boxes) if box["id"] in mention["instances"]]
+                word = annotation["caption"].lower()[mention["begin"] : mention["end"]]
+                assert mention["kind"] == ("colour" if word == scene.objects[described].colour else "shape")
+        assert sum(len(annotation["mentions"]) for annotation in annotations) >= 20
         names = [category["name"] for category in instances.loadCats([box["category_id"] for box in boxes])]
         assert names == [thing.category for thing in scene.objects]
         for box, thing in zip(boxes, scene.objects, strict=True):
@@ -82,6 +89,18 @@ def test_a_longer_split_begins_with_the_same_scenes(written: Path, tmp_path: Pat
 def test_a_second_call_does_nothing(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write, "generate_scene", None)
     write_scenes(written, **FEW)
+
+
+def test_a_folder_of_the_version_before_mentions_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scenes.json").write_text(json.dumps({**FEW, "format": 1}))
+    with caplog.at_level(logging.INFO):
+        write_scenes(tmp_path, **FEW)
+    assert "earlier version, without mentions; delete the folder to write them anew" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["scenes.json"]
+    with pytest.raises(InputError, match="expected scenes with"):
+        write_scenes(tmp_path, **FEW | {"seed": 4})
 
 
 def test_a_folder_with_other_settings_is_refused_and_unchanged(written: Path) -> None:
