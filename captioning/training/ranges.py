@@ -38,6 +38,8 @@ RANGES = {
     "batch_size": Range(int, 1),
     "examples": Range(int, 0),
     "retrieval": Range(int, 0),
+    "beta": Range(float, 0),
+    "min_words": Range(int, 1),
     "data.batch_size": Range(int, 1),
     "data.eval_batch_size": Range(int, 1),
     "data.captions_per_image": Range(int, 1, null=True),
