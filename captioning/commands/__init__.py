@@ -22,6 +22,7 @@ SUMMARIES = {
     "train": "train a captioner, a word detector or a matcher; -m runs a sweep",
     "evaluate": "score a bundle on a split as COCO does",
     "score": "score a file of captions against references",
+    "nbest": "write the M best captions of each image of a split",
     "rerank": "choose among the M best captions of each image",
     "report": "make a table of runs",
     "caption": "caption images with a bundle",
@@ -40,7 +41,6 @@ SUMMARIES = {
 }
 
 HELP = """usage: captioning COMMAND ...
-
 Train, compare, score and use neural image captioners with recurrent decoders. Commands:
 {commands}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,6 +38,16 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def trust_as_override(arguments: Sequence[str]) -> list[str]:
+    """Replace --trust PACKAGE among the arguments of a command that Hydra configures by the setting `trust`."""
+    from captioning.model.safe_build import checked_names
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_trust(parser)
+    options, others = parser.parse_known_args(list(arguments))
+    return [*others, *([f"trust=[{','.join(checked_names(options.trust))}]"] if options.trust else [])]
+
+
 def load(bundle: str, device: str, trust: Collection[str] = ()) -> Captioner:
     """Load a captioner's bundle onto a device; see `load_as`."""
     with _permanent():
@@ -46,7 +56,7 @@ def load(bundle: str, device: str, trust: Collection[str] = ()) -> Captioner:
         return load_as(Captioner, bundle, device, trust)
 
 
-def load_as(kind: type[M], bundle: str, device: str, trust: Collection[str] = ()) -> M:
+def load_as(kind: type[M], bundle: str, device: str, trust: Collection[str] = (), *, option: str = "--device ") -> M:
     """Load a bundle of a kind of model onto a device.
 
     Args:
@@ -54,6 +64,7 @@ def load_as(kind: type[M], bundle: str, device: str, trust: Collection[str] = ()
         bundle: the folder.
         device: as torch names it.
         trust: see `ImageModel.from_pretrained`.
+        option: how the command's user names the device, for messages.
 
     Raises:
         InputError: the device does not exist, or the folder is not a bundle of this kind.
@@ -65,7 +76,7 @@ def load_as(kind: type[M], bundle: str, device: str, trust: Collection[str] = ()
     try:
         model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {device}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{option}{device}: {str(error).splitlines()[0]}") from error
     return model
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from captioning.commands._bundles import add_trust
+from captioning.commands._bundles import trust_as_override
 from captioning.errors import InputError, shown
 from captioning.json_files import read_json
 from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEND
@@ -61,13 +60,8 @@ def main(arguments: Sequence[str]) -> int:
         print(HELP.format(metrics=", ".join(METRICS), backends=" or ".join(BACKENDS)), end="")
         return 0
     from captioning.commands._hydra import run
-    from captioning.model.safe_build import checked_names
 
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    add_trust(parser)
-    options, arguments = parser.parse_known_args(list(arguments))
-    trust = [f"trust=[{','.join(checked_names(options.trust))}]"] if options.trust else []
-    return run("evaluate", evaluate, [*arguments, *trust])
+    return run("evaluate", evaluate, trust_as_override(arguments))
 
 
 def evaluate(config: DictConfig, output: Path) -> None:

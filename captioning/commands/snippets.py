@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from captioning.commands._bundles import load_as, trust_as_override
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -19,7 +21,7 @@ examples:
   captioning train experiment=flickr8k/region_captions data.root=regions encoder.weights=alignment/bundle
 
 settings:
-  bundle=DIR           the aligner (required), from experiment=flickr8k/alignment; trust=[PACKAGE] runs a package's code
+  bundle=DIR           the aligner (required), from experiment=flickr8k/alignment; --trust PACKAGE runs a package's code
   data=NAME            the data set on which it was trained; data.features=DIR reads cached features instead of images
   beta=0.1             how strongly neighbouring words share a region; a larger value gives longer snippets
   min_words=2          shorter snippets are left out, and counted
@@ -35,12 +37,15 @@ def main(arguments: Sequence[str]) -> int:
         print(HELP, end="")
         return 0
     from captioning.commands._hydra import run
+    from captioning.evaluation.region_snippets import check_new
 
-    return run("snippets", snippets, arguments, check=_check)
+    return run("snippets", snippets, trust_as_override(arguments), check=lambda _, output: check_new(output))
 
 
 def snippets(config: DictConfig, output: Path) -> None:
     """Write the data set into `output`."""
+    import torch
+
     from captioning.data.module import CaptionDataModule
     from captioning.data.splits import split_name
     from captioning.encoders.grid_cells import GridCells
@@ -48,8 +53,8 @@ def snippets(config: DictConfig, output: Path) -> None:
     from captioning.model.aligner import Aligner
     from captioning.training.assemble import open_data
 
-    _check(config, output)
-    aligner = Aligner.from_pretrained(config.bundle, trust=config.trust)
+    device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    aligner = load_as(Aligner, config.bundle, device, config.trust, option="device=")
     GridCells(encoder=aligner.encoder)  # refuses an encoder without a grid before anything is aligned
     splits, loading = open_data(config.data, reads=aligner.encoder.reads)
     data = CaptionDataModule(
@@ -63,9 +68,3 @@ def snippets(config: DictConfig, output: Path) -> None:
     for split, own in found.items():
         print(f"{split}: {own}")
     print(f"written to {output}; train with data=regions data.root={output} encoder=grid_cells encoder.weights=DIR")
-
-
-def _check(config: DictConfig, output: Path) -> None:
-    from captioning.evaluation.region_snippets import check_new
-
-    check_new(output)

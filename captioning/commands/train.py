@@ -14,8 +14,7 @@ Train a captioner. Every setting is a Hydra override, and an experiment is a set
 
 examples:
   captioning train experiment=scenes/show_and_tell
-  captioning train experiment=flickr8k/show_and_tell data.root=PATH/OF/flickr8k
-  captioning train experiment=flickr8k/mrnn data.root=PATH decoder.dropout=0.3 trainer.max_epochs=5
+  captioning train experiment=flickr8k/mrnn data.root=PATH/OF/flickr8k decoder.dropout=0.3 trainer.max_epochs=5
   captioning train -m experiment=scenes/show_and_tell,scenes/mrnn seed=1,2
 
 {experiments}

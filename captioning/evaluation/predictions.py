@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 
 from captioning.data.batch import CaptionBatch
 from captioning.decoders.decoder import Decoder, packed_rows
@@ -99,14 +99,7 @@ def predict(
     hypotheses = search(decoder, features, tokenizer.special)
     tokens, scores = hypotheses.tokens[:, 0].tolist(), hypotheses.scores[:, 0].tolist()
     finished = hypotheses.finished[:, 0].tolist()
-    loss = torch.zeros(len(batch.image_ids), dtype=torch.float64)
-    num_tokens, num_unknown = torch.zeros_like(loss), torch.zeros_like(loss)
-    if len(batch.lengths):
-        image = batch.image_index.cpu()[packed_rows(batch.inputs()).cpu()]
-        loss.index_add_(0, image, token_losses(decoder, features, batch).double().cpu())
-        num_tokens.index_add_(0, image, torch.ones(len(image), dtype=torch.float64))
-        unknown = batch.targets().data == tokenizer.special.unk
-        num_unknown.index_add_(0, image, unknown.double().cpu())
+    loss, num_tokens, num_unknown = reference_losses(decoder, features, batch, tokenizer.special.unk)
     return [
         Prediction(image_id, tokenizer.decode(ids), score, ended, nll, int(count), int(unk))
         for image_id, ids, score, ended, nll, count, unk in zip(
@@ -120,6 +113,31 @@ def predict(
             strict=True,
         )
     ]
+
+
+def reference_losses(
+    decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch, unk: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute the loss of each image's references by teacher forcing.
+
+    Args:
+        decoder: in evaluation mode.
+        features: of the batch's I images.
+        batch: holds the references.
+        unk: the id of `<unk>`.
+
+    Returns:
+        For each image the sum over its references' tokens of -log p in nats, the number of these tokens, and how many
+        of them are `<unk>`; (I) float64 each, on the CPU.
+    """
+    loss = torch.zeros(len(batch.image_ids), dtype=torch.float64)
+    num_tokens, num_unknown = torch.zeros_like(loss), torch.zeros_like(loss)
+    if len(batch.lengths):
+        image = batch.image_index.cpu()[packed_rows(batch.inputs()).cpu()]
+        loss.index_add_(0, image, token_losses(decoder, features, batch).double().cpu())
+        num_tokens.index_add_(0, image, torch.ones(len(image), dtype=torch.float64))
+        num_unknown.index_add_(0, image, (batch.targets().data == unk).double().cpu())
+    return loss, num_tokens, num_unknown
 
 
 def gather(own: Sequence[T]) -> list[T]:

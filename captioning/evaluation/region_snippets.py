@@ -13,7 +13,7 @@ Differs: regions are grid cells and the whole image, where the paper has detecte
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,18 +40,28 @@ class Found:
     """The snippets of one split, and what was left out.
 
     Attributes:
+        min_words: the fewest words of a snippet that is kept.
         regions: the snippets of each image, by its id, in the split's order.
         num_captions: captions that were aligned.
         num_unknown: captions without a word that the aligner knows. They are left out.
-        num_short: snippets with fewer words than the minimum. They are left out.
+        num_short: snippets with fewer than `min_words` words. They are left out.
         num_words: words of all snippets that are kept.
     """
 
+    min_words: int
     regions: dict[ImageId, Snippets] = field(default_factory=dict)
     num_captions: int = 0
     num_unknown: int = 0
     num_short: int = 0
     num_words: int = 0
+
+    def add(self, image_id: ImageId, region: int, words: Sequence[str]) -> None:
+        """Keep a snippet, or count it if it is too short."""
+        if len(words) < self.min_words:
+            self.num_short += 1
+            return
+        self.num_words += len(words)
+        self.regions[image_id].setdefault(region, []).append(" ".join(words))
 
     def __str__(self) -> str:
         kept = [texts for regions in self.regions.values() for texts in regions.values()]
@@ -59,7 +69,8 @@ class Found:
         return (
             f"{num:,} snippets of {self.num_words / max(num, 1):.1f} words on average, for {len(kept):,} regions, of "
             f"which {whole:,} are whole images; from {self.num_captions:,} captions of {len(self.regions):,} images; "
-            f"left out: {self.num_short:,} shorter snippets, {self.num_unknown:,} captions without a known word"
+            f"left out: {self.num_short:,} snippets of fewer than {self.min_words} words, and {self.num_unknown:,} "
+            "captions without a known word"
         )
 
 
@@ -68,12 +79,11 @@ def region_name(image_id: ImageId, region: int) -> str:
     return f"{image_id}#{'image' if region < 0 else region}"
 
 
-@torch.inference_mode()
 def find_snippets(aligner: Aligner, data: CaptionDataModule, split: str, *, beta: float, min_words: int) -> Found:
     """Align every caption of a split with its image.
 
     Args:
-        aligner: in evaluation mode, on the CPU.
+        aligner: in evaluation mode.
         data: a data module that was built with the aligner's encoder, transform and tokenizer.
         split: its images and captions.
         beta: β of the Markov random field; see `captioning.matchers.alignment`.
@@ -82,18 +92,17 @@ def find_snippets(aligner: Aligner, data: CaptionDataModule, split: str, *, beta
     Raises:
         InputError: the aligner has no vector for each word or its tokens are not whole words, or no snippet is left.
     """
-    found, captions = Found(), data.splits.references(split)
-    for batch in track(data.evaluation_dataloader(split), f"aligning the captions of {split}"):
-        features = aligner.features(batch)
-        for row, image_id in enumerate(batch.image_ids):
-            image = features.rows(torch.tensor([row]))
-            regions = found.regions[image_id] = Snippets()
-            for caption in captions[image_id]:
-                found.num_captions += 1
-                if aligner.knows(caption):
-                    _add(found, regions, aligner, image, caption, beta=beta, min_words=min_words)
-                else:
-                    found.num_unknown += 1
+    found, captions = Found(min_words), data.splits.references(split)
+    for image_id, features in _images(aligner, data, split):
+        found.regions[image_id] = Snippets()
+        for caption in captions[image_id]:
+            found.num_captions += 1
+            if not aligner.knows(caption):
+                found.num_unknown += 1
+                continue
+            words = aligner.tokenizer.words(caption)  # also those that the aligner does not know
+            for snippet in aligner.align_features(features, caption, beta=beta).snippets:
+                found.add(image_id, snippet.region, words[snippet.begin : snippet.end])
     if not any(found.regions.values()):
         raise InputError(
             f"no snippet of {split} has {min_words} words; raise beta={beta} for longer ones, or lower min_words"
@@ -101,25 +110,13 @@ def find_snippets(aligner: Aligner, data: CaptionDataModule, split: str, *, beta
     return found
 
 
-def _add(
-    found: Found,
-    regions: Snippets,
-    aligner: Aligner,
-    image: ImageFeatures,
-    caption: str,
-    *,
-    beta: float,
-    min_words: int,
-) -> None:
-    """Align one caption, and add its snippets to those of its image's regions."""
-    words = aligner.tokenizer.words(caption)  # also those that the aligner does not know
-    for snippet in aligner.align_features(image, caption, beta=beta).snippets:
-        own = words[snippet.begin : snippet.end]
-        if len(own) < min_words:
-            found.num_short += 1
-            continue
-        found.num_words += len(own)
-        regions.setdefault(snippet.region, []).append(" ".join(own))
+@torch.inference_mode()
+def _images(aligner: Aligner, data: CaptionDataModule, split: str) -> Iterator[tuple[ImageId, ImageFeatures]]:
+    """Yield the id of each image of a split, and its standardised features."""
+    for batch in track(data.evaluation_dataloader(split), f"aligning the captions of {split}"):
+        features = aligner.features(batch.to(aligner.device))
+        for row, image_id in enumerate(batch.image_ids):
+            yield image_id, features.rows(torch.tensor([row], device=aligner.device))
 
 
 def check_new(folder: Path) -> None:
@@ -135,12 +132,12 @@ def check_new(folder: Path) -> None:
 def write_regions(
     folder: Path, found: Mapping[str, Found], aligner: Aligner, data: CaptionDataModule, *, dtype: str
 ) -> None:
-    """Write the data set. The features appear whole or not at all, and the JSON file, without which they are of no use, last.
+    """Write the data set. The features appear whole or not at all, and last comes the JSON file, which readers need.
 
     Args:
         folder: where the data set is written.
         found: the snippets by split.
-        aligner: in evaluation mode, on the CPU.
+        aligner: in evaluation mode.
         data: the data module from which they were found.
         dtype: of the features, "float16" or "float32".
 
@@ -166,7 +163,7 @@ def write_regions(
 @torch.inference_mode()
 def _write_features(writer: FeatureWriter, found: Found, aligner: Aligner, data: CaptionDataModule, split: str) -> None:
     for batch in track(data.evaluation_dataloader(split), f"writing the regions of {split}"):
-        features = aligner.encoder_features(batch)
+        features = aligner.encoder_features(batch.to(aligner.device))
         rows = chosen_rows(features, [list(found.regions[image_id]) for image_id in batch.image_ids])
         if len(rows):
             writer.write(rows)

@@ -4,13 +4,16 @@ The file is JSON, a list of images. Each hypothesis has the same features, finit
 of an image is the one that the search ranks first.
 
     [{"image_id": 42, "hypotheses": [{"caption": "a dog", "features": {"length": 2, ...}}, ...]}, ...]
+
+An image may also have "reference_loss" and "reference_tokens", from which the model's perplexity on any images follows:
+the sum of -log p over the tokens of its references in nats, and their number. Then all images have them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -38,6 +41,8 @@ class _Hypothesis(msgspec.Struct, forbid_unknown_fields=True):
 class _Image(msgspec.Struct, forbid_unknown_fields=True):
     image_id: int | str
     hypotheses: Annotated[list[_Hypothesis], msgspec.Meta(min_length=1)]
+    reference_loss: Finite | None = None
+    reference_tokens: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,16 +54,19 @@ class NBest:
         captions: the captions of each image, the one that the search ranks first in front.
         names: the names of the J features.
         values: (H, J) the features of all H captions, image by image.
+        losses: (I, 2) the sum over the tokens of each image's references of -log p in nats, and the number of these
+            tokens; None if no model computed them.
 
     Raises:
-        InputError: there is no image, an image occurs twice or has no caption, or `values` has another shape or holds
-            infinite numbers or NaN.
+        InputError: there is no image, an image occurs twice or has no caption, or `values` or `losses` has another
+            shape or holds infinite numbers or NaN.
     """
 
     image_ids: tuple[ImageId, ...]
     captions: tuple[tuple[str, ...], ...]
     names: tuple[str, ...]
     values: Floats
+    losses: Floats | None = None
 
     def __post_init__(self) -> None:
         if not self.image_ids or len(self.captions) != len(self.image_ids) or not all(self.captions):
@@ -68,6 +76,9 @@ class NBest:
         expected = (sum(map(len, self.captions)), len(self.names))
         if self.values.shape != expected or not np.isfinite(self.values).all():
             raise InputError(f"expected finite features of shape {expected}; found shape {self.values.shape}, or NaN")
+        pairs = (len(self.image_ids), 2)
+        if self.losses is not None and (self.losses.shape != pairs or not np.isfinite(self.losses).all()):
+            raise InputError(f"expected finite losses of shape {pairs}; found shape {self.losses.shape}, or NaN")
 
     @property
     def rows(self) -> Integers:
@@ -85,7 +96,28 @@ class NBest:
             tuple(self.captions[i] for i in images),
             self.names,
             self.values[np.concatenate(rows)] if rows else self.values[:0],
+            None if self.losses is None else self.losses[images],
         )
+
+    def with_features(self, names: Sequence[str]) -> NBest:
+        """Keep some of the features, in the given order.
+
+        Raises:
+            InputError: there is no feature of such a name, or a name occurs twice.
+        """
+        if unknown := [name for name in names if name not in self.names]:
+            raise InputError(
+                f"there is no feature '{shown(unknown[0])}'; choose among {shown(', '.join(self.names), 300)}"
+            )
+        if len(set(names)) < len(names):
+            raise InputError(f"expected each feature once, found {shown(', '.join(names))}")
+        columns = [self.names.index(name) for name in names]
+        return replace(self, names=tuple(names), values=self.values[:, columns])
+
+    @property
+    def features(self) -> Floats:
+        """The features of the captions of each image, (I, M, J); an image with fewer captions repeats its last one."""
+        return self.values[self.rows]
 
     def chosen(self, best: Integers) -> dict[ImageId, str]:
         """Return one caption of each image, by its position in the image's list, (I)."""
@@ -132,9 +164,22 @@ def read_nbest(path: str | Path) -> NBest:
             tuple(tuple(hypothesis.caption for hypothesis in image.hypotheses) for image in images),
             names,
             np.array(values, np.float64).reshape(len(values), len(names)),
+            _losses(images),
         )
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _losses(images: Sequence[_Image]) -> Floats | None:
+    losses = [(image.reference_loss, image.reference_tokens) for image in images]
+    if all(pair == (None, None) for pair in losses):
+        return None
+    if without := [image.image_id for image, pair in zip(images, losses, strict=True) if None in pair]:
+        raise InputError(
+            "expected reference_loss and reference_tokens of all images or of none; images that lack one: "
+            f"{listing(without)}"
+        )
+    return np.array(losses, np.float64)
 
 
 def write_nbest(path: str | Path, lists: NBest) -> None:
@@ -144,17 +189,23 @@ def write_nbest(path: str | Path, lists: NBest) -> None:
         InputError: the file cannot be written.
     """
     rows = iter(lists.values.tolist())
+    losses = [dict[str, float]()] * len(lists.image_ids) if lists.losses is None else map(_loss, lists.losses.tolist())
     content = [
         {
             "image_id": image_id,
+            **loss,
             "hypotheses": [
                 {"caption": caption, "features": dict(zip(lists.names, row, strict=True))}
                 for caption, row in zip(own, rows, strict=False)  # takes as many rows as the image has captions
             ],
         }
-        for image_id, own in zip(lists.image_ids, lists.captions, strict=True)
+        for image_id, own, loss in zip(lists.image_ids, lists.captions, losses, strict=True)
     ]
     write_json(path, content, indent=None)
+
+
+def _loss(pair: Sequence[float]) -> dict[str, float]:
+    return {"reference_loss": pair[0], "reference_tokens": int(pair[1])}
 
 
 def in_order(

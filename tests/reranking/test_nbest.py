@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies
+from hypothesis.extra.numpy import arrays
 
 from captioning.errors import InputError
 from captioning.metrics.bleu import Bleu
@@ -132,3 +135,75 @@ def test_lists_without_captions_or_with_broken_features_are_refused() -> None:
         NBest((1, 2), (("a",), ("b",)), ("x",), np.zeros((1, 1)))
     with pytest.raises(InputError, match="or NaN"):
         NBest((1,), (("a",),), ("x",), np.array([[np.inf]]))
+
+
+LOSSES = np.array([[5.5, 4.0], [0.0, 0.0], [2.25, 3.0]])
+
+
+def test_losses_of_references_are_read_as_they_were_written_and_selected(tmp_path: Path) -> None:
+    lists = replace(LISTS, losses=LOSSES)
+    write_nbest(tmp_path / "nbest.json", lists)
+    found = read_nbest(tmp_path / "nbest.json")
+    assert found.losses is not None
+    assert (found.losses == LOSSES).all()
+    selected = found.select(np.array([2, 0])).losses
+    assert selected is not None
+    assert (selected == LOSSES[[2, 0]]).all()
+    assert read_nbest(written(tmp_path, content())).losses is None
+
+
+FINITE = strategies.floats(allow_nan=False, allow_infinity=False)
+TEXT = strategies.text(strategies.characters(exclude_categories=["Cs"]), max_size=9)
+
+
+@given(strategies.data())
+def test_any_lists_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    captions = data.draw(strategies.lists(strategies.lists(TEXT, min_size=1, max_size=3), min_size=1, max_size=4))
+    names = tuple(data.draw(strategies.lists(TEXT, max_size=3, unique=True)))
+    num, width = sum(map(len, captions)), len(names)
+    values = data.draw(arrays(np.float64, (num, width), elements=FINITE))
+    nats = data.draw(arrays(np.float64, (len(captions),), elements=FINITE))
+    counts = data.draw(arrays(np.int64, (len(captions),), elements=strategies.integers(0, 2**53)))
+    losses = data.draw(strategies.sampled_from([None, np.column_stack([nats, counts])]))
+    lists = NBest(tuple(range(len(captions))), tuple(map(tuple, captions)), names, values, losses)
+    path = tmp_path_factory.mktemp("lists") / "nbest.json"
+    write_nbest(path, lists)
+    found = read_nbest(path)
+    assert (found.image_ids, found.captions, found.names) == (lists.image_ids, lists.captions, lists.names)
+    np.testing.assert_array_equal(found.values, lists.values)
+    assert found.losses is losses is None or np.array_equal(found.losses, losses)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c[1].update(reference_loss=2.5), r"of all images or of none; images that lack one: 2 \(1, 'b'\)"),
+        (lambda c: [i.update(reference_loss=1.5, reference_tokens=-3) for i in c], "`int` >= 0"),
+        (lambda c: [i.update(reference_loss=1.5, reference_tokens=2.5) for i in c], "Expected `int | null`"),
+    ],
+)
+def test_wrong_losses_give_one_message_with_the_file_s_name(tmp_path: Path, change: Any, message: str) -> None:
+    value = content()
+    change(value)
+    path = written(tmp_path, value)
+    with pytest.raises(InputError, match=message) as error:
+        read_nbest(path)
+    assert str(error.value).startswith(str(path))
+
+
+def test_losses_of_other_images_are_refused() -> None:
+    with pytest.raises(InputError, match=r"finite losses of shape \(3, 2\); found shape \(2, 2\)"):
+        replace(LISTS, losses=LOSSES[:2])
+    with pytest.raises(InputError, match="or NaN"):
+        replace(LISTS, losses=LOSSES * np.nan)
+
+
+def test_features_are_kept_by_name_and_given_in_rows_of_images() -> None:
+    found = LISTS.with_features(["length"])
+    assert found.names == ("length",)
+    assert found.features.tolist() == [[[3.0], [2.0], [2.0]], [[2.0], [2.0], [2.0]], [[2.0], [3.0], [2.0]]]
+    assert (LISTS.with_features(["length", "log_likelihood"]).values == LISTS.values[:, ::-1]).all()
+    with pytest.raises(InputError, match="no feature 'lenght'; choose among log_likelihood, length"):
+        LISTS.with_features(["lenght"])
+    with pytest.raises(InputError, match="each feature once, found length, length"):
+        LISTS.with_features(["length", "length"])

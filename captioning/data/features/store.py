@@ -238,6 +238,10 @@ class FeatureStore:
     def _row(self) -> dict[ImageId, int]:
         return {image_id: row for row, image_id in enumerate(self.image_ids)}
 
+    def is_of(self, identity: Mapping[str, Any]) -> bool:
+        """Say whether the features are those of an encoder with this identity."""
+        return not identity_differences(self.identity, _plain(identity))
+
     def features(self, image_ids: Sequence[ImageId]) -> ImageFeatures:
         """Read the features of images as float32, in the order of `image_ids`.
 

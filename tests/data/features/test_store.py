@@ -449,6 +449,12 @@ def test_check_accepts_the_same_encoder_and_any_of_its_images(tmp_path):
     store.check(IDENTITY, ["b.jpg", 13])
 
 
+def test_a_store_says_whose_features_it_holds(tmp_path):
+    store = FeatureStore(write(tmp_path))
+    assert store.is_of(IDENTITY | {"transform": {"size": (4, 4)}})
+    assert not store.is_of(IDENTITY | {"transform": {"size": (4, 8)}})
+
+
 def test_check_reports_all_differences_and_the_command(tmp_path):
     store = FeatureStore(write(tmp_path / "train"))
     other = IDENTITY | {"model": "resnet18", "weights": "1" * 64, "transform": {"size": [8, 8]}}
