@@ -28,7 +28,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--model", required=True, metavar="WHERE", help="the bundle of a captioner of regions")
     parser.add_argument("--most", type=positive, default=5, help="regions of each image, the best ones (default 5)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="draw each image with its regions and their captions")
-    parser.add_argument("--json", action="store_true", help='print {"image", "whole", "regions"}; cells count from 0')
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help='print {"image", "regions": [{"text", "score", "cells"}]}; cells count from 0',
+    )
     add_batches(parser, "images")
     add_trust(parser)
     options = parser.parse_args(arguments)
@@ -48,8 +52,8 @@ def main(arguments: Sequence[str]) -> int:
         found = caption_regions(captioner, images, most=options.most)
         for path, own in zip(read, found, strict=True):
             if options.json:
-                content = {"image": str(path), "whole": asdict(own.whole), "regions": [asdict(r) for r in own.regions]}
-                print(json_line(content), flush=True)
+                regions = [asdict(region) for region in own.regions]
+                print(json_line({"image": str(path), "regions": regions}), flush=True)
             else:
                 _print(path, own)
         if options.out is not None:  # printed captions are not lost if a drawing cannot be written
@@ -59,11 +63,10 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _print(path: Path, found: CaptionedRegions) -> None:
-    """Print the caption of the whole image, and below it those of its regions with their cells."""
-    print(f"{printable(str(path))}: {one_line(found.whole.text)} ({found.whole.score:.2f})")
+    """Print an image's name, and below it the captions of its regions with their first cells."""
+    print(f"{printable(str(path))}:")
     columns = found.shape[1]
     for region in found.regions:
         row, column = divmod(region.cells[0], columns)
         others = f" and {len(region.cells) - 1} more" if len(region.cells) > 1 else ""
-        where = f"row {row + 1}, column {column + 1}{others}"
-        print(f"  {where}: {one_line(region.text)} ({region.score:.2f})", flush=True)
+        print(f"  row {row + 1}, column {column + 1}{others}: {one_line(region.text)} ({region.score:.2f})", flush=True)

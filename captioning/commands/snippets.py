@@ -67,4 +67,7 @@ def snippets(config: DictConfig, output: Path) -> None:
     write_regions(output, found, aligner, data, dtype=config.dtype)
     for split, own in found.items():
         print(f"{split}: {own}")
-    print(f"written to {output}; train with data=regions data.root={output} encoder=grid_cells encoder.weights=DIR")
+    print(
+        f"written to {output}; train with data=regions data.root={output} encoder=grid_cells "
+        f"encoder.weights={config.bundle}"
+    )

@@ -1,4 +1,4 @@
-"""An encoder for captions of regions: each grid cell counts as an image of its own, and so does the whole image.
+"""The encoder of a captioner of regions, for which each grid cell of an image counts as an image of its own.
 
 Source: Karpathy & Fei-Fei 2015 (arXiv:1412.2306), section 3.2: the generator of region descriptions reads CNN(I_b) of
 one region b where the generator of captions reads that of the image.
@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import final
 
-import torch
 from torch import Tensor
 
 from captioning.encoders.encoder import Encoder
@@ -22,9 +21,9 @@ from captioning.errors import InputError
 class GridCells(Encoder):
     """The encoder of an aligner, for a captioner of regions.
 
-    The features are those of the aligner's encoder. The identity is another one, so that feature stores of images and
-    of regions are never taken for each other. In a configuration only `weights` is given; the encoder is read from the
-    bundle, see `captioning.training.encoder_parts`.
+    The features are those of the aligner's encoder. The identity is another one, so that a feature store of regions,
+    whose pooled rows are the vectors of single cells, is refused for a captioner of images, and the reverse. In a
+    configuration only `weights` is given; the encoder is read from the bundle, see `captioning.training.encoder_parts`.
 
     Args:
         encoder: computes the features of images and of their grid cells.
@@ -49,20 +48,6 @@ class GridCells(Encoder):
             require_finite(self, file)
 
     def forward(self, images: Tensor) -> ImageFeatures:
-        """See `Encoder.forward`; `cells_as_images` makes rows of the result."""
+        """See `Encoder.forward`."""
         features: ImageFeatures = self.encoder(images)
         return features
-
-
-def cells_as_images(features: ImageFeatures) -> ImageFeatures:
-    """Make an image of each grid cell of I images, and of each whole image.
-
-    Args:
-        features: pooled (I, F) and grid (I, R, F), as the encoder returns them: not standardised, because a captioner
-            of regions has one mean and deviation for all its images.
-
-    Returns:
-        pooled (I · (1 + R), F): of each image first the whole image, then its cells, row by row.
-    """
-    assert features.grid is not None  # `GridCells` refuses encoders without one
-    return ImageFeatures(torch.cat([features.pooled[:, None], features.grid], 1).flatten(0, 1))

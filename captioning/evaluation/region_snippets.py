@@ -23,7 +23,7 @@ from rich.progress import track
 from captioning.data.features.store import FeatureWriter
 from captioning.data.module import CaptionDataModule
 from captioning.encoders.features import ImageFeatures
-from captioning.encoders.grid_cells import GridCells, cells_as_images
+from captioning.encoders.grid_cells import GridCells
 from captioning.errors import InputError
 from captioning.files.atomic import new_folder, write_json
 from captioning.model.aligner import Aligner
@@ -179,7 +179,7 @@ def chosen_rows(features: ImageFeatures, regions: Sequence[Sequence[int]]) -> Im
     Returns:
         pooled, one row for each region, image by image.
     """
-    cells = cells_as_images(features)
-    num_rows = len(cells) // len(features)  # 1 + R; the whole image is first
-    index = [row * num_rows + 1 + region for row, own in enumerate(regions) for region in own]
-    return cells.rows(torch.tensor(index, dtype=torch.int64, device=cells.pooled.device))
+    assert features.grid is not None  # `GridCells` refuses encoders without one
+    vectors = torch.cat([features.pooled[:, None], features.grid], 1)  # (I, 1 + R, F)
+    rows = [row for row, own in enumerate(regions) for _ in own]
+    return ImageFeatures(vectors[rows, [1 + region for own in regions for region in own]])

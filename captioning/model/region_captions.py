@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from captioning.encoders.features import ImageFeatures
-from captioning.encoders.grid_cells import GridCells, cells_as_images
+from captioning.encoders.grid_cells import GridCells
 from captioning.errors import InputError
 from captioning.model.attention_maps import grid_shape
 from captioning.model.caption import Caption
@@ -23,9 +24,6 @@ from captioning.model.image_model import evaluating
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-MOST_COLOURS = 10
-"""The colours of matplotlib's `tab10`."""
 
 
 @dataclass(frozen=True)
@@ -48,19 +46,17 @@ class CaptionedRegions:
     """An image's captions.
 
     Attributes:
-        whole: the caption of the whole image.
         regions: the best-scored captions of regions first. Texts differ, and no cell is in two regions.
         shape: rows and columns of the grid.
     """
 
-    whole: RegionCaption
     regions: tuple[RegionCaption, ...]
     shape: tuple[int, int]
 
 
 @torch.inference_mode()
 def caption_regions(captioner: Captioner, inputs: Tensor, *, most: int) -> list[CaptionedRegions]:
-    """Caption the whole image and each of its grid cells; cells with the same caption are one region.
+    """Caption each grid cell of images; cells with the same caption are one region.
 
     Args:
         captioner: a model of `encoder=grid_cells`.
@@ -79,12 +75,10 @@ def caption_regions(captioner: Captioner, inputs: Tensor, *, most: int) -> list[
         features: ImageFeatures = captioner.encoder(inputs.to(captioner.device))
     assert features.grid is not None
     shape = grid_shape(features.grid.shape[1], *captioner.image_transform.size)
-    found = []
-    for row in range(len(features)):  # one image at a time: it is a batch of 1 + R rows
-        image = features.rows(torch.tensor([row], device=features.pooled.device))
-        whole, *cells = captioner.decode_features(cells_as_images(image))
-        found.append(CaptionedRegions(_region([whole], ()), _joined(cells, most), shape))
-    return found
+    return [  # one image at a time: it is a batch of R rows, pooled as those of the training's feature store are
+        CaptionedRegions(_joined(captioner.decode_features(ImageFeatures(cells)), most), shape)
+        for cells in features.grid
+    ]
 
 
 def _joined(captions: Sequence[Caption], most: int) -> tuple[RegionCaption, ...]:
@@ -92,14 +86,11 @@ def _joined(captions: Sequence[Caption], most: int) -> tuple[RegionCaption, ...]
     cells: dict[str, list[int]] = {}
     for cell, caption in enumerate(captions):
         cells.setdefault(caption.text, []).append(cell)
-    regions = [_region([captions[cell] for cell in own], own) for own in cells.values()]
+    regions = [
+        RegionCaption(text, fmean(captions[cell].score for cell in own) / (len(text.split()) + 1), tuple(own))
+        for text, own in cells.items()
+    ]
     return tuple(sorted(regions, key=lambda region: -region.score)[:most])
-
-
-def _region(captions: Sequence[Caption], cells: Sequence[int]) -> RegionCaption:
-    text = captions[0].text
-    num_words = len(text.split()) + 1  # <eos>
-    return RegionCaption(text, sum(caption.score for caption in captions) / len(captions) / num_words, tuple(cells))
 
 
 def draw_regions(pixels: Tensor, found: CaptionedRegions) -> Figure:
@@ -112,28 +103,25 @@ def draw_regions(pixels: Tensor, found: CaptionedRegions) -> Figure:
     from matplotlib import colormaps
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
 
-    image = pixels.permute(1, 2, 0).numpy()
-    height, width = image.shape[:2]
+    height, width = pixels.shape[1:]
     rows, columns = found.shape
-    cell = height / rows, width / columns
+    across, down = width / columns, height / rows
     figure = Figure(figsize=(9, 4.5), layout="constrained")
-    shown, legend = figure.subplots(1, 2)
-    shown.imshow(image, extent=(0, width, height, 0))
+    image, captions = figure.subplots(1, 2)
+    image.imshow(pixels.permute(1, 2, 0).numpy(), extent=(0, width, height, 0))
     colours = colormaps["tab10"].colors  # type: ignore[attr-defined]
-    lines = [("black", found.whole)]
-    for number, region in enumerate(found.regions):
-        colour = colours[number % MOST_COLOURS]
-        lines.append((colour, region))
-        for row, column in (divmod(own, columns) for own in region.cells):
-            corner = column * cell[1], row * cell[0]
-            shown.add_patch(Rectangle(corner, cell[1], cell[0], facecolor=(*colour, 0.35), edgecolor=colour))
-            middle = corner[0] + cell[1] / 2, corner[1] + cell[0] / 2
-            shown.text(*middle, str(number + 1), ha="center", va="center", color="white", fontsize=8)
-    for number, (colour, region) in enumerate(lines):
-        label = "image" if number == 0 else str(number)
-        text = f"{label}: {region.text}  ({region.score:.2f})"
-        legend.text(0, 1 - (number + 0.5) / len(lines), text, color=colour, va="center", wrap=True, parse_math=False)
-    for axes in (shown, legend):
+    for number, region in enumerate(found.regions, 1):
+        colour = colours[(number - 1) % len(colours)]
+        for row, column in (divmod(cell, columns) for cell in region.cells):
+            left, top = column * across, row * down
+            image.add_patch(Rectangle((left, top), across, down, facecolor=(*colour, 0.2), edgecolor=colour))
+            middle = {"ha": "center", "va": "center", "path_effects": [withStroke(linewidth=2, foreground="white")]}
+            image.text(left + across / 2, top + down / 2, str(number), color=colour, weight="bold", **middle)
+        line = f"{number}: {region.text} ({region.score:.2f})"
+        place = 1 - (number - 0.5) / len(found.regions)
+        captions.text(0, place, line, color=colour, va="center", wrap=True, parse_math=False)
+    for axes in (image, captions):
         axes.axis("off")
     return figure

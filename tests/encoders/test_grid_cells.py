@@ -1,4 +1,4 @@
-"""The whole image and each of its grid cells are images of their own."""
+"""A captioner of regions has the encoder of its aligner, under another identity."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from captioning.encoders import Blind, GridCells, ImageFeatures, SmallCNN
-from captioning.encoders.grid_cells import cells_as_images
+from captioning.encoders import Blind, GridCells, SmallCNN
 from captioning.errors import InputError
 
 
@@ -25,14 +24,6 @@ def test_the_features_are_the_encoder_s():
         found, expected = cells(images), own(images)
     assert torch.equal(found.pooled, expected.pooled) and torch.equal(found.grid, expected.grid)
     assert (cells.feature_size, cells.transform) == (own.feature_size, own.transform)
-
-
-def test_of_each_image_first_comes_the_whole_and_then_its_cells():
-    features = ImageFeatures(pooled=torch.randn(3, 5), grid=torch.randn(3, 7, 5))
-    found = cells_as_images(features)
-    assert found.grid is None
-    expected = [row for i in range(3) for row in (features.pooled[i], *features.grid[i])]
-    assert torch.equal(found.pooled, torch.stack(expected))
 
 
 def test_features_of_images_are_not_taken_for_those_of_regions():
