@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,9 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--most", type=positive, default=5, help="regions of each image, the best ones (default 5)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="draw each image with its regions and their captions")
     parser.add_argument(
-        "--json",
-        action="store_true",
-        help='print {"image", "regions": [{"text", "score", "cells"}]}; cells count from 0',
+        "--json", action="store_true", help='print {"image", "regions": [{"caption", "score", "cells"}]}; cells from 0'
     )
     add_batches(parser, "images")
     add_trust(parser)
@@ -52,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         found = caption_regions(captioner, images, most=options.most)
         for path, own in zip(read, found, strict=True):
             if options.json:
-                regions = [asdict(region) for region in own.regions]
+                regions = [{"caption": r.text, "score": r.score, "cells": list(r.cells)} for r in own.regions]
                 print(json_line({"image": str(path), "regions": regions}), flush=True)
             else:
                 _print(path, own)
