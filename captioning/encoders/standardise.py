@@ -19,7 +19,8 @@ class Standardise(nn.Module):
     """Compute deviation · (x - mean) / std for every channel, with statistics of the training split.
 
     Pooled and grid features have separate statistics, because a mean over grid cells varies less than a cell does.
-    Before `fit` it is the identity. The statistics are saved in the state dict and are not trained.
+    Before `fit` it is the identity. The statistics are saved in the state dict and are not trained. If the encoder is
+    fine-tuned, they stay those of its published weights.
 
     The deviation sets how far one step of Adam moves the output of a linear layer over the F channels. Each weight
     moves by the learning rate, so the output moves by up to F · deviation times the learning rate.

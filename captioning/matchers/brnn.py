@@ -54,6 +54,7 @@ class Brnn(Matcher):
         joint_size: h, the width of the space that regions and words share.
         normalise: whether to divide each v_i by its length, and the s_t of a sentence by the length of their sum. Then
             the score is a cosine if all words choose the same region. The paper does not do this.
+        num_drawn: how many regions each batch of training draws; None for all. See `Regions`.
         feature_dropout: on CNN(I_b).
         embedding_dropout: on x_t.
         dropout: on e_t and on h^f_t + h^b_t.
@@ -69,6 +70,7 @@ class Brnn(Matcher):
         hidden_size: int = 512,
         joint_size: int = 1024,
         normalise: bool = False,
+        num_drawn: int | None = None,
         feature_dropout: float = 0.0,
         embedding_dropout: float = 0.0,
         dropout: float = 0.0,
@@ -76,7 +78,7 @@ class Brnn(Matcher):
     ) -> None:
         super().__init__()
         self.vocab_size, self.hidden_size, self.normalise = vocab_size, hidden_size, normalise
-        self.regions = Regions(feature_size, joint_size, dropout=feature_dropout)
+        self.regions = Regions(feature_size, joint_size, dropout=feature_dropout, num_drawn=num_drawn)
         self.embedding = nn.Embedding(vocab_size, embedding_size)
         nn.init.uniform_(self.embedding.weight, -init_range, init_range)
         self.embedding_dropout = nn.Dropout(embedding_dropout)

@@ -12,6 +12,7 @@ from captioning.objectives.objective import Objective, check_objective, needs
 from captioning.objectives.reinforce import Reinforce
 from captioning.objectives.sampled_negatives import SampledNegatives
 from captioning.objectives.word_presence import WordPresence, word_labels
+from captioning.objectives.word_share import WordShare, word_shares
 
 __all__ = [
     "CaptionAndObjects",
@@ -26,10 +27,12 @@ __all__ = [
     "Reinforce",
     "SampledNegatives",
     "WordPresence",
+    "WordShare",
     "check_objective",
     "loss_means",
     "loss_of_all",
     "needs",
     "token_losses",
     "word_labels",
+    "word_shares",
 ]

@@ -24,7 +24,7 @@ from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.model.bundle import HEADS, Parts
-from captioning.model.image_model import ImageModel
+from captioning.model.image_model import ImageModel, evaluating
 from captioning.model.load import model_of
 from captioning.objectives import check_objective, needs
 from captioning.search.hypotheses import Search
@@ -229,7 +229,7 @@ def _encode(model: ImageModel, data: CaptionDataModule, num_images: int) -> Iter
     left = num_images
     for batch in data.evaluation_dataloader("train"):
         assert batch.images is not None
-        with torch.inference_mode():
+        with torch.inference_mode(), evaluating(model.encoder):
             yield model.encoder(batch.images[:left])
         left -= len(batch.images)
         if left <= 0:

@@ -61,14 +61,14 @@ def check_encoder(config: DictConfig, loading: Loading) -> None:
     """Check that the encoder's settings do not contradict each other.
 
     Raises:
-        InputError: `finetuning` or `augment` is set with cached features, `finetuning` with `standardise`, or a
-            frozen encoder has random weights.
+        InputError: `finetuning` or `augment` is set with cached features; or the weights are random, and the encoder is
+            frozen or its features are standardised.
     """
     trained, cached = config.finetuning is not None, loading.features is not None
-    if trained and config.standardise:
+    if trained and config.standardise and config.encoder.get("weights") is None:
         raise InputError(
-            "standardise=true needs a frozen encoder, whose features are fixed; set finetuning=frozen or "
-            "standardise=false"
+            f"standardise={config.standardise} with encoder.weights=null: the statistics would be those of random "
+            "weights; set standardise=false, or encoder.weights to a file or to published weights"
         )
     if trained and cached:
         raise InputError(

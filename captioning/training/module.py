@@ -37,11 +37,19 @@ class FineTuning:
         from_epoch: the first epoch in which the encoder is trained; it is frozen before.
         num_stages: how many of its last stages are trained; None for all.
         learning_rate: its learning rate; None for the head's.
+        weight_decay: its weight decay; None for the head's.
     """
 
     from_epoch: int = 0
     num_stages: int | None = None
     learning_rate: float | None = None
+    weight_decay: float | None = None
+
+    @property
+    def group(self) -> dict[str, float]:
+        """What the optimizer is told of the encoder's weights, where it differs from the head's."""
+        told = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        return {name: value for name, value in told.items() if value is not None}
 
 
 class RunResult(Protocol):
@@ -179,9 +187,7 @@ class TrainingModule(pl.LightningModule, ABC):
         own = list(self.objective.parameters()) if isinstance(self.objective, nn.Module) else []
         groups: list[dict[str, Any]] = [{"params": [*self.model.head.parameters(), *own]}]
         if self.finetuning is not None:
-            rate = self.finetuning.learning_rate
-            encoder = list(self.model.encoder.parameters())
-            groups.append({"params": encoder, **({} if rate is None else {"lr": rate})})
+            groups.append({"params": list(self.model.encoder.parameters()), **self.finetuning.group})
         optimizer = self.optimizer(groups)
         if self.schedule is None:
             return optimizer

@@ -102,9 +102,17 @@ def test_statistics_are_of_as_many_images_whatever_the_batch(
     torch.testing.assert_close(captioner.standardise.mean, expected)
 
 
-def test_features_that_move_cannot_be_standardised(scenes: Path) -> None:
-    with pytest.raises(InputError, match=r"standardise=true needs a frozen encoder.* finetuning=frozen"):
+def test_features_of_random_weights_cannot_be_standardised(scenes: Path) -> None:
+    with pytest.raises(InputError, match=r"standardise=True with encoder\.weights=null: the statistics would be those"):
         built(scenes, "standardise=true", "finetuning=whole")
+
+
+def test_a_fine_tuned_encoder_keeps_the_statistics_of_its_start(scenes: Path, frozen: tuple[str, str]) -> None:
+    expected: Any = built(scenes, *frozen, "standardise=true")[0].captioner.standardise
+    found: Any = built(scenes, frozen[0], "finetuning=whole", "standardise=true")[0].captioner.standardise
+    assert not torch.equal(found.std, torch.ones(6))
+    for name in ("mean", "std"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name))
 
 
 @pytest.mark.parametrize(

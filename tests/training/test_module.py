@@ -172,10 +172,11 @@ def test_a_frozen_encoder_does_not_move_and_a_tuned_one_does_from_its_epoch(tmp_
         assert any(not torch.equal(before[name], after[name]) for name in before) == moves
 
 
-def test_the_encoder_has_its_own_learning_rate(tmp_path: Path) -> None:
-    module, _ = built(tmp_path, finetuning=FineTuning(learning_rate=1e-5))
+def test_the_encoder_has_its_own_learning_rate_and_weight_decay(tmp_path: Path) -> None:
+    module, _ = built(tmp_path, finetuning=FineTuning(learning_rate=1e-5, weight_decay=0.25))
     groups = module.configure_optimizers().param_groups
     assert [group["lr"] for group in groups] == [0.01, 1e-5]
+    assert [group["weight_decay"] for group in groups] == [0, 0.25]
     assert len(built(tmp_path, finetuning=None)[0].configure_optimizers().param_groups) == 1
 
 

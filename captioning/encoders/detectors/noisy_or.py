@@ -43,10 +43,7 @@ class NoisyOr(WordDetector):
 
     def log_probs(self, features: ImageFeatures) -> tuple[Tensor, Tensor]:
         """Compute log p and log(1 - p) by (1) to (3), (I, V) float32 each."""
-        z = self.region_logits(features)
-        s = F.softplus(z).sum(1)  # (1)
-        log_p = torch.where(s < _SMALL, z.logsumexp(1), (-torch.expm1(-s.clamp(min=_SMALL))).log())  # (3)
-        return log_p, -s  # (2)
+        return any_region(self.region_logits(features))
 
     def maps(self, features: ImageFeatures) -> Tensor:
         """Compute p_ij, (I, R, V) float32; 0 in padding."""
@@ -55,7 +52,18 @@ class NoisyOr(WordDetector):
     @torch.no_grad()
     def start(self, frequencies: Tensor, features: ImageFeatures) -> None:
         """Set u by (4), where R is the mean number of regions of the given images."""
-        grid = grid_of(self, features)
-        num_regions = grid.shape[1] if features.mask is None else features.mask.sum(1).double().mean()
-        s = -torch.log1p(-possible(frequencies))
-        self.head.bias.copy_(torch.expm1(s / num_regions).log())  # (4)
+        self.head.bias.copy_(first_biases(frequencies, grid_of(self, features), features.mask))
+
+
+def any_region(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute log p and log(1 - p) by (1) to (3) from the logits of regions, (I, R, V); (I, V) each."""
+    s = F.softplus(z).sum(1)  # (1)
+    log_p = torch.where(s < _SMALL, z.logsumexp(1), (-torch.expm1(-s.clamp(min=_SMALL))).log())  # (3)
+    return log_p, -s  # (2)
+
+
+def first_biases(frequencies: Tensor, grid: Tensor, mask: Tensor | None) -> Tensor:
+    """Compute u by (4) from the words' frequencies, (V,) float64; grid and mask give the mean number of regions."""
+    num_regions = grid.shape[1] if mask is None else mask.sum(1).double().mean()
+    s = -torch.log1p(-possible(frequencies))
+    return torch.expm1(s / num_regions).log()  # (4)
