@@ -77,11 +77,11 @@ def test_a_captioner_of_images_is_refused(captioner):
 
 def test_a_drawing_has_the_cells_of_each_region_and_its_caption():
     regions = (RegionCaption("a $5 dog$", -0.5, (0, 4)), RegionCaption("grass", -1.25, (5,)))
-    figure = draw_regions(torch.rand(3, 16, 24), CaptionedRegions(regions, (2, 3)))
+    figure = draw_regions(torch.rand(3, 14, 33), CaptionedRegions(regions, (2, 3)))
     image, captions = figure.axes
     corners = [(patch.get_x(), patch.get_y()) for patch in image.patches]
-    assert corners == [(0, 0), (8, 8), (16, 8)]
-    assert {(patch.get_width(), patch.get_height()) for patch in image.patches} == {(8, 8)}
+    assert corners == [(0, 0), (11, 7), (22, 7)]
+    assert {(patch.get_width(), patch.get_height()) for patch in image.patches} == {(11, 7)}
     assert [text.get_text() for text in image.texts] == ["1", "1", "2"]
     assert [text.get_text() for text in captions.texts] == ["1: a $5 dog$ (-0.50)", "2: grass (-1.25)"]
     figure.canvas.draw()  # a caption is no formula
