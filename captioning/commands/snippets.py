@@ -27,7 +27,7 @@ settings:
   min_words=2          shorter snippets are left out, and counted
   splits=[train,val]   which splits
   dtype=float16        of the regions' features, or float32
-  output=DIR           the new data set's folder (required)
+  output=DIR           the new data set's folder; -m beta=0.05,0.1 makes one data set for each value
 """
 
 

@@ -1,7 +1,7 @@
 """Captions of the regions of an image, and a drawing of them.
 
-Source: Karpathy & Fei-Fei 2015 (arXiv:1412.2306), section 3.2 and figure 6: the generator captions one region at a
-time, from the region's own vector.
+Source: Karpathy & Fei-Fei 2015 (arXiv:1412.2306), section 3.2: the generator captions one region at a time, from the
+region's own vector.
 """
 
 from __future__ import annotations
