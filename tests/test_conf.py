@@ -41,7 +41,7 @@ ROUNDS = [("trainer=evaluation",), *(tuple(filter(None, options)) for options in
 """In each round another option of every group: composing takes long, and groups do not know each other's options."""
 RECURRENT = [p.stem for p in files("recurrent/*.yaml") if p.stem != "bidirectional"]  # those that step
 GIVEN = {
-    # By the vocabulary of sentences, and by the bundle of a word detector.
+    # By the vocabulary of sentences, and by the bundle of a word detector or of an aligner.
     "encoder": {"vocab_size", "encoder", "word_detector", "words", "standardise"},
     # By the encoder, the vocabulary, the objects, the word detector and the training captions.
     "decoder": {"feature_size", "vocab_size", "categories", "concepts", "num_words", "num_ngrams"},
@@ -151,7 +151,7 @@ def test_every_recurrent_layer_can_be_stacked_and_captions(cell: str) -> None:
     assert logits.shape == (2, 11)
 
 
-@pytest.mark.parametrize(("command", "targets"), [("extract", 2), ("evaluate", 2), ("nbest", 1)])
+@pytest.mark.parametrize(("command", "targets"), [("extract", 2), ("evaluate", 2), ("nbest", 1), ("snippets", 1)])
 @pytest.mark.parametrize("data", [p.stem for p in files("data/*.yaml")])
 def test_the_other_commands_compose_with_every_data_set(command: str, targets: int, data: str) -> None:
     overrides = [f"data={data}"] if command == "extract" else [f"data={data}", "output=out"]

@@ -28,6 +28,8 @@ SUMMARIES = {
     "caption": "caption images with a bundle",
     "concepts": "find words in images with a word detector's bundle",
     "align": "find the region of an image that each word of a sentence is about",
+    "snippets": "make a data set of regions from captions that a matcher aligns",
+    "regions": "caption the regions of images with a bundle",
     "translate": "translate sentences with a bundle",
     "generate": "sample sentences from a language model's bundle",
     "extract": "cache a split's image features",
@@ -39,13 +41,11 @@ SUMMARIES = {
 }
 
 HELP = """usage: captioning COMMAND ...
-
 Train, compare, score and use neural image captioners with recurrent decoders. Commands:
 {commands}
 
 See `captioning COMMAND --help`. A first run needs no data of your own:
-  captioning scenes data/scenes
-  captioning train experiment=scenes/show_and_tell
+  captioning scenes data/scenes && captioning train experiment=scenes/show_and_tell
 """
 
 

@@ -60,10 +60,10 @@ def extract(config: DictConfig) -> None:
     from captioning.encoders.encoder import Encoder
     from captioning.encoders.regions import Regions
     from captioning.training.assemble import open_data
-    from captioning.training.detected import detector_of
+    from captioning.training.encoder_parts import encoder_parts
     from captioning.training.parts import build
 
-    parts, _ = detector_of(config.encoder)
+    parts, _ = encoder_parts(config.encoder)
     encoder: Encoder = build(config.encoder, Encoder, **parts)  # type: ignore[type-abstract]
     if isinstance(encoder, Regions) != (config.regions is not None):
         raise InputError(

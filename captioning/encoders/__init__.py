@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from captioning.encoders.detected_words import DetectedWords
     from captioning.encoders.encoder import Encoder
     from captioning.encoders.features import ImageFeatures, Objects
+    from captioning.encoders.grid_cells import GridCells
     from captioning.encoders.image_and_words import ImageAndWords
     from captioning.encoders.regions import Regions
     from captioning.encoders.small_cnn import SmallCNN
@@ -23,6 +24,7 @@ _MODULES = {
     "Blind": "blind",
     "DetectedWords": "detected_words",
     "Encoder": "encoder",
+    "GridCells": "grid_cells",
     "ImageAndWords": "image_and_words",
     "ImageFeatures": "features",
     "ImageTransform": "transform",
@@ -40,6 +42,7 @@ __all__ = [
     "Blind",
     "DetectedWords",
     "Encoder",
+    "GridCells",
     "ImageAndWords",
     "ImageFeatures",
     "ImageTransform",

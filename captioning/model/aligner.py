@@ -86,6 +86,10 @@ class Aligner(ImageModel):
             config=parts.config,
         )
 
+    def knows(self, sentence: str) -> bool:
+        """Say whether a sentence has a word of the vocabulary."""
+        return any(i != self.tokenizer.special.unk for i in self.tokenizer.encode([sentence])[0][1:-1])
+
     @torch.inference_mode()
     def embed(self, sentences: Sequence[str]) -> Embedded:
         """Embed sentences, in one batch and in evaluation mode."""
@@ -122,7 +126,7 @@ class Aligner(ImageModel):
     def align_features(self, features: ImageFeatures, sentence: str, *, beta: float = 0.0) -> WordRegions:
         """Find the region of each word in the standardised features of one image; see `align`."""
         ids = self.tokenizer.encode([sentence])[0][1:-1]
-        if all(i == self.tokenizer.special.unk for i in ids):
+        if not self.knows(sentence):
             raise InputError(f"{sentence[:60]!r} has no word that the model knows; describe the image in other words")
         regions = align(self.affinities(features, [sentence])[0], beta=beta)
         score = float(self.similarity(features, self.embed([sentence]))[0, 0])

@@ -83,6 +83,20 @@ class Tokenizer:
         encodings = self.backend.encode_batch(list(captions), add_special_tokens=False)
         return [list(encoding.offsets) for encoding in encodings]
 
+    def words(self, caption: str) -> list[str]:
+        """Return the words of a caption, one for each token of `encode`, also those that are `<unk>` there.
+
+        Raises:
+            InputError: the tokens are not whole words.
+        """
+        if not self.is_word_level:
+            raise InputError("the tokenizer splits words into parts, expected one of whole words, from text=words")
+        backend = self.backend
+        text = caption if backend.normalizer is None else backend.normalizer.normalize_str(caption)
+        if backend.pre_tokenizer is None:
+            return [text] if text else []
+        return [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
+
     def decode(self, ids: Iterable[int]) -> str:
         """Return the caption up to the first `<eos>`. Of the special tokens, only `<unk>` is kept."""
         kept: list[int] = []

@@ -30,7 +30,8 @@ from captioning.objectives import check_objective, needs
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
 from captioning.training.checks import check_encoder, check_own_code
-from captioning.training.detected import check_words, detector_of, num_ngrams, words_of
+from captioning.training.detected import check_words, num_ngrams, words_of
+from captioning.training.encoder_parts import encoder_parts
 from captioning.training.kinds import KINDS, head_of
 from captioning.training.module import TrainingModule
 from captioning.training.parts import build, find, find_class
@@ -153,14 +154,14 @@ def build_encoder(
 
     Returns:
         The encoder, the transform, and those of the encoder's plain arguments that the settings do not give: they
-        depend on the data, or are read from a word detector's bundle.
+        depend on the data, or are read from another model's bundle.
 
     Raises:
         InputError: an encoder of sentences is frozen, or lacks source sentences or a source tokenizer; see also
-            `detector_of`.
+            `encoder_parts`.
     """
     if "vocab_size" not in signature(find_class(config.encoder, Encoder)).parameters:
-        parts, plain = detector_of(config.encoder)
+        parts, plain = encoder_parts(config.encoder)
         encoder = build(config.encoder, Encoder, **parts)  # type: ignore[type-abstract]
         assert encoder.transform is not None  # only an encoder of sentences has none
         return encoder, encoder.transform, plain

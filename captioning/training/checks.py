@@ -83,8 +83,9 @@ def check_encoder(config: DictConfig, loading: Loading) -> None:
     if not trained and config.encoder.get("weights", "") is None:
         raise InputError(
             "encoder.weights=null without finetuning: the features of a frozen encoder with random weights say "
-            "nothing; set finetuning=whole, or encoder.weights to a file, to published weights, or for "
-            "encoder=detected_words and image_and_words to the bundle of a word detector"
+            "nothing; set finetuning=whole, or encoder.weights to a file, to published weights, for "
+            "encoder=detected_words and image_and_words to the bundle of a word detector, or for encoder=grid_cells to "
+            "that of an aligner"
         )
 
 

@@ -38,6 +38,8 @@ RANGES = {
     "batch_size": Range(int, 1),
     "examples": Range(int, 0),
     "retrieval": Range(int, 0),
+    "beta": Range(float, 0),
+    "min_words": Range(int, 1),
     "consensus_images": Range(int, 1),
     "consensus_captions": Range(int, 1, null=True),
     "data.batch_size": Range(int, 1),

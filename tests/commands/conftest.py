@@ -20,8 +20,14 @@ import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from captioning import Aligner
 from captioning.commands import config_folder, main
+from captioning.data import Splits
+from captioning.data.readers import Coco
+from captioning.encoders import SmallCNN
+from captioning.matchers import Brnn
 from captioning.metrics import COCO_METRICS, CocoScorer
+from captioning.text import train_words
 from captioning.training import kinds
 from captioning.training.run import train as run
 
@@ -153,3 +159,32 @@ def run_folder(train: Command, tmp_path_factory: pytest.TempPathFactory) -> Path
 def bundle(run_folder: Path) -> Path:
     """The run's bundle."""
     return run_folder / "bundle"
+
+
+@pytest.fixture(scope="session")
+def aligner(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of an aligner of the scenes, which has learned nothing. Not to be changed."""
+    torch.manual_seed(0)
+    tokenizer = train_words(Splits(Coco(str(scenes))).captions("train"), min_count=1)
+    values = {"size": [16, 16], "channels": [8, 16], "grid": True}
+    encoder = SmallCNN((16, 16), channels=(8, 16), grid=True)
+    sizes: dict[str, Any] = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
+    sizes |= {"embedding_size": 8, "hidden_size": 12, "joint_size": 10, "normalise": True, "init_range": 3.0}
+    config = {
+        "encoder": {"_target_": "captioning.encoders.SmallCNN", **values},
+        "matcher": {"_target_": "captioning.matchers.Brnn", **sizes},
+    }
+    model = Aligner(encoder, Brnn(**sizes), tokenizer, config=config)
+    return model.save(tmp_path_factory.mktemp("aligner") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def region_data(aligner: Path, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data set of regions that this aligner finds. Not to be changed."""
+    folder = tmp_path_factory.mktemp("regions") / "data"
+    ran = run_command(
+        "snippets", f"bundle={aligner}", "data=scenes", f"data.root={scenes}", "beta=0", "min_words=1",
+        "device=cpu", f"output={folder}",
+    )  # fmt: skip
+    assert ran.status == 0, ran.err
+    return folder

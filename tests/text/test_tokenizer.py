@@ -39,6 +39,24 @@ def test_only_the_word_tokenizer_is_word_level(sentences):
         assert Tokenizer.from_json(tokenizer.to_json()).is_word_level == (train is train_words)
 
 
+@given(caption=st.text(max_size=60))
+def test_words_are_those_of_the_tokens_also_if_the_vocabulary_lacks_them(caption):
+    tokenizer = train_words(["a man's dog, 3.5 years old, doesn't run"], min_count=1)
+    words, ids = tokenizer.words(caption), tokenizer.encode([caption])[0][1:-1]
+    assert len(words) == len(ids)
+    for word, i in zip(words, ids, strict=True):
+        assert word == tokenizer.token(i) if i != tokenizer.special.unk else word not in tokenizer.vocabulary[4:]
+
+
+def test_words_have_neither_case_nor_punctuation(tokenizer):
+    assert tokenizer.words("A zebra, running!") == ["a", "zebra", "running"]
+
+
+def test_parts_of_words_are_no_words(sentences):
+    with pytest.raises(InputError, match="expected one of whole words, from text=words"):
+        train_bpe(sentences, vocab_size=300).words("a dog")
+
+
 def test_captions_begin_with_bos_and_end_with_eos(tokenizer):
     special = tokenizer.special
     short, empty = tokenizer.encode(["A dog.", ""])

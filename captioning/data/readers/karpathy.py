@@ -32,10 +32,12 @@ class Karpathy:
     Attributes:
         json: the file.
         root: the folder of the images.
+        hint: the advice in the error message if there is no such file. None: the message names where Karpathy's are.
     """
 
     json: str
     root: str
+    hint: str | None = None
 
     @property
     def name(self) -> str:
@@ -44,6 +46,8 @@ class Karpathy:
 
     def read(self, split: str, *, check_files: bool = True) -> list[CaptionedImage]:
         """See `captioning.data.splits.Reader`."""
+        if self.hint is not None and not Path(self.json).is_file():
+            raise InputError(f"{self.json}: no such file; {self.hint}")
         return read_karpathy(self.json, self.root, split, check_files=check_files)
 
 
