@@ -8,7 +8,9 @@ from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from captioning.encoders.batch_norm import SyncedBatchNorm
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
@@ -39,6 +41,7 @@ class Encoder(nn.Module, ABC):
         self.model_name, self.grid = model, grid
         self.transform = transform
         self._num_stages: int | None = None  # trainable stages; None for all parameters, also those of no stage
+        self._batch_statistics = True
 
     @abstractmethod
     def forward(self, images: Tensor) -> ImageFeatures:
@@ -70,11 +73,13 @@ class Encoder(nn.Module, ABC):
                 stages.append(part)
         return stages
 
-    def set_trainable(self, num_stages: int | None) -> Self:
+    def set_trainable(self, num_stages: int | None, *, batch_statistics: bool = True) -> Self:
         """Choose the trainable stages. The others are frozen and stay in evaluation mode.
 
         Args:
             num_stages: how many of the last `stages()` train; 0 for none, None for the whole network.
+            batch_statistics: whether batch normalisations of these stages normalise by the batch and move their
+                averages; if not, they use and keep those of the weights.
 
         Raises:
             InputError: `num_stages` is negative or larger than the number of stages.
@@ -85,7 +90,7 @@ class Encoder(nn.Module, ABC):
                 f"{self.model_name}: num_stages={num_stages}, expected 0 (frozen) to {len(stages)} (all its "
                 "stages), or null for the whole network"
             )
-        self._num_stages = num_stages
+        self._num_stages, self._batch_statistics = num_stages, batch_statistics
         self.requires_grad_(num_stages is None)
         for stage in self._trainable_stages():
             stage.requires_grad_(True)
@@ -96,6 +101,10 @@ class Encoder(nn.Module, ABC):
         super().train(mode and self._num_stages is None)
         for stage in self._trainable_stages():
             stage.train(mode)
+        if not self._batch_statistics:
+            for module in self.modules():
+                if isinstance(module, (_BatchNorm, SyncedBatchNorm)):
+                    module.eval()
         return self
 
     def _trainable_stages(self) -> list[nn.Module]:

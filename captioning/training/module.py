@@ -38,12 +38,15 @@ class FineTuning:
         num_stages: how many of its last stages are trained; None for all.
         learning_rate: its learning rate; None for the head's.
         weight_decay: its weight decay; None for the head's.
+        batch_statistics: whether its batch normalisations use the statistics of each batch, or keep those of its
+            weights; see `Encoder.set_trainable`.
     """
 
     from_epoch: int = 0
     num_stages: int | None = None
     learning_rate: float | None = None
     weight_decay: float | None = None
+    batch_statistics: bool = True
 
     @property
     def group(self) -> dict[str, float]:
@@ -138,8 +141,11 @@ class TrainingModule(pl.LightningModule, ABC):
         torch.manual_seed(seed_of(self.seed, self.global_step, self.global_rank))
 
     def _fine_tune(self, epoch: int) -> None:
-        trains = self.finetuning is not None and epoch >= self.finetuning.from_epoch
-        self.model.encoder.set_trainable(self.finetuning.num_stages if self.finetuning and trains else 0)
+        tuned = self.finetuning
+        if tuned is None or epoch < tuned.from_epoch:
+            self.model.encoder.set_trainable(0)
+        else:
+            self.model.encoder.set_trainable(tuned.num_stages, batch_statistics=tuned.batch_statistics)
 
     def setup(self, stage: str) -> None:
         """Prepare the encoder for several processes, and check that they can do what `finetuning` asks.

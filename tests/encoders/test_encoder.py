@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import captioning.encoders
 from captioning.encoders import Encoder, ImageFeatures, ImageTransform
+from captioning.encoders.batch_norm import synchronise
 from captioning.errors import InputError
 
 TRANSFORM = ImageTransform(size=(4, 4), mode="squash")
@@ -86,6 +87,24 @@ def test_last_stages_train_and_the_others_stay_fixed():
     assert all(p.grad is None for name, p in encoder.named_parameters() if not name.startswith("last"))
     assert torch.equal(statistics(encoder)[0], first)
     assert not torch.equal(statistics(encoder)[1], last)
+
+
+@pytest.mark.parametrize("num_stages", [1, 3, None])
+def test_batch_normalisations_can_keep_the_statistics_of_the_weights(num_stages):
+    encoder = TwoConvolutions()
+    synchronise(encoder.last)
+    encoder.set_trainable(num_stages, batch_statistics=False)
+    before, images = statistics(encoder), torch.randn(5, 3, 4, 4)
+    for mode in (True, False, True):
+        encoder.train(mode)
+        assert encoder.last.training == mode
+        pooled = encoder(images).pooled
+        torch.testing.assert_close(encoder(images[:2]).pooled, pooled[:2])  # the other images change nothing
+    pooled.square().sum().backward()
+    assert encoder.last[1].weight.grad is not None
+    torch.testing.assert_close(statistics(encoder), before, rtol=0, atol=0)
+    encoder.set_trainable(num_stages).train()
+    assert not torch.allclose(encoder(images[:2]).pooled, encoder(images).pooled[:2])
 
 
 def test_mode_of_trainable_stages_follows_train_and_eval():
