@@ -13,8 +13,8 @@ Words that mention no object in any image are not scored. An object is small up 
 second, and large above. Differs: COCO's limits are 32² and 96² pixels. Here they divide the objects into three equal
 parts, so that the sizes have similar numbers of images, and an area is that of the box as a share of the image.
 
-**Compare detectors within a size.** A word that is said for few images has a low AP by chance, so that the AP of two
-sizes can differ for the same detector without one being harder.
+Compare detectors within a size. The fewer images mention objects of a size, the lower is the AP of chance, so that the
+AP of two sizes can differ without one being harder.
 """
 
 from __future__ import annotations
