@@ -47,6 +47,7 @@ settings:
   data.features=DIR    features that `captioning extract` cached, instead of images
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; replaces the bundle's setting
   search=NAME          greedy, beam or sampling; replaces the bundle's search
+  data.objects=true    word detectors on COCO: also score words apart for small, medium and large objects
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
   pointing=true        matchers: how many words point into a box of what they name; beta=B: neighbours share regions
   metrics.names=[NAME] any of {metrics}

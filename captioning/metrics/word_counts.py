@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,17 @@ class WordCounts:
     Attributes:
         words: W different words.
         counts: (I, W) integers from 0 to K.
+        ignored: (I, W) the pairs of an image and a word that are neither right nor wrong, and whose count is 0: the
+            image is left out when the word is scored. None if there are none.
 
     Raises:
-        InputError: there is no image or no word, a word occurs twice, or a count is not an integer from 0 to K.
+        InputError: there is no image or no word, a word occurs twice, a count is not an integer from 0 to K, or
+            `ignored` has another shape or a pair whose count is not 0.
     """
 
     words: tuple[str, ...]
     counts: NDArray[np.integer]
+    ignored: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         shape, kind = self.counts.shape, self.counts.dtype
@@ -43,11 +48,22 @@ class WordCounts:
                 f"expected counts from 0 to {NUM_REFERENCES} references; "
                 f"found {self.counts.min()} to {self.counts.max()}"
             )
+        if self.ignored is not None and (self.ignored.shape != shape or self.counts[self.ignored].any()):
+            raise InputError(
+                f"expected ignored pairs of {shape[0]} images and {shape[1]} words, with counts of 0; found the "
+                f"shape {self.ignored.shape}, or other counts"
+            )
 
     @property
     def occur(self) -> NDArray[np.bool_]:
         """(W) whether any image has the word."""
         return np.asarray((self.counts > 0).any(axis=0))
+
+    @property
+    def occurring(self) -> WordCounts:
+        """The counts of the words that an image has."""
+        ignored = None if self.ignored is None else self.ignored[:, self.occur]
+        return WordCounts(tuple(compress(self.words, self.occur)), self.counts[:, self.occur], ignored)
 
 
 def count_words(references: Sequence[Sequence[str]], words: Sequence[str]) -> WordCounts:

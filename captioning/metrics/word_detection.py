@@ -23,6 +23,8 @@ Differs: the word is said for images of equal score together, so that P and R de
 all images the same score has the AP of chance. The official code breaks ties by the order of its sort. Without ties the
 scores are equal.
 
+For each word the images are those of which the pair is not ignored; see `WordCounts`.
+
 All sums are integers here: (1), (2) and (4) times K.
 """
 
@@ -98,41 +100,48 @@ def evaluate(counts: WordCounts, scores: Floats) -> WordTable:
         InputError: the shape of the scores is not that of the counts, a score is NaN, or no word occurs.
     """
     scores, occur = check_scores(counts, scores), counts.occur
-    occurring, once = counts.counts[:, occur], np.ones((len(scores), 1), np.float32)
+    occurring, once = counts.occurring, np.ones((len(scores), 1), np.float32)
     values = np.concatenate([detections(occurring, scores[:, occur], once), agreement(occurring, once)])[..., 0]
     return WordTable(
-        tuple(compress(counts.words, occur)),
+        occurring.words,
         tuple(compress(counts.words, ~occur)),
         dict(zip(DETECTION + AGREEMENT, values, strict=True)),
     )
 
 
-def detections(counts: Integers, scores: Floats, times: Times) -> Floats:
+def detections(counts: WordCounts, scores: Floats, times: Times) -> Floats:
     """Compute AP and PHR of words on samples of the images.
 
     Args:
-        counts: (I, W) c; each word occurs.
+        counts: of I images and W words; each word occurs.
         scores: (I, W) the detector's.
         times: (I, B) how often each image is in each sample.
 
     Returns:
         (2, W, B) AP and PHR; NaN for a word that a sample does not have.
     """
-    return np.stack([_detection(*columns, times) for columns in zip(counts.T, scores.T, strict=True)], axis=1)
+    columns = list(zip(counts.counts.T, scores.T, strict=True))
+    if counts.ignored is None:
+        return np.stack([_detection(c, own, times) for c, own in columns], axis=1)
+    counted = zip(columns, ~counts.ignored.T, strict=True)
+    return np.stack([_detection(c[rows], own[rows], times[rows]) for (c, own), rows in counted], axis=1)
 
 
-def agreement(counts: Integers, times: Times) -> Floats:
+def agreement(counts: WordCounts, times: Times) -> Floats:
     """Compute human precision, human recall and chance of words on samples of the images.
 
     Args:
-        counts: (I, W) c.
+        counts: of I images and W words.
         times: (I, B) how often each image is in each sample.
 
     Returns:
         (3, W, B); NaN for a word that a sample does not have.
     """
-    true, false = _true(counts).T @ times, _false(counts).T @ times
-    agreed, single = _agreed(counts).T @ times, (counts == 1).T.astype(np.float64) @ times
+    c, wrong = counts.counts, _false(counts.counts)
+    if counts.ignored is not None:
+        wrong[counts.ignored] = 0
+    true, false = _true(c).T @ times, wrong.T @ times
+    agreed, single = _agreed(c).T @ times, (c == 1).T.astype(np.float64) @ times
     chance = np.where(true > 0, _ratio(true, true + false), np.nan)  # (2)
     return np.stack([_ratio(agreed, agreed + single), _ratio(agreed, true), chance])  # (4)
 

@@ -15,7 +15,6 @@ exchanged, separately for each word.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +41,6 @@ from captioning.metrics.word_detection import (
 )
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.integer]
 Rows = Mapping[str, list[int]]
 
 
@@ -74,7 +72,7 @@ def intervals(
     """
     check_replicates(num_replicates, confidence)
     scores = check_scores(counts, scores)[:, counts.occur]
-    occurring, rows = counts.counts[:, counts.occur], _rows(counts, classes)
+    occurring, rows = counts.occurring, _rows(counts, classes)
 
     def means(times: Times) -> Floats:
         return _means(np.concatenate([detections(occurring, scores, times), agreement(occurring, times)]), rows)
@@ -84,7 +82,7 @@ def intervals(
             value: Interval(float(score), *_ends(score, replicates, confidence))
             for value, score, replicates in zip(DETECTION + AGREEMENT, observed, found, strict=True)
         }
-        for name, observed, found in _bootstrap(means, rows, occurring.shape, generator, num_replicates)
+        for name, observed, found in _bootstrap(means, rows, scores.shape, generator, num_replicates)
     }
 
 
@@ -122,12 +120,12 @@ def compare(
     if not len(first) == len(second) > 0:
         raise InputError(f"expected as many runs of both detectors; found {len(first)} and {len(second)}")
     one, other = ([check_scores(counts, s)[:, counts.occur] for s in runs] for runs in (first, second))
-    occurring, rows = counts.counts[:, counts.occur], _rows(counts, classes)
+    occurring, rows = counts.occurring, _rows(counts, classes)
 
     def difference(times: Times) -> Floats:
         return _means(_detected(occurring, one, times) - _detected(occurring, other, times), rows)
 
-    resampled = _bootstrap(difference, rows, occurring.shape, generator, num_replicates)
+    resampled = _bootstrap(difference, rows, one[0].shape, generator, num_replicates)
     comparisons: dict[str, dict[str, Comparison]] = {}
     for (name, observed, drawn), exchanged in zip(
         resampled, _exchange(occurring, one, other, rows, generator, num_replicates), strict=True
@@ -179,7 +177,7 @@ def _bootstrap(
 
 
 def _exchange(
-    counts: Integers,
+    counts: WordCounts,
     first: Sequence[Floats],
     second: Sequence[Floats],
     rows: Rows,
@@ -194,33 +192,39 @@ def _exchange(
     Returns:
         (G, 2, replicates).
     """
-    both = np.concatenate([counts, counts])
-    ranks = [np.concatenate([_ranks(scores) for scores in pair]) for pair in zip(first, second, strict=True)]
+    c, ignored = counts.counts, counts.ignored
+    twice = None if ignored is None else np.concatenate([ignored, ignored])
+    both = WordCounts(counts.words, np.concatenate([c, c]), twice)
+    ranks = [np.concatenate([_ranks(scores, ignored) for scores in pair]) for pair in zip(first, second, strict=True)]
     differences = []
-    for size in blocks(num_replicates, max(both.shape[0], 2 * len(DETECTION) * both.shape[1])):
-        own = generator.integers(0, 2, (size, len(counts))).T.astype(np.float32)
+    for size in blocks(num_replicates, max(2 * len(c), 2 * len(DETECTION) * len(counts.words))):
+        own = generator.integers(0, 2, (size, len(c))).T.astype(np.float32)
         one, other = np.concatenate([own, 1 - own]), np.concatenate([1 - own, own])
         differences.append(_means(_detected(both, ranks, one) - _detected(both, ranks, other), rows))
     return np.concatenate(differences, axis=-1)
 
 
-def _detected(counts: Integers, runs: Sequence[Floats], times: Times) -> Floats:
+def _detected(counts: WordCounts, runs: Sequence[Floats], times: Times) -> Floats:
     """Average AP and PHR of words over a detector's runs, (2, W, B)."""
     total = sum((detections(counts, scores, times) for scores in runs[1:]), detections(counts, runs[0], times))
     return np.asarray(total / len(runs))
 
 
-def _ranks(scores: Floats) -> Floats:
-    """Rank the images for each word, (I, W), from 1 for the lowest score; equal scores have their mean rank."""
-    ranks = np.empty_like(scores)
+def _ranks(scores: Floats, ignored: NDArray[np.bool_] | None) -> Floats:
+    """Rank the images for each word, (I, W), from 1 for the lowest score; equal scores have their mean rank.
+
+    Ignored images have no rank, and are 0.
+    """
+    ranks = np.zeros_like(scores)
     for word, column in enumerate(scores.T):
-        _, values, numbers = np.unique(column, return_inverse=True, return_counts=True)
-        ranks[:, word] = (numbers.cumsum() - (numbers - 1) / 2)[values]
+        rows = slice(None) if ignored is None else ~ignored[:, word]
+        _, values, numbers = np.unique(column[rows], return_inverse=True, return_counts=True)
+        ranks[rows, word] = (numbers.cumsum() - (numbers - 1) / 2)[values]
     return ranks
 
 
 def _rows(counts: WordCounts, classes: Mapping[str, str] | None) -> Rows:
-    return rows_of_classes(tuple(compress(counts.words, counts.occur)), classes)
+    return rows_of_classes(counts.occurring.words, classes)
 
 
 def _means(values: Floats, rows: Rows) -> Floats:

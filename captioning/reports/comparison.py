@@ -110,18 +110,17 @@ class Comparison:
         """Format the table as CSV with a column each for mean, standard deviation and best (0 or 1) of every score.
 
         With differences there are four more: that of the best row minus this row, the interval's ends, and p. They are
-        empty in the best row, and for scores that are not tested.
+        empty in the best row, and for scores that are not tested. Tested scores that the table does not show come last.
         """
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         found = {(of.score, of.other): of.found for of in self.differences}
         parts = ("mean", "deviation", "best", *(("difference", "low", "high", "p_value") if found else ()))
-        writer.writerow(
-            [*self.setting_names, "runs", *(f"{name} {part}" for name in self.score_names for part in parts)]
-        )
+        names = dict.fromkeys([*self.score_names, *(of.score for of in self.differences)])
+        writer.writerow([*self.setting_names, "runs", *(f"{name} {part}" for name in names for part in parts)])
         for row, setting in enumerate(self.settings):
             cells: list[object] = [*setting.values, setting.count]
-            for name in self.score_names:
+            for name in names:
                 values = setting.scores(name)
                 mean, deviation = mean_and_deviation(values) if values else ("", "")
                 cells += [mean, deviation if len(values) > 1 else "", int(self.is_best(row, name))]

@@ -15,7 +15,9 @@ from captioning.metrics.detections_file import DETECTIONS, Detections, load_dete
 from captioning.metrics.ranking import scores_of
 from captioning.metrics.ranks_file import RANKS, Ranks, load_ranks
 from captioning.metrics.uncertainty import Comparison
+from captioning.metrics.word_counts import WordCounts
 from captioning.metrics.word_detection import ALL, DETECTION, evaluate
+from captioning.metrics.word_sizes import WordSizes
 
 Scores = dict[str, float]
 Comparisons = dict[str, Comparison]
@@ -45,7 +47,7 @@ class Kind:
     Attributes:
         load: reads a file of per-image values.
         same: whether two files are about the same images and references.
-        scores: the scores of a file.
+        scores: the scores of a file. Those that not all files have are not tested.
         compare: tests the runs of one row against those of another.
     """
 
@@ -57,19 +59,36 @@ class Kind:
 
 def _same_words(one: Detections, other: Detections) -> bool:
     same = (one.image_ids, one.counts.words) == (other.image_ids, other.counts.words)
-    return same and np.array_equal(one.counts.counts, other.counts.counts)
+    return same and np.array_equal(one.counts.counts, other.counts.counts) and _same_sizes(one.sizes, other.sizes)
+
+
+def _same_sizes(one: WordSizes | None, other: WordSizes | None) -> bool:
+    """Say whether sizes are the same, or not known of both."""
+    return one is None or other is None or (one.limits == other.limits and np.array_equal(one.sizes, other.sizes))
 
 
 def _scores_of_words(detections: Detections) -> Scores:
-    means = evaluate(detections.counts, detections.order.astype(np.float64)).means()[ALL]
-    return {name: means[name] for name in DETECTION}
+    order = detections.order.astype(np.float64)
+    means = evaluate(detections.counts, order).means()[ALL]
+    of_sizes = {name: evaluate(own, order).means()[ALL]["AP"] for name, own in _sizes(detections).items()}
+    return {**{name: means[name] for name in DETECTION}, **of_sizes}
+
+
+def _sizes(detections: Detections) -> dict[str, WordCounts]:
+    """Return the counts of each size, by the name of its score; none if sizes are not known."""
+    found = {} if detections.sizes is None else detections.sizes.within(detections.counts)
+    return {f"AP {size}": own for size, own in found.items()}
 
 
 def _compare_words(
     first: Sequence[Detections], second: Sequence[Detections], generator: np.random.Generator
 ) -> Comparisons:
     one, other = ([run.order.astype(np.float64) for run in runs] for runs in (first, second))
-    return word_uncertainty.compare(first[0].counts, one, other, generator)[ALL]
+    whole = word_uncertainty.compare(first[0].counts, one, other, generator)[ALL]
+    of_sizes = {
+        name: word_uncertainty.compare(own, one, other, generator)[ALL]["AP"] for name, own in _sizes(first[0]).items()
+    }
+    return whole | of_sizes
 
 
 def _same_sentences(one: Ranks, other: Ranks) -> bool:
@@ -122,7 +141,7 @@ def differences(name: str, folders: Mapping[int, Sequence[Path]], *, seed: int) 
         return Difference(score, best, other, found if best == pair[0] else _reversed(found))
 
     found = []
-    for score in means[min(means)]:
+    for score in (name for name in means[min(means)] if all(name in own for own in means.values())):
         lowest = score.endswith("median_rank")
         best = min(means, key=lambda row: means[row][score] if lowest else -means[row][score])
         found += [difference(score, best, other) for other in means if other != best]
@@ -135,7 +154,8 @@ def _load(kind: Kind, file: Path) -> Any:
 
 
 def _means(scores: Sequence[Scores]) -> Scores:
-    return {name: float(np.mean([of_run[name] for of_run in scores])) for name in scores[0]}
+    common = [name for name in scores[0] if all(name in of_run for of_run in scores)]
+    return {name: float(np.mean([of_run[name] for of_run in scores])) for name in common}
 
 
 def _reversed(found: Comparison) -> Comparison:

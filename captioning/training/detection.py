@@ -15,6 +15,7 @@ from captioning.data.batch import CaptionBatch
 from captioning.data.module import CaptionDataModule
 from captioning.errors import InputError
 from captioning.evaluation.predictions import gather
+from captioning.evaluation.word_sizes import find_sizes
 from captioning.metrics import word_uncertainty
 from captioning.metrics.detections_file import DETECTIONS, Detections
 from captioning.metrics.word_counts import NUM_REFERENCES, WordCounts, count_words
@@ -23,6 +24,7 @@ from captioning.model.concept_detector import ConceptDetector
 from captioning.model.image_model import ImageModel
 from captioning.reports.result import BOOTSTRAP
 from captioning.reports.scores import ScoreResult
+from captioning.reports.word_sizes import with_sizes
 from captioning.reranking.nbest import halves
 from captioning.text.parts_of_speech import english_tagger, parts_of_speech
 from captioning.training.module import TrainingModule
@@ -109,8 +111,10 @@ class DetectionModule(TrainingModule):
             for name in sorted(found, key=lambda name: name != ALL)
             for value, interval in found[name].items()
         }
-        values, image_ids = self.table.values, [image.image_id for image in data.splits.images(data.split)]
-        return ScoreResult(
+        images = data.splits.images(data.split)
+        values, image_ids = self.table.values, [image.image_id for image in images]
+        sizes = find_sizes(images, self.detector.tokenizer, self.detector.word_ids)
+        result = ScoreResult(
             scores={name: interval.score for name, interval in named.items() if name in found[ALL]},
             details={name: interval.score for name, interval in named.items() if name not in found[ALL]}
             | self._calibration_errors(data),
@@ -130,9 +134,10 @@ class DetectionModule(TrainingModule):
                     ),
                 ]
             },
-            files={DETECTIONS: Detections.of(image_ids, self._counts, scores).save},
+            files={DETECTIONS: Detections.of(image_ids, self._counts, scores, sizes).save},
             notes=self._notes(),
         )
+        return result if sizes is None else with_sizes(result, self._counts, scores, sizes)
 
     def _of_words(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """Leave out the columns of special tokens."""

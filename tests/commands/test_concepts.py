@@ -73,7 +73,8 @@ def test_evaluation_gives_the_scores_of_training(
     assert own["intervals"]["AP"][0] <= own["metrics"]["AP"] <= own["intervals"]["AP"][1]
     assert (tmp_path / "scores" / "per_word.csv").read_text().startswith("word,class,AP,PHR,")
     report = command("report", detector_run, tmp_path / "scores").out
-    assert report.count("| +0.0000 | +0.0000 – +0.0000 | 1.0000 |") == 2  # AP and PHR
+    assert {"AP small", "AP medium", "AP large", "chance small"} <= again["intervals"].keys()
+    assert report.count("| +0.0000 | +0.0000 – +0.0000 | 1.0000 |") == 5  # AP, PHR and AP of three sizes
     assert command("check", tmp_path / "scores", detector_run).status == 1  # an evaluation holds no bundle
     assert command("check", detector_run).status == 0
 

@@ -17,6 +17,7 @@ from captioning.errors import InputError
 from captioning.metrics.detections_file import Detections, load_detections
 from captioning.metrics.word_counts import WordCounts
 from captioning.metrics.word_detection import evaluate
+from captioning.metrics.word_sizes import WordSizes
 
 COUNTS = WordCounts(("dog", "cat", "unseen"), np.array([[5, 0, 0], [1, 2, 0], [0, 3, 0]], np.int8))
 SCORES = np.array([[0.5, 0.1, 0.9], [0.25, 0.1, 0.3], [0.5, 1e-9, 0.3]])
@@ -46,6 +47,36 @@ def test_any_number_of_images_has_an_order(num_images: int, tmp_path: Path):
     order = np.random.default_rng(0).permutation(num_images)
     Detections.of(range(num_images), counts, order[:, None] / num_images).save(tmp_path / "d")
     np.testing.assert_array_equal(load_detections(tmp_path / "d").order[:, 0], order)
+
+
+def test_a_file_holds_the_sizes_of_the_words_that_occur(tmp_path: Path):
+    sizes = WordSizes((0.125, 0.3), np.array([[1, 0, 7], [0, 6, 0], [0, 2, 0]], np.uint8))
+    Detections.of(range(3), COUNTS, SCORES, sizes).save(tmp_path / "d")
+    kept = load_detections(tmp_path / "d").sizes
+    assert kept is not None
+    assert (kept.limits, kept.sizes.tolist()) == ((0.125, 0.3), [[1, 0], [0, 6], [0, 2]])
+    Detections.of(range(3), COUNTS, SCORES).save(tmp_path / "d")
+    assert load_detections(tmp_path / "d").sizes is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limits", "message"),
+    [
+        (np.ones((2, 1), np.uint8), None, "sizes without the limits of areas"),
+        (None, [0.1, 0.2], "sizes without the limits of areas, or the reverse"),
+        (np.ones((2, 1), np.uint8), [0.1], "Expected `array`"),
+        (np.ones((2, 1), np.uint8), [0.2, 0.1], "two limits of areas from 0 to 1"),
+        (np.ones((2, 1), np.uint16), [0.1, 0.2], "sizes as uint8"),
+        (np.full((2, 1), 8, np.uint8), [0.1, 0.2], r"sizes as uint8 \(images, words\) below 8"),
+        (np.ones((1, 1), np.uint8), [0.1, 0.2], "of the same shape"),
+    ],
+)
+def test_other_sizes_are_refused(sizes: Any, limits: Any, message: str, tmp_path: Path):
+    content = {"counts": np.ones((2, 1), np.uint8), "order": ORDER} | ({} if sizes is None else {"sizes": sizes})
+    metadata = {"words": '["dog"]', "image_ids": "[1, 2]"} | ({} if limits is None else {"area_limits": str(limits)})
+    save_file(content, tmp_path / "d", metadata=metadata)
+    with pytest.raises(InputError, match=f"expected what a word detector says .*{message}.*; evaluate again"):
+        load_detections(tmp_path / "d")
 
 
 ORDER = np.zeros((2, 1), np.uint8)

@@ -18,6 +18,20 @@ def test_each_reference_with_the_word_counts_once() -> None:
     assert found.occur.tolist() == [True, True, True, True, False]
 
 
+def test_the_counts_of_words_that_occur_keep_what_is_ignored() -> None:
+    ignored = np.array([[False, True, False], [False, False, True]])
+    found = WordCounts(("a", "b", "c"), np.array([[0, 0, 2], [0, 1, 0]]), ignored).occurring
+    assert (found.words, found.counts.tolist()) == (("b", "c"), [[0, 2], [1, 0]])
+    assert found.ignored is not None
+    assert found.ignored.tolist() == [[True, False], [False, True]]
+
+
+@pytest.mark.parametrize("ignored", [np.array([[True, False]]), np.array([[True], [False]])])
+def test_ignored_pairs_of_another_shape_or_with_a_count_are_refused(ignored: Any) -> None:
+    with pytest.raises(InputError, match="expected ignored pairs of 1 images and 2 words, with counts of 0"):
+        WordCounts(("a", "b"), np.array([[3, 0]]), ignored)
+
+
 def test_of_more_references_the_first_five_count() -> None:
     assert count_words([[*DOGS, "a bird", "a dog"]], ["bird", "dog"]).counts.tolist() == [[0, 4]]
 

@@ -67,8 +67,8 @@ def test_ap_and_phr_equal_a_loop_over_their_definitions_also_with_ties(images: l
 def test_a_sample_of_images_is_scored_as_a_list_of_its_images(images: list[tuple[int, int]], times: list[int]) -> None:
     counts, scores = (np.array(column) for column in zip(*images, strict=True))
     drawn = np.array([times[: len(images)], times[-len(images) :]], np.float32).T
-    columns = counts[:, None], scores[:, None].astype(float)
-    found = np.concatenate([detections(*columns, drawn), agreement(columns[0], drawn)])[:, 0]
+    own = WordCounts(("dog",), counts[:, None])
+    found = np.concatenate([detections(own, scores[:, None].astype(float), drawn), agreement(own, drawn)])[:, 0]
     for sample, values in zip(drawn.T.astype(int), found.T, strict=True):
         listed = np.repeat(counts, sample), np.repeat(scores, sample)
         if listed[0].any():
@@ -76,6 +76,21 @@ def test_a_sample_of_images_is_scored_as_a_list_of_its_images(images: list[tuple
             assert values == pytest.approx([expected[name] for name in DETECTION + AGREEMENT])
         else:
             assert np.isnan(values).all()
+
+
+@given(COUNTS_AND_SCORES, COUNTS_AND_SCORES, st.randoms())
+def test_an_ignored_image_is_left_out_of_the_ranking_of_its_word_alone(one: Any, other: Any, random: Any) -> None:
+    size = min(len(one), len(other))
+    words = [list(zip(*column[:size], strict=True)) for column in (one, other)]
+    counts, scores = np.array([c for c, _ in words]).T, np.array([s for _, s in words], float).T
+    ignored = np.array([[random.random() < 0.4 for _ in words] for _ in range(size)])
+    counts[ignored] = 0
+    if not counts.any():
+        return
+    table = evaluate(WordCounts(("dog", "cat"), counts, ignored), scores)
+    expected = [word(c[~left], s[~left]) for c, s, left in zip(counts.T, scores.T, ignored.T, strict=True) if c.any()]
+    for name, values in table.values.items():
+        assert values == pytest.approx([of[name] for of in expected])
 
 
 @given(COUNTS_AND_SCORES, st.randoms())

@@ -33,17 +33,32 @@ def detector(seed: int, num_images: int = 7) -> tuple[WordCounts, NDArray[np.flo
     return WordCounts(tuple(CLASSES), counts), np.round(counts + drawn.normal(0, 1.5, counts.shape))
 
 
+def ignoring(seed: int) -> tuple[WordCounts, NDArray[np.float64]]:
+    """The same, with pairs that are ignored."""
+    counts, scores = detector(seed)
+    ignored = rng(seed + 100).random(scores.shape) < 0.3
+    ignored[0] = False
+    return WordCounts(counts.words, np.where(ignored, 0, counts.counts), ignored), scores
+
+
+def listed(counts: WordCounts, images: Any) -> WordCounts:
+    """The counts of a list of images, in which one may be several times."""
+    ignored = None if counts.ignored is None else counts.ignored[images]
+    return WordCounts(counts.words, counts.counts[images], ignored)
+
+
 def scored(counts: WordCounts, scores: NDArray[np.float64], images: NDArray[np.int64]) -> dict[str, dict[str, float]]:
-    """The means of a list of images, in which one may be several times."""
-    return evaluate(WordCounts(counts.words, counts.counts[images]), scores[images]).means(CLASSES)
+    """The means of a list of images."""
+    return evaluate(listed(counts, images), scores[images]).means(CLASSES)
 
 
 def drawn_images(seed: int, num_replicates: int, num_images: int = 7) -> NDArray[np.int64]:
     return rng(seed).integers(num_images, size=(num_replicates, num_images))
 
 
-def test_intervals_are_those_of_samples_that_are_each_scored_anew():
-    counts, scores = detector(1)
+@pytest.mark.parametrize("of_seed", [detector, ignoring])
+def test_intervals_are_those_of_samples_that_are_each_scored_anew(of_seed: Any):
+    counts, scores = of_seed(1)
     observed = evaluate(counts, scores).means(CLASSES)
     samples = [scored(counts, scores, images) for images in drawn_images(2, 60)]
     assert any("VB" not in means for means in samples)  # a sample without a word of the class does not count for it
@@ -58,8 +73,9 @@ def test_intervals_are_those_of_samples_that_are_each_scored_anew():
             assert {type(part) for part in astuple(interval)} == {float}
 
 
-def test_the_interval_of_a_difference_is_that_of_the_same_samples_for_both():
-    counts, first = detector(3)
+@pytest.mark.parametrize("of_seed", [detector, ignoring])
+def test_the_interval_of_a_difference_is_that_of_the_same_samples_for_both(of_seed: Any):
+    counts, first = of_seed(3)
     second = rng(4).normal(size=first.shape)
     found = compare(counts, [first], [second], rng(5), classes=CLASSES, num_replicates=60)
     assert list(found) == ["NN", "VB", "all"]
@@ -74,22 +90,25 @@ def test_the_interval_of_a_difference_is_that_of_the_same_samples_for_both():
             assert astuple(comparison)[:3] == pytest.approx((difference, *ends))
 
 
-def ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def ranks(scores: NDArray[np.float64], ignored: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """The place of each score in its column, from below; the mean place of equal ones."""
-    lower = (scores[None] < scores[:, None]).sum(axis=1)
-    equal = (scores[None] == scores[:, None]).sum(axis=1)
+    counted = np.ones(scores.shape, bool) if ignored is None else ~ignored
+    lower = ((scores[None] < scores[:, None]) & counted[None]).sum(axis=1)
+    equal = ((scores[None] == scores[:, None]) & counted[None]).sum(axis=1)
     return lower + (equal + 1) / 2
 
 
-def test_the_p_value_is_that_of_exchanged_ranks():
-    counts, first = detector(6)
+@pytest.mark.parametrize("of_seed", [detector, ignoring])
+def test_the_p_value_is_that_of_exchanged_ranks(of_seed: Any):
+    counts, first = of_seed(6)
     second = 100 * rng(7).normal(size=first.shape)  # another scale
     found = compare(counts, [first], [second], rng(8), num_replicates=50)["all"]
     generator = rng(8)
     generator.integers(7, size=(50, 7))  # the samples of the interval
     differences = []
     for own in generator.integers(0, 2, (50, 7)).astype(bool)[:, :, None]:
-        systems = np.where(own, ranks(first), ranks(second)), np.where(own, ranks(second), ranks(first))
+        one, other = ranks(first, counts.ignored), ranks(second, counts.ignored)
+        systems = np.where(own, one, other), np.where(own, other, one)
         one, other = (evaluate(counts, system).means()["all"] for system in systems)
         differences.append([one[value] - other[value] for value in DETECTION])
     observed = [found[value].difference for value in DETECTION]

@@ -20,11 +20,14 @@ from captioning.metrics.ranking import retrieve_images, retrieve_sentences, scor
 from captioning.metrics.ranks_file import Ranks
 from captioning.metrics.word_counts import WordCounts
 from captioning.metrics.word_detection import evaluate
+from captioning.metrics.word_sizes import WordSizes
 from captioning.metrics.word_uncertainty import compare as compare_words
 from captioning.reports.comparison import compare_runs
 
 NUM_IMAGES = 60
 COUNTS = WordCounts(("dog", "runs", "red"), np.random.default_rng(0).integers(0, 6, (NUM_IMAGES, 3)))
+BITS = np.where(COUNTS.counts > 0, np.random.default_rng(1).choice([1, 4, 5], (NUM_IMAGES, 3)), 0) * [1, 0, 1]
+SIZES = WordSizes((0.1, 0.2), BITS.astype(np.uint8))  # "runs" mentions no object, and nothing is of medium size
 
 
 def make_run(folder: Path, overrides: dict[str, str], scores: dict[str, float], kept: Detections | Ranks) -> None:
@@ -40,10 +43,12 @@ def probabilities(noise: float, seed: int) -> np.ndarray:
     return 1 / (1 + np.exp(-(COUNTS.counts - 2.5 + drawn)))
 
 
-def make_detector(folder: Path, name: str, seed: int, noise: float, counts: WordCounts = COUNTS) -> None:
+def make_detector(
+    folder: Path, name: str, seed: int, noise: float, counts: WordCounts = COUNTS, sizes: WordSizes | None = None
+) -> None:
     scores = probabilities(noise, seed)
     means = evaluate(counts, scores).means()["all"]
-    kept = Detections.of(range(NUM_IMAGES), counts, scores)
+    kept = Detections.of(range(NUM_IMAGES), counts, scores, sizes)
     shown = {key: means[key] for key in ("AP", "PHR", "chance")}
     make_run(folder, {"detector": name, "seed": str(seed)}, shown, kept)
 
@@ -82,6 +87,31 @@ def test_detectors_differ_as_their_probabilities_do_with_seeds_averaged(detector
         assert astuple(of.found) == pytest.approx(astuple(expected[of.score]))
         assert of.found.p_value == 1 / 1001
     assert found.best == {"AP": 1, "PHR": 1}
+
+
+def test_sizes_of_objects_are_tested_apart(tmp_path: Path) -> None:
+    make_detector(tmp_path / "a", "weak", 1, 6, sizes=SIZES)
+    make_detector(tmp_path / "b", "strong", 2, 0.5, sizes=SIZES)
+    found = compare_runs([tmp_path / "a", tmp_path / "b"], seed=5)
+    generator, runs = np.random.default_rng(5), ([probabilities(6, 1)], [probabilities(0.5, 2)])
+    compare_words(COUNTS, *runs, generator)
+    expected = {name: compare_words(own, *runs, generator)["all"]["AP"] for name, own in SIZES.within(COUNTS).items()}
+    assert [of.score for of in found.differences] == ["AP", "PHR", "AP small", "AP large"]
+    for of, name in zip(found.differences[2:], ("small", "large"), strict=True):
+        assert (of.best, of.other) == (1, 0)
+        assert of.found.difference == pytest.approx(-expected[name].difference)
+        assert of.found.p_value == expected[name].p_value == 1 / 1001
+    weak, _ = csv.DictReader(io.StringIO(found.csv()))
+    assert float(weak["AP large difference"]) == found.differences[3].found.difference
+    assert weak["AP large mean"] == ""  # the table of scores has no column for it
+
+
+def test_sizes_are_tested_if_all_runs_have_them_and_other_sizes_are_refused(tmp_path: Path) -> None:
+    for name, sizes in (("a", SIZES), ("b", None), ("c", WordSizes((0.1, 0.3), SIZES.sizes))):
+        make_detector(tmp_path / name, name, 1, 1, sizes=sizes)
+    found = compare_runs([tmp_path / "a", tmp_path / "b"])
+    assert [of.score for of in found.differences] == ["AP", "PHR"]
+    assert "the runs have different images or references" in compare_runs([tmp_path / "a", tmp_path / "c"]).note
 
 
 def test_matchers_differ_as_their_ranks_do_and_the_lowest_median_rank_is_best(tmp_path: Path) -> None:
