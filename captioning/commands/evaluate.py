@@ -43,10 +43,9 @@ settings:
   bundle=DIR           the trained model (required); --trust PACKAGE runs a package's code that it needs
   data=NAME            flickr8k, flickr30k, coco, coco2014, coco2017, scenes; multi30k, with data.source and data.target
   data.split=NAME      train, val or test; only this split's files are needed
-  data.skip_broken=true  leave out images that cannot be read, instead of stopping
-  data.features=DIR    features that `captioning extract` cached, instead of images
+  data.features=DIR    cached features instead of images; data.skip_broken=true leaves out images that cannot be read
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; replaces the bundle's setting
-  search=NAME          greedy, beam or sampling; replaces the bundle's search
+  search=NAME          greedy, beam, covering or sampling; replaces the bundle's search
   data.objects=true    word detectors on COCO: also score words apart for small, medium and large objects
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
   pointing=true        matchers: how many words point into a box of what they name; beta=B: neighbours share regions

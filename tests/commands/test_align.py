@@ -99,7 +99,7 @@ def test_pointing_is_measured_beside_recall(command: Command, matcher_run: Path,
     ("settings", "expected"),
     [
         (["beta=0.5"], "beta=0.5 belongs to pointing=true; add that, or remove beta"),
-        (["pointing=true", "beta=-1"], "beta=-1 must be a finite number of at least 0"),
+        (["pointing=true", "beta=-1"], "beta=-1: expected a number from 0"),
         (
             ["pointing=true", "data=flickr8k"],
             "pointing: this data set has no boxes; use data=scenes, coco, coco2014 or",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -100,10 +101,34 @@ def regions(
     return [*sizes, f"data.features={folder / 'store'}"]
 
 
-def encoder_of(experiment: str, text: str, weights: dict[bool, Path], regions: list[str], aligner: Path) -> list[str]:
+@pytest.fixture(scope="session")
+def word_detector(command: Callable[..., Any], scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a small word detector."""
+    folder = tmp_path_factory.mktemp("word_detector") / "run"
+    ran = command(
+        "train", "experiment=scenes/word_detector", f"data.root={scenes}", "encoder.size=[16,16]",
+        "encoder.channels=[8,16]", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1",
+        "trainer.accelerator=cpu", "trainer.log_every_n_steps=1", "+trainer.enable_progress_bar=false",
+        "callbacks.progress=null", "logger=csv", f"output={folder}",
+    )  # fmt: skip
+    assert ran.status == 0, ran.err
+    return folder / "bundle"
+
+
+def text_of(experiment: str) -> str:
+    """An experiment's file, after those on which it is built."""
+    text = (FOLDER / f"{experiment}.yaml").read_text()
+    return "".join(map(text_of, re.findall(r"^  - (\w+/\w+)$", text, re.MULTILINE))) + text
+
+
+def encoder_of(
+    experiment: str, text: str, weights: dict[bool, Path], regions: list[str], aligner: Path, word_detector: Path
+) -> list[str]:
     """Overrides that put a small encoder in the place of a large one; frozen where that one is."""
     if "override /encoder: grid_cells" in text:
         return [f"encoder.weights={aligner}"]
+    if "override /encoder: detected_words" in text:
+        return [f"encoder.weights={word_detector}"]
     if "override /encoder: regions" in text:
         return regions
     if "override /encoder: none" in text or "override /encoder: text" in text:
@@ -123,9 +148,10 @@ def test_runs(
     regions: list[str],
     aligner: Path,
     region_data: Path,
+    word_detector: Path,
     tmp_path: Path,
 ) -> None:
-    text = (FOLDER / f"{experiment}.yaml").read_text()
+    text = text_of(experiment)
     wide = "coco/" in experiment and "grid: true" in text and "override /decoder: null" not in text  # 1,000 and more
     narrow = ["decoder.hidden_size=24"] if wide else []
     describes_regions = "override /data: regions" in text
@@ -134,7 +160,7 @@ def test_runs(
         f"experiment={experiment}",
         *narrow,
         *([f"data.root={region_data}"] if describes_regions else roots[experiment.partition("/")[0]]),
-        *encoder_of(experiment, text, weights, regions, aligner),
+        *encoder_of(experiment, text, weights, regions, aligner, word_detector),
         "text.min_count=1",
         "data.batch_size=2",
         "data.max_length=null",  # one for real captions would cut most of the scenes'
