@@ -26,6 +26,7 @@ from captioning.encoders.features import ImageFeatures
 from captioning.encoders.grid_cells import GridCells
 from captioning.errors import InputError
 from captioning.files.atomic import new_folder, write_json
+from captioning.matchers.alignment import align, snippets
 from captioning.model.aligner import Aligner
 
 FILE, FEATURES = "dataset_regions.json", "features"
@@ -95,14 +96,13 @@ def find_snippets(aligner: Aligner, data: CaptionDataModule, split: str, *, beta
     found, captions = Found(min_words), data.splits.references(split)
     for image_id, features in _images(aligner, data, split):
         found.regions[image_id] = Snippets()
-        for caption in captions[image_id]:
-            found.num_captions += 1
-            if not aligner.knows(caption):
-                found.num_unknown += 1
-                continue
+        known = [caption for caption in captions[image_id] if aligner.knows(caption)]
+        found.num_captions += len(captions[image_id])
+        found.num_unknown += len(captions[image_id]) - len(known)
+        for caption, psi in zip(known, aligner.affinities(features, known) if known else (), strict=True):
             words = aligner.tokenizer.words(caption)  # also those that the aligner does not know
-            for snippet in aligner.align_features(features, caption, beta=beta).snippets:
-                found.add(image_id, snippet.region, words[snippet.begin : snippet.end])
+            for snippet in snippets(align(psi, beta=beta)):
+                found.add(image_id, snippet.region - 1, words[snippet.begin : snippet.end])
     if not any(found.regions.values()):
         raise InputError(
             f"no snippet of {split} has {min_words} words; raise beta={beta} for longer ones, or lower min_words"
