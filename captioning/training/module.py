@@ -50,9 +50,9 @@ class FineTuning:
 
     @property
     def group(self) -> dict[str, float]:
-        """What the optimizer is told of the encoder's weights, where it differs from the head's."""
-        told = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
-        return {name: value for name, value in told.items() if value is not None}
+        """The settings of the optimizer for the encoder's weights, as far as they differ from the head's."""
+        own = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
+        return {name: value for name, value in own.items() if value is not None}
 
 
 class RunResult(Protocol):
