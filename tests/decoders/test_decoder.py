@@ -123,6 +123,7 @@ SEARCHES = (
     GreedySearch(max_length=5),
     BeamSearch(beam_size=3, max_length=5),
     Sampling(max_length=5, num_samples=2, top_k=7, top_p=0.9),
+    Sampling(max_length=5, typical_p=0.9),
     CoveringSearch(max_length=5, concepts=(8, -1, 5, 4, 9), beam_size=3, num_best=2),
 )
 
