@@ -4,6 +4,7 @@ from captioning.decoders.att2in import Att2in
 from captioning.decoders.bahdanau import Bahdanau
 from captioning.decoders.cho import Cho
 from captioning.decoders.decoder import Attended, AttentiveDecoder, Decoder, State
+from captioning.decoders.ensemble import Ensemble, Member
 from captioning.decoders.fc import FC
 from captioning.decoders.init_inject import InitInject
 from captioning.decoders.language_model import LanguageModel
@@ -29,10 +30,12 @@ __all__ = [
     "Bahdanau",
     "Cho",
     "Decoder",
+    "Ensemble",
     "Hard",
     "InitInject",
     "LanguageModel",
     "LstmA",
+    "Member",
     "Merge",
     "NeuralTalk",
     "Obj2Text",

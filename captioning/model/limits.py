@@ -19,7 +19,10 @@ from typing import Any
 
 import msgspec
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from captioning.errors import InputError
 
@@ -130,7 +133,7 @@ def no_larger_than(shapes: Iterable[Sequence[int]], *, spare: int = SPARE_WEIGHT
     """Refuse to build modules with far more weights than a file holds, while the block runs.
 
     torch's modules allocate a parameter, register it, and only then fill it. The hook refuses one that is too large
-    before its memory is used.
+    before its memory is used. A buffer is filled before it is registered, so one buffer more than the limit may be.
 
     Args:
         shapes: the shapes of the weights in the file.
@@ -154,8 +157,9 @@ def no_larger_than(shapes: Iterable[Sequence[int]], *, spare: int = SPARE_WEIGHT
                 "tensors; the files are of different models: copy the bundle again"
             )
 
-    handle = register_module_parameter_registration_hook(count)
+    handles = register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
