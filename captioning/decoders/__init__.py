@@ -3,6 +3,7 @@
 from captioning.decoders.att2in import Att2in
 from captioning.decoders.bahdanau import Bahdanau
 from captioning.decoders.cho import Cho
+from captioning.decoders.contrast import AgainstImages, AgainstLanguageModel
 from captioning.decoders.decoder import Attended, AttentiveDecoder, Decoder, State
 from captioning.decoders.ensemble import Ensemble, Member
 from captioning.decoders.fc import FC
@@ -24,6 +25,8 @@ from captioning.decoders.visual_concepts import VisualConcepts
 __all__ = [
     "FC",
     "MRNN",
+    "AgainstImages",
+    "AgainstLanguageModel",
     "Att2in",
     "Attended",
     "AttentiveDecoder",

@@ -66,7 +66,7 @@ class Ensemble(Decoder[EnsembleState]):
         weights = [1.0] * len(members) if weights is None else list(weights)
         if len(weights) != len(members) or not all(0 < weight < math.inf for weight in weights):
             raise InputError(f"weights={weights!r:.80}: expected {len(members)} numbers above 0, one for each member")
-        categories = [list(member.categories) for member in members if hasattr(member, "categories")]
+        categories = [list(own) for member in members if (own := getattr(member, "categories", None)) is not None]
         if any(own != categories[0] for own in categories):
             raise InputError("members read objects of different categories; train them on the same data")
         self.members = nn.ModuleList(members)
@@ -78,7 +78,7 @@ class Ensemble(Decoder[EnsembleState]):
 
     def start(self, features: ImageFeatures) -> EnsembleState:
         """See `Decoder.start`."""
-        return EnsembleState(tuple(member.start(features) for member in self.members))  # type: ignore[operator, misc]
+        return EnsembleState(tuple(member.start(features) for member in self.members))  # type: ignore[operator]
 
     def step(self, tokens: Tensor, state: EnsembleState) -> tuple[Tensor, EnsembleState]:
         """See `Decoder.step`."""

@@ -31,12 +31,17 @@ class SeveralEncoders(Encoder):
         feature_sizes: F of each.
 
     Raises:
-        InputError: there are fewer than two, they do not read the same inputs, or one reads features from files.
+        InputError: there are fewer than two, they do not read the same inputs, one reads features from files, or one is
+            itself of several.
     """
 
     def __init__(self, *, encoders: Sequence[Encoder], transforms: Sequence[Mapping[str, Any]] = ()) -> None:
         if len(encoders) < 2:
             raise InputError(f"expected at least two encoders, found {len(encoders)}")
+        if any(isinstance(encoder, SeveralEncoders) for encoder in encoders):
+            raise InputError(
+                "the features are already those of several encoders; name the members of that ensemble instead"
+            )
         names = " and ".join(encoder.model_name for encoder in encoders)
         first, reads = encoders[0], {encoder.reads for encoder in encoders}
         if reads not in ({"images"}, {"texts"}):
@@ -56,7 +61,9 @@ class SeveralEncoders(Encoder):
 
     def forward(self, images: Tensor) -> ImageFeatures:
         """Return the features of the first encoder, with those of the others; `images` as for `Encoder.forward`."""
-        all_features = [encoder(self._for(number, images)) for number, encoder in enumerate(self.encoders)]
+        all_features: list[ImageFeatures] = [
+            encoder(self._for(number, images)) for number, encoder in enumerate(self.encoders)
+        ]
         return replace(all_features[0], others=tuple(all_features[1:]))
 
     def _for(self, number: int, images: Tensor) -> Tensor:
@@ -83,7 +90,8 @@ def _transforms(encoders: Sequence[Encoder], given: Sequence[Mapping[str, Any]])
     """
     if given and len(given) != len(encoders):
         raise InputError(f"found {len(given)} transforms of {len(encoders)} encoders, expected as many")
-    found = [ImageTransform.from_dict(values) for values in given] or [encoder.transform for encoder in encoders]
+    own = [encoder.transform for encoder in encoders]
+    found = [ImageTransform.from_dict(values) for values in given] if given else own
     transforms = [transform for transform in found if isinstance(transform, ImageTransform)]
     if len(transforms) < len(encoders):
         raise InputError("an encoder of images has no transform; give transforms")

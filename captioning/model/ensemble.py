@@ -16,7 +16,6 @@ from captioning.encoders.standardise import Standardise
 from captioning.encoders.text_transform import TextTransform
 from captioning.errors import InputError, shown
 from captioning.model.captioner import Captioner
-from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
 
 
@@ -43,9 +42,7 @@ def ensemble(
     owners, numbers = _encoders(captioners)
     configs = [_config(captioner) for captioner in captioners]
     encoder, encoder_values = _together([captioners[owner] for owner in owners], [configs[owner] for owner in owners])
-    members, plain = zip(
-        *(_member(*args) for args in zip(captioners, configs, numbers, strict=True)), strict=True
-    )
+    members, plain = zip(*(_member(*args) for args in zip(captioners, configs, numbers, strict=True)), strict=True)
     decoder = Ensemble(members, weights=weights, average=average)
     first = captioners[0]
     config = {
@@ -135,7 +132,7 @@ def _together(captioners: Sequence[Captioner], configs: Sequence[Mapping[str, An
 def _member(captioner: Captioner, config: Mapping[str, Any], number: int) -> tuple[Member, dict[str, Any]]:
     """Make a member of a captioner; also return its plain values."""
     own: nn.Module = captioner.standardise
-    values = {
+    values: dict[str, Any] = {
         "feature_size": captioner.encoder.feature_size,
         "standardise": float(own.deviation) if isinstance(own, Standardise) else None,
         "encoder": number,

@@ -42,9 +42,9 @@ class Sampling(Search):
 
     Each draw takes one random number, with which it inverts the cumulative distribution function (`drawing.py`).
 
-    The returned scores are the decoder's own log-probabilities, whatever τ and the filters are. The samples of an image are
-    ordered best first and may be equal; truncated ones come after those that ended. Processors act before τ. If they
-    forbid every token, the image gets no caption: its length is 0 and its score -inf.
+    The returned scores are the decoder's own log-probabilities, whatever τ and the filters are. The samples of an image
+    are ordered best first and may be equal; truncated ones come after those that ended. Processors act before τ. If
+    they forbid every token, the image gets no caption: its length is 0 and its score -inf.
 
     Nothing is drawn from torch's global generator. Each image has its own random numbers, which follow from `seed` and
     the order of its largest pooled features. So an image gets the same samples in each call and in any batch, unless
@@ -89,7 +89,9 @@ class Sampling(Search):
             if not 0 < share <= 1:
                 raise InputError(f"{name}={share} must be above 0 and at most 1, or null for all tokens")
         if len(shares) > 1:
-            raise InputError(f"found {' and '.join(shares)}, expected one of {', '.join(SHARES)}; set the others to null")
+            raise InputError(
+                f"found {' and '.join(shares)}, expected one of {', '.join(SHARES)}; set the others to null"
+            )
         if self.top_k is not None and self.top_k < 1:
             raise InputError(f"top_k={self.top_k} must be at least 1, or null for all tokens")
         if self.num_samples < 1 or self.seed < 0:

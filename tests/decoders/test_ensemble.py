@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 import torch
+from conftest import build_loud
 from torch import nn
 from torch.testing import assert_close
 
@@ -17,7 +18,6 @@ from captioning.errors import InputError
 from captioning.recurrent import GRU, MaxoutLSTM
 from captioning.search import BeamSearch
 from captioning.text import SpecialTokens
-from conftest import build_loud
 
 SIZES = {"feature_size": 13, "vocab_size": 11, "embedding_size": 17, "hidden_size": 19}
 

@@ -85,6 +85,7 @@ def batch_of(features):
     return collate((0, 1), captions, pad=0, features=features)
 
 
+@torch.no_grad()
 def losses(model: Captioner, inputs: torch.Tensor) -> torch.Tensor:
     features = model.encode(inputs)
     return token_losses(model.decoder, features, batch_of(features))
@@ -110,11 +111,11 @@ def models(request: pytest.FixtureRequest) -> list[Captioner]:
 def test_an_ensemble_averages_what_the_models_predict_of_the_same_images(models: list[Captioner], average: Any) -> None:
     got = losses(ensemble(models, weights=[1, 2, 1], average=average), pixels(2))
     weights = torch.tensor([0.25, 0.5, 0.25])[:, None, None]
-    each = []
+    each, batch = [], batch_of(None)
     for model in models:
-        features = model.encode(pixels(2))
-        batch = batch_of(features)
-        each.append(model.decoder(features, batch.inputs(), batch.image_index).log_softmax(1))
+        with torch.no_grad():
+            logits = model.decoder(model.encode(pixels(2)), batch.inputs(), batch.image_index)
+        each.append(logits.log_softmax(1))
     log_probs = torch.stack(each).double()
     mean = (log_probs.exp() * weights).sum(0).log()
     if average == "log_probabilities":
@@ -152,9 +153,15 @@ def test_a_bundle_of_an_ensemble_captions_as_the_ensemble(models: list[Captioner
     assert loaded.save(tmp_path / "again").joinpath("config.json").read_text() == (folder / "config.json").read_text()
     assert "a/file" not in (folder / "config.json").read_text()
     assert "Members: ShowAndTell, FC, UpDown." in (folder / "README.md").read_text()
-    nested = ensemble([loaded, captioner(ShowAndTell, 9)])
-    again = Captioner.from_pretrained(nested.save(tmp_path / "nested"))
-    assert again.caption(paths) == nested.caption(paths)
+
+
+def test_an_ensemble_can_be_a_member_if_it_has_one_encoder(tmp_path: Path) -> None:
+    paths = image_files(tmp_path)
+    one, several = (ensemble([captioner(kind, **s) for kind, s in models]) for models in (ONE_ENCODER, SEVERAL))
+    nested = ensemble([one, captioner(ShowAndTell, 9)])
+    assert Captioner.from_pretrained(nested.save(tmp_path / "nested")).caption(paths) == nested.caption(paths)
+    with pytest.raises(InputError, match="already those of several encoders; name the members of that ensemble"):
+        ensemble([several, captioner(ShowAndTell, 9)])
 
 
 def test_golden_examples_of_several_encoders_notice_another_model(tmp_path: Path) -> None:
@@ -214,7 +221,7 @@ def test_models_that_do_not_fit_together_are_refused_with_what_differs() -> None
     with pytest.raises(InputError, match="at least two members, found 1"):
         ensemble([one])
     other = captioner(FC, 1, captions=[CAPTIONS[0], "a green dog"])
-    with pytest.raises(InputError, match=r"captions of models 1 and 3 differ \(15 and 15 tokens, of which \d+ is 'cat'"):
+    with pytest.raises(InputError, match=r"models 1 and 3 differ \(15 and 15 tokens, of which \d+ is 'cat'"):
         ensemble([one, one, other])
     with pytest.raises(InputError, match="expected 2 numbers above 0"):
         ensemble([one, one], weights=[1])
@@ -249,8 +256,8 @@ def test_a_part_inside_that_names_other_code_is_refused(folder: Path, trust: tup
         (lambda c: c["encoder"]["encoders"].pop(), "expected at least two encoders, found 1"),
         (lambda c: c["encoder"].update(transforms=[{}]), "found 1 transforms of 2 encoders"),
         (lambda c: c["decoder"]["members"][1].update(encoder=2), "reads 29 of encoder 2"),
-        (lambda c: c["decoder"]["members"][1].update(encoder=-1), "reads 29 of encoder -1"),
-        (lambda c: c["decoder"]["members"][1].update(encoder="0"), "reads 29 of encoder 0"),
+        (lambda c: c["decoder"]["members"][1].update(encoder=-1), "encoder=-1 must be at least 0"),
+        (lambda c: c["decoder"]["members"][1].update(encoder="0"), "encoder='0': Expected `int`"),
         (lambda c: c["decoder"]["members"][1].update(encoder=0), "have 21 and 29 channels and the decoder reads 29"),
         (lambda c: c["decoder"]["members"][1]["decoder"].update(feature_size=21), "the decoder reads 21 of encoder 0"),
         (lambda c: c["decoder"]["members"][0].update(standardise=float("inf")), "found the number Infinity"),
@@ -274,12 +281,7 @@ def test_a_standardisation_larger_than_the_file_is_refused(tmp_path: Path) -> No
     models = [captioner(FC, 1), captioner(FC, 2)]
     folder = ensemble(models).save(tmp_path / "bundle")
 
-    def change(config: dict[str, Any]) -> None:
-        config["encoder"]["channels"] = [8, 1_000_000]
-        for member in config["decoder"]["members"]:
-            member["feature_size"] = member["decoder"]["feature_size"] = 10_000_000
-
-    edit(folder, change)
+    edit(folder, lambda config: config["decoder"]["members"][0].update(feature_size=10_000_000))
     with pytest.raises(InputError, match="far more weights"):
         Captioner.from_pretrained(folder)
 

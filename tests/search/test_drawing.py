@@ -124,7 +124,7 @@ def test_at_both_ends_of_the_function_no_word_of_probability_0_is_drawn(width: i
     weights = torch.rand(500, width, generator=random)
     weights *= torch.rand(500, width, generator=random) < 0.1
     weights[:, 3] = 1e-30  # so that each row has one
-    weights[:, : 3], weights[:, -2:] = 0.0, 0.0
+    weights[:, :3], weights[:, -2:] = 0.0, 0.0
     for u in (0.0, 1 - 2**-53, 1.0):
         drawn, rest = inverse_cdf(weights, torch.full((500,), u, dtype=torch.float64))
         assert weights.gather(1, drawn[:, None]).gt(0).all()
