@@ -44,7 +44,6 @@ SUMMARIES = {
 HELP = """usage: captioning COMMAND ...
 Train, compare, score and use neural image captioners with recurrent decoders. Commands:
 {commands}
-
 See `captioning COMMAND --help`. A first run needs no data of your own:
   captioning scenes data/scenes && captioning train experiment=scenes/show_and_tell
 """

@@ -58,8 +58,8 @@ class AgainstLanguageModel(Decoder[ContrastState]):
         check_strength(strength)
         if decoder.vocab_size != language_model.vocab_size:
             raise InputError(
-                f"the decoder has {decoder.vocab_size} tokens and the language model {language_model.vocab_size}; train "
-                "both with the same text settings on the same captions"
+                f"the decoder has {decoder.vocab_size} tokens and the language model {language_model.vocab_size}; "
+                "train both with the same text settings on the same captions"
             )
         self.decoder, self.language_model, self.strength = decoder, language_model, strength
         self.vocab_size, self.head = decoder.vocab_size, nn.Identity()

@@ -61,10 +61,9 @@ class SeveralEncoders(Encoder):
 
     def forward(self, images: Tensor) -> ImageFeatures:
         """Return the features of the first encoder, with those of the others; `images` as for `Encoder.forward`."""
-        all_features: list[ImageFeatures] = [
-            encoder(self._for(number, images)) for number, encoder in enumerate(self.encoders)
-        ]
-        return replace(all_features[0], others=tuple(all_features[1:]))
+        first, *others = (encoder(self._for(number, images)) for number, encoder in enumerate(self.encoders))
+        features: ImageFeatures = replace(first, others=tuple(others))
+        return features
 
     def _for(self, number: int, images: Tensor) -> Tensor:
         colours = self._colours[number] if self._colours else None

@@ -96,7 +96,7 @@ def _check_part(name: str, value: Any, kind: Any) -> None:
     if isinstance(value, (list, tuple)) and typing.get_origin(kind) in (Sequence, tuple, list):
         for one in value:
             _check_part(name, one, options[0])
-    elif (value is None and NoneType in options) or kind is Any or typing.get_origin(kind) in (Mapping, dict):
+    elif (value is None and NoneType in options) or kind is Any or Mapping in map(typing.get_origin, (kind, *options)):
         return
     elif value is None or isinstance(value, (bool, int, float, str, list, tuple, Mapping)):
         raise InputError(f"{name}={repr(value)[:80]}: expected a part, with the name of its class as _target_")

@@ -22,9 +22,9 @@ def stores(command: Command, scenes: Path, bundle: Path, tmp_path_factory: pytes
     captioner = Captioner.from_pretrained(bundle)
     paths = {int(path.stem): path for path in sorted((scenes / "val2017").glob("*.jpg"))}
     folder = tmp_path_factory.mktemp("stores")
-    with FeatureWriter(folder / "val", captioner.encoder.identity(captioner.transform), list(paths)) as writer:
-        with torch.inference_mode():
-            writer.write(captioner.encoder(captioner.pixels(list(paths.values()))))
+    identity = captioner.encoder.identity(captioner.transform)
+    with torch.inference_mode(), FeatureWriter(folder / "val", identity, list(paths)) as writer:
+        writer.write(captioner.encoder(captioner.pixels(list(paths.values()))))
     return folder
 
 

@@ -32,7 +32,8 @@ def distractors() -> ImageFeatures:
 
 def expected_against(p, q, strength):
     """The definition, word by word in float64."""
-    ratios = torch.tensor([[a.exp() / b.exp() ** strength for a, b in zip(r, s, strict=True)] for r, s in zip(p, q)])
+    rows = zip(p.exp().tolist(), q.exp().tolist(), strict=True)
+    ratios = torch.tensor([[a / b**strength for a, b in zip(*row, strict=True)] for row in rows], dtype=torch.float64)
     return ratios / ratios.sum(1, keepdim=True)
 
 
