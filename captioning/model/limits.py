@@ -96,12 +96,16 @@ def _check_part(name: str, value: Any, kind: Any) -> None:
     if isinstance(value, (list, tuple)) and typing.get_origin(kind) in (Sequence, tuple, list):
         for one in value:
             _check_part(name, one, options[0])
-    elif (value is None and NoneType in options) or kind is Any or Mapping in map(typing.get_origin, (kind, *options)):
+    elif (value is None and NoneType in options) or kind is Any or _may_be_mapping(kind, *options):
         return
     elif value is None or isinstance(value, (bool, int, float, str, list, tuple, Mapping)):
         raise InputError(f"{name}={repr(value)[:80]}: expected a part, with the name of its class as _target_")
     elif missing := [own for own in getattr(kind, "__annotations__", ()) if not hasattr(value, own)]:
         raise InputError(f"{name}: expected a {kind.__name__}, found a {type(value).__name__} without {missing[0]!r}")
+
+
+def _may_be_mapping(*kinds: Any) -> bool:
+    return any(typing.get_origin(kind) in (Mapping, dict) for kind in kinds)
 
 
 @cache
