@@ -64,7 +64,7 @@ class Search(ABC):
         if self.max_length > LONGEST:
             raise InputError(f"max_length={self.max_length} must be at most {LONGEST}")
         object.__setattr__(self, "processors", tuple(self.processors))  # configurations give lists
-        if searches := [type(found).__name__ for found in self.processors if isinstance(found, Search)]:
+        if searches := [type(found).__name__ for found in cast(Any, self.processors) if isinstance(found, Search)]:
             raise InputError(f"processors: {searches[0]} is no Processor, but a search")
 
     @abstractmethod

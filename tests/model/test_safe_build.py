@@ -152,7 +152,7 @@ LAYER = {"_target_": "captioning.recurrent.LSTM", "_partial_": True}
         ({**DECODER, "recurrent": BEAM}, Decoder, r"\(captioning\.recurrent or captioning\.decoders\)"),
         ({**BEAM, "processors": [RESNET]}, Search, r"\(captioning\.search\)"),
         ({**BEAM, "processors": {"x": [DECODER]}}, Search, r"\(captioning\.search\)"),
-        ({**BEAM, "processors": [BEAM]}, Search, "is no Processor or Search$"),
+        ({**BEAM, "processors": [BEAM]}, Search, "BeamSearch is no Processor, but a search$"),
         ({**BEAM, "processors": [{"_target_": "captioning.search.Hypotheses"}]}, Search, "is no Processor or Search$"),
         ({"_target_": "captioning.search.Forbid", "ids": [3]}, Search, "is no Search$"),
         ({"_target_": "captioning.search.Hypotheses", "tokens": 1}, Search, "is no Search$"),
