@@ -29,7 +29,7 @@ from torch import nn
 from captioning.commands import main
 from captioning.data.batch import CaptionBatch, collate
 from captioning.data.scenes import write_scenes
-from captioning.decoders import Decoder, Hard, Soft
+from captioning.decoders import AgainstImages, AgainstLanguageModel, Decoder, Ensemble, Hard, Member, Soft
 from captioning.decoders.ngrams import observed_ngrams
 from captioning.encoders.features import ImageFeatures, Objects
 from captioning.errors import InputError
@@ -46,6 +46,15 @@ settings.load_profile("tests")
 
 PRIMES = (17, 19, 23, 29, 31, 37, 41, 43)
 """Widths of a model under test; none is a size of the fixtures."""
+DISTRACTORS = ImageFeatures(torch.linspace(-1, 1, 26).view(2, 13), torch.linspace(-2, 1, 104).view(2, 4, 13))
+"""Two other images, for decoders that contrast an image with them."""
+WRAPPERS: dict[type, Callable[[Sequence[Callable[[], Decoder[Any]]]], Decoder[Any]]] = {
+    Ensemble: lambda inner: Ensemble([build() for build in inner], weights=[1, 3]),
+    Member: lambda inner: Member(inner[1](), feature_size=13, standardise=0.5),
+    AgainstLanguageModel: lambda inner: AgainstLanguageModel(inner[1](), inner[0](), strength=0.3),
+    AgainstImages: lambda inner: AgainstImages(inner[1](), DISTRACTORS, strength=0.3),
+}
+"""Builders of the decoders that consist of others, from builders of two that differ as much as possible."""
 CONCEPTS = (8, -1, 5, 4, 9)
 """Token ids of the W = 5 words of a detector; the vocabulary lacks the second."""
 
@@ -107,7 +116,7 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
     """
     builders: dict[str, Callable[[], Decoder[Any]]] = {}
     for name, cls in classes("captioning.decoders").items():
-        if not issubclass(cls, Decoder) or inspect.isabstract(cls):
+        if not issubclass(cls, Decoder) or inspect.isabstract(cls) or cls in WRAPPERS:
             continue
         arguments = inspect.signature(cls).parameters
         widths = [key for key in arguments if key.endswith("_size")]
@@ -125,7 +134,8 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
         for i in range(max(len(choices), len(settings))):
             (part, chosen), (label, flags) = choices[i % len(choices)], settings[i % len(settings)]
             builders["-".join(filter(None, (name, part, label)))] = partial(primes, cls, sizes, **chosen, **flags)
-    return builders
+    inner = [next(builders[key] for key in builders if key.startswith(name)) for name in ("ShowAndTell", "UpDown")]
+    return builders | {cls.__name__: partial(wrap, inner) for cls, wrap in WRAPPERS.items()}
 
 
 def primes(cls: Callable[..., Decoder[Any]], sizes: dict[str, int], **others: Any) -> Decoder[Any]:

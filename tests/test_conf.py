@@ -45,7 +45,7 @@ GIVEN = {
     "encoder": {"vocab_size", "encoder", "word_detector", "words", "standardise"},
     # By the encoder, the vocabulary, the objects, the word detector and the training captions.
     "decoder": {"feature_size", "vocab_size", "categories", "concepts", "num_words", "num_ngrams"},
-    "search": {"concepts"},
+    "search": {"concepts", "words"},
     "objective": {"feature_size", "vocab_size", "categories", "eos", "special"},  # where it learns something of its own
     "matcher": {"feature_size", "vocab_size", "vocabulary"},  # by the encoder and the vocabulary
     "detector": {"feature_size", "vocab_size"},

@@ -34,6 +34,7 @@ SUMMARIES = {
     "generate": "sample sentences from a language model's bundle",
     "extract": "cache a split's image features",
     "bundle": "make a bundle from a run's checkpoint",
+    "ensemble": "make one bundle of several captioners",
     "check": "check that a bundle, a feature store or a run is undamaged",
     "vectors": "learn word vectors from captions, to initialise a decoder",
     "scenes": "generate the synthetic data set",
@@ -43,7 +44,6 @@ SUMMARIES = {
 HELP = """usage: captioning COMMAND ...
 Train, compare, score and use neural image captioners with recurrent decoders. Commands:
 {commands}
-
 See `captioning COMMAND --help`. A first run needs no data of your own:
   captioning scenes data/scenes && captioning train experiment=scenes/show_and_tell
 """

@@ -124,7 +124,8 @@ def sampling(search: Search, **settings: Any) -> Sampling:
     """Build a `Sampling` from `settings`. The settings that they lack come from the bundle's search."""
     from captioning.search import Sampling
 
-    own = {"top_k": search.top_k, "top_p": search.top_p} if isinstance(search, Sampling) else {}
+    filters = ("top_k", "top_p", "min_p", "typical_p")
+    own = {name: getattr(search, name) for name in filters} if isinstance(search, Sampling) else {}
     return Sampling(**{**own, **shared_settings(search), **settings})
 
 

@@ -45,7 +45,7 @@ settings:
   data.split=NAME      train, val or test; only this split's files are needed
   data.features=DIR    cached features instead of images; data.skip_broken=true leaves out images that cannot be read
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; replaces the bundle's setting
-  search=NAME          greedy, beam, covering or sampling; replaces the bundle's search
+  search=NAME          greedy, beam, covering, sampling or minimum_bayes_risk; replaces the bundle's search
   data.objects=true    word detectors on COCO: also score words apart for small, medium and large objects
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
   pointing=true        matchers: how many words point into a box of what they name; beta=B: neighbours share regions
@@ -142,7 +142,7 @@ def validating(model: ImageModel, config: DictConfig, splits: Splits) -> Trainin
     from captioning.data.readers import ParallelText
     from captioning.model.captioner import Captioner
     from captioning.training.captioning import CaptioningModule
-    from captioning.training.detected import words_of
+    from captioning.training.detected import search_arguments
     from captioning.training.kinds import KINDS, scorer_of
 
     if not isinstance(model, Captioner):
@@ -158,7 +158,7 @@ def validating(model: ImageModel, config: DictConfig, splits: Splits) -> Trainin
         check_languages(Path(config.bundle), splits.reader, translates=model.encoder.reads == "texts")
     return CaptioningModule(
         model,
-        search=chosen_search(config.search, model.search, words_of(model.encoder, model.tokenizer)),
+        search=chosen_search(config.search, model.search, search_arguments(model.encoder, model.tokenizer)),
         scorer=scorer_of(chosen_metrics(config.metrics, texts=texts)),
     )
 
@@ -230,7 +230,7 @@ def chosen_search(config: DictConfig, own: Search, words: Mapping[str, Any]) -> 
     Args:
         config: the group `search`.
         own: the bundle's search.
-        words: what a search can be told of the model's word detector; see `captioning.training.detected.words_of`.
+        words: what a search can be told of the model; see `captioning.training.detected.search_arguments`.
 
     Raises:
         InputError: the bundle's search has no such setting.
@@ -243,8 +243,10 @@ def chosen_search(config: DictConfig, own: Search, words: Mapping[str, Any]) -> 
 
     given = {str(key): value for key, value in config.items() if value is not None}
     if "_target_" in given:
+        file = given.pop("frequencies", None)
         settings = OmegaConf.create(given)
-        return build(settings, Search, **arguments_of(settings, words))  # type: ignore[type-abstract]
+        search: Search = build(settings, Search, **arguments_of(settings, words))  # type: ignore[type-abstract]
+        return search if file is None else with_frequencies(search, str(file))
     known = own.settings()
     if unknown := given.keys() - known.keys():
         raise InputError(
@@ -252,4 +254,13 @@ def chosen_search(config: DictConfig, own: Search, words: Mapping[str, Any]) -> 
             f"{', '.join(known)}; choose another with search=NAME"
         )
     changed: Search = replace(cast(Any, own), **given)
+    return changed
+
+
+def with_frequencies(search: Search, file: str) -> Search:
+    """Give a search document frequencies that `captioning score --save-document-frequencies FILE` wrote."""
+    from captioning.metrics.document_frequencies import DocumentFrequencies
+
+    found = DocumentFrequencies.load(file)
+    changed: Search = replace(cast(Any, search), frequencies=found.counts, num_images=found.num_images)
     return changed

@@ -68,7 +68,7 @@ def nbest(config: DictConfig, output: Path) -> None:
     from captioning.model.aligner import Aligner
     from captioning.model.captioner import Captioner
     from captioning.reranking import write_nbest
-    from captioning.training.detected import words_of
+    from captioning.training.detected import search_arguments, words_of
 
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
     captioner = load_as(Captioner, config.bundle, device, config.trust, option="device=")
@@ -79,7 +79,8 @@ def nbest(config: DictConfig, output: Path) -> None:
         lists.check_consensus(captioner, data, config.consensus)
         data.evaluation_dataloader("train")  # as for the split itself
     words = words_of(captioner.encoder, captioner.tokenizer)
-    search = with_all_beams(chosen_search(config.search, captioner.search, words), config.search.num_best)
+    arguments = search_arguments(captioner.encoder, captioner.tokenizer)
+    search = with_all_beams(chosen_search(config.search, captioner.search, arguments), config.search.num_best)
     matched, consensus, matcher = None, None, None
     if config.matcher_bundle is not None:  # is read before the search, which may take hours
         aligner = load_as(Aligner, config.matcher_bundle, device, config.trust, option="device=")

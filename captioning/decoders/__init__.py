@@ -3,7 +3,9 @@
 from captioning.decoders.att2in import Att2in
 from captioning.decoders.bahdanau import Bahdanau
 from captioning.decoders.cho import Cho
+from captioning.decoders.contrast import AgainstImages, AgainstLanguageModel
 from captioning.decoders.decoder import Attended, AttentiveDecoder, Decoder, State
+from captioning.decoders.ensemble import Ensemble, Member
 from captioning.decoders.fc import FC
 from captioning.decoders.init_inject import InitInject
 from captioning.decoders.language_model import LanguageModel
@@ -23,16 +25,20 @@ from captioning.decoders.visual_concepts import VisualConcepts
 __all__ = [
     "FC",
     "MRNN",
+    "AgainstImages",
+    "AgainstLanguageModel",
     "Att2in",
     "Attended",
     "AttentiveDecoder",
     "Bahdanau",
     "Cho",
     "Decoder",
+    "Ensemble",
     "Hard",
     "InitInject",
     "LanguageModel",
     "LstmA",
+    "Member",
     "Merge",
     "NeuralTalk",
     "Obj2Text",

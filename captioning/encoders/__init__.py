@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from captioning.encoders.grid_cells import GridCells
     from captioning.encoders.image_and_words import ImageAndWords
     from captioning.encoders.regions import Regions
+    from captioning.encoders.several import SeveralEncoders
     from captioning.encoders.small_cnn import SmallCNN
     from captioning.encoders.standardise import Standardise
     from captioning.encoders.text import TextEncoder
@@ -30,6 +31,7 @@ _MODULES = {
     "ImageTransform": "transform",
     "Objects": "features",
     "Regions": "regions",
+    "SeveralEncoders": "several",
     "SmallCNN": "small_cnn",
     "Standardise": "standardise",
     "TextEncoder": "text",
@@ -48,6 +50,7 @@ __all__ = [
     "ImageTransform",
     "Objects",
     "Regions",
+    "SeveralEncoders",
     "SmallCNN",
     "Standardise",
     "TextEncoder",

@@ -40,6 +40,7 @@ class ImageFeatures:
         final: the state of a recurrent encoder after its last input, (I, L, D) each; None for other encoders.
         words: the probability of each of a word detector's W words, (I, W) float, in the detector's order; None if no
             words were detected.
+        others: the features of the same images by the further encoders of an ensemble; empty for other models.
     """
 
     pooled: Tensor
@@ -48,6 +49,7 @@ class ImageFeatures:
     objects: Objects | None = None
     final: tuple[Tensor, ...] | None = None
     words: Tensor | None = None
+    others: tuple[ImageFeatures, ...] = ()
 
     def __len__(self) -> int:
         return self.pooled.shape[0]
@@ -68,4 +70,5 @@ class ImageFeatures:
         grid, mask, words = (None if x is None else change(x) for x in (self.grid, self.mask, self.words))
         objects = None if self.objects is None else self.objects.map(change)
         final = None if self.final is None else tuple(change(x) for x in self.final)
-        return ImageFeatures(change(self.pooled), grid, mask, objects, final, words)
+        others = tuple(other._map(change) for other in self.others)
+        return ImageFeatures(change(self.pooled), grid, mask, objects, final, words, others)

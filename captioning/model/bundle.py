@@ -33,10 +33,9 @@ from captioning.encoders.detectors import WordDetector
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.standardise import Standardise
 from captioning.encoders.surgery import example
-from captioning.encoders.text import TextEncoder
 from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.files.atomic import new_folder, write_json, write_text
 from captioning.files.digests import check_digests, write_digests
 from captioning.json_files import read_json, typed
@@ -124,11 +123,16 @@ def write_bundle(
 
 
 def _without_source(encoder: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an encoder's values without the sources of its weights and of those of an encoder inside it."""
-    return {
-        key: None if key == "weights" else _without_source(value) if isinstance(value, Mapping) else value
-        for key, value in encoder.items()
-    }
+    """Return an encoder's values without the sources of its weights and of those of encoders inside it."""
+
+    def cleared(key: str, value: Any) -> Any:
+        if key == "weights":
+            return None
+        if isinstance(value, Mapping):
+            return _without_source(value)
+        return [cleared("", one) for one in value] if isinstance(value, (list, tuple)) else value
+
+    return {key: cleared(key, value) for key, value in encoder.items()}
 
 
 def _plain(weight: torch.Tensor) -> torch.Tensor:
@@ -201,12 +205,7 @@ def build_parts(
             f"{folder}: tokenizer.json has {len(own_tokenizer)} tokens and config.json's {name} {head.vocab_size}; "
             "the files are of different models: copy the bundle again"
         )
-    width = values.get("feature_size", encoder.feature_size)
-    if width != encoder.feature_size:
-        raise InputError(
-            f"{source}: the encoder's features have {encoder.feature_size} channels and the {name} reads {width}; the "
-            "parts are of different models: copy the bundle again"
-        )
+    _check_widths(values, getattr(encoder, "feature_sizes", (encoder.feature_size,)), name, source)
     deviation, search = config.standardise, config.search
     return Parts(
         encoder,
@@ -218,6 +217,32 @@ def build_parts(
         search=None if search is None else _build_search(search, source, num_tokens=len(own_tokenizer), trust=trust),
         config=config.plain(),
     )
+
+
+def _check_widths(values: Any, widths: Sequence[int], name: str, source: str) -> None:
+    """Check that a head, and each decoder inside it, reads features of the width that its encoder has.
+
+    Args:
+        values: the plain values of the head, or of what is inside it.
+        widths: F of each encoder. A part with a value `encoder` reads the one of that number, other parts the first.
+        name: of the head, for the message.
+        source: where the values come from.
+    """
+    if isinstance(values, (list, tuple)):
+        for value in values:
+            _check_widths(value, widths, name, source)
+    if not isinstance(values, Mapping):
+        return
+    number = values.get("encoder", 0)
+    own = widths[number : number + 1] if isinstance(number, int) and number >= 0 else ()
+    if not own or values.get("feature_size", own[0]) != own[0]:
+        raise InputError(
+            f"{source}: the encoder's features have {' and '.join(map(str, widths))} channels and the {name} reads "
+            f"{shown(values.get('feature_size'))} of encoder {shown(number)}; the parts are of different models: copy "
+            "the bundle again"
+        )
+    for value in values.values():
+        _check_widths(value, own if "encoder" in values else widths, name, source)
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
@@ -338,7 +363,7 @@ def _under(prefix: str, shapes: Mapping[str, Sequence[int]]) -> list[Sequence[in
 
 def _build_transform(values: Mapping[str, Any], path: Path, encoder: Encoder) -> ImageTransform | TextTransform:
     """Build the transform and check that the encoder takes its images: some encoders take one size only."""
-    if isinstance(encoder, TextEncoder):
+    if encoder.reads == "texts":
         return _build_text_transform(values, path, encoder)
     transform = ImageTransform.from_dict(values)
     own = encoder.transform
@@ -356,7 +381,7 @@ def _build_transform(values: Mapping[str, Any], path: Path, encoder: Encoder) ->
     return transform
 
 
-def _build_text_transform(values: Mapping[str, Any], path: Path, encoder: TextEncoder) -> TextTransform:
+def _build_text_transform(values: Mapping[str, Any], path: Path, encoder: Encoder) -> TextTransform:
     transform = TextTransform.from_dict(values)
     if len(transform.tokenizer) != encoder.vocab_size:
         raise InputError(

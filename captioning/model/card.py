@@ -20,16 +20,18 @@ def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     head = next(name for name in ("decoder", "detector", "matcher") if config.get(name))
 
     def short(part: str) -> str:
-        return str(config[part]["_target_"]).rpartition(".")[2]
+        return _short(config[part])
 
     encoder = config["encoder"].get("model")
-    kind, name, use, note = _described(head, translates=short("encoder") == TextEncoder.__name__)
+    first = config["encoder"].get("encoders", [config["encoder"]])[0]  # of an ensemble's encoders
+    kind, name, use, note = _described(head, translates=_short(first) == TextEncoder.__name__)
     foreign = sorted(packages(config))
     trust = f", trust={json.dumps(foreign)}" if foreign else ""
+    members = ", ".join(_short(member.get("decoder", member)) for member in config[head].get("members", ()))
     lines = [
         f"# {short(head)} on {short('encoder')}" + (f" ({encoder})" if encoder else ""),
         "",
-        f"{kind}, made with captioning {config['captioning_version']}.",
+        f"{kind}, made with captioning {config['captioning_version']}." + (f" Members: {members}." if members else ""),
         "",
         "```python",
         f"from captioning import {name}",
@@ -46,6 +48,10 @@ def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         lines += ["", f"Scores on {where} (fractions):", "", "| metric | value |", "| --- | --- |"]
         lines += [f"| {name} | {value:.4f} |" for name, value in metrics["metrics"].items()]
     return "\n".join(lines) + "\n"
+
+
+def _short(part: Mapping[str, Any]) -> str:
+    return str(part["_target_"]).rpartition(".")[2]
 
 
 def _described(head: str, *, translates: bool) -> tuple[str, str, str, str]:

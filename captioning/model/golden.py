@@ -96,12 +96,7 @@ def make_golden(decode: Callable[[ImageFeatures], Sequence[Caption]], features: 
         features: of some images, as the encoder returned them. The first 16 are tried.
     """
     features = features.rows(torch.arange(min(len(features), _CANDIDATES), device=features.pooled.device))
-    nudged = replace(features, pooled=_nudged(features.pooled))
-    if features.grid is not None:
-        nudged = replace(nudged, grid=_nudged(features.grid))
-    if features.words is not None:
-        nudged = replace(nudged, words=_nudged(features.words).clamp(max=1.0))
-    captions, others = decode(features), decode(nudged)
+    captions, others = decode(features), decode(_nudged_features(features))
     steady = sorted(range(len(captions)), key=lambda i: captions[i].text != others[i].text)[:NUM_EXAMPLES]
     rows = torch.tensor(steady, dtype=torch.int64, device=features.pooled.device)
     chosen = features.rows(rows).to("cpu")
@@ -137,6 +132,15 @@ def made_up_features(encoder: Encoder, transform: object, num_categories: int, d
     return replace(features, objects=objects.map(lambda x: x.to(device)))
 
 
+def _nudged_features(features: ImageFeatures) -> ImageFeatures:
+    nudged = replace(features, pooled=_nudged(features.pooled), others=tuple(map(_nudged_features, features.others)))
+    if features.grid is not None:
+        nudged = replace(nudged, grid=_nudged(features.grid))
+    if features.words is not None:
+        nudged = replace(nudged, words=_nudged(features.words).clamp(max=1.0))
+    return nudged
+
+
 def _nudged(x: Tensor) -> Tensor:
     """Change every number by up to a thousandth of itself, many times more than rounding does."""
     random = torch.Generator().manual_seed(2)
@@ -146,13 +150,15 @@ def _nudged(x: Tensor) -> Tensor:
 def _tensors(features: ImageFeatures) -> dict[str, Tensor]:
     objects = {} if features.objects is None else {f"objects.{k}": v for k, v in vars(features.objects).items()}
     final = {f"final.{i}": state for i, state in enumerate(features.final or ())}
-    own = {name: getattr(features, name) for name in ("pooled", "grid", "mask", "words")} | objects | final
+    others = {f"others.{i}.{k}": v for i, other in enumerate(features.others) for k, v in _tensors(other).items()}
+    own = {name: getattr(features, name) for name in ("pooled", "grid", "mask", "words")} | objects | final | others
     return {name: tensor.detach().clone().contiguous() for name, tensor in own.items() if tensor is not None}
 
 
 def _features(tensors: Mapping[str, Tensor], path: Path) -> ImageFeatures:
     objects = [tensors[f"objects.{name}"] for name in ("categories", "boxes", "mask") if f"objects.{name}" in tensors]
     num_states = sum(name.startswith("final.") for name in tensors)
+    others = [{k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in _prefixes(tensors)]
     try:
         return ImageFeatures(
             pooled=tensors["pooled"],
@@ -161,6 +167,13 @@ def _features(tensors: Mapping[str, Tensor], path: Path) -> ImageFeatures:
             objects=Objects(*objects) if objects else None,
             final=tuple(tensors[f"final.{i}"] for i in range(num_states)) or None,
             words=tensors.get("words"),
+            others=tuple(_features(other, path) for other in others),
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} does not hold the features of images ({error}); copy the bundle again") from error
+
+
+def _prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
+    """List the beginnings of the names of each further encoder's features: "others.0.", and so on."""
+    found = {name.split(".")[1] for name in tensors if name.startswith("others.")}
+    return [f"others.{number}." for number in range(len(found))]

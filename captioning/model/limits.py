@@ -19,7 +19,10 @@ from typing import Any
 
 import msgspec
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from captioning.errors import InputError
 
@@ -93,12 +96,16 @@ def _check_part(name: str, value: Any, kind: Any) -> None:
     if isinstance(value, (list, tuple)) and typing.get_origin(kind) in (Sequence, tuple, list):
         for one in value:
             _check_part(name, one, options[0])
-    elif (value is None and NoneType in options) or kind is Any or typing.get_origin(kind) in (Mapping, dict):
+    elif (value is None and NoneType in options) or kind is Any or _may_be_mapping(kind, *options):
         return
     elif value is None or isinstance(value, (bool, int, float, str, list, tuple, Mapping)):
         raise InputError(f"{name}={repr(value)[:80]}: expected a part, with the name of its class as _target_")
     elif missing := [own for own in getattr(kind, "__annotations__", ()) if not hasattr(value, own)]:
         raise InputError(f"{name}: expected a {kind.__name__}, found a {type(value).__name__} without {missing[0]!r}")
+
+
+def _may_be_mapping(*kinds: Any) -> bool:
+    return any(typing.get_origin(kind) in (Mapping, dict) for kind in kinds)
 
 
 @cache
@@ -130,7 +137,7 @@ def no_larger_than(shapes: Iterable[Sequence[int]], *, spare: int = SPARE_WEIGHT
     """Refuse to build modules with far more weights than a file holds, while the block runs.
 
     torch's modules allocate a parameter, register it, and only then fill it. The hook refuses one that is too large
-    before its memory is used.
+    before its memory is used. A buffer is filled before it is registered, so one buffer more than the limit may be.
 
     Args:
         shapes: the shapes of the weights in the file.
@@ -154,8 +161,9 @@ def no_larger_than(shapes: Iterable[Sequence[int]], *, spare: int = SPARE_WEIGHT
                 "tensors; the files are of different models: copy the bundle again"
             )
 
-    handle = register_module_parameter_registration_hook(count)
+    handles = register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()

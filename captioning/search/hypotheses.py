@@ -51,7 +51,7 @@ class Search(ABC):
         processors: applied in this order to the log-probabilities of each step.
 
     Raises:
-        InputError: `max_length` is not in 1..4096.
+        InputError: `max_length` is not in 1..4096, or a processor is a search.
     """
 
     max_length: int
@@ -64,6 +64,8 @@ class Search(ABC):
         if self.max_length > LONGEST:
             raise InputError(f"max_length={self.max_length} must be at most {LONGEST}")
         object.__setattr__(self, "processors", tuple(self.processors))  # configurations give lists
+        if searches := [type(found).__name__ for found in cast(Any, self.processors) if isinstance(found, Search)]:
+            raise InputError(f"processors: {searches[0]} is no Processor, but a search")
 
     @abstractmethod
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:

@@ -12,6 +12,7 @@ from torch import Tensor
 from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
+from captioning.search.drawing import Kept
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.one_by_one import one_by_one
 from captioning.search.processors import Processor, never
@@ -20,28 +21,30 @@ from captioning.text.tokenizer import SpecialTokens
 
 MOST, LARGEST_SEED = 10_000, 2**63 - 1
 """The largest `num_samples` and `seed`."""
+SHARES = ("top_p", "min_p", "typical_p")
+"""The filters of which one can be given."""
 _NUM_CHANNELS = 8  # the order of the 8 largest features distinguishes images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling(Search):
-    """Draws each token from softmax(logits / τ), or from the most probable tokens of that distribution.
-
-    Source: top-p (nucleus) sampling by Holtzman et al. 2020 (arXiv:1904.09751), top-k by Fan et al. 2018
-    (arXiv:1805.04833).
+    """Draws each token from softmax(logits / τ), or from a part of the tokens of that distribution.
 
         p_w ∝ exp(log p(w) / τ)                              over the tokens that are allowed
-        p'_w ∝ p_w  for w in V', else 0                      V': the tokens that top-k and top-p keep
+        p'_w ∝ p_w  for w in V', else 0                      V': the tokens that the filters keep
 
-    Top-k keeps the k most probable tokens. Top-p then keeps the smallest set of these that has at least a share of p
-    of their total probability.
+    Top-k keeps the k most probable tokens. Of these, one further filter may keep a part, by their renormalised
+    probabilities:
 
-    The draw is argmax_w (log p'_w + g_w) with Gumbel noise g (Maddison et al. 2014, arXiv:1411.0030). Rounding
-    errors in log p' rarely change the token that is drawn.
+        top-p      the most probable tokens, until their share is p (arXiv:1904.09751)
+        min-p      those with at least p times the probability of the most probable one (arXiv:2407.01082)
+        typical    those whose -log p_w is nearest to the entropy, until their share is p (arXiv:2202.00666)
 
-    The returned scores are the decoder's own log-probabilities, whatever τ, k and p are. The samples of an image are
-    ordered best first and may be equal; truncated ones come after those that ended. Processors act before τ. If they
-    forbid every token, the image gets no caption: its length is 0 and its score -inf.
+    Each draw takes one random number, with which it inverts the cumulative distribution function (`drawing.py`).
+
+    The returned scores are the decoder's own log-probabilities, whatever τ and the filters are. The samples of an image
+    are ordered best first and may be equal; truncated ones come after those that ended. Processors act before τ. If
+    they forbid every token, the image gets no caption: its length is 0 and its score -inf.
 
     Nothing is drawn from torch's global generator. Each image has its own random numbers, which follow from `seed` and
     the order of its largest pooled features. So an image gets the same samples in each call and in any batch, unless
@@ -51,7 +54,9 @@ class Sampling(Search):
     Args:
         temperature: τ; below 1 sharpens, above 1 flattens.
         top_k: k; None for all tokens.
-        top_p: p, in (0, 1]; None for all tokens.
+        top_p: p of top-p, in (0, 1]; None for all tokens. Only one of top_p, min_p and typical_p can be given.
+        min_p: p of min-p, in (0, 1].
+        typical_p: p of typical sampling, in (0, 1].
         num_samples: n, the captions per image; at most 10,000.
         seed: another seed draws other captions.
         max_length: see `Search`.
@@ -59,12 +64,14 @@ class Sampling(Search):
         processors: see `Search`.
 
     Raises:
-        InputError: `temperature`, `top_k`, `top_p`, `num_samples`, `seed` or `max_length` is out of range.
+        InputError: a setting is out of range, or more than one of `top_p`, `min_p` and `typical_p` is given.
     """
 
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
     num_samples: int = 1
     seed: int = 1
     max_length: int = 30
@@ -77,8 +84,14 @@ class Sampling(Search):
             raise InputError("temperature=0 leaves nothing to chance; use greedy search instead")
         if not 0 < self.temperature < math.inf:
             raise InputError(f"temperature={self.temperature} must be a number above 0")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise InputError(f"top_p={self.top_p} must be above 0 and at most 1, or null for all tokens")
+        shares = {name: getattr(self, name) for name in SHARES if getattr(self, name) is not None}
+        for name, share in shares.items():
+            if not 0 < share <= 1:
+                raise InputError(f"{name}={share} must be above 0 and at most 1, or null for all tokens")
+        if len(shares) > 1:
+            raise InputError(
+                f"found {' and '.join(shares)}, expected one of {', '.join(SHARES)}; set the others to null"
+            )
         if self.top_k is not None and self.top_k < 1:
             raise InputError(f"top_k={self.top_k} must be at least 1, or null for all tokens")
         if self.num_samples < 1 or self.seed < 0:
@@ -94,10 +107,14 @@ class Sampling(Search):
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:
         """See `Search`; n is `num_samples`."""
         generators = self._generators(features)
+        kept = Kept(top_k=self.top_k, **{name: getattr(self, name) for name in SHARES})
+        limits = torch.finfo(torch.float32)
+        temperature = min(max(self.temperature, limits.tiny), limits.max)
 
         def draw(rows: Tensor, log_probs: Tensor) -> Tensor:
-            scores = self._filtered(log_probs.double() / self.temperature)
-            return (scores + self._gumbel(generators, rows, scores)).argmax(1)
+            best = log_probs.amax(1, keepdim=True).clamp(min=limits.min)  # divided first, it could overflow
+            scores = log_probs if temperature == 1 else (log_probs - best) / temperature
+            return kept.draw(scores, self._uniform(generators, rows))
 
         tokens, token_scores, scores = one_by_one(
             decoder,
@@ -116,27 +133,16 @@ class Sampling(Search):
         order = features.pooled.sort(dim=1, descending=True, stable=True).indices[:, :_NUM_CHANNELS]
         return [torch.Generator().manual_seed(seed_of(self.seed, *channels)) for channels in order.tolist()]
 
-    def _gumbel(self, generators: Sequence[torch.Generator], rows: Tensor, like: Tensor) -> Tensor:
-        """Draw Gumbel noise for the unfinished rows, (b, V) as `like`."""
-        # While any sample of an image is unfinished, noise is drawn for all its samples. So the noise of a sample does
-        # not depend on when the others end.
+    def _uniform(self, generators: Sequence[torch.Generator], rows: Tensor) -> Tensor:
+        """Draw a number in [0, 1) for each unfinished row, (b) float64."""
+        # While any sample of an image is unfinished, numbers are drawn for all its samples. So the number of a sample
+        # does not depend on when the others end.
         image, sample = rows.cpu() // self.num_samples, rows.cpu() % self.num_samples
         images, index = torch.unique(image, return_inverse=True)
-        uniform = like.new_empty(len(images), self.num_samples, like.shape[1], device="cpu")
+        uniform = torch.empty(len(images), self.num_samples, dtype=torch.float64)
         for own, i in zip(uniform, images.tolist(), strict=True):
             own.uniform_(generator=generators[i])
-        return -(-uniform[index, sample].to(like.device).log()).log()
-
-    def _filtered(self, scores: Tensor) -> Tensor:
-        """Set all but the most probable tokens of `scores`, (b, V), to -inf."""
-        if self.top_k is not None:
-            best, words = scores.topk(min(self.top_k, scores.shape[1]), dim=1)
-            scores = torch.full_like(scores, -torch.inf).scatter(1, words, best)
-        if self.top_p is not None:
-            p, words = scores.softmax(1).sort(dim=1, descending=True, stable=True)
-            full = p.cumsum(1) - p >= self.top_p  # the more probable tokens reach p without it
-            scores = scores.masked_fill(torch.zeros_like(full).scatter(1, words, full), -torch.inf)
-        return scores
+        return uniform[index, sample].to(rows.device)
 
     def _best_first(self, tokens: Tensor, token_scores: Tensor, sums: Tensor, special: SpecialTokens) -> Hypotheses:
         """Group the captions of the rows, (I·n, T), by image and order them."""

@@ -30,7 +30,7 @@ from captioning.objectives import check_objective, needs
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
 from captioning.training.checks import check_encoder, check_own_code
-from captioning.training.detected import check_words, num_ngrams, words_of
+from captioning.training.detected import check_words, num_ngrams, search_arguments, words_of
 from captioning.training.encoder_parts import encoder_parts
 from captioning.training.kinds import KINDS, head_of
 from captioning.training.module import TrainingModule
@@ -68,7 +68,7 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     check_words(config[name], words)
     available |= words | num_ngrams(config[name], tokenizer, captions)
     given = {part: arguments_of(config[part], available) for part in (name, "objective")}
-    given["search"] = arguments_of(config.search, words) if kind.searches else {}
+    given["search"] = arguments_of(config.search, search_arguments(encoder, tokenizer)) if kind.searches else {}
     head = build(config[name], HEADS[name], **given[name])
     start_words(config, (encoder, transform), (head, tokenizer))
     objective = instantiate(config.objective)  # partial if it has parameters of its own

@@ -66,6 +66,11 @@ def words_of(encoder: Encoder, tokenizer: Tokenizer) -> dict[str, Any]:
     return {"concepts": [id_of.get(word, -1) for word in encoder.words], "num_words": len(encoder.words)}
 
 
+def search_arguments(encoder: Encoder, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return what searches can be told of the model: what `words_of` says, and the word of each token id."""
+    return {**words_of(encoder, tokenizer), "words": tokenizer.vocabulary}
+
+
 def check_words(settings: DictConfig, words: Mapping[str, Any]) -> None:
     """Check that a head that reads detected words gets them.
 

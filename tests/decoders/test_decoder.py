@@ -32,7 +32,13 @@ def tensors(state: State) -> list[Tensor]:
     """Return all tensors of a state, with a row first."""
     parts = [getattr(state, f.name) for f in fields(state)]
     flat = [x for part in parts for x in (part if isinstance(part, tuple) else (part,))]
-    return [x for part in flat for x in (regions_of_rows(part) if isinstance(part, Memory) else (part,))]
+    return [x for part in flat for x in _tensors(part)]
+
+
+def _tensors(part: State | Tensor) -> list[Tensor]:
+    if isinstance(part, Memory):
+        return regions_of_rows(part)
+    return tensors(part) if isinstance(part, State) else [part]
 
 
 def regions_of_rows(memory: Memory) -> list[Tensor]:
@@ -123,6 +129,7 @@ SEARCHES = (
     GreedySearch(max_length=5),
     BeamSearch(beam_size=3, max_length=5),
     Sampling(max_length=5, num_samples=2, top_k=7, top_p=0.9),
+    Sampling(max_length=5, typical_p=0.9),
     CoveringSearch(max_length=5, concepts=(8, -1, 5, 4, 9), beam_size=3, num_best=2),
 )
 
@@ -236,10 +243,12 @@ def test_packed_rows_give_the_sequence_of_each_position(lengths: list[int]):
 
 
 def test_start_is_computed_once_per_image(decoder, features, batch, monkeypatch):
-    rows, start = [], decoder.start
-    monkeypatch.setattr(decoder, "start", lambda given: (rows.append(len(given)), start(given))[1])
+    rows, inner = [], [*getattr(decoder, "members", [getattr(decoder, "decoder", decoder)])]
+    for one in inner:  # a decoder of others starts with them
+        start = one.start
+        monkeypatch.setattr(one, "start", lambda given, start=start: (rows.append(len(given)), start(given))[1])
     decoder(features, batch.inputs(), batch.image_index)
-    assert rows == [3]  # images, not the 5 captions
+    assert rows == [3] * len(inner)  # images, not the 5 captions
 
 
 def test_attention_weights_are_shares_of_real_regions(decoder, features, batch):

@@ -152,8 +152,8 @@ LAYER = {"_target_": "captioning.recurrent.LSTM", "_partial_": True}
         ({**DECODER, "recurrent": BEAM}, Decoder, r"\(captioning\.recurrent or captioning\.decoders\)"),
         ({**BEAM, "processors": [RESNET]}, Search, r"\(captioning\.search\)"),
         ({**BEAM, "processors": {"x": [DECODER]}}, Search, r"\(captioning\.search\)"),
-        ({**BEAM, "processors": [BEAM]}, Search, "is no Processor$"),
-        ({**BEAM, "processors": [{"_target_": "captioning.search.Hypotheses"}]}, Search, "is no Processor$"),
+        ({**BEAM, "processors": [BEAM]}, Search, "BeamSearch is no Processor, but a search$"),
+        ({**BEAM, "processors": [{"_target_": "captioning.search.Hypotheses"}]}, Search, "is no Processor or Search$"),
         ({"_target_": "captioning.search.Forbid", "ids": [3]}, Search, "is no Search$"),
         ({"_target_": "captioning.search.Hypotheses", "tokens": 1}, Search, "is no Search$"),
         ({"_target_": "captioning.encoders.ImageTransform", "size": [3, 3]}, Encoder, "is no Encoder$"),
@@ -322,7 +322,7 @@ def test_a_trusted_package_gives_only_classes_that_it_defines(lab, target):
 def test_a_class_of_a_trusted_package_needs_the_base_class_of_its_place(lab):
     with pytest.raises(InputError, match=r"lab\.Thing is no Decoder$"):
         build({"_target_": "lab.Thing"}, Decoder, source="config.json", trust=["lab"])
-    with pytest.raises(InputError, match=r"lab\.Mine is no Processor$"):
+    with pytest.raises(InputError, match=r"lab\.Mine is no Processor or Search$"):
         build({**BEAM, "processors": [{"_target_": "lab.Mine"}]}, Search, source="config.json", trust=["lab"])
 
 

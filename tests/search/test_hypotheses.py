@@ -21,6 +21,8 @@ SEARCHES = {
     "normalized": BeamSearch(max_length=9, beam_size=3, num_best=2, length_normalization=1.0),
     "sampling": Sampling(max_length=9, num_samples=3),
     "nucleus": Sampling(max_length=9, num_samples=2, temperature=2.0, top_k=5, top_p=0.8),
+    "min-p": Sampling(max_length=9, num_samples=2, min_p=0.1),
+    "typical": Sampling(max_length=9, num_samples=2, typical_p=0.5),
 }
 DISTINCT = {name: search for name, search in SEARCHES.items() if not isinstance(search, Sampling)}
 EXACT = {"rtol": 1e-5, "atol": 1e-5}

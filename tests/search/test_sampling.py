@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -94,9 +95,17 @@ def assert_scores_are_the_chain_s(found, spell):
         ({"top_p": 1.0}, "abc$"),
         ({"top_k": 2, "top_p": 0.6}, "a"),  # .5 of the .8 that are left is .625
         ({"top_k": 2, "top_p": 0.63}, "ab"),
+        ({"min_p": 0.59}, "ab"),  # b has .6 of a's probability
+        ({"min_p": 0.61}, "a"),
+        ({"min_p": 1.0}, "a"),
+        ({"typical_p": 0.2}, "b"),  # the entropy is 1.14, and -log p of a, b, c, $ is .69, 1.2, 1.9, 3
+        ({"typical_p": 0.5}, "ba"),
+        ({"typical_p": 0.81}, "bac"),
+        ({"typical_p": 1.0}, "abc$"),
+        ({"top_k": 2, "typical_p": 0.3}, "a"),  # of .625 and .375 the entropy is .66, and -log p is .47 and .98
     ],
 )
-def test_only_the_most_probable_tokens_are_drawn(chain, special, spell, head, left):
+def test_only_the_tokens_of_the_filters_are_drawn(chain, special, spell, head, left):
     decoder = chain(ONE_WORD)
     found = Sampling(num_samples=NUM, **head)(decoder, decoder.features, special)
     total = sum(ONE_WORD["^"][word] for word in left)
@@ -118,7 +127,9 @@ def test_of_equally_probable_words_k_are_kept(chain, special):
     assert len(found.tokens[0, :, 0].unique()) == 2
 
 
-@pytest.mark.parametrize("settings", [{"top_k": 1}, {"temperature": 1e-9}, {"top_p": 1e-9}])
+@pytest.mark.parametrize(
+    "settings", [{"top_k": 1}, {"temperature": 1e-9}, {"temperature": 5e-324}, {"top_p": 1e-9}, {"min_p": 1.0}]
+)
 def test_sampling_without_chance_is_greedy(random_chain, special, settings):
     decoder = random_chain(5, 7, 11, seed=3)
     greedy = GreedySearch(max_length=11)(decoder, decoder.features, special)
@@ -193,6 +204,29 @@ def test_an_image_s_samples_do_not_depend_on_its_batch_nor_on_rounding(random_ch
     assert search(decoder, fewer, special).tokens.equal(samples[:1])
 
 
+def test_a_hot_temperature_makes_all_allowed_words_equally_probable(chain, special, spell):
+    decoder = chain(ONE_WORD)
+    found = Sampling(num_samples=NUM, temperature=1e300)(decoder, decoder.features, special)
+    assert_near(shares(found, spell), {"a$": 0.25, "b$": 0.25, "c$": 0.25, "$": 0.25})
+
+
+def test_a_sample_does_not_depend_on_when_the_image_s_other_samples_end(random_chain, special):
+    decoder = random_chain(1, 7, 30, seed=3)
+    search = Sampling(num_samples=20, max_length=30)
+    found = search(decoder, decoder.features, special)
+    assert len(found.lengths.unique()) > 5
+
+    def as_first(step, tokens, log_probs):
+        """Let all hypotheses end after two words, but those that begin as the first sample."""
+        first = found.tokens[0, 0, :step]
+        return log_probs if step < 2 else log_probs.where((tokens == first).all(1, True), ended)
+
+    ended = torch.full((11,), -torch.inf).index_fill(0, torch.tensor([special.eos]), 0.0)
+    fewer = replace(search, processors=[as_first])(decoder, decoder.features, special)
+    length = found.lengths[0, 0]
+    assert any(found.tokens[0, 0, :length].equal(tokens[:length]) for tokens in fewer.tokens[0])
+
+
 def test_images_with_equal_features_get_the_same_samples(random_chain, special):
     decoder = of_one_image(random_chain(1, 7, 11, seed=3))
     samples = Sampling(num_samples=2, max_length=11)(decoder, ImageFeatures(torch.zeros(3, 1)), special).tokens
@@ -209,6 +243,9 @@ def test_images_with_equal_features_get_the_same_samples(random_chain, special):
         ({"temperature": math.inf}, "temperature=inf must be a number above 0"),
         ({"top_p": 0.0}, r"top_p=0\.0 must be above 0 and at most 1"),
         ({"top_p": 1.1}, r"top_p=1\.1 must be above 0 and at most 1"),
+        ({"min_p": 0.0}, r"min_p=0\.0 must be above 0 and at most 1"),
+        ({"typical_p": 1.1}, r"typical_p=1\.1 must be above 0 and at most 1"),
+        ({"typical_p": 0.5, "top_p": 0.5}, "found top_p and typical_p, expected one of top_p, min_p, typical_p"),
         ({"top_k": 0}, "top_k=0 must be at least 1"),
         ({"num_samples": 0}, "num_samples=0 must be at least 1"),
         ({"max_length": 0}, "max_length=0 must be at least 1"),
