@@ -233,9 +233,10 @@ def chosen_search(config: DictConfig, own: Search, words: Mapping[str, Any]) -> 
     Raises:
         InputError: the bundle's search has no such setting.
     """
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
     from captioning.search.hypotheses import Search
+    from captioning.search.length_rules import LengthRule
     from captioning.training.assemble import arguments_of
     from captioning.training.parts import build
 
@@ -249,5 +250,7 @@ def chosen_search(config: DictConfig, own: Search, words: Mapping[str, Any]) -> 
             f"search.{min(unknown)}: the bundle decodes by {type(own).__name__}, which has "
             f"{', '.join(known)}; choose another with search=NAME"
         )
+    if isinstance(rule := given.get("length_normalization"), DictConfig):
+        given["length_normalization"] = build(rule, LengthRule)  # type: ignore[type-abstract]
     changed: Search = replace(cast(Any, own), **given)
     return changed
