@@ -15,7 +15,8 @@ from captioning.errors import InputError
 from captioning.search.beams import Beams, pick
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.length_rules import LengthRule, as_rule
-from captioning.search.processors import Processor, apply, never
+from captioning.search.log_probs import check_memory, next_log_probs
+from captioning.search.processors import Processor, never
 from captioning.text.tokenizer import SpecialTokens
 
 WIDEST = 1024
@@ -44,7 +45,7 @@ class BeamSearch(Search):
 
     Raises:
         InputError: K is above 1,024, `num_best` is not in 1..K, `length_normalization` is not in 0..10, or `max_length`
-            is out of range.
+            is out of range. Or a search does not fit in memory, or finds NaN.
     """
 
     beam_size: int = 5
@@ -68,13 +69,14 @@ class BeamSearch(Search):
         processors = (never(special, allow_unknown=self.allow_unknown), *self.processors)
         rule = as_rule(self.length_normalization)
         num_images, device = len(features), features.pooled.device
+        check_memory(num_images, self.beam_size, decoder.vocab_size, device, setting="beam_size")
         best = Best(num_images, self.num_best, self.max_length, special.pad, device)
         images = torch.arange(num_images, device=device)  # (i,) the images that are still searched
         beams = Beams.empty(num_images, device)
         state, last = decoder.start(features), torch.full((num_images,), special.bos, device=device)
         for t in range(self.max_length):
             logits, state = decoder.step(last, state)
-            log_probs = apply(processors, t, beams.tokens.flatten(0, 1), logits.float().log_softmax(1))
+            log_probs = next_log_probs(logits, processors, t, beams.tokens.flatten(0, 1), images)
             grown, source = beams.grow(log_probs, self.beam_size)
             ends = grown.tokens[:, :, -1] == special.eos
             ranks = rule.rank(grown.scores, t + 1).masked_fill(~ends, -torch.inf)[:, : self.beam_size]
