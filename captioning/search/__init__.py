@@ -1,6 +1,7 @@
 """Searches, which find captions with any `Decoder`, through its interface alone."""
 
 from captioning.search.beam import BeamSearch
+from captioning.search.constrained import ConstrainedBeamSearch, required_words
 from captioning.search.covering import CoveringSearch
 from captioning.search.diverse import DiverseBeamSearch
 from captioning.search.endings import BAD_ENDINGS, NoBadEndings, bad_endings
@@ -13,6 +14,7 @@ from captioning.search.sampling import Sampling
 __all__ = [
     "BAD_ENDINGS",
     "BeamSearch",
+    "ConstrainedBeamSearch",
     "CoveringSearch",
     "DiverseBeamSearch",
     "Forbid",
@@ -30,4 +32,5 @@ __all__ = [
     "Sampling",
     "Search",
     "bad_endings",
+    "required_words",
 ]
