@@ -5,11 +5,13 @@ from captioning.search.constrained import ConstrainedBeamSearch, required_words
 from captioning.search.covering import CoveringSearch
 from captioning.search.diverse import DiverseBeamSearch
 from captioning.search.endings import BAD_ENDINGS, NoBadEndings, bad_endings
+from captioning.search.gnmt import GnmtSearch
 from captioning.search.greedy import GreedySearch
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.length_rules import Gnmt, LengthRule, Power, Reward
 from captioning.search.processors import Forbid, MinLength, NoRepeatNgrams, Processor, RepetitionPenalty
 from captioning.search.sampling import Sampling
+from captioning.search.stochastic import StochasticBeamSearch
 
 __all__ = [
     "BAD_ENDINGS",
@@ -19,6 +21,7 @@ __all__ = [
     "DiverseBeamSearch",
     "Forbid",
     "Gnmt",
+    "GnmtSearch",
     "GreedySearch",
     "Hypotheses",
     "LengthRule",
@@ -31,6 +34,7 @@ __all__ = [
     "Reward",
     "Sampling",
     "Search",
+    "StochasticBeamSearch",
     "bad_endings",
     "required_words",
 ]

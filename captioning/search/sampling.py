@@ -15,12 +15,11 @@ from captioning.errors import InputError
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.one_by_one import one_by_one
 from captioning.search.processors import Processor, never
-from captioning.seeds import seed_of
+from captioning.search.random_numbers import generators
 from captioning.text.tokenizer import SpecialTokens
 
 MOST, LARGEST_SEED = 10_000, 2**63 - 1
 """The largest `num_samples` and `seed`."""
-_NUM_CHANNELS = 8  # the order of the 8 largest features distinguishes images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +92,11 @@ class Sampling(Search):
     @torch.no_grad()
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:
         """See `Search`; n is `num_samples`."""
-        generators = self._generators(features)
+        of_images = generators(features, self.seed)
 
         def draw(rows: Tensor, log_probs: Tensor) -> Tensor:
             scores = self._filtered(log_probs.double() / self.temperature)
-            return (scores + self._gumbel(generators, rows, scores)).argmax(1)
+            return (scores + self._gumbel(of_images, rows, scores)).argmax(1)
 
         tokens, token_scores, scores = one_by_one(
             decoder,
@@ -109,12 +108,6 @@ class Sampling(Search):
             rows_per_image=self.num_samples,
         )
         return self._best_first(tokens, token_scores, scores, special)
-
-    def _generators(self, features: ImageFeatures) -> list[torch.Generator]:
-        """Make a generator for each image."""
-        # An image's features are rounded differently in different batches, but their order hardly ever changes.
-        order = features.pooled.sort(dim=1, descending=True, stable=True).indices[:, :_NUM_CHANNELS]
-        return [torch.Generator().manual_seed(seed_of(self.seed, *channels)) for channels in order.tolist()]
 
     def _gumbel(self, generators: Sequence[torch.Generator], rows: Tensor, like: Tensor) -> Tensor:
         """Draw Gumbel noise for the unfinished rows, (b, V) as `like`."""

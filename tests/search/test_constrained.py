@@ -167,7 +167,7 @@ def test_without_required_words_it_is_beam_search(random_chain, special, options
 def test_a_word_that_no_beam_search_would_find_is_there(chain, special, spell):
     decoder = chain(LIKES_A)
     assert spell(BeamSearch(beam_size=2)(decoder, decoder.features, special).tokens[0, 0]) == "a$"
-    search = ConstrainedBeamSearch(required=[B, C], beam_size=2)
+    search = ConstrainedBeamSearch(required=[B, C])
     found = search(decoder, decoder.features, special)
     assert spell(found.tokens[0, 0]).rstrip(".") in ("bc$", "cb$")
     assert found.scores[0, 0].exp().item() == pytest.approx(0.06 * 0.04 * 0.5)

@@ -8,12 +8,24 @@ import pytest
 import torch
 
 from captioning.errors import InputError
-from captioning.search import BeamSearch, CoveringSearch, Forbid, GreedySearch, Sampling
+from captioning.search import (
+    BeamSearch,
+    ConstrainedBeamSearch,
+    CoveringSearch,
+    DiverseBeamSearch,
+    Forbid,
+    GreedySearch,
+    Sampling,
+    StochasticBeamSearch,
+)
 from captioning.search import log_probs as module
 from captioning.search.log_probs import available_memory, check_memory, next_log_probs
 
 SEARCHES = {
     "greedy": GreedySearch(max_length=5),
+    "diverse": DiverseBeamSearch(max_length=5, beam_size=4, num_groups=2),
+    "constrained": ConstrainedBeamSearch(max_length=5, beam_size=3),
+    "stochastic": StochasticBeamSearch(max_length=5, num_samples=2),
     "beam": BeamSearch(max_length=5, beam_size=3),
     "sampling": Sampling(max_length=5, num_samples=2),
 }
@@ -104,6 +116,9 @@ def test_only_settings_that_can_help_are_proposed(monkeypatch, num_images, rows,
         GreedySearch(),
         BeamSearch(beam_size=1000),
         Sampling(num_samples=1000),
+        StochasticBeamSearch(num_samples=1000),
+        DiverseBeamSearch(beam_size=999),
+        ConstrainedBeamSearch(beam_size=1000),
         CoveringSearch(concepts=[4], beam_size=1000),
     ],
     ids=lambda value: type(value).__name__,
