@@ -38,7 +38,9 @@ class DiverseBeamSearch(Search):
 
     A caption that several groups find counts for the first of them. The n captions are the best of each group, then the
     second best of each, and so on; they are returned in the order of their ranks. Unfinished hypotheses are chosen
-    last. An image leaves the batch as soon as no prefix of any group can displace one of its group's best.
+    last. If the captions of a group were all found by earlier ones, there can be fewer than n; the rest have length 0
+    and a score of -inf. An image leaves the batch as soon as no prefix of any group can displace one of its group's
+    best.
 
     Args:
         beam_size: K, the beams of all groups together; at most 1,024.
@@ -171,8 +173,8 @@ class _Group:
 
     def grow(self, log_probs: Tensor, penalties: Tensor, beam_size: int) -> tuple[_Group, Tensor]:
         """See `Beams.grow`; `penalties`, (i, V), are subtracted in Θ."""
-        num_images, width = self.log_probs.shape
-        augmented = (log_probs.view(num_images, width, -1) - penalties[:, None]).flatten(0, 1)
+        width = self.log_probs.shape[1]
+        augmented = log_probs - penalties.repeat_interleave(width, 0)
         beams, source = self.beams.grow(augmented, beam_size)
         own = log_probs[source, beams.tokens[:, :, -1]]
         token_scores = torch.cat([beams.token_scores[:, :, :-1], own[..., None]], 2)
