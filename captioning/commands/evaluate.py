@@ -45,7 +45,8 @@ settings:
   data.split=NAME      train, val or test; only this split's files are needed
   data.features=DIR    cached features instead of images; data.skip_broken=true leaves out images that cannot be read
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; replaces the bundle's setting
-  search=NAME          greedy, beam, covering, sampling or minimum_bayes_risk; replaces the bundle's search
+  search=NAME          greedy, beam, gnmt, diverse, constrained, stochastic, covering, sampling or minimum_bayes_risk;
+                       replaces the bundle's search
   data.objects=true    word detectors on COCO: also score words apart for small, medium and large objects
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
   pointing=true        matchers: how many words point into a box of what they name; beta=B: neighbours share regions
@@ -235,9 +236,10 @@ def chosen_search(config: DictConfig, own: Search, words: Mapping[str, Any]) -> 
     Raises:
         InputError: the bundle's search has no such setting.
     """
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
     from captioning.search.hypotheses import Search
+    from captioning.search.length_rules import LengthRule
     from captioning.training.assemble import arguments_of
     from captioning.training.parts import build
 
@@ -253,6 +255,8 @@ def chosen_search(config: DictConfig, own: Search, words: Mapping[str, Any]) -> 
             f"search.{min(unknown)}: the bundle decodes by {type(own).__name__}, which has "
             f"{', '.join(known)}; choose another with search=NAME"
         )
+    if isinstance(rule := given.get("length_normalization"), DictConfig):
+        given["length_normalization"] = build(rule, LengthRule)  # type: ignore[type-abstract]
     changed: Search = replace(cast(Any, own), **given)
     return changed
 

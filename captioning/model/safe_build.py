@@ -18,6 +18,7 @@ from captioning.encoders.encoder import Encoder
 from captioning.errors import InputError, described, shown
 from captioning.model.limits import check_arguments
 from captioning.search.hypotheses import Search
+from captioning.search.length_rules import LengthRule
 from captioning.search.processors import Processor
 
 T = TypeVar("T")
@@ -30,7 +31,7 @@ _INSIDE: Mapping[str, Allowed] = {
     "encoders": {"recurrent": object, "encoders": nn.Module},
     "decoders": {"recurrent": object, "decoders": object},
     "matchers": {"recurrent": object},
-    "search": {"search": (Processor, Search)},
+    "search": {"search": (Processor, LengthRule, Search)},
 }
 """The classes that may occur in the arguments of a part, by the package of the part."""
 
@@ -44,8 +45,9 @@ def build(config: Mapping[str, Any], base: type[T], *, source: str, trust: Colle
     Hydra's instantiate does the same for a user's own configuration, and runs any callable. This function is for files
     from other people, so it restricts the classes. An encoder, a decoder or a search must be a class of its own
     package. Arguments of encoders and decoders may be recurrent layers, those of encoders also encoders and word
-    detectors, those of decoders also parts of decoders, and those of searches processors and searches. Each class is
-    checked before it is built. An encoder's `weights` must be null, because the encoder would read or download them.
+    detectors, those of decoders also parts of decoders, and those of searches processors, length rules and searches.
+    Each class is checked before it is built. An encoder's `weights` must be null, because the encoder would read or
+    download them.
 
     Args:
         config: `_target_` and the arguments. An argument may be such a mapping itself, then also with `_partial_`.
@@ -175,7 +177,7 @@ def _class(target: Any, allowed: Allowed, place: _Place) -> tuple[type, tuple[ty
     if (package := _package(defined)) in allowed:
         return found, _bases(allowed[package])
     if isinstance(found, type) and _names_trusted(target, place) and place.trusts(found.__module__):
-        return found, _bases(next(iter(allowed.values())))  # the classes of one place have one base class
+        return found, _bases(next(iter(allowed.values())))  # the packages of one place have the same base classes
     raise InputError(
         f"{place.source}: {shown(repr(target))} is no class that may stand here {_advice(target, allowed, place)}"
     )

@@ -16,14 +16,13 @@ from captioning.search.drawing import Kept
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.one_by_one import one_by_one
 from captioning.search.processors import Processor, never
-from captioning.seeds import seed_of
+from captioning.search.random_numbers import generators
 from captioning.text.tokenizer import SpecialTokens
 
 MOST, LARGEST_SEED = 10_000, 2**63 - 1
 """The largest `num_samples` and `seed`."""
 SHARES = ("top_p", "min_p", "typical_p")
 """The filters of which one can be given."""
-_NUM_CHANNELS = 8  # the order of the 8 largest features distinguishes images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +105,7 @@ class Sampling(Search):
     @torch.no_grad()
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:
         """See `Search`; n is `num_samples`."""
-        generators = self._generators(features)
+        of_images = generators(features, self.seed)
         kept = Kept(top_k=self.top_k, **{name: getattr(self, name) for name in SHARES})
         limits = torch.finfo(torch.float32)
         temperature = min(max(self.temperature, limits.tiny), limits.max)
@@ -114,7 +113,7 @@ class Sampling(Search):
         def draw(rows: Tensor, log_probs: Tensor) -> Tensor:
             best = log_probs.amax(1, keepdim=True).clamp(min=limits.min)  # divided first, it could overflow
             scores = log_probs if temperature == 1 else (log_probs - best) / temperature
-            return kept.draw(scores, self._uniform(generators, rows))
+            return kept.draw(scores, self._uniform(of_images, rows))
 
         tokens, token_scores, scores = one_by_one(
             decoder,
@@ -126,12 +125,6 @@ class Sampling(Search):
             rows_per_image=self.num_samples,
         )
         return self._best_first(tokens, token_scores, scores, special)
-
-    def _generators(self, features: ImageFeatures) -> list[torch.Generator]:
-        """Make a generator for each image."""
-        # An image's features are rounded differently in different batches, but their order hardly ever changes.
-        order = features.pooled.sort(dim=1, descending=True, stable=True).indices[:, :_NUM_CHANNELS]
-        return [torch.Generator().manual_seed(seed_of(self.seed, *channels)) for channels in order.tolist()]
 
     def _uniform(self, generators: Sequence[torch.Generator], rows: Tensor) -> Tensor:
         """Draw a number in [0, 1) for each unfinished row, (b) float64."""

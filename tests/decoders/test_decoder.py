@@ -16,7 +16,15 @@ from captioning.decoders import LanguageModel
 from captioning.decoders.attention import Memory
 from captioning.decoders.decoder import Capability, State, packed_rows
 from captioning.encoders.features import ImageFeatures
-from captioning.search import BeamSearch, CoveringSearch, GreedySearch, Sampling
+from captioning.search import (
+    BeamSearch,
+    ConstrainedBeamSearch,
+    CoveringSearch,
+    DiverseBeamSearch,
+    GreedySearch,
+    Sampling,
+    StochasticBeamSearch,
+)
 
 EXACT = {"rtol": 1e-5, "atol": 1e-5}  # float32: about a hundred rounding errors of numbers near 1, or of larger ones
 
@@ -130,6 +138,9 @@ SEARCHES = (
     BeamSearch(beam_size=3, max_length=5),
     Sampling(max_length=5, num_samples=2, top_k=7, top_p=0.9),
     Sampling(max_length=5, typical_p=0.9),
+    StochasticBeamSearch(max_length=5, num_samples=2),
+    DiverseBeamSearch(max_length=5, beam_size=4, num_groups=2),
+    ConstrainedBeamSearch(max_length=5, required=[[[6]]], beam_size=3),
     CoveringSearch(max_length=5, concepts=(8, -1, 5, 4, 9), beam_size=3, num_best=2),
 )
 

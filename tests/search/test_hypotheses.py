@@ -13,12 +13,31 @@ from torch.testing import assert_close
 from captioning.data.batch import collate
 from captioning.errors import InputError
 from captioning.objectives import token_losses
-from captioning.search import BeamSearch, Forbid, GreedySearch, Hypotheses, Sampling
+from captioning.search import (
+    BeamSearch,
+    ConstrainedBeamSearch,
+    DiverseBeamSearch,
+    Forbid,
+    Gnmt,
+    GreedySearch,
+    Hypotheses,
+    NoRepeatNgrams,
+    Reward,
+    Sampling,
+    StochasticBeamSearch,
+)
+from captioning.search.length_rules import as_rule
 
 SEARCHES = {
     "greedy": GreedySearch(max_length=9),
     "beam": BeamSearch(max_length=9, beam_size=3, num_best=3),
     "normalized": BeamSearch(max_length=9, beam_size=3, num_best=2, length_normalization=1.0),
+    "gnmt": BeamSearch(max_length=9, beam_size=3, num_best=3, length_normalization=Gnmt(0.7)),
+    "reward": BeamSearch(max_length=9, beam_size=3, num_best=2, length_normalization=Reward(0.5)),
+    "no repeats": BeamSearch(max_length=9, beam_size=3, num_best=2, processors=[NoRepeatNgrams(2)]),
+    "diverse": DiverseBeamSearch(max_length=9, beam_size=6, num_groups=2, num_best=3, diversity=50.0),
+    "constrained": ConstrainedBeamSearch(max_length=9, required=[[[4]], [[7, 9], [8]]], beam_size=3, num_best=2),
+    "stochastic": StochasticBeamSearch(max_length=9, num_samples=4),
     "sampling": Sampling(max_length=9, num_samples=3),
     "nucleus": Sampling(max_length=9, num_samples=2, temperature=2.0, top_k=5, top_p=0.8),
     "min-p": Sampling(max_length=9, num_samples=2, min_p=0.1),
@@ -73,7 +92,7 @@ def test_shapes_dtypes_padding_and_order(search, a_decoder, features, special):
     assert not torch.isin(found.tokens[real], torch.tensor([special.pad, special.bos, special.unk])).any()
     assert (found.tokens.eq(special.eos) == (last & found.finished[..., None])).all()
     assert found.lengths[~found.finished].eq(9).all()
-    ranks = found.scores / found.lengths ** getattr(search, "length_normalization", 0.0)
+    ranks = as_rule(getattr(search, "length_normalization", 0.0)).rank(found.scores, found.lengths)
     order = torch.where(found.finished, ranks, ranks - 1e6)  # unfinished ones come last
     assert order.diff(dim=1).le(1e-6).all()
 
