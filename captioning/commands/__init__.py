@@ -26,6 +26,7 @@ SUMMARIES = {
     "rerank": "choose among the M best captions of each image",
     "report": "make a table of runs",
     "caption": "caption images with a bundle",
+    "explain": "show on a page how an image was captioned",
     "concepts": "find words in images with a word detector's bundle",
     "align": "find the region of an image that each word of a sentence is about",
     "snippets": "make a data set of regions from captions that a matcher aligns",

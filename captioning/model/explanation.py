@@ -43,14 +43,12 @@ class Edit:
         log_prob: its log-probability, in nats.
         mean: its log-probability per token.
         finished: whether it ends.
-        difference: its log-probability minus that of the caption that was changed.
     """
 
     text: str
     log_prob: float
     mean: float
     finished: bool
-    difference: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,18 +242,14 @@ class _Explainer:
         maps: Tensor | None,
         edits: Mapping[Prefix, Edit],
     ) -> ExplainedCaption:
-        def edited(prefix: Prefix, choice: Alternative) -> Alternative:
-            edit = None if choice.chosen else edits.get(prefix)
-            return choice if edit is None else replace(choice, edit=replace(edit, difference=edit.log_prob - score))
-
         words = []
         for t, row in enumerate(table):
-            choices = tuple(edited((*tokens[:t], i), choice) for i, choice in row)
+            choices = tuple(
+                choice if choice.chosen else replace(choice, edit=edits.get((*tokens[:t], i))) for i, choice in row
+            )
             own = next(choice for choice in choices if choice.chosen)
             attention = None if maps is None else maps[t]
-            words.append(
-                Word(text=own.text, probability=own.probability, alternatives=choices, attention=attention)
-            )
+            words.append(Word(text=own.text, probability=own.probability, alternatives=choices, attention=attention))
         text = self.tokenizer.decode(tokens)
         return ExplainedCaption(
             text=text, log_prob=score, mean=score / len(tokens), finished=finished, words=tuple(words)
@@ -309,7 +303,9 @@ class _Explainer:
             same = list(group)
             for start in range(0, len(same), size):
                 part = same[start : start + size]
-                images = self.features.rows(torch.zeros(len(part), dtype=torch.int64, device=self.features.pooled.device))
+                images = self.features.rows(
+                    torch.zeros(len(part), dtype=torch.int64, device=self.features.pooled.device)
+                )
                 found = continued(search, self.decoder, images, self.tokenizer.special, part)
                 for prefix, tokens, length, score, finished in zip(
                     part,
@@ -320,17 +316,12 @@ class _Explainer:
                     strict=True,
                 ):
                     if length:
-                        edits[prefix] = Edit(
-                            text=self.tokenizer.decode(tokens),
-                            log_prob=score,
-                            mean=score / length,
-                            finished=finished,
-                            difference=0.0,
-                        )
+                        text = self.tokenizer.decode(tokens)
+                        edits[prefix] = Edit(text=text, log_prob=score, mean=score / length, finished=finished)
         return edits
 
     def _attention(self, captions: Sequence[Prefix]) -> Sequence[Tensor | None]:
-        """Compute the attention weights of each token, (T, h, w) or (T, S); None if there is nothing to draw them on."""
+        """Compute the attention weights of each token, (T, h, w) or (T, S); None if they cannot be drawn."""
         none = [None] * len(captions)
         decoder, special = self.decoder, self.tokenizer.special
         if not isinstance(decoder, AttentiveDecoder):
@@ -375,8 +366,8 @@ def _source(captioner: Captioner, inputs: Tensor) -> tuple[str, ...] | None:
 def _tree(candidates: Sequence[Candidate], best: Prefix, captioner: Captioner) -> tuple[tuple[Branch, ...], int]:
     """Arrange the search's candidates as a tree, and count those that are left out of a large one.
 
-    The first `MOST_STEPS` steps are kept. Of these, the first candidates of each step are kept, and all that lead to one
-    of the n best captions.
+    The first `MOST_STEPS` steps are kept. Of each, the most probable candidates are kept, and all that lead to one of
+    the n best captions.
     """
     leading = {
         candidate.tokens[:t]
@@ -384,9 +375,7 @@ def _tree(candidates: Sequence[Candidate], best: Prefix, captioner: Captioner) -
         if candidate.outcome is Outcome.HYPOTHESIS
         for t in range(1, len(candidate.tokens) + 1)
     }
-    by_step = {
-        step: list(group) for step, group in groupby(candidates, key=lambda candidate: len(candidate.tokens))
-    }
+    by_step = {step: list(group) for step, group in groupby(candidates, key=lambda candidate: len(candidate.tokens))}
     most = MOST_BRANCHES // min(MOST_STEPS, max(len(by_step), 1))
     everything = len(candidates) <= MOST_BRANCHES
     branches: list[Branch] = []
@@ -400,6 +389,7 @@ def _tree(candidates: Sequence[Candidate], best: Prefix, captioner: Captioner) -
         ]
         for candidate in sorted(kept, key=lambda candidate: index.get(candidate.tokens[:-1], 0)):
             tokens = candidate.tokens
+            index[tokens] = len(branches)
             branches.append(
                 Branch(
                     text=readable(captioner.tokenizer, tokens[-1]),
@@ -411,8 +401,4 @@ def _tree(candidates: Sequence[Candidate], best: Prefix, captioner: Captioner) -
                     best=best[:step] == tokens,
                 )
             )
-        index |= {
-            candidate.tokens: len(branches) - len(kept) + i
-            for i, candidate in enumerate(sorted(kept, key=lambda candidate: index.get(candidate.tokens[:-1], 0)))
-        }
     return tuple(branches), len(candidates) - len(branches)

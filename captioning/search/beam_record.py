@@ -70,9 +70,7 @@ class BeamRecord:
     candidates: tuple[Candidate, ...]
 
 
-def record(
-    search: BeamSearch, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens
-) -> BeamRecord:
+def record(search: BeamSearch, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> BeamRecord:
     """Search for one image, and record what the search considered.
 
     The search is run once, as it is. A processor at its end reads what the search reads, so recording changes no
@@ -132,7 +130,7 @@ class _Watch(Processor):
         prefixes = [tuple(own) for own in tokens.tolist()]
         if not step:
             self.scores = {(): log_probs.new_zeros(())}
-        # Where an image has fewer than K prefixes, ended and impossible ones fill the beam. No step recorded their scores.
+        # If an image has fewer than K prefixes, ended and impossible ones fill the beam. They have no score here.
         rows = [row for row, prefix in enumerate(prefixes) if prefix in self.scores]
         scores = torch.stack([self.scores[prefixes[row]] for row in rows])
         read = [prefixes[row] for row in rows]

@@ -21,8 +21,8 @@ from captioning.text.tokenizer import SpecialTokens
 class Forced(Processor):
     """Forces the first tokens of each image's caption, and leaves the later ones as they are.
 
-    A forced token keeps its log-probability, so that scores stay the decoder's own. All prefixes have one length. No image
-    can leave the batch before its prefix ends, so until then the rows of an image are adjacent and equally many.
+    A forced token keeps its log-probability, so that scores stay the decoder's own. All prefixes have one length. No
+    image can leave the batch before its prefix ends, so until then the rows of an image are adjacent and equally many.
 
     Args:
         prefixes: (I, t) int64, of each image.
