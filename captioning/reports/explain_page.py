@@ -71,7 +71,8 @@ def write_explanation(path: str | Path, title: str, image: Image.Image | None, m
     Raises:
         InputError: the file cannot be written.
     """
-    style = _asset("explain_page.css") + "".join(_placed(n, one.box) for n, one in enumerate(models) if one.box)
+    ratio = "" if image is None else f":root{{--ratio:{image.width / image.height:.4f}}}\n"
+    style = _asset("explain_page.css") + ratio + "".join(_placed(n, one.box) for n, one in enumerate(models) if one.box)
     script = _asset("explain_page.js")
     page = render(
         "explain_page.html",
