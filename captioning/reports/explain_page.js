@@ -2,9 +2,15 @@
 "use strict";
 
 function explainWords(model) {
-  const map = model.querySelector(".map"), source = model.querySelectorAll(".source span");
+  const words = [...model.querySelectorAll(".word")], source = model.querySelectorAll(".source span");
   const caption = model.querySelector(".stage figcaption");
-  const words = [...model.querySelectorAll(".word")];
+  const map = words.some(word => word.dataset.map) ? new Image() : null;
+  if (map) {
+    map.className = "map";
+    map.alt = "";
+    map.hidden = true;
+    model.querySelector(".frame").append(map);
+  }
 
   function attend(word) {
     if (!caption) return;
