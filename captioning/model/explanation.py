@@ -20,10 +20,10 @@ from captioning.errors import InputError
 from captioning.model.attention_maps import grid_shape, readable
 from captioning.model.captioner import Captioner
 from captioning.model.image_model import evaluating
-from captioning.search import BeamSearch, GreedySearch, Hypotheses, Sampling, Search
+from captioning.search import BeamSearch, Forbid, GreedySearch, Hypotheses, Sampling, Search
 from captioning.search.beam_record import Candidate, Outcome, Prefix, hypotheses, record
 from captioning.search.forced import continued
-from captioning.search.processors import apply, never
+from captioning.search.processors import apply
 
 NUM_ALTERNATIVES = 8
 """The alternatives of each word."""
@@ -271,7 +271,8 @@ class _Explainer:
     def _alternatives(self, tokens: Prefix, log_probs: Tensor) -> list[list[tuple[int, Alternative]]]:
         """List the most probable tokens of each step and the token itself, each with its id."""
         special, search = self.tokenizer.special, self.search
-        processors = (never(special, allow_unknown=search.allow_unknown), *search.processors)
+        never = [special.pad, special.bos, *([] if search.allow_unknown else [special.unk])]
+        processors = (Forbid(never), *search.processors)
         table = []
         for t, (own, step) in enumerate(zip(tokens, log_probs, strict=True)):
             before = torch.tensor([tokens[:t]], dtype=torch.int64, device=step.device)

@@ -14,7 +14,7 @@ from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.search.beam import BeamSearch
 from captioning.search.hypotheses import Hypotheses
-from captioning.search.processors import Processor, never
+from captioning.search.processors import Forbid, Processor
 from captioning.text.tokenizer import SpecialTokens
 
 Prefix = tuple[int, ...]
@@ -120,7 +120,7 @@ class _Watch(Processor):
     def __init__(self, search: BeamSearch, special: SpecialTokens) -> None:
         self.beam_size, self.eos = search.beam_size, special.eos
         self.named = [
-            ("allow_unknown=False", never(special, allow_unknown=search.allow_unknown)),
+            ("allow_unknown=False", Forbid([] if search.allow_unknown else [special.unk])),
             *((type(processor).__name__, processor) for processor in search.processors),
         ]
         self.scores: dict[Prefix, Tensor] = {}
