@@ -123,7 +123,7 @@ def test_an_edit_is_what_a_search_with_the_forced_prefix_finds(model, pixels, re
                 assert (choice.edit.text, choice.edit.finished) == (alone.text, alone.finished)
                 assert choice.edit.log_prob == pytest.approx(alone.score, abs=1e-3)  # a batch is rounded differently
                 num_edits += 1
-    assert num_edits > 20
+    assert num_edits >= 20
 
 
 def test_no_more_edits_are_made_than_stated_and_the_best_caption_s_come_first(captioner, pixels, monkeypatch):
