@@ -140,7 +140,7 @@ def test_scores_and_differences_are_shown(tmp_path: Path) -> None:
         ("-3.00", "-1.50", "finished"),
         ("-3.50", "-1.75", "truncated"),
     ]
-    assert re.findall(r"log-probability -4.25 \(([+-][\d.]+)\) · mean per token -1.06 · finished", page) == [
+    assert re.findall(r"log-probability -4.25 · difference ([+-][\d.]+) · mean per token -1.06 · finished", page) == [
         "-1.25", "-1.25", "-0.75", "-0.75",
     ]  # fmt: skip
     assert "1 forbidden" in page
@@ -290,7 +290,7 @@ def test_by_keyboard_a_word_opens_and_a_forced_caption_is_shown_as_text(browser:
     assert browser.js("return document.activeElement.getAttribute('aria-pressed')") == "true"
     result = browser.js("return [...document.querySelectorAll('.result')].map(r => r.innerText)[1]")
     assert result.split("\n\n")[0] == EDIT.text
-    assert "log-probability -4.25 (-1.25)" in result
+    assert "log-probability -4.25 · difference -1.25 ·" in result
     browser.press(ESCAPE)
     assert browser.js("return [...document.querySelectorAll('.panel')].some(p => p.checkVisibility())") is False
     assert browser.js("return document.activeElement.className") == "word"
