@@ -169,9 +169,12 @@ def _caption(caption: ExplainedCaption) -> dict[str, Any]:
 
 
 def _attention(weights: Tensor, largest: float) -> dict[str, Any]:
-    """Describe a word's attention: an image of it, or the weights of the source's tokens in 0..1 of the largest."""
+    """Describe a word's attention: an image of it, or the brightness of the source's tokens in 0..1.
+
+    Brightness is the square root of a weight's share of the largest. Small weights would be as dark as none.
+    """
     about = {"largest": float(weights.max()), "equal": 1 / weights.numel()}
-    scaled = (weights / max(largest, 1e-12)).clamp(0, 1).numpy()
+    scaled = (weights / max(largest, 1e-12)).clamp(0, 1).sqrt().numpy()
     if weights.ndim == 1:
         return about | {"png": None, "weights": " ".join(f"{value:.2f}" for value in scaled.tolist())}
     return about | {"png": _png(_coloured(scaled)), "weights": None}

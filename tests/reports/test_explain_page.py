@@ -17,8 +17,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from matplotlib import colormaps
+from numpy.testing import assert_array_equal
 from PIL import Image
 
 from captioning.model.explanation import Alternative, Branch, Edit, ExplainedCaption, Explanation, Word
@@ -120,9 +123,10 @@ def test_maps_are_placed_where_the_encoder_reads_and_have_one_scale(tmp_path: Pa
         for data in re.findall(r'data-map="data:image/png;base64,([^"]+)', page)
     ]
     assert [image.size for image in maps] == [(3, 2)] * 4
-    brightness = [sum(image.getpixel((1, 0))[:3]) for image in maps[:2]]
-    assert brightness[0] < brightness[1] / 2  # 1/6 on the scale of 1/2
-    assert maps[0].getpixel((0, 0)) == maps[0].getpixel((1, 0))
+    for image, expected in zip(maps, ([[1 / 3] * 3] * 2, [[0, 1, 0]] * 2), strict=False):  # 1/6 on the scale of 1/2
+        assert_array_equal(
+            np.asarray(image), colormaps["inferno"](np.sqrt(np.float32(expected)), alpha=0.6, bytes=True)
+        )
     assert 'data-largest="0.500" data-equal="0.167"' in page
 
 
@@ -349,3 +353,11 @@ def test_the_page_is_no_wider_than_the_window(browser: Browser, tmp_path: Path, 
     written(tmp_path, one(), one())
     browser.call("/url", {"url": (tmp_path / "page.html").as_uri()})
     assert browser.js("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@in_browser
+def test_the_image_stays_in_sight_beside_the_captions_and_covers_no_branch(browser: Browser) -> None:
+    browser.js("document.querySelector('.branches').scrollIntoView()")
+    sides = "return ['.stage', '.branches'].map(name => document.querySelector(name).getBoundingClientRect().toJSON())"
+    stage, branches = browser.js(sides)
+    assert stage["bottom"] <= branches["top"] + 1
