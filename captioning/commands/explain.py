@@ -80,7 +80,7 @@ def _explained(
     import numpy as np
 
     from captioning.encoders.text_transform import TextTransform
-    from captioning.model.explanation import explain
+    from captioning.model.explain import explain
     from captioning.reports.explain_page import Explained
 
     search, transform = with_beams(model.search, beam_size), model.transform

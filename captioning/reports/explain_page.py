@@ -57,7 +57,7 @@ class Explained:
 
 
 def write_explanation(path: str | Path, title: str, image: Image.Image | None, models: Sequence[Explained]) -> None:
-    """Write the page. It has at most about 5 MB for each model, and usually some hundred kilobytes.
+    """Write the page. It has at most about 6 MB for each model, and usually some hundred kilobytes.
 
     The page needs no network: a content security policy forbids all but the page's own script and style, by their
     digests, and images within it.

@@ -15,10 +15,11 @@ from captioning.data.batch import collate
 from captioning.decoders import ShowAndTell, ShowAttendAndTell, Soft
 from captioning.encoders import SmallCNN, TextEncoder, TextTransform
 from captioning.errors import InputError
-from captioning.model import explanation
+from captioning.model import explain as explaining
 from captioning.model.attention_maps import alignments, attention_maps
 from captioning.model.captioner import Captioner
-from captioning.model.explanation import Explanation, explain
+from captioning.model.explain import explain
+from captioning.model.explanation import Explanation
 from captioning.recurrent import GRU, LSTM
 from captioning.search import BeamSearch, Forbid, GreedySearch, Sampling, Search
 from captioning.search.beam_record import Outcome
@@ -127,7 +128,7 @@ def test_an_edit_is_what_a_search_with_the_forced_prefix_finds(model, pixels, re
 
 
 def test_no_more_edits_are_made_than_stated_and_the_best_caption_s_come_first(captioner, pixels, monkeypatch):
-    monkeypatch.setattr(explanation, "MOST_EDITS", 6)
+    monkeypatch.setattr(explaining, "MOST_EDITS", 6)
     found = explain(captioner, pixels)
     edits = [
         (c, t, tuple(word.text for word in caption.words[:t]), choice.text)
@@ -196,7 +197,7 @@ def test_a_tree_leads_to_the_captions(captioner, pixels):
 
 def test_a_large_tree_keeps_all_that_leads_to_a_caption_and_counts_the_rest(captioner, pixels, monkeypatch):
     whole = explain(captioner, pixels)
-    monkeypatch.setattr(explanation, "MOST_BRANCHES", 8)
+    monkeypatch.setattr(explaining, "MOST_BRANCHES", 8)
     found = explain(captioner, pixels)
     check_tree(found)
     assert len(found.tree) + found.num_left_out == len(whole.tree)
@@ -205,7 +206,7 @@ def test_a_large_tree_keeps_all_that_leads_to_a_caption_and_counts_the_rest(capt
 
 
 def test_long_captions_are_explained_up_to_a_number_of_tokens(captioner, pixels, monkeypatch):
-    monkeypatch.setattr(explanation, "MOST_STEPS", 2)
+    monkeypatch.setattr(explaining, "MOST_STEPS", 2)
     whole = captioner.decode(pixels)[0]
     found = explain(captioner, pixels)
     assert found.captions[0].text == whole.text
