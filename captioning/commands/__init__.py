@@ -43,10 +43,9 @@ SUMMARIES = {
 }
 
 HELP = """usage: captioning COMMAND ...
-Train, compare, score and use neural image captioners with recurrent decoders. Commands:
+Train, compare, score and use neural image captioners with recurrent decoders. See `captioning COMMAND --help`:
 {commands}
-See `captioning COMMAND --help`. A first run needs no data of your own:
-  captioning scenes data/scenes && captioning train experiment=scenes/show_and_tell
+A first run needs no data: captioning scenes data/scenes && captioning train experiment=scenes/show_and_tell
 """
 
 
