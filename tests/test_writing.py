@@ -28,6 +28,7 @@ from captioning.metrics.ranks_file import Ranks
 from captioning.metrics.statistics_file import save_statistics
 from captioning.metrics.word_counts import WordCounts
 from captioning.model.attention_maps import save_figure
+from captioning.reports.explain_page import write_explanation
 from captioning.reports.result import Result
 from captioning.reports.runs import Run
 from captioning.reports.sweeps import write_runs
@@ -53,6 +54,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "ranks.safetensors": RANKS.save,
     "sweep.csv": lambda path: write_runs(path, [Run(str(n), {"seed": str(n)}, {"CIDEr": 0.5}) for n in range(90)]),
     "table.csv": lambda path: write_table(path, ["a"], [["x" * 1000]]),
+    "page.html": lambda path: write_explanation(path, "a", None, []),
     "map.png": lambda path: save_figure(Figure(), path),
     "frequencies.json": DocumentFrequencies(3, {f"word{n}": 2 for n in range(90)}).save,
     "nbest.json": lambda path: write_nbest(path, NBest((1,), (("a",) * 90,), ("x",), np.ones((90, 1)))),

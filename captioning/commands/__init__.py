@@ -26,6 +26,7 @@ SUMMARIES = {
     "rerank": "choose among the M best captions of each image",
     "report": "make a table of runs",
     "caption": "caption images with a bundle",
+    "explain": "show on a page how an image was captioned",
     "concepts": "find words in images with a word detector's bundle",
     "align": "find the region of an image that each word of a sentence is about",
     "snippets": "make a data set of regions from captions that a matcher aligns",
@@ -42,10 +43,9 @@ SUMMARIES = {
 }
 
 HELP = """usage: captioning COMMAND ...
-Train, compare, score and use neural image captioners with recurrent decoders. Commands:
+Train, compare, score and use neural image captioners with recurrent decoders. See `captioning COMMAND --help`:
 {commands}
-See `captioning COMMAND --help`. A first run needs no data of your own:
-  captioning scenes data/scenes && captioning train experiment=scenes/show_and_tell
+A first run needs no data: captioning scenes data/scenes && captioning train experiment=scenes/show_and_tell
 """
 
 

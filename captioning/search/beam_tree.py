@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import torch
-from torch import Tensor
 
 from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
-from captioning.errors import InputError
 from captioning.search.beam import BeamSearch
-from captioning.search.hypotheses import Hypotheses
-from captioning.search.processors import Processor
+from captioning.search.beam_record import Outcome, hypotheses, record
 from captioning.text.tokenizer import SpecialTokens
 
 if TYPE_CHECKING:
@@ -54,53 +49,13 @@ def beam_tree(
     Raises:
         InputError: `features` are not those of exactly one image.
     """
-    if len(features) != 1:
-        raise InputError(f"a beam tree shows the search for one image; found features of {len(features)} images")
-    kept = _Kept(special.eos)
-    recorded = replace(search, processors=(*search.processors, kept))  # last, to see what the search sees
-    found = list(_captions(recorded(decoder, features, special)))
-    for tokens in found:
-        kept.log_probs.setdefault(tokens, kept.extended(tokens))
-    best = found[0] if found else ()
-    nodes = [
-        Node(tokens, value, best[: len(tokens)] == tokens)
-        for tokens, value in kept.log_probs.items()
-        if value > -torch.inf  # where few tokens are possible, impossible prefixes fill the beam
-    ]
-    return sorted(nodes, key=lambda node: len(node.tokens))
-
-
-class _Kept(Processor):
-    """Records the prefixes of every step and changes nothing.
-
-    If an image has fewer than K prefixes to continue, ended prefixes fill the other rows of the beam. The search
-    ignores these rows, so they are not recorded.
-    """
-
-    def __init__(self, eos: int) -> None:
-        self.eos = eos
-        self.log_probs: dict[tuple[int, ...], float] = {(): 0.0}
-        self.following: dict[tuple[int, ...], Tensor] = {}
-
-    def __call__(self, _step: int, tokens: Tensor, log_probs: Tensor, /) -> Tensor:
-        for prefix, following in zip(map(tuple, tokens.tolist()), log_probs, strict=True):
-            if self.eos in prefix:
-                continue
-            if prefix:
-                self.log_probs[prefix] = self.extended(prefix)
-            self.following[prefix] = following
-        return log_probs
-
-    def extended(self, tokens: tuple[int, ...]) -> float:
-        """Return the log-probability of `tokens`, whose prefix without the last token was continued."""
-        return self.log_probs[tokens[:-1]] + self.following[tokens[:-1]][tokens[-1]].item()
-
-
-def _captions(found: Hypotheses) -> Iterator[tuple[int, ...]]:
-    """Yield the first image's hypotheses, best first, without padding."""
-    for tokens, length in zip(found.tokens[0].tolist(), found.lengths[0].tolist(), strict=True):
-        if length:
-            yield tuple(tokens[:length])
+    recorded = record(search, decoder, features, special)
+    best = next(iter(hypotheses(recorded.found)), ())
+    outcomes = (Outcome.CONTINUED, Outcome.HYPOTHESIS)
+    kept = [candidate for candidate in recorded.candidates if candidate.outcome in outcomes]
+    kept.sort(key=lambda candidate: (len(candidate.tokens), outcomes.index(candidate.outcome)))
+    root = Node((), 0.0, True)
+    return [root, *(Node(one.tokens, one.log_prob, best[: len(one.tokens)] == one.tokens) for one in kept)]
 
 
 def draw(nodes: list[Node], spell: Callable[[int], str]) -> Figure:
