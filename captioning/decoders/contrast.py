@@ -105,9 +105,8 @@ class AgainstImages(Decoder[ContrastState]):
 
     def start(self, features: ImageFeatures) -> ContrastState:
         """See `Decoder.start`."""
-        device = features.pooled.device
-        all_others, none = self.decoder.start(self.distractors.to(device)), torch.zeros(len(features), device=device)
-        others = tuple(all_others.rows(none.long() + d) for d in range(len(self.distractors)))
+        first = torch.zeros(len(features), dtype=torch.int64, device=features.pooled.device)
+        others = tuple(self.decoder.start(other).rows(first) for other in self._distractors(features))
         return ContrastState(self.decoder.start(features), others)
 
     def step(self, tokens: Tensor, state: ContrastState) -> tuple[Tensor, ContrastState]:
@@ -119,9 +118,14 @@ class AgainstImages(Decoder[ContrastState]):
 
     def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
         """See `Decoder.hidden`. Return the logits, (sum of lengths, V); `head` changes nothing."""
-        others = self.distractors.to(features.pooled.device)
-        every = [self.decoder(others, inputs, torch.full_like(image_index, d)) for d in range(len(others))]
+        first = torch.zeros_like(image_index)
+        every = [self.decoder(other, inputs, first) for other in self._distractors(features)]
         return contrast(self.decoder(features, inputs, image_index), mean(every), self.strength)
+
+    def _distractors(self, like: ImageFeatures) -> list[ImageFeatures]:
+        """Return the features of each distractor, on the device and in the dtype of `like`."""
+        all_others = self.distractors.to(like.pooled.device).cast(like.pooled.dtype)
+        return [all_others.rows(row) for row in torch.arange(len(all_others), device=like.pooled.device).split(1)]
 
 
 def check_strength(strength: float) -> None:
