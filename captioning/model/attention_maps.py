@@ -18,9 +18,9 @@ from captioning.encoders.text_transform import NO_TOKEN, TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.files.atomic import replacing
+from captioning.model.caption import readable
 from captioning.model.captioner import Captioner
 from captioning.model.image_model import evaluating
-from captioning.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -143,12 +143,6 @@ def attention_weights(
     by_caption = unpack_sequence(packed._replace(data=attended.attention.float().cpu()))
     weights = dict(zip(batch.image_index.tolist(), by_caption, strict=True))
     return [(tuple(readable(tokenizer, i) for i in own[1:]), weights[row]) for row, own in enumerate(ids)]
-
-
-def readable(tokenizer: Tokenizer, i: int) -> str:
-    """Return a token without the marks of subwords; ␣ stands for a space."""
-    special = vars(tokenizer.special).values()
-    return tokenizer.token(i) if i in special else tokenizer.decode([i]).strip() or "␣"
 
 
 def grid_shape(num_regions: int, height: int, width: int) -> tuple[int, int]:

@@ -49,6 +49,25 @@ class Forbid(Processor):
         return log_probs.index_fill(1, torch.tensor(self.ids, dtype=torch.int64, device=log_probs.device), -torch.inf)
 
 
+@dataclass(frozen=True)
+class MinLength(Processor):
+    """Forbids the end of a caption that is too short.
+
+    Args:
+        length: the minimum number of tokens, `<eos>` not counted.
+        eos: the id of `<eos>`.
+    """
+
+    length: int
+    eos: int
+
+    def __call__(self, step: int, _tokens: Tensor, log_probs: Tensor, /) -> Tensor:
+        """Forbid `<eos>` in the first steps."""
+        if step >= self.length:
+            return log_probs
+        return log_probs.index_fill(1, torch.tensor([self.eos], device=log_probs.device), -torch.inf)
+
+
 def never(special: SpecialTokens, *, allow_unknown: bool) -> Forbid:
     """Forbid what no caption contains: `<pad>`, `<bos>` and, unless allowed, `<unk>`."""
     return Forbid([special.pad, special.bos] + ([] if allow_unknown else [special.unk]))
