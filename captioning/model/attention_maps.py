@@ -175,7 +175,7 @@ def draw_attention_map(attention_map: AttentionMap, *, brightest: Sequence[float
         ax.axis("off")
     axes[0].imshow(image)
     if brightest is None:
-        brightest = [float(attention_map.weights.max())] * len(attention_map.words)
+        brightest = [float(attention_map.weights.max()) for _ in attention_map.words]  # an empty caption has none
     for ax, word, weights, top in zip(axes[1:], attention_map.words, attention_map.weights, brightest, strict=False):
         ax.imshow(image)
         ax.imshow(
