@@ -151,9 +151,6 @@ def _check_families(search: Search, given: Mapping[str, Any], spell: Spelling) -
             f"{spell('length_normalization')} and {spell('beam_size')}=1 exclude each other: greedy search compares no "
             "captions; give more beams"
         )
-    both = "num_best" in given and given.get("num_samples", given["num_best"]) != given["num_best"]
-    if both and "num_best" not in own:
-        raise InputError(f"{spell('num_best')} and {spell('num_samples')} differ; they mean the same, so give one")
 
 
 def _converted(search: Search, settings: Mapping[str, Any], spell: Spelling) -> Search:
@@ -189,6 +186,8 @@ def _with_num_best(search: Search, given: Mapping[str, Any], spell: Spelling) ->
     if number < 1:
         raise InputError(f"{spell('num_best')}={number} must be at least 1")
     if isinstance(search, Sampling):
+        if given.get("num_samples", number) != number:
+            raise InputError(f"{spell('num_best')} and {spell('num_samples')} differ; they mean the same, so give one")
         return replace(search, num_samples=number)
     if "num_best" not in search.settings():
         if number == 1:
