@@ -27,7 +27,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from captioning.commands import config_folder
 from captioning.errors import InputError
-from captioning.search.names import OTHERS, as_setting, called, ours
 
 VERSION_BASE = "1.3"
 SEARCHING = ("train", "evaluate", "nbest")
@@ -111,9 +110,12 @@ def read_arguments(command: str, arguments: Sequence[str]) -> CommandLine:
 
 
 def _no_option(option: str, arguments: Sequence[str], known: Sequence[str], *, searches: bool) -> str:
-    name = option.partition("=")[0]
-    if searches and (answer := called(name, [*OTHERS], as_setting)) is not None:
-        return answer
+    if searches:
+        from captioning.search.names import as_setting, called
+        from captioning.search.options import OPTIONS
+
+        if (answer := called(option.partition("=")[0], OPTIONS, as_setting)) is not None:
+            return answer
     if close := difflib.get_close_matches(option, known, n=1, cutoff=0.8):
         return f"there is no option {option[:80]}; did you mean {close[0]}?"
     name, _, value = option.lstrip("-").partition("=")
@@ -290,12 +292,13 @@ def _explain(config: str, before: Sequence[str], override: str, error: Exception
 
 def _of_search(key: str, before: Sequence[str], config: str) -> str | None:
     """Say what a setting of another library's search is called here; None for any other key."""
-    name = key.removeprefix("search.")
-    found = ours(name, [*OTHERS])
-    if found is None or "." in name or config not in SEARCHING:
+    if config not in SEARCHING:
         return None
-    composed = hydra.compose(config, list(before))
-    return f"{key} is called {as_setting(found)} here" if found in (composed.get("search") or {}) else None
+    from captioning.search.names import as_setting, ours
+
+    known = hydra.compose(config, list(before)).get("search") or {}
+    found = ours(key.removeprefix("search."), [str(name) for name in known])
+    return None if found is None else f"{key} is called {as_setting(found)} here"
 
 
 def _no_choice(error: Exception, configs: ConfigRepository) -> str | None:

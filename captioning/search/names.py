@@ -34,6 +34,8 @@ OTHERS = {
     "top_p": "topp nucleus nucleus_p sampling_topp nucleus_sampling random_sampling_topp",
     "num_samples": "n_samples num_sample nsamples num_sentences num",
     "seed": "random_seed random_state manual_seed sample_seed",
+    "model": "bundle checkpoint ckpt model_path model_dir model_name_or_path pretrained",
+    "batch_size": "bs batch eval_batch_size per_device_eval_batch_size",
 }
 """Each option's name, and those that other libraries or earlier versions of this one give it."""
 _OURS = {other: ours for ours, others in OTHERS.items() for other in others.split()}
