@@ -103,6 +103,8 @@ def evaluate(config: DictConfig, output: Path) -> None:
                 result = _with_pointing(model, data, cast(ScoreResult, result), beta=config.beta)
             result.write(output)
         result.print()
+        if isinstance(module, CaptioningModule) and module.evaluation is not None:
+            print(f"the search took {module.evaluation.seconds:.1f} s, without encoder and scoring")
         print(f"written to {output}")
 
 

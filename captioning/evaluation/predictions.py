@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
@@ -14,9 +15,10 @@ from captioning.data.batch import CaptionBatch
 from captioning.decoders.decoder import Decoder, packed_rows
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
+from captioning.evaluation.alternatives import describe_alternatives
 from captioning.metrics import CocoScorer, Scores
 from captioning.objectives import token_losses
-from captioning.search.hypotheses import Search
+from captioning.search.hypotheses import Hypotheses, Search
 from captioning.text.tokenizer import Tokenizer
 
 ImageId = int | str
@@ -35,6 +37,8 @@ class Prediction:
         loss: the sum over its references' tokens of -log p, in nats, by teacher forcing.
         num_tokens: how many tokens are in that sum, end words included.
         num_unknown: how many of them are `<unk>`.
+        captions: all captions that the search found, its best first.
+        seconds: the image's share of the time of its batch's search.
     """
 
     image_id: ImageId
@@ -44,6 +48,8 @@ class Prediction:
     loss: float
     num_tokens: int
     num_unknown: int
+    captions: tuple[str, ...] = ()
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Evaluation:
             punctuation, and nothing for the spelling of `<unk>`. See `unknown_share`.
         tokens_per_caption: mean number of tokens of a reference, the end word counted.
         signature: what the scores depend on, from `CocoScorer.signature`.
+        alternatives: from `describe_alternatives`; empty if the search finds one caption of each image.
     """
 
     predictions: tuple[Prediction, ...]
@@ -68,6 +75,7 @@ class Evaluation:
     bits_per_character: float
     tokens_per_caption: float
     signature: dict[str, Any]
+    alternatives: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def perplexity(self) -> float:
@@ -76,6 +84,11 @@ class Evaluation:
             return math.exp(self.loss)
         except OverflowError:
             return math.inf
+
+    @property
+    def seconds(self) -> float:
+        """The time of the search for all captions, without encoder and scoring."""
+        return sum(p.seconds for p in self.predictions)
 
     @property
     def num_unfinished(self) -> int:
@@ -96,15 +109,17 @@ def predict(
     batch: CaptionBatch,
 ) -> list[Prediction]:
     """Decode captions of the batch's images, and compute the loss of their references by teacher forcing."""
+    start = time.perf_counter()
     hypotheses = search(decoder, features, tokenizer.special)
-    tokens, scores = hypotheses.tokens[:, 0].tolist(), hypotheses.scores[:, 0].tolist()
-    finished = hypotheses.finished[:, 0].tolist()
+    captions = texts_of(hypotheses, tokenizer)
+    seconds = (time.perf_counter() - start) / max(1, len(captions))
+    scores, finished = hypotheses.scores[:, 0].tolist(), hypotheses.finished[:, 0].tolist()
     loss, num_tokens, num_unknown = reference_losses(decoder, features, batch, tokenizer.special.unk)
     return [
-        Prediction(image_id, tokenizer.decode(ids), score, ended, nll, int(count), int(unk))
-        for image_id, ids, score, ended, nll, count, unk in zip(
+        Prediction(image_id, next(iter(own), ""), score, ended, nll, int(count), int(unk), own, seconds)
+        for image_id, own, score, ended, nll, count, unk in zip(
             batch.image_ids,
-            tokens,
+            captions,
             scores,
             finished,
             loss.tolist(),
@@ -112,6 +127,14 @@ def predict(
             num_unknown.tolist(),
             strict=True,
         )
+    ]
+
+
+def texts_of(hypotheses: Hypotheses, tokenizer: Tokenizer) -> list[tuple[str, ...]]:
+    """Decode all captions of each image, best first."""
+    return [
+        tuple(tokenizer.decode(ids) for ids, length in zip(own, lengths, strict=True) if length)
+        for own, lengths in zip(hypotheses.tokens.tolist(), hypotheses.lengths.tolist(), strict=True)
     ]
 
 
@@ -182,4 +205,5 @@ def evaluate(
         bits_per_character=nats / math.log(2) / num_characters if num_characters else math.nan,
         tokens_per_caption=num_tokens / len(texts) if texts else math.nan,
         signature=scorer.signature(),
+        alternatives=describe_alternatives([p.captions for p in ordered], list(references.values())),
     )

@@ -69,5 +69,7 @@ class WordShare:
         """Compute the mean over images; see `__call__`."""
         log_present, log_absent = detector.log_probs(features)
         shares = word_shares(batch, detector.vocab_size, self.special).to(log_present.dtype)
-        loss = -(shares * log_present + (1 - shares) * log_absent).sum() / len(shares)
+        present = shares * log_present.masked_fill(shares == 0, 0.0)  # 0 log 0 = 0
+        absent = (1 - shares) * log_absent.masked_fill(shares == 1, 0.0)
+        loss = -(present + absent).sum() / len(shares)
         return (Mean(loss, len(shares)),)

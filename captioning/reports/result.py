@@ -51,6 +51,7 @@ class Result:
         language_model: loss, perplexity and the like; empty without a model.
         unfinished: how many captions were truncated at the maximum length; None without a model.
         retrieval: as `captioning.evaluation.retrieval.retrieve` returns it; None if it was not measured.
+        alternatives: the search's several captions of each image, described; empty if it finds one.
         compared_with: the name and the scores of other captions of the same images; None if there are none.
         bootstrap: the arguments of `captioning.metrics.intervals`.
     """
@@ -62,6 +63,7 @@ class Result:
     language_model: Mapping[str, float] = field(default_factory=dict)
     unfinished: int | None = None
     retrieval: Mapping[str, Any] | None = None
+    alternatives: Mapping[str, float] = field(default_factory=dict)
     compared_with: tuple[str, Scores] | None = None
     bootstrap: Mapping[str, Any] = field(default_factory=lambda: BOOTSTRAP)
 
@@ -101,6 +103,7 @@ class Result:
             },
             unfinished=evaluation.num_unfinished,
             retrieval=retrieval,
+            alternatives=evaluation.alternatives,
         )
 
     @cached_property
@@ -117,6 +120,7 @@ class Result:
             "intervals": {name: [interval.low, interval.high] for name, interval in self.intervals.items()},
             **({"language_model": self.language_model} if self.language_model else {}),
             "captions": {**unfinished, **summary(list(self.scores.tokenized.values()))},
+            **({"alternatives": self.alternatives} if self.alternatives else {}),
             **({} if self.retrieval is None else {"retrieval": self.retrieval}),
             "signature": {**self.signature, **({"bootstrap": self.bootstrap} if self.intervals else {})},
             **({} if self.compared_with is None else {"comparison": self._comparison(*self.compared_with)}),
@@ -208,6 +212,8 @@ def print_scores(content: Mapping[str, Any], *, title: str | None = None, signat
         console().print(f"no intervals and no p-values: {reason}")
     if model := content.get("language_model"):
         console().print(f"perplexity {model['perplexity']:.2f}, {model['bits_per_character']:.3f} bits per character")
+    if several := content.get("alternatives"):
+        console().print(f"captions of an image: {', '.join(f'{name} {value:.4g}' for name, value in several.items())}")
     for direction in ("text_to_image", "image_to_text"):
         if ranks := content.get("retrieval", {}).get(direction):
             console().print(f"{direction}: {', '.join(f'{name} {value:.3g}' for name, value in ranks.items())}")

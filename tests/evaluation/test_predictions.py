@@ -114,6 +114,30 @@ def test_predict_gives_each_image_its_own_loss_tokens_and_unknown_words() -> Non
         assert p.loss == pytest.approx(alone, abs=1e-4)
 
 
+def test_all_captions_of_an_image_are_kept_and_the_best_one_is_scored() -> None:
+    tokenizer = train_words(["a red ball", "a tree"], min_count=1)
+    texts = [["a red ball", "a tree"], ["a tree"], []]
+    ids = torch.full((3, 2, 5), tokenizer.special.pad)
+    lengths = torch.zeros(3, 2, dtype=torch.int64)
+    for image, own in enumerate(texts):
+        for row, tokens in enumerate(tokenizer.encode(own)):
+            ids[image, row, : len(tokens) - 1] = torch.tensor(tokens[1:])
+            lengths[image, row] = len(tokens) - 1
+
+    def search(*_: object) -> Hypotheses:
+        return Hypotheses(ids, lengths, lengths.float().neg(), torch.zeros(3, 2, 5), lengths > 0)
+
+    decoder = MRNN(feature_size=3, vocab_size=len(tokenizer)).eval()
+    batch = collate([7, 8, 9], [[], [], []], pad=tokenizer.special.pad)
+    found = predict(decoder, search, tokenizer, ImageFeatures(torch.randn(3, 3)), batch)
+    assert [p.captions for p in found] == [tuple(own) for own in texts]
+    assert [p.caption for p in found] == ["a red ball", "a tree", ""]
+    references = {7: ["a ball"], 8: ["the tree"], 9: ["a box"]}
+    result = evaluate(found, references, CocoScorer(references, metrics=("BLEU",)))
+    assert result.alternatives["per_image"] == 1
+    assert result.seconds >= 0
+
+
 def test_predicted_captions_are_whole_texts_whatever_their_tokens_are() -> None:
     text = "A man's dog runs, doesn't it?"
     tokenizer = train_bpe([text], vocab_size=60)

@@ -51,6 +51,16 @@ def test_with_one_caption_it_is_the_loss_of_presence() -> None:
     assert_close(WordShare(SPECIAL)(detector, features, batch), WordPresence(SPECIAL)(detector, features, batch))
 
 
+def test_an_image_without_regions_and_words_costs_nothing() -> None:
+    batch = collate(("x", "y"), [[[1, 4, 2]], [[1, 2]]], pad=0)
+    detector = NoisyOr(feature_size=3, vocab_size=6)
+    mask = torch.tensor([[True, True], [False, False]])
+    features = ImageFeatures(torch.zeros(2, 3), torch.randn(2, 2, 3), mask)
+    alone = collate(("x",), [[[1, 4, 2]]], pad=0)
+    loss = WordShare(SPECIAL)(detector, ImageFeatures(torch.zeros(1, 3), features.grid[:1]), alone)
+    assert_close(WordShare(SPECIAL)(detector, features, batch), loss / 2)
+
+
 def test_it_is_smallest_where_a_probability_is_the_share() -> None:
     batch = collate(("x",), [[[1, 4, 2], [1, 4, 2], [1, 5, 2], [1, 4, 5, 2]]], pad=0)
     detector, features = WholeImage(feature_size=2, vocab_size=6).double(), ImageFeatures(torch.zeros(1, 2).double())

@@ -65,6 +65,13 @@ def test_metrics_json_has_scores_and_what_determines_them(result: Result, tmp_pa
     assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == result.content
 
 
+def test_several_captions_of_an_image_are_described(result: Result, capsys: pytest.CaptureFixture[str]) -> None:
+    several = replace(result, alternatives={"per_image": 2.5, "oracle CIDEr": 1.25})
+    assert several.content["alternatives"] == {"per_image": 2.5, "oracle CIDEr": 1.25}
+    several.print()
+    assert "captions of an image: per_image 2.5, oracle CIDEr 1.25" in capsys.readouterr().out
+
+
 def test_time_and_size_of_training_have_a_file_of_their_own(result: Result, tmp_path: Path) -> None:
     result.write(tmp_path, training={"seconds": 1.5})
     assert json.loads((tmp_path / "training.json").read_text()) == {"seconds": 1.5}
