@@ -23,7 +23,9 @@ search (what is left out stays as the model has it):
   --beam-size K --length-normalization A   beams; 1 is greedy search. A orders captions by log-probability / length^A
   --num-best N                             captions of each {thing}; beam search has at least N beams then
   --min-length N --max-length N            tokens of a caption; --max-length counts the end word too
-  --banned WORD... --allow-unknown         words that no caption contains; whether <unk> may stand in one
+  --banned WORD... --required WORD...      words that no or every caption contains; 'dog|puppy' requires one of two
+  --no-repeat-ngram N --repetition-penalty P --no-bad-endings    against repetitions, and captions that end with "a"
+  --allow-unknown                          <unk> may stand in a caption
   --temperature T --top-k K --top-p P      draw words at random, with --num-samples N --seed S; T < 1: probable ones
   --search NAME KEY=VALUE...               a search of conf/search, such as beam or sampling, with its settings
 """
@@ -36,6 +38,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "length_normalization": {"type": float},
     "allow_unknown": {"action": "store_true", "default": None},
     "banned": {"nargs": "+", "action": "extend"},
+    "required": {"nargs": "+", "action": "extend"},
+    "no_repeat_ngram": {"type": positive},
+    "repetition_penalty": {"type": float},
+    "no_bad_endings": {"action": "store_true", "default": None},
     "temperature": {"type": float},
     "top_k": {"type": positive},
     "top_p": {"type": float},

@@ -237,18 +237,28 @@ def chosen_search(config: DictConfig, own: Search, tokenizer: Tokenizer, words: 
     Raises:
         InputError: a setting does not fit the search or another setting.
     """
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
+    from captioning.search.length_rules import LengthRule
     from captioning.search.names import as_setting
     from captioning.search.options import OPTIONS, check_kind, with_options
+    from captioning.training.parts import build
 
     given = {str(key): value for key, value in config.items() if value is not None}
     if "_target_" in given:
         own = build_search(config, words)
-        given = {name: value for name, value in given.items() if name in OPTIONS and name not in own.settings()}
+        taken = own.settings().keys() - ({"required"} if _names_words(config) else set())
+        given = {name: value for name, value in given.items() if name in OPTIONS and name not in taken}
         check_kind(own, given, as_setting)
-    plain: dict[str, Any] = OmegaConf.to_container(OmegaConf.create(given), resolve=True)  # type: ignore[assignment]
-    return with_options(own, tokenizer, as_setting, **plain)
+    rules = {key: build(value, LengthRule) for key, value in given.items() if isinstance(value, DictConfig)}  # type: ignore[type-abstract]
+    others = OmegaConf.create({key: value for key, value in given.items() if key not in rules})
+    plain: dict[str, Any] = OmegaConf.to_container(others, resolve=True)  # type: ignore[assignment]
+    return with_options(own, tokenizer, as_setting, **plain, **rules)
+
+
+def _names_words(config: DictConfig) -> bool:
+    """Return whether the required words are words; a search itself has their tokens' ids."""
+    return any(isinstance(word, str) for word in config.get("required") or ())
 
 
 def build_search(config: DictConfig, words: Mapping[str, Any]) -> Search:
@@ -272,5 +282,7 @@ def build_search(config: DictConfig, words: Mapping[str, Any]) -> Search:
 
     taken = signature(find(config)).parameters
     own = {key: value for key, value in config.items() if value is not None and (key in taken or key not in OPTIONS)}
+    if _names_words(config):
+        own.pop("required", None)
     settings = OmegaConf.create(own)
     return build(settings, Search, **arguments_of(settings, words))  # type: ignore[type-abstract]

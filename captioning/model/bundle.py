@@ -45,7 +45,7 @@ from captioning.model.card import model_card
 from captioning.model.golden import Golden
 from captioning.model.limits import REMOVED_WEIGHTS, check_file_sizes, check_numbers, no_larger_than
 from captioning.model.safe_build import build
-from captioning.search import Forbid
+from captioning.search import Forbid, MinLength, NoBadEndings
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
 
@@ -369,8 +369,11 @@ def _build_text_transform(values: Mapping[str, Any], path: Path, encoder: TextEn
 def _build_search(config: Mapping[str, Any], source: str, *, num_tokens: int, trust: Collection[str]) -> Search:
     search: Search = build(config, Search, source=source, trust=trust)  # type: ignore[type-abstract]
     for processor in search.processors:
-        if isinstance(processor, Forbid) and not all(0 <= i < num_tokens for i in processor.ids):
-            raise InputError(f"{source}: Forbid names tokens outside the vocabulary of {num_tokens}")
+        ids = {*processor.ids} if isinstance(processor, (Forbid, NoBadEndings)) else set[int]()
+        ids |= {processor.eos} if isinstance(processor, (MinLength, NoBadEndings)) else set()
+        if not all(0 <= i < num_tokens for i in ids):
+            name = type(processor).__name__
+            raise InputError(f"{source}: {name} names tokens outside the vocabulary of {num_tokens}")
     return search
 
 

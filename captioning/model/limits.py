@@ -67,21 +67,24 @@ def check_arguments(cls: type, arguments: Mapping[str, Any]) -> None:
 
     Args:
         cls: the class. Annotations of plain values are checked, such as `int`, `str | None`, `Sequence[int]`. For other
-            annotations, such as a protocol, an argument must be no plain value.
+            annotations, such as a protocol, an argument must be no plain value. For a union of both, such as
+            `float | LengthRule`, it may be either.
         arguments: its arguments by name. Unknown names are left to the constructor.
 
     Raises:
         InputError: an argument has another type.
     """
-    for name, kind in _plain_annotations(cls).items():
-        if name in arguments:
-            try:
-                msgspec.convert(arguments[name], kind, strict=True)
-            except msgspec.ValidationError as error:
-                raise InputError(f"{name}={repr(arguments[name])[:80]}: {error}") from error
+    plain = _plain_annotations(cls)
     for name, kind in _annotations(cls).items():
-        if name in arguments and not _is_plain(kind):
+        if name not in arguments:
+            continue
+        if name not in plain or not (_is_plain(kind) or _is_value(arguments[name])):
             _check_part(name, arguments[name], kind)
+            continue
+        try:
+            msgspec.convert(arguments[name], plain[name], strict=True)
+        except msgspec.ValidationError as error:
+            raise InputError(f"{name}={repr(arguments[name])[:80]}: {error}") from error
 
 
 def _check_part(name: str, value: Any, kind: Any) -> None:
@@ -95,7 +98,7 @@ def _check_part(name: str, value: Any, kind: Any) -> None:
             _check_part(name, one, options[0])
     elif (value is None and NoneType in options) or kind is Any or typing.get_origin(kind) in (Mapping, dict):
         return
-    elif value is None or isinstance(value, (bool, int, float, str, list, tuple, Mapping)):
+    elif value is None or _is_value(value) or isinstance(value, (list, tuple, Mapping)):
         raise InputError(f"{name}={repr(value)[:80]}: expected a part, with the name of its class as _target_")
     elif missing := [own for own in getattr(kind, "__annotations__", ()) if not hasattr(value, own)]:
         raise InputError(f"{name}: expected a {kind.__name__}, found a {type(value).__name__} without {missing[0]!r}")
@@ -103,8 +106,20 @@ def _check_part(name: str, value: Any, kind: Any) -> None:
 
 @cache
 def _plain_annotations(cls: type) -> dict[str, Any]:
-    """Return the annotations of a constructor's arguments that plain values have."""
-    return {name: kind for name, kind in _annotations(cls).items() if _is_plain(kind)}
+    """Return the annotations of a constructor's arguments that plain values have, without the parts in unions."""
+    found = {}
+    for name, kind in _annotations(cls).items():
+        if _is_plain(kind):
+            found[name] = kind
+        elif typing.get_origin(kind) in (typing.Union, UnionType):
+            plain = [option for option in typing.get_args(kind) if _is_plain(option)]
+            if any(option is not NoneType for option in plain):
+                found[name] = typing.Union[tuple(plain)]  # noqa: UP007 - of a list
+    return found
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, (bool, int, float, str))
 
 
 @cache

@@ -17,18 +17,19 @@ from torch import nn
 from captioning.encoders.encoder import Encoder
 from captioning.errors import InputError, described, shown
 from captioning.model.limits import check_arguments
+from captioning.search.length_rules import LengthRule
 from captioning.search.processors import Processor
 
 T = TypeVar("T")
 
-Allowed = Mapping[str, type]
-"""The packages whose classes are allowed in a place. Each package maps to the base class that they must have."""
+Allowed = Mapping[str, type | tuple[type, ...]]
+"""The packages whose classes are allowed in a place. Each package maps to the base classes of which they have one."""
 
 _INSIDE: Mapping[str, Allowed] = {
     "encoders": {"recurrent": object, "encoders": nn.Module},
     "decoders": {"recurrent": object, "decoders": object},
     "matchers": {"recurrent": object},
-    "search": {"search": Processor},
+    "search": {"search": (Processor, LengthRule)},
 }
 """The classes that may occur in the arguments of a part, by the package of the part."""
 
@@ -42,8 +43,8 @@ def build(config: Mapping[str, Any], base: type[T], *, source: str, trust: Colle
     Hydra's instantiate does the same for a user's own configuration, and runs any callable. This function is for files
     from other people, so it restricts the classes. An encoder, a decoder or a search must be a class of its own
     package. Arguments of encoders and decoders may be recurrent layers, those of encoders also encoders and word
-    detectors, those of decoders also parts of decoders, and those of searches processors. Each class is checked before
-    it is built. An encoder's `weights` must be null, because the encoder would read or download them.
+    detectors, those of decoders also parts of decoders, and those of searches processors and length rules. Each class
+    is checked before it is built. An encoder's `weights` must be null, because the encoder would read or download them.
 
     Args:
         config: `_target_` and the arguments. An argument may be such a mapping itself, then also with `_partial_`.
@@ -134,9 +135,10 @@ def _part_class(config: Mapping[str, Any], allowed: Allowed, place: _Place) -> t
     """Return the class of a part, after checking that it may be built in this place."""
     source = place.source
     target, is_partial = config.get("_target_"), bool(config.get("_partial_"))
-    cls, base = _class(target, allowed, place)
-    if base not in cls.__mro__ or (is_partial and base is not object):
-        raise InputError(f"{source}: {target} is no {base.__name__}{' with _partial_' if is_partial else ''}")
+    cls, bases = _class(target, allowed, place)
+    if not set(bases) & set(cls.__mro__) or (is_partial and bases != (object,)):
+        names = " or ".join(base.__name__ for base in bases)
+        raise InputError(f"{source}: {target} is no {names}{' with _partial_' if is_partial else ''}")
     if issubclass(cls, Encoder) and config.get("weights") is not None:
         raise InputError(
             f"{source}: an encoder's weights must be null, found {shown(repr(config['weights']))}; a bundle's weights "
@@ -155,8 +157,8 @@ def _value(value: Any, inside: Allowed, place: _Place) -> Any:
     return {k: _value(v, inside, place) for k, v in value.items()}
 
 
-def _class(target: Any, allowed: Allowed, place: _Place) -> tuple[type, type]:
-    """Return the class that `target` names, and its required base class."""
+def _class(target: Any, allowed: Allowed, place: _Place) -> tuple[type, tuple[type, ...]]:
+    """Return the class that `target` names, and the base classes of which it must have one."""
     found: Any = None
     if isinstance(target, str) and (_package(target) in allowed or _names_trusted(target, place)):
         module, _, name = target.rpartition(".")
@@ -170,12 +172,16 @@ def _class(target: Any, allowed: Allowed, place: _Place) -> tuple[type, type]:
     # The module that defines the class counts, because a module also holds all names that it imports.
     defined = f"{found.__module__}.{found.__qualname__}" if isinstance(found, type) else ""
     if (package := _package(defined)) in allowed:
-        return found, allowed[package]
+        return found, _bases(allowed[package])
     if isinstance(found, type) and _names_trusted(target, place) and place.trusts(found.__module__):
-        return found, next(iter(allowed.values()))  # the classes of one place have one base class
+        return found, _bases(next(iter(allowed.values())))  # the packages of one place have the same base classes
     raise InputError(
         f"{place.source}: {shown(repr(target))} is no class that may stand here {_advice(target, allowed, place)}"
     )
+
+
+def _bases(allowed: type | tuple[type, ...]) -> tuple[type, ...]:
+    return allowed if isinstance(allowed, tuple) else (allowed,)
 
 
 def _names_trusted(target: str, place: _Place) -> bool:

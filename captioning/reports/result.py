@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -257,8 +257,9 @@ def _compared(name: str, other: Mapping[str, Any] | None) -> list[str]:
 
 def describe(search: Search) -> dict[str, Any]:
     """Describe a search by its name and its settings as plain values, all of which affect scores."""
-    processors = [type(processor).__name__ for processor in search.processors]
-    return {"name": type(search).__name__, **search.settings(), "processors": processors}
+    processors = [repr(own) if is_dataclass(own) else type(own).__name__ for own in search.processors]
+    settings = {name: repr(value) if is_dataclass(value) else value for name, value in search.settings().items()}
+    return {"name": type(search).__name__, **settings, "processors": processors}
 
 
 @contextmanager

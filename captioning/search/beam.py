@@ -14,11 +14,13 @@ from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.search.beams import Beams, pick
 from captioning.search.hypotheses import Hypotheses, Search
-from captioning.search.processors import Processor, apply, never
+from captioning.search.length_rules import LengthRule, as_rule
+from captioning.search.log_probs import check_memory, next_log_probs
+from captioning.search.processors import Processor, never
 from captioning.text.tokenizer import SpecialTokens
 
-WIDEST, STRONGEST = 1024, 10.0
-"""The largest `beam_size` and `length_normalization`."""
+WIDEST = 1024
+"""The largest `beam_size`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +36,22 @@ class BeamSearch(Search):
     Args:
         beam_size: K, at most 1,024.
         num_best: n, at most K.
-        length_normalization: α. Hypotheses are ordered by their rank, log-probability / length^α: 0 orders by
-            probability, 1 by the mean log-probability of a token. The returned scores are log-probabilities for any α.
+        length_normalization: how hypotheses are ordered. A number is α: the rank of a hypothesis is log-probability /
+            length^α, so 0 orders by probability, 1 by the mean log-probability of a token. Or any `LengthRule`. The
+            returned scores are log-probabilities in any case.
         max_length: see `Search`.
         allow_unknown: see `Search`.
         processors: see `Search`.
 
     Raises:
         InputError: K is above 1,024, `num_best` is not in 1..K, `length_normalization` is not in 0..10, or `max_length`
-            is out of range.
+            is out of range. Or a search does not fit in memory, or finds NaN.
     """
 
     beam_size: int = 5
     max_length: int = 30
     num_best: int = 1
-    length_normalization: float = 0.0
+    length_normalization: float | LengthRule = 0.0
     allow_unknown: bool = False
     processors: Sequence[Processor] = ()
 
@@ -58,27 +61,25 @@ class BeamSearch(Search):
             raise InputError(f"num_best={self.num_best} must be in 1..beam_size={self.beam_size}")
         if self.beam_size > WIDEST:
             raise InputError(f"beam_size={self.beam_size} must be at most {WIDEST}")
-        if self.length_normalization < 0:
-            raise InputError(f"length_normalization={self.length_normalization} must be at least 0")
-        if not self.length_normalization <= STRONGEST:  # NaN too
-            raise InputError(f"length_normalization={self.length_normalization} must be at most {STRONGEST:g}")
+        as_rule(self.length_normalization)
 
     @torch.no_grad()
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:
         """See `Search`; n is `num_best`."""
         processors = (never(special, allow_unknown=self.allow_unknown), *self.processors)
+        rule = as_rule(self.length_normalization)
         num_images, device = len(features), features.pooled.device
-        best = _Best(num_images, self.num_best, self.max_length, special.pad, device)
+        check_memory(num_images, self.beam_size, decoder.vocab_size, device, setting="beam_size")
+        best = Best(num_images, self.num_best, self.max_length, special.pad, device)
         images = torch.arange(num_images, device=device)  # (i,) the images that are still searched
         beams = Beams.empty(num_images, device)
         state, last = decoder.start(features), torch.full((num_images,), special.bos, device=device)
         for t in range(self.max_length):
             logits, state = decoder.step(last, state)
-            log_probs = apply(processors, t, beams.tokens.flatten(0, 1), logits.float().log_softmax(1))
+            log_probs = next_log_probs(logits, processors, t, beams.tokens.flatten(0, 1), images)
             grown, source = beams.grow(log_probs, self.beam_size)
             ends = grown.tokens[:, :, -1] == special.eos
-            ranks = grown.scores / (t + 1) ** self.length_normalization
-            ranks = ranks.masked_fill(~ends, -torch.inf)[:, : self.beam_size]
+            ranks = rule.rank(grown.scores, t + 1).masked_fill(~ends, -torch.inf)[:, : self.beam_size]
             best.add(images, grown, ranks, finished=True)
 
             scores, alive = grown.scores.masked_fill(ends, -torch.inf).topk(min(self.beam_size, ends.shape[1]), dim=1)
@@ -86,9 +87,7 @@ class BeamSearch(Search):
             if t + 1 == self.max_length:
                 best.fill(images, beams)
                 break
-            # No prefix can reach a rank above `bound`: its log-probability only falls, and is divided by at most
-            # max_length^α.
-            bound = beams.scores[:, 0] / self.max_length**self.length_normalization
+            bound = rule.bound(beams.scores[:, 0], t + 1, self.max_length)
             running = (best.ranks[images, -1] < bound).nonzero()[:, 0]
             if not len(running):
                 break
@@ -98,7 +97,7 @@ class BeamSearch(Search):
         return best.hypotheses(t + 1)
 
 
-class _Best:
+class Best:
     """The n best hypotheses of each of I images, ordered by rank; the rank is -inf where there is none."""
 
     def __init__(self, num_images: int, n: int, max_length: int, pad: int, device: torch.device) -> None:

@@ -17,7 +17,8 @@ from captioning.errors import InputError
 from captioning.search.beam import WIDEST
 from captioning.search.beams import Beams, pick
 from captioning.search.hypotheses import Hypotheses, Search
-from captioning.search.processors import Processor, apply, never
+from captioning.search.log_probs import check_memory, next_log_probs
+from captioning.search.processors import Processor, never
 from captioning.text.tokenizer import SpecialTokens
 
 MOST, MOST_WORDS = 10_000, 100
@@ -95,6 +96,7 @@ class CoveringSearch(Search):
         """See `Search`; n is `num_best`."""
         processors = (never(special, allow_unknown=self.allow_unknown), *self.processors)
         num_images, device = len(features), features.pooled.device
+        check_memory(num_images, self.beam_size, decoder.vocab_size, device, setting="beam_size")
         detected = self._detected(decoder, features, special)
         found = _Candidates(self, detected.mask.sum(1), special.pad)
         images = torch.arange(num_images, device=device)  # (i,) the images that are still searched
@@ -103,7 +105,7 @@ class CoveringSearch(Search):
         state, last = decoder.start(features), torch.full((num_images,), special.bos, device=device)
         for t in range(self.max_length):
             logits, state = decoder.step(last, state)
-            log_probs = apply(processors, t, beams.tokens.flatten(0, 1), logits.float().log_softmax(1))
+            log_probs = next_log_probs(logits, processors, t, beams.tokens.flatten(0, 1), images)
             grown, source = beams.grow(detected.without(log_probs, mentioned), self.beam_size)
             mentioned = mentioned.flatten(0, 1)[source] | detected.equal(grown.tokens[:, :, -1])
             ends = grown.tokens[:, :, -1] == special.eos

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
-from captioning.search.processors import Processor, apply
+from captioning.search.log_probs import check_memory, next_log_probs
+from captioning.search.processors import Processor
 from captioning.text.tokenizer import SpecialTokens
 
 Choose = Callable[[Tensor, Tensor], Tensor]
@@ -42,6 +43,7 @@ def one_by_one(
         sums of these, (I·n). A row for which every token was forbidden is all padding, and its sum is -inf.
     """
     num_rows, device = len(features) * rows_per_image, features.pooled.device
+    check_memory(len(features), rows_per_image, decoder.vocab_size, device, setting="num_samples")
     tokens = torch.full((num_rows, max_length), special.pad, device=device)
     token_scores = torch.zeros(num_rows, max_length, device=device)
     rows = torch.arange(num_rows, device=device)  # the unfinished ones
@@ -51,7 +53,7 @@ def one_by_one(
     last = torch.full((num_rows,), special.bos, device=device)
     for t in range(max_length):
         logits, state = decoder.step(last, state)
-        log_probs = apply(processors, t, tokens[rows, :t], logits.float().log_softmax(1))
+        log_probs = next_log_probs(logits, processors, t, tokens[rows, :t], rows // rows_per_image)
         last = choose(rows, log_probs)
         chosen = log_probs.gather(1, last[:, None])[:, 0]
         tokens[rows, t], token_scores[rows, t] = last, chosen

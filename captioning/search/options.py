@@ -11,11 +11,13 @@ import msgspec
 
 from captioning.errors import InputError, shown
 from captioning.search.beam import BeamSearch
+from captioning.search.constrained import ConstrainedBeamSearch, required_words
 from captioning.search.covering import CoveringSearch
+from captioning.search.endings import NoBadEndings, bad_endings
 from captioning.search.greedy import GreedySearch
 from captioning.search.hypotheses import Search
 from captioning.search.names import Spelling, in_python, unknown
-from captioning.search.processors import Forbid, MinLength, Processor
+from captioning.search.processors import Forbid, MinLength, NoRepeatNgrams, Processor, RepetitionPenalty
 from captioning.search.sampling import Sampling
 from captioning.text.tokenizer import Tokenizer
 
@@ -32,6 +34,11 @@ class Options(TypedDict, total=False):
         length_normalization: α of `BeamSearch`.
         allow_unknown: whether `<unk>` may be chosen.
         banned: words that no caption contains.
+        required: words or phrases that every caption contains; "dog|puppy" is one of two. They make a
+            `ConstrainedBeamSearch` of any search.
+        no_repeat_ngram: the size of n-grams that a caption has only once.
+        repetition_penalty: how many times less probable, in log-probability, a word is that the caption already has.
+        no_bad_endings: whether a caption cannot end with a word such as "a".
         temperature: draws captions at random; below 1 prefers probable words, above 1 rare ones.
         top_k: draws from the k most probable words.
         top_p: draws from the fewest words whose probabilities sum to p.
@@ -46,6 +53,10 @@ class Options(TypedDict, total=False):
     length_normalization: float | None
     allow_unknown: bool | None
     banned: Sequence[str] | None
+    required: Sequence[str] | None
+    no_repeat_ngram: int | None
+    repetition_penalty: float | None
+    no_bad_endings: bool | None
     temperature: float | None
     top_k: int | None
     top_p: float | None
@@ -58,13 +69,14 @@ OPTIONS = tuple(Options.__annotations__)
 BEAMS = ("beam_size", "length_normalization")
 DRAWS = ("temperature", "top_k", "top_p", "num_samples", "seed")
 """The options of one family of searches. They exclude each other, unless a search has both as settings."""
-RULES = ("min_length", "banned")
+RULES = ("min_length", "banned", "no_repeat_ngram", "repetition_penalty", "no_bad_endings")
 """The options that become processors."""
 _KINDS: Mapping[str, Any] = {
     **dict.fromkeys(("beam_size", "num_best", "max_length", "min_length", "top_k", "num_samples", "seed"), int),
-    **dict.fromkeys(("temperature", "top_p"), float),
-    "allow_unknown": bool,
-    "banned": list[str],
+    "no_repeat_ngram": int,
+    **dict.fromkeys(("temperature", "top_p", "repetition_penalty"), float),
+    **dict.fromkeys(("allow_unknown", "no_bad_endings"), bool),
+    **dict.fromkeys(("banned", "required"), list[str]),
 }
 
 
@@ -94,7 +106,9 @@ def with_options(search: Search, tokenizer: Tokenizer, spell: Spelling = in_pyth
             raise InputError(unknown(name, known, spell))
     _check_kinds(given, spell)
     _check_families(search, given, spell)
-    settings = {name: value for name, value in given.items() if name not in ("num_best", *RULES)}
+    if words := given.get("required"):
+        search = _constrained(search, words, given, tokenizer, spell)
+    settings = {name: value for name, value in given.items() if name not in ("num_best", "required", *RULES)}
     changed = _with_num_best(_converted(search, settings, spell), given, spell)
     rules = _rules({name: given[name] for name in RULES if name in given}, changed, tokenizer, spell)
     return _replaced(changed, processors=_joined(changed.processors, rules)) if rules else changed
@@ -112,7 +126,7 @@ def check_kind(search: Search, given: Collection[str], spell: Spelling) -> None:
         InputError: the search does not have one of the options.
     """
     own = search.settings()
-    for name in (*BEAMS, *DRAWS):
+    for name in (*BEAMS, *DRAWS, "required"):
         if name in given and name not in own:
             has = ", ".join(spell(option) for option in (*BEAMS, *DRAWS) if option in own) or "none of its kind"
             raise InputError(f"{spell(name)}: {type(search).__name__} has no such setting ({has}); name another search")
@@ -138,6 +152,11 @@ def _check_families(search: Search, given: Mapping[str, Any], spell: Spelling) -
         raise InputError(
             f"{spell(beams[0])} and {spell(draws[0])} exclude each other: beam search draws nothing, and sampling has "
             "no beams; give one of them"
+        )
+    if draws and "required" in given:
+        raise InputError(
+            f"{spell('required')} and {spell(draws[0])} exclude each other: required words need beams, which sampling "
+            "lacks; give one of them"
         )
     kind = type(search).__name__
     if draws == ["seed"] and "seed" not in own:
@@ -178,6 +197,21 @@ def _made(kind: type[Search], search: Search, settings: Mapping[str, Any], spell
     return kind(**{**kept, **settings})
 
 
+def _constrained(
+    search: Search, words: Sequence[str], given: Mapping[str, Any], tokenizer: Tokenizer, spell: Spelling
+) -> Search:
+    """Make a search for captions with required words, with the settings that it shares with another search."""
+    names = [field.name for field in fields(ConstrainedBeamSearch) if field.name != "required"]
+    kept: dict[str, Any] = {name: getattr(search, name) for name in names if hasattr(search, name)}
+    kept |= {name: given[name] for name in ("beam_size", "max_length") if name in given}
+    kept["num_best"] = min(kept.get("num_best", 1), max(1, kept.get("beam_size", 1)))
+    phrases = [word.split("|") for word in words]
+    if tokenizer.is_word_level:
+        for phrase in (phrase for alternatives in phrases for phrase in alternatives):
+            token_ids(phrase, tokenizer, spell("required"))
+    return ConstrainedBeamSearch(**kept, required=required_words(phrases, tokenizer))
+
+
 def _with_num_best(search: Search, given: Mapping[str, Any], spell: Spelling) -> Search:
     """Return a search that finds `num_best` captions of each image."""
     number = given.get("num_best")
@@ -206,7 +240,8 @@ def _with_num_best(search: Search, given: Mapping[str, Any], spell: Spelling) ->
             f"{spell('num_best')}={number} is above {spell('beam_size')}={size}: each of the beams holds one caption; "
             "give more beams, or leave them out"
         )
-    return _replaced(search, num_best=number, beam_size=number)
+    groups = getattr(search, "num_groups", 1)
+    return _replaced(search, num_best=number, beam_size=-(-number // groups) * groups)
 
 
 def _rules(given: Mapping[str, Any], search: Search, tokenizer: Tokenizer, spell: Spelling) -> list[Processor]:
@@ -221,6 +256,12 @@ def _rules(given: Mapping[str, Any], search: Search, tokenizer: Tokenizer, spell
         made.append(MinLength(least, tokenizer.special.eos))
     if words := given.get("banned"):
         made.append(Forbid([_token(word, tokenizer, spell("banned")) for word in words]))
+    if (size := given.get("no_repeat_ngram")) is not None:
+        made.append(NoRepeatNgrams(size))
+    if (penalty := given.get("repetition_penalty")) is not None:
+        made.append(RepetitionPenalty(penalty))
+    if given.get("no_bad_endings"):
+        made.append(NoBadEndings(bad_endings(tokenizer.vocabulary), tokenizer.special.eos))
     return made
 
 

@@ -11,17 +11,23 @@ from captioning.errors import InputError
 
 
 class Range(NamedTuple):
-    """The values that a setting may have: numbers of a kind from `least` to `most`, and null if `null` is True."""
+    """The values that a setting may have: numbers of a kind from `least` to `most`.
+
+    With `null` also null, and with `part` also a part, which checks its own numbers.
+    """
 
     kind: type[int] | type[float]
     least: float
     most: float = math.inf
     null: bool = False
+    part: bool = False
 
     def holds(self, value: object) -> bool:
         """Return whether `value` is in the range."""
         if value is None:
             return self.null
+        if isinstance(value, DictConfig):
+            return self.part and "_target_" in value
         kinds = (int,) if self.kind is int else (int, float)
         if not isinstance(value, kinds) or isinstance(value, bool):
             return False
@@ -30,7 +36,8 @@ class Range(NamedTuple):
     def __str__(self) -> str:
         what = "a whole number" if self.kind is int else "a number"
         upper = "" if math.isinf(self.most) else f" to {self.most:,}"
-        return f"{what} from {self.least}{upper}{' or null' if self.null else ''}"
+        others = (" or null" if self.null else "") + (" or a part with _target_" if self.part else "")
+        return f"{what} from {self.least}{upper}{others}"
 
 
 RANGES = {
@@ -61,13 +68,15 @@ RANGES = {
     "search.beam_size": Range(int, 1, null=True),
     "search.num_best": Range(int, 1, null=True),
     "search.max_length": Range(int, 1, null=True),
-    "search.length_normalization": Range(float, 0, null=True),
+    "search.length_normalization": Range(float, 0, null=True, part=True),
     "search.min_length": Range(int, 0, null=True),
     "search.temperature": Range(float, 0, null=True),
     "search.top_k": Range(int, 1, null=True),
     "search.top_p": Range(float, 0, 1, null=True),
     "search.num_samples": Range(int, 1, null=True),
     "search.seed": Range(int, 0, null=True),
+    "search.no_repeat_ngram": Range(int, 1, null=True),
+    "search.repetition_penalty": Range(float, 1, null=True),
     "schedule.warmup_steps": Range(int, 0),
     "callbacks.checkpoint.save_top_k": Range(int, -1),
     "callbacks.checkpoint.every_minutes": Range(float, 0, null=True),

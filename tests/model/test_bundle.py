@@ -382,6 +382,9 @@ def test_golden_features_of_another_model_are_one_message(bundle: Path) -> None:
         check_bundle(bundle)
 
 
+ENDINGS = {"_target_": "captioning.search.NoBadEndings"}
+
+
 @pytest.mark.parametrize(
     ("part", "changes", "complaint"),
     [
@@ -404,6 +407,13 @@ def test_golden_features_of_another_model_are_one_message(bundle: Path) -> None:
             "search",
             {"processors": [{"_target_": "captioning.search.Forbid", "ids": [13]}]},
             "outside the vocabulary of 13",
+        ),
+        ("search", {"processors": [{**ENDINGS, "ids": [13], "eos": 2}]}, "NoBadEndings names tokens outside"),
+        ("search", {"processors": [{**ENDINGS, "ids": [3], "eos": -1}]}, "NoBadEndings names tokens outside"),
+        (
+            "search",
+            {"processors": [{"_target_": "captioning.search.MinLength", "length": 2, "eos": 13}]},
+            "MinLength names tokens outside the vocabulary of 13",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from captioning.encoders.detectors import NoisyOr
 from captioning.errors import InputError
 from captioning.model.safe_build import build, check, packages
 from captioning.recurrent import LSTM, ChoGRU
-from captioning.search import BeamSearch, Forbid
+from captioning.search import BeamSearch, Forbid, Gnmt
 from captioning.search.hypotheses import Search
 
 DECODER = {
@@ -60,6 +60,22 @@ def test_nested_and_partial_parts_are_built():
     search = build({"_target_": "captioning.search.BeamSearch", "processors": [forbid]}, BeamSearch, source="x")
     assert type(search.processors[0]) is Forbid
     assert search.processors[0].ids == (3, 5)
+
+
+def test_a_search_is_built_with_its_length_rule():
+    rule = {"_target_": "captioning.search.Gnmt", "alpha": 0.6}
+    search = build({**BEAM, "length_normalization": rule}, BeamSearch, source="x")
+    assert search.length_normalization == Gnmt(0.6)
+    for wrong, complaint in (
+        ({"_target_": "captioning.search.Forbid", "ids": []}, "expected a number, or a rule such as"),
+        ({"_target_": "captioning.search.Gnmt", "alpha": 11.0}, r"alpha=11\.0 must be at most 10"),
+        ({"_target_": "captioning.search.Gnmt", "alpha": "1"}, "Expected `float`"),
+        ({"_target_": "captioning.search.LengthRule"}, "abstract"),
+        ({"alpha": 0.6}, "expected a part"),
+        ("0.6", "Expected `float`"),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            build({**BEAM, "length_normalization": wrong}, BeamSearch, source="x")
 
 
 def test_a_stack_is_built_with_its_layer():
@@ -152,8 +168,12 @@ LAYER = {"_target_": "captioning.recurrent.LSTM", "_partial_": True}
         ({**DECODER, "recurrent": BEAM}, Decoder, r"\(captioning\.recurrent or captioning\.decoders\)"),
         ({**BEAM, "processors": [RESNET]}, Search, r"\(captioning\.search\)"),
         ({**BEAM, "processors": {"x": [DECODER]}}, Search, r"\(captioning\.search\)"),
-        ({**BEAM, "processors": [BEAM]}, Search, "is no Processor$"),
-        ({**BEAM, "processors": [{"_target_": "captioning.search.Hypotheses"}]}, Search, "is no Processor$"),
+        ({**BEAM, "processors": [BEAM]}, Search, "is no Processor or LengthRule$"),
+        (
+            {**BEAM, "processors": [{"_target_": "captioning.search.Hypotheses"}]},
+            Search,
+            "is no Processor or LengthRule$",
+        ),
         ({"_target_": "captioning.search.Forbid", "ids": [3]}, Search, "is no Search$"),
         ({"_target_": "captioning.search.Hypotheses", "tokens": 1}, Search, "is no Search$"),
         ({"_target_": "captioning.encoders.ImageTransform", "size": [3, 3]}, Encoder, "is no Encoder$"),
@@ -322,7 +342,7 @@ def test_a_trusted_package_gives_only_classes_that_it_defines(lab, target):
 def test_a_class_of_a_trusted_package_needs_the_base_class_of_its_place(lab):
     with pytest.raises(InputError, match=r"lab\.Thing is no Decoder$"):
         build({"_target_": "lab.Thing"}, Decoder, source="config.json", trust=["lab"])
-    with pytest.raises(InputError, match=r"lab\.Mine is no Processor$"):
+    with pytest.raises(InputError, match=r"lab\.Mine is no Processor or LengthRule$"):
         build({**BEAM, "processors": [{"_target_": "lab.Mine"}]}, Search, source="config.json", trust=["lab"])
 
 

@@ -8,7 +8,20 @@ import pytest
 import torch
 
 from captioning.errors import InputError
-from captioning.search import BeamSearch, CoveringSearch, Forbid, GreedySearch, MinLength, Sampling, Search
+from captioning.search import (
+    BeamSearch,
+    ConstrainedBeamSearch,
+    CoveringSearch,
+    DiverseBeamSearch,
+    Forbid,
+    GreedySearch,
+    MinLength,
+    NoBadEndings,
+    NoRepeatNgrams,
+    RepetitionPenalty,
+    Sampling,
+    Search,
+)
 from captioning.search.names import as_option, as_setting
 from captioning.search.options import OPTIONS, check_kind, with_options
 from captioning.text import Tokenizer, train_bpe
@@ -59,6 +72,37 @@ def test_rules_become_processors_after_the_search_s_own(tokenizer: Tokenizer) ->
     assert found.processors == (NEVER, MinLength(3, tokenizer.special.eos), Forbid([dog, cat]))
 
 
+def test_rules_against_repetitions_and_bad_endings_become_processors(tokenizer: Tokenizer) -> None:
+    found = with_options(GREEDY, tokenizer, no_repeat_ngram=2, repetition_penalty=1.5, no_bad_endings=True)
+    bad = NoBadEndings(sorted(tokenizer.vocabulary.index(word) for word in ("a",)), tokenizer.special.eos)
+    assert found.processors == (NEVER, NoRepeatNgrams(2), RepetitionPenalty(1.5), bad)
+    assert with_options(GREEDY, tokenizer, no_bad_endings=False) == GREEDY
+
+
+@pytest.mark.parametrize(
+    ("own", "options", "expected"),
+    [
+        (BEAM, {}, {"beam_size": 4, "length_normalization": 0.5, **SHARED}),
+        (BEAM, {"beam_size": 1}, {"beam_size": 1, "length_normalization": 0.5, **SHARED}),
+        (BEAM, {"num_best": 6}, {"beam_size": 6, "num_best": 6, "length_normalization": 0.5, **SHARED}),
+        (GREEDY, {"max_length": 5}, {**SHARED, "max_length": 5}),
+        (GREEDY, {"beam_size": 3}, {"beam_size": 3, **SHARED}),
+        (DRAWS, {}, SHARED),
+    ],
+)  # fmt: skip
+def test_required_words_make_a_constrained_search(
+    own: Search, options: dict[str, Any], expected: dict[str, Any], tokenizer: Tokenizer
+) -> None:
+    dog, cat, a, field = (tokenizer.vocabulary.index(word) for word in ("dog", "cat", "a", "field"))
+    found = with_options(own, tokenizer, required=["dog|cat", "a field"], **options)
+    assert found == ConstrainedBeamSearch(required=[[[dog], [cat]], [[a, field]]], **expected)
+
+
+def test_more_beams_of_groups_are_a_multiple_of_the_groups(tokenizer: Tokenizer) -> None:
+    found = with_options(DiverseBeamSearch(beam_size=6, num_groups=3), tokenizer, num_best=7)
+    assert found == DiverseBeamSearch(beam_size=9, num_groups=3, num_best=7)
+
+
 def test_a_rule_replaces_its_own_kind_and_bans_add_up(tokenizer: Tokenizer) -> None:
     eos, dog = tokenizer.special.eos, tokenizer.vocabulary.index("dog")
     own = with_options(BEAM, tokenizer, min_length=3)
@@ -92,6 +136,9 @@ def test_a_rule_replaces_its_own_kind_and_bans_add_up(tokenizer: Tokenizer) -> N
         (BEAM, {"banned": ["dgo"]}, "banned: 'dgo' is not among the 11 words of the model; near it are dog"),
         (BEAM, {"banned": ["a dog"]}, r"'a dog' is 2 words here \(a and dog\); name single words"),
         (BEAM, {"banned": ["!"]}, "'!' holds no word"),
+        (BEAM, {"required": ["dgo"]}, "required: 'dgo' is not among the 11 words of the model; near it are dog"),
+        (BEAM, {"required": ["dog"], "top_k": 3}, "required and top_k exclude each other"),
+        (BEAM, {"required": ["dog"], "max_length": 1}, "require fewer words"),
         (BEAM, {"num_beams": 3}, "num_beams is called beam_size here"),
         (BEAM, {"beam_sise": 3}, r"did you mean beam_size\?"),
         (BEAM, {"processors": [NEVER]}, "there is no option processors"),
