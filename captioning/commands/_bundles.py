@@ -15,8 +15,6 @@ from captioning.errors import InputError, shown
 if TYPE_CHECKING:
     from captioning.model.captioner import Captioner
     from captioning.model.image_model import ImageModel
-    from captioning.search import Sampling
-    from captioning.search.hypotheses import Search
 
 M = TypeVar("M", bound="ImageModel")
 
@@ -48,31 +46,38 @@ def trust_as_override(arguments: Sequence[str]) -> list[str]:
     return [*others, *([f"trust=[{','.join(checked_names(options.trust))}]"] if options.trust else [])]
 
 
-def load(bundle: str, device: str, trust: Collection[str] = ()) -> Captioner:
-    """Load a captioner's bundle onto a device; see `load_as`."""
+def add_model(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the option that names the model."""
+    parser.add_argument(
+        "--model", required=True, metavar="WHERE", help=f"{what}: its bundle, its run's folder, or a checkpoint"
+    )
+
+
+def load(model: str, device: str, trust: Collection[str] = ()) -> Captioner:
+    """Load a captioner onto a device; see `load_as`."""
     with _permanent():
         from captioning.model.captioner import Captioner
 
-        return load_as(Captioner, bundle, device, trust)
+        return load_as(Captioner, model, device, trust)
 
 
-def load_as(kind: type[M], bundle: str, device: str, trust: Collection[str] = (), *, option: str = "--device ") -> M:
-    """Load a bundle of a kind of model onto a device.
+def load_as(kind: type[M], where: str, device: str, trust: Collection[str] = (), *, option: str = "--device ") -> M:
+    """Load a kind of model onto a device.
 
     Args:
         kind: the model's class.
-        bundle: the folder.
+        where: a bundle, the folder of a run, or a run's checkpoint.
         device: as torch names it.
         trust: see `ImageModel.from_pretrained`.
         option: how the command's user names the device, for messages.
 
     Raises:
-        InputError: the device does not exist, or the folder is not a bundle of this kind.
+        InputError: the device does not exist, or there is no model of this kind.
     """
     with _permanent():
         import torch
 
-        model = kind.from_pretrained(bundle, trust=trust)
+        model = kind.from_pretrained(where, trust=trust)
     try:
         model.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:
@@ -105,30 +110,3 @@ def json_line(content: Mapping[str, Any]) -> str:
     """Write a JSON object in one line, with escapes for all characters that could command a terminal."""
     text = json.dumps(content, ensure_ascii=False)
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
-
-
-def with_beams(search: Search, beam_size: int | None) -> Search:
-    """Return the search with another number of beams, or unchanged if `beam_size` is None."""
-    if beam_size is None:
-        return search
-    from captioning.search import BeamSearch, GreedySearch
-
-    kept = shared_settings(search)
-    if beam_size == 1:
-        return GreedySearch(**kept)
-    length_normalization = search.length_normalization if isinstance(search, BeamSearch) else 0.0
-    return BeamSearch(beam_size=beam_size, length_normalization=length_normalization, **kept)
-
-
-def sampling(search: Search, **settings: Any) -> Sampling:
-    """Build a `Sampling` from `settings`. The settings that they lack come from the bundle's search."""
-    from captioning.search import Sampling
-
-    filters = ("top_k", "top_p", "min_p", "typical_p")
-    own = {name: getattr(search, name) for name in filters} if isinstance(search, Sampling) else {}
-    return Sampling(**{**own, **shared_settings(search), **settings})
-
-
-def shared_settings(search: Search) -> dict[str, Any]:
-    """Return the settings that every search has."""
-    return {"max_length": search.max_length, "allow_unknown": search.allow_unknown, "processors": search.processors}

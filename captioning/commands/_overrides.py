@@ -29,6 +29,8 @@ from captioning.commands import config_folder
 from captioning.errors import InputError
 
 VERSION_BASE = "1.3"
+SEARCHING = ("train", "evaluate", "nbest")
+"""The commands that have a group `search`."""
 ERRORS = (HydraException, OmegaConfBaseException, ValueError)
 """What composing a configuration raises; ValueError if a group's option is a number, for example."""
 
@@ -74,7 +76,7 @@ def read_arguments(command: str, arguments: Sequence[str]) -> CommandLine:
     options, unknown = parser.parse_known_intermixed_args(list(arguments))
     if unknown:
         known = [option for action in parser._actions for option in action.option_strings]
-        refuse(_no_option(unknown[0], list(arguments), known))
+        refuse(_no_option(unknown[0], list(arguments), known, searches=command in SEARCHING))
     if options.experimental_rerun is not None:
         refuse("--experimental-rerun reads a pickle, which can run code; use -cd RUN/.hydra -cn config instead")
     if options.shell_completion:
@@ -107,7 +109,13 @@ def read_arguments(command: str, arguments: Sequence[str]) -> CommandLine:
     return _in_hydra_s_words(line)
 
 
-def _no_option(option: str, arguments: Sequence[str], known: Sequence[str]) -> str:
+def _no_option(option: str, arguments: Sequence[str], known: Sequence[str], *, searches: bool) -> str:
+    if searches:
+        from captioning.search.names import as_setting, called
+        from captioning.search.options import OPTIONS
+
+        if (answer := called(option.partition("=")[0], OPTIONS, as_setting)) is not None:
+            return answer
     if close := difflib.get_close_matches(option, known, n=1, cutoff=0.8):
         return f"there is no option {option[:80]}; did you mean {close[0]}?"
     name, _, value = option.lstrip("-").partition("=")
@@ -273,11 +281,24 @@ def _explain(config: str, before: Sequence[str], override: str, error: Exception
     if path[0] in node and len(path) == 1:
         return f"{override}: {error}"
     known = sorted(map(str, node))
+    if (answer := _of_search(key, before, config)) is not None:
+        return f"{override}: {answer}"
     where = key.removesuffix("." + ".".join(path)) if key != ".".join(path) else "the configuration"
     return (
         f"{override}: {message}\n{where} has: {', '.join(known)}{did_you_mean(path[0], known)}"
         "\n(to add a new key, put + before it; to choose a group's option, use group=option)"
     )
+
+
+def _of_search(key: str, before: Sequence[str], config: str) -> str | None:
+    """Say what a setting of another library's search is called here; None for any other key."""
+    if config not in SEARCHING:
+        return None
+    from captioning.search.names import as_setting, ours
+
+    known = hydra.compose(config, list(before)).get("search") or {}
+    found = ours(key.removeprefix("search."), [str(name) for name in known])
+    return None if found is None else f"{key} is called {as_setting(found)} here"
 
 
 def _no_choice(error: Exception, configs: ConfigRepository) -> str | None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from captioning.commands._bundles import add_trust, json_line, load_as, one_line
+from captioning.commands._bundles import add_model, add_trust, json_line, load_as, one_line
 from captioning.errors import InputError
 
 
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("image", metavar="IMAGE", help="an image's file")
     parser.add_argument("sentence", metavar="SENTENCE", help="what is aligned")
-    parser.add_argument("--model", required=True, metavar="WHERE", help="the folder of a matcher's bundle")
+    add_model(parser, "a matcher")
     parser.add_argument(
         "--beta", type=float, default=0.0, help="how strongly neighbouring words share a region (default 0: not at all)"
     )

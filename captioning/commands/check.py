@@ -79,7 +79,7 @@ def _check_store(folder: Path) -> str:
 
 
 def _check_checkpoint(file: Path) -> str:
-    from captioning.training.checkpoints import check_digest, read_checkpoint
+    from captioning.model.checkpoint import check_digest, read_checkpoint
 
     digest = "its digest matches" if check_digest(file) else "it has no digest, as earlier versions wrote it"
     saved = read_checkpoint(file)

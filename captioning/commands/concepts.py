@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captioning.commands import positive
-from captioning.commands._bundles import add_batches, add_trust, json_line, load_as, one_line, printable
+from captioning.commands._bundles import add_batches, add_model, add_trust, json_line, load_as, one_line, printable
 from captioning.commands._images import batches, find, new_png
 
 
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
         epilog="example: captioning concepts holiday/ cat.jpg --model runs/words/bundle --most 5 --maps maps/",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders and globs")
-    parser.add_argument("--model", required=True, metavar="WHERE", help="the folder of a word detector's bundle")
+    add_model(parser, "a word detector")
     parser.add_argument("--most", type=positive, default=10, help="words of each image (default 10)")
     parser.add_argument("--maps", type=Path, metavar="DIR", help="draw where in the image each word was detected")
     parser.add_argument(

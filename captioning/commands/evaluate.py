@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from captioning.reports.result import Result
     from captioning.reports.scores import ScoreResult
     from captioning.search.hypotheses import Search
+    from captioning.text.tokenizer import Tokenizer
     from captioning.training.captioning import CaptioningModule
     from captioning.training.module import RunResult, TrainingModule
 
@@ -40,11 +40,11 @@ examples:
   captioning evaluate bundle=DIR data=multi30k data.root=PATH data.source=en data.target=cs search.beam_size=10
 
 settings:
-  bundle=DIR           the trained model (required); --trust PACKAGE runs a package's code that it needs
+  bundle=WHERE         the model (required): a bundle, a run's folder, a checkpoint; --trust PACKAGE runs its code
   data=NAME            flickr8k, flickr30k, coco, coco2014, coco2017, scenes; multi30k, with data.source and data.target
   data.split=NAME      train, val or test; only this split's files are needed
   data.features=DIR    cached features instead of images; data.skip_broken=true leaves out images that cannot be read
-  search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; replaces the bundle's setting
+  search.KEY=VALUE     an option of `captioning caption`, such as beam_size=10 or banned=[man,woman]
   search=NAME          greedy, beam, gnmt, diverse, constrained, stochastic, covering, sampling or minimum_bayes_risk;
                        replaces the bundle's search
   data.objects=true    word detectors on COCO: also score words apart for small, medium and large objects
@@ -142,6 +142,7 @@ def validating(model: ImageModel, config: DictConfig, splits: Splits) -> Trainin
     """
     from captioning.data.readers import ParallelText
     from captioning.model.captioner import Captioner
+    from captioning.model.where import locate
     from captioning.training.captioning import CaptioningModule
     from captioning.training.detected import search_arguments
     from captioning.training.kinds import KINDS, scorer_of
@@ -156,10 +157,12 @@ def validating(model: ImageModel, config: DictConfig, splits: Splits) -> Trainin
         return KINDS[model.head_name].module(model, **ranked)
     texts = isinstance(splits.reader, ParallelText)
     if isinstance(splits.reader, ParallelText):
-        check_languages(Path(config.bundle), splits.reader, translates=model.encoder.reads == "texts")
+        check_languages(locate(Path(config.bundle)), splits.reader, translates=model.encoder.reads == "texts")
     return CaptioningModule(
         model,
-        search=chosen_search(config.search, model.search, search_arguments(model.encoder, model.tokenizer)),
+        search=chosen_search(
+            config.search, model.search, model.tokenizer, search_arguments(model.encoder, model.tokenizer)
+        ),
         scorer=scorer_of(chosen_metrics(config.metrics, texts=texts)),
     )
 
@@ -225,40 +228,69 @@ def chosen_metrics(config: DictConfig, *, texts: bool) -> DictConfig:
     return OmegaConf.create({"backend": backend, "names": default if config.names is None else config.names})
 
 
-def chosen_search(config: DictConfig, own: Search, words: Mapping[str, Any]) -> Search:
+def chosen_search(config: DictConfig, own: Search, tokenizer: Tokenizer, words: Mapping[str, Any]) -> Search:
     """Return the configured search, or the bundle's with the configured settings.
 
     Args:
         config: the group `search`.
         own: the bundle's search.
+        tokenizer: the bundle's, for settings that name words.
         words: what a search can be told of the model; see `captioning.training.detected.search_arguments`.
 
     Raises:
-        InputError: the bundle's search has no such setting.
+        InputError: a setting does not fit the search or another setting.
     """
     from omegaconf import DictConfig, OmegaConf
 
-    from captioning.search.hypotheses import Search
     from captioning.search.length_rules import LengthRule
-    from captioning.training.assemble import arguments_of
+    from captioning.search.names import as_setting
+    from captioning.search.options import OPTIONS, check_kind, with_options
     from captioning.training.parts import build
 
     given = {str(key): value for key, value in config.items() if value is not None}
     if "_target_" in given:
-        file = given.pop("frequencies", None)
-        settings = OmegaConf.create(given)
-        search: Search = build(settings, Search, **arguments_of(settings, words))  # type: ignore[type-abstract]
-        return search if file is None else with_frequencies(search, str(file))
-    known = own.settings()
-    if unknown := given.keys() - known.keys():
-        raise InputError(
-            f"search.{min(unknown)}: the bundle decodes by {type(own).__name__}, which has "
-            f"{', '.join(known)}; choose another with search=NAME"
-        )
-    if isinstance(rule := given.get("length_normalization"), DictConfig):
-        given["length_normalization"] = build(rule, LengthRule)  # type: ignore[type-abstract]
-    changed: Search = replace(cast(Any, own), **given)
-    return changed
+        own = build_search(config, words)
+        taken = own.settings().keys() - ({"required"} if _names_words(config) else set())
+        given = {name: value for name, value in given.items() if name in OPTIONS and name not in taken}
+        check_kind(own, given, as_setting)
+    rules = {key: build(value, LengthRule) for key, value in given.items() if isinstance(value, DictConfig)}  # type: ignore[type-abstract]
+    others = OmegaConf.create({key: value for key, value in given.items() if key not in rules})
+    plain: dict[str, Any] = OmegaConf.to_container(others, resolve=True)  # type: ignore[assignment]
+    return with_options(own, tokenizer, as_setting, **plain, **rules)
+
+
+def _names_words(config: DictConfig) -> bool:
+    """Return whether the required words are words; a search itself has their tokens' ids."""
+    return any(isinstance(word, str) for word in config.get("required") or ())
+
+
+def build_search(config: DictConfig, words: Mapping[str, Any]) -> Search:
+    """Build the search that the group `search` names, without the options that its class does not have.
+
+    Args:
+        config: the group.
+        words: see `chosen_search`.
+
+    Raises:
+        InputError: the search cannot be built from these settings.
+    """
+    from inspect import signature
+
+    from omegaconf import OmegaConf
+
+    from captioning.search.hypotheses import Search
+    from captioning.search.options import OPTIONS
+    from captioning.training.assemble import arguments_of
+    from captioning.training.parts import build, find
+
+    taken = signature(find(config)).parameters
+    own = {key: value for key, value in config.items() if value is not None and (key in taken or key not in OPTIONS)}
+    if _names_words(config):
+        own.pop("required", None)
+    file = own.pop("frequencies", None)
+    settings = OmegaConf.create(own)
+    search: Search = build(settings, Search, **arguments_of(settings, words))  # type: ignore[type-abstract]
+    return search if file is None else with_frequencies(search, str(file))
 
 
 def with_frequencies(search: Search, file: str) -> Search:

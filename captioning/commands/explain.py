@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.commands import positive
-from captioning.commands._bundles import add_trust, load, printable, with_beams
+from captioning.commands._bundles import add_trust, load, printable
 from captioning.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +28,11 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("image", metavar="IMAGE", help="an image's file; for a translator, a sentence")
     parser.add_argument(
-        "--model", required=True, action="append", metavar="WHERE", help="a bundle; twice for two models side by side"
+        "--model",
+        required=True,
+        action="append",
+        metavar="WHERE",
+        help="a bundle, a run or a checkpoint; twice for two models side by side",
     )
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the page")
     parser.add_argument("--beam-size", type=positive, help="beams; 1 is greedy search (default: the bundle's)")
@@ -82,8 +86,11 @@ def _explained(
     from captioning.encoders.text_transform import TextTransform
     from captioning.model.explain import explain
     from captioning.reports.explain_page import Explained
+    from captioning.search.names import as_option
+    from captioning.search.options import with_options
 
-    search, transform = with_beams(model.search, beam_size), model.transform
+    search = with_options(model.search, model.tokenizer, as_option, beam_size=beam_size)
+    transform = model.transform
     if isinstance(transform, TextTransform):
         return Explained(name=name, explanation=explain(model, transform([source]), search=search, num_best=num_best))
     assert image is not None

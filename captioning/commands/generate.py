@@ -1,58 +1,66 @@
-"""captioning generate: sample sentences from a language model's bundle."""
+"""captioning generate: sample sentences from a language model."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from captioning.commands import natural, positive
-from captioning.commands._bundles import add_trust, load, one_line, sampling
+from captioning.commands._bundles import add_trust, load, one_line
+from captioning.commands._search import chosen_search, parsed, searching_parser
 from captioning.errors import InputError
+
+NUM_SENTENCES = 10
+
+HELP = """\
+Sample sentences from a language model. Each token is drawn with the model's probability. The most probable sentence
+is printed first. With --beam-size, the most probable sentences are searched for instead.
+
+  --model WHERE       a bundle, the folder of a run, or a run's checkpoint
+  --num-samples N     number of sentences (10)
+  --trust PACKAGE     run a package's code
+
+{search}
+example: captioning generate --model runs/language_model --num-samples 5 --temperature 0.7
+"""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="captioning generate",
-        description="Sample sentences from a language model. Each token is drawn with the model's probability. "
-        "The most probable sentence is printed first.",
-        epilog="example: captioning generate runs/language_model/bundle --num 5 --temperature 0.7",
-    )
-    parser.add_argument("bundle", help="the model's folder")
-    parser.add_argument("--num", type=positive, default=10, help="number of sentences (default 10)")
-    parser.add_argument(
-        "--temperature", type=float, default=1.0, help="below 1 prefers probable tokens, above 1 rare ones (default 1)"
-    )
-    parser.add_argument("--max-length", type=positive, help="largest number of tokens (default: the bundle's)")
-    parser.add_argument("--seed", type=natural, default=1, help="seed of the random draws (default 1)")
+    parser = searching_parser("generate", "--model WHERE [options]", HELP, thing="model")
+    parser.add_argument("old", nargs="*")
     add_trust(parser)
-    options = parser.parse_args(arguments)
+    options = parsed(parser, arguments, positional="old")
+    if options.old:
+        parser.error(f"there is nothing to give besides options, found {one_line(options.old[0])}")
 
-    captioner = load(options.bundle, "cpu", options.trust)
+    captioner = load(options.model, "cpu", options.trust)
 
     import torch
 
     from captioning.decoders import LanguageModel
     from captioning.encoders.features import ImageFeatures
+    from captioning.search import Sampling
 
     kind = type(captioner.decoder)
     if not issubclass(kind, LanguageModel):
         raise InputError(
-            f"{options.bundle} is a {kind.__name__}, which needs an image; expected a LanguageModel, trained with "
-            "decoder=language_model. To sample captions of images, use `captioning caption BUNDLE IMAGE "
-            f"--temperature {options.temperature:g}`"
+            f"{options.model} is a {kind.__name__}, which needs an image; expected a LanguageModel, trained with "
+            "decoder=language_model. To sample captions of images, use `captioning caption IMAGE --model "
+            f"{options.model} --temperature {1 if options.temperature is None else options.temperature:g}`"
         )
-    length = {} if options.max_length is None else {"max_length": options.max_length}
-    search = sampling(
-        captioner.search, temperature=options.temperature, num_samples=options.num, seed=options.seed, **length
-    )
+    draws: dict[str, float] = {}
+    if options.beam_size is None and options.length_normalization is None:
+        draws = {"num_samples": options.num_best or NUM_SENTENCES}
+        draws |= {} if isinstance(captioner.search, Sampling) else {"temperature": 1.0}
+    search = chosen_search(captioner, options, **draws)
     no_image = ImageFeatures(torch.zeros(1, captioner.encoder.feature_size))
     found = search(captioner.decoder, no_image, captioner.tokenizer.special)
-    for tokens in found.tokens[0].tolist():
+    sentences = found.tokens[0, found.lengths[0] > 0].tolist()
+    for tokens in sentences:
         print(one_line(captioner.tokenizer.decode(tokens)))
-    if num := int((~found.finished).sum()):
+    if num := int((~found.finished[found.lengths > 0]).sum()):
         print(
-            f"captioning generate: {num} of {options.num} were truncated at {search.max_length} tokens", file=sys.stderr
+            f"captioning generate: {num} of {len(sentences)} were truncated at {search.max_length} tokens",
+            file=sys.stderr,
         )
     return 0

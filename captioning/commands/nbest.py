@@ -32,7 +32,7 @@ examples:
   captioning nbest bundle=BUNDLE data=coco data.root=PATH search.num_best=10 consensus=cider output=lists
 
 settings:
-  bundle=DIR             the captioner (required); --trust PACKAGE runs a package's code that a bundle needs
+  bundle=WHERE           the captioner (required); --trust PACKAGE runs a package's code that a bundle needs
   data=..., search=...   as for `captioning evaluate`; data.features=DIR holds the captioner's features
   search.num_best=M      captions of each image; by default the bundle's, or all beams of a beam search that keeps one
   matcher_bundle=DIR     a matcher, such as a dmsm
@@ -67,6 +67,7 @@ def nbest(config: DictConfig, output: Path) -> None:
     from captioning.files.atomic import write_json
     from captioning.model.aligner import Aligner
     from captioning.model.captioner import Captioner
+    from captioning.model.where import locate
     from captioning.reranking import write_nbest
     from captioning.training.detected import search_arguments, words_of
 
@@ -74,13 +75,14 @@ def nbest(config: DictConfig, output: Path) -> None:
     captioner = load_as(Captioner, config.bundle, device, config.trust, option="device=")
     data = _data(captioner, config, config.data.features)
     if isinstance(data.splits.reader, ParallelText):
-        check_languages(Path(config.bundle), data.splits.reader, translates=captioner.encoder.reads == "texts")
+        check_languages(locate(Path(config.bundle)), data.splits.reader, translates=captioner.encoder.reads == "texts")
     if config.consensus is not None:
         lists.check_consensus(captioner, data, config.consensus)
         data.evaluation_dataloader("train")  # as for the split itself
     words = words_of(captioner.encoder, captioner.tokenizer)
     arguments = search_arguments(captioner.encoder, captioner.tokenizer)
-    search = with_all_beams(chosen_search(config.search, captioner.search, arguments), config.search.num_best)
+    chosen = chosen_search(config.search, captioner.search, captioner.tokenizer, arguments)
+    search = with_all_beams(chosen, config.search.num_best)
     matched, consensus, matcher = None, None, None
     if config.matcher_bundle is not None:  # is read before the search, which may take hours
         aligner = load_as(Aligner, config.matcher_bundle, device, config.trust, option="device=")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captioning.commands import positive
-from captioning.commands._bundles import add_batches, add_trust, json_line, load, one_line, printable
+from captioning.commands._bundles import add_batches, add_model, add_trust, json_line, load, one_line, printable
 from captioning.commands._images import batches, find, new_png
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
         epilog="example: captioning regions holiday/ cat.jpg --model runs/regions/bundle --most 5 --out drawn/",
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders and globs")
-    parser.add_argument("--model", required=True, metavar="WHERE", help="the bundle of a captioner of regions")
+    add_model(parser, "a captioner of regions")
     parser.add_argument("--most", type=positive, default=5, help="regions of each image, the best ones (default 5)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="draw each image with its regions and their captions")
     parser.add_argument(
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     return int(num_bad > 0)
 
 
-def _print(path: Path, found: CaptionedRegions) -> None:
+def _print(path: Path | str, found: CaptionedRegions) -> None:
     """Print an image's name, and below it the captions of its regions with their first cells."""
     print(f"{printable(str(path))}:")
     columns = found.shape[1]

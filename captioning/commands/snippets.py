@@ -21,7 +21,7 @@ examples:
   captioning train experiment=flickr8k/region_captions data.root=regions encoder.weights=alignment/bundle
 
 settings:
-  bundle=DIR           the aligner (required), from experiment=flickr8k/alignment; --trust PACKAGE runs a package's code
+  bundle=WHERE         the aligner (required), from experiment=flickr8k/alignment; --trust PACKAGE runs a package's code
   data=NAME            the data set on which it was trained; data.features=DIR reads cached features instead of images
   beta=0.1             how strongly neighbouring words share a region; a larger value gives longer snippets
   min_words=2          shorter snippets are left out, and counted
@@ -51,6 +51,7 @@ def snippets(config: DictConfig, output: Path) -> None:
     from captioning.encoders.grid_cells import GridCells
     from captioning.evaluation.region_snippets import find_snippets, write_regions
     from captioning.model.aligner import Aligner
+    from captioning.model.where import locate
     from captioning.training.assemble import open_data
 
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -69,5 +70,5 @@ def snippets(config: DictConfig, output: Path) -> None:
         print(f"{split}: {own}")
     print(
         f"written to {output}; train with data=regions data.root={output} encoder=grid_cells "
-        f"encoder.weights={config.bundle}"
+        f"encoder.weights={locate(Path(config.bundle))}"
     )

@@ -7,8 +7,9 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO, TextIOBase
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, cast
 
 import numpy as np
 from PIL import (  # the plug-ins are imported by name, so that Pillow imports no others
@@ -39,6 +40,9 @@ DRAFT_PIXELS = 50_000_000
 """JPEG files with more pixels are decoded at a half, a quarter or an eighth of their size."""
 DRAFT_SIDE = 2048
 """They are reduced only as far as their shorter side keeps this many pixels."""
+
+LARGEST_STREAM = 2**30
+"""Most bytes that are read of what cannot seek, such as a pipe. Images within the limits of pixels rarely have more."""
 
 # In folders and patterns, only files with these suffixes count as images. A file given by its full name may have any
 # suffix.
@@ -89,6 +93,30 @@ def load_image(path: str | Path) -> Image.Image:
         _require_regular(path, name)
         with path.open("rb") as file:
             return _read(file, name)
+
+
+def read_image(file: bytes | IO[bytes], name: str) -> Image.Image:
+    """Read an image from bytes or from an open binary file, with the formats and limits of `load_image`.
+
+    Args:
+        file: the content of an image file, or an open file. A file that can seek is read from its start and put back
+            where it was. Of any other, such as a pipe, at most 1 GiB is read.
+        name: what messages call it.
+
+    Returns:
+        A loaded RGB image, converted as by `to_rgb`.
+
+    Raises:
+        InputError: see `load_image`; or the file is closed or opened as text, or a pipe holds more than 1 GiB.
+    """
+    if isinstance(file, bytes):
+        file = BytesIO(file)
+    with _decoding(name):
+        if getattr(file, "closed", False):
+            raise InputError(f"{name} is closed, expected an open file; use it inside its `with` block")
+        if isinstance(cast(Any, file), TextIOBase):
+            raise InputError(f'{name} is opened as text; open the image with open(path, "rb")')
+        return _read_again(file, name) if file.seekable() else _read(_buffered(file, name), name)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -149,6 +177,16 @@ def _read_again(file: IO[bytes], name: str) -> Image.Image:
         return _read(file, name)
     finally:
         file.seek(position)
+
+
+def _buffered(file: IO[bytes], name: str) -> BytesIO:
+    """Read what cannot seek. One call of a pipe's or a socket's `read` may return less than is there."""
+    buffer = BytesIO()
+    while buffer.tell() <= LARGEST_STREAM:
+        if not (block := file.read(min(2**20, LARGEST_STREAM + 1 - buffer.tell()))):
+            return buffer
+        buffer.write(block)
+    raise InputError(f"{name} holds more than {LARGEST_STREAM:,} bytes, expected an image; save it as a file")
 
 
 def _require_regular(path: Path, name: str) -> None:

@@ -18,9 +18,9 @@ from captioning.encoders.text_transform import NO_TOKEN, TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.files.atomic import replacing
+from captioning.model.caption import readable
 from captioning.model.captioner import Captioner
 from captioning.model.image_model import evaluating
-from captioning.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -145,12 +145,6 @@ def attention_weights(
     return [(tuple(readable(tokenizer, i) for i in own[1:]), weights[row]) for row, own in enumerate(ids)]
 
 
-def readable(tokenizer: Tokenizer, i: int) -> str:
-    """Return a token without the marks of subwords; ␣ stands for a space."""
-    special = vars(tokenizer.special).values()
-    return tokenizer.token(i) if i in special else tokenizer.decode([i]).strip() or "␣"
-
-
 def grid_shape(num_regions: int, height: int, width: int) -> tuple[int, int]:
     """Return the rows and columns of a grid with the aspect ratio of an image.
 
@@ -181,7 +175,7 @@ def draw_attention_map(attention_map: AttentionMap, *, brightest: Sequence[float
         ax.axis("off")
     axes[0].imshow(image)
     if brightest is None:
-        brightest = [float(attention_map.weights.max())] * len(attention_map.words)
+        brightest = [float(attention_map.weights.max()) for _ in attention_map.words]  # an empty caption has none
     for ax, word, weights, top in zip(axes[1:], attention_map.words, attention_map.weights, brightest, strict=False):
         ax.imshow(image)
         ax.imshow(

@@ -4,6 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from captioning.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Word:
+    """A token of a caption: a word, a part of one, a byte or a character, as the model writes them.
+
+    Attributes:
+        text: the token without the marks of subwords; ␣ stands for a space. The last token of a finished caption is
+            `<eos>`.
+        log_prob: its log-probability in nats, given the tokens before it. With processors that change log-probabilities
+            it is what they made of it.
+        runners_up: the most probable other tokens in its place, best first, with the decoder's own log-probabilities,
+            whatever the search and its processors are. Tokens that no caption contains are left out. Empty unless they
+            were asked for.
+    """
+
+    text: str
+    log_prob: float
+    runners_up: tuple[Word, ...] = ()
+
 
 @dataclass(frozen=True)
 class Caption:
@@ -13,11 +34,22 @@ class Caption:
         text: the caption.
         score: its log-probability in nats, end word included.
         finished: False if it was truncated at the search's maximum length.
+        words: its tokens. Their log-probabilities sum to the score.
+        alternatives: what the search found besides, best first. Their texts differ from each other and from this one:
+            of captions with the same text, the first is kept. They have no alternatives of their own.
     """
 
     text: str
     score: float
     finished: bool
+    words: tuple[Word, ...] = ()
+    alternatives: tuple[Caption, ...] = ()
 
     def __str__(self) -> str:
         return self.text
+
+
+def readable(tokenizer: Tokenizer, i: int) -> str:
+    """Return a token without the marks of subwords; ␣ stands for a space."""
+    special = vars(tokenizer.special).values()
+    return tokenizer.token(i) if i in special else tokenizer.decode([i]).strip() or "␣"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Self, TypeVar, cast, overload
+from collections.abc import Mapping
+from typing import Any, Self, Unpack, cast, overload
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from captioning.data.pixels import ImageLike
+from captioning.data.pixels import ImageLike, channels_last, pixels
 from captioning.decoders.decoder import Decoder
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
@@ -20,12 +18,12 @@ from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.model.bundle import Parts
 from captioning.model.caption import Caption
+from captioning.model.found import captions_of
 from captioning.model.image_model import ImageModel, evaluating
 from captioning.search import BeamSearch
 from captioning.search.hypotheses import Search
+from captioning.search.options import Options, with_options
 from captioning.text.tokenizer import Tokenizer
-
-S = TypeVar("S")
 
 ImageList = list[Any] | tuple[Any, ...]
 """A list or tuple of ImageLike; `list[ImageLike]` would refuse a list[str]."""
@@ -79,37 +77,92 @@ class Captioner(ImageModel):
         )
 
     @overload
-    def caption(self, images: ImageLike, *, search: Search | None = ..., batch_size: int = ...) -> Caption: ...
-    @overload
-    def caption(self, images: ImageList, *, search: Search | None = ..., batch_size: int = ...) -> list[Caption]: ...
     def caption(
-        self, images: ImageLike | ImageList, *, search: Search | None = None, batch_size: int = 32
+        self,
+        images: ImageLike,
+        *,
+        search: Search | None = ...,
+        batch_size: int = ...,
+        runners_up: int = ...,
+        **options: Unpack[Options],
+    ) -> Caption: ...
+    @overload
+    def caption(
+        self,
+        images: ImageList,
+        *,
+        search: Search | None = ...,
+        batch_size: int = ...,
+        runners_up: int = ...,
+        **options: Unpack[Options],
+    ) -> list[Caption]: ...
+    def caption(
+        self,
+        images: ImageLike | ImageList,
+        *,
+        search: Search | None = None,
+        batch_size: int = 32,
+        runners_up: int = 0,
+        **options: Unpack[Options],
     ) -> Caption | list[Caption]:
         """Caption images.
 
         Args:
-            images: a PIL image, a path, or a list of them.
+            images: a path, a PIL image, bytes, an open binary file, a numpy array or a torch tensor, or a list or tuple
+                of them, also of different kinds; see `captioning.data.pixels.pixels`.
             search: replaces the model's own, such as `BeamSearch(beam_size=10)`.
             batch_size: images that are encoded and searched together.
+            runners_up: how many of the most probable other words each word gets.
+            options: change the search, such as `num_best=3`; see `captioning.search.options.Options`.
 
         Returns:
-            One caption for one image; for a list, captions in the same order.
+            One caption for one image; for a list, captions in the same order. Each has its words, and what else the
+            search found as its alternatives.
 
         Raises:
-            InputError: a file is not an image (the message names it), or the model translates sentences.
+            InputError: an image cannot be read (the message names it), the model translates sentences, or an option
+                does not fit.
         """
-        if isinstance(images, (Image.Image, str, Path)):
-            return self.caption([images], search=search)[0]
+        chosen = self.with_options(search, **options)
+        if not isinstance(images, (list, tuple)):
+            transform = self.image_transform
+            return self.decode(channels_last([pixels(images, transform)]), search=chosen, runners_up=runners_up)[0]
         return [
-            caption for part in _parts(images, batch_size) for caption in self.decode(self.pixels(part), search=search)
+            caption
+            for start in range(0, len(images), batch_size)
+            for caption in self.decode(
+                self.pixels(images[start : start + batch_size], first=start), search=chosen, runners_up=runners_up
+            )
         ]
 
     @overload
-    def translate(self, texts: str, *, search: Search | None = ..., batch_size: int = ...) -> Caption: ...
-    @overload
-    def translate(self, texts: TextList, *, search: Search | None = ..., batch_size: int = ...) -> list[Caption]: ...
     def translate(
-        self, texts: str | TextList, *, search: Search | None = None, batch_size: int = 32
+        self,
+        texts: str,
+        *,
+        search: Search | None = ...,
+        batch_size: int = ...,
+        runners_up: int = ...,
+        **options: Unpack[Options],
+    ) -> Caption: ...
+    @overload
+    def translate(
+        self,
+        texts: TextList,
+        *,
+        search: Search | None = ...,
+        batch_size: int = ...,
+        runners_up: int = ...,
+        **options: Unpack[Options],
+    ) -> list[Caption]: ...
+    def translate(
+        self,
+        texts: str | TextList,
+        *,
+        search: Search | None = None,
+        batch_size: int = 32,
+        runners_up: int = 0,
+        **options: Unpack[Options],
     ) -> Caption | list[Caption]:
         """Translate sentences.
 
@@ -117,50 +170,57 @@ class Captioner(ImageModel):
             texts: a sentence of the source language, or a list of them.
             search: replaces the model's own.
             batch_size: sentences that are encoded and searched together.
+            runners_up: how many of the most probable other words each word gets.
+            options: see `caption`.
 
         Returns:
             One translation for one sentence; for a list, translations in the same order.
 
         Raises:
-            InputError: the model captions images.
+            InputError: the model captions images, or an option does not fit.
         """
-        if isinstance(texts, str):
-            return self.translate([texts], search=search)[0]
-        transform = self.transform
+        chosen, transform = self.with_options(search, **options), self.transform
         if not isinstance(transform, TextTransform):
             raise InputError("this model captions images and reads no sentences; use caption")
+        if isinstance(texts, str):
+            return self.decode(transform([texts]), search=chosen, runners_up=runners_up)[0]
         return [
-            caption for part in _parts(texts, batch_size) for caption in self.decode(transform(part), search=search)
+            found
+            for start in range(0, len(texts), batch_size)
+            for found in self.decode(transform(texts[start : start + batch_size]), search=chosen, runners_up=runners_up)
         ]
 
+    def with_options(self, search: Search | None = None, **options: Unpack[Options]) -> Search:
+        """Return the search that options make of the model's own, or of another one."""
+        return with_options(search or self.search, self.tokenizer, **options)
+
     @torch.inference_mode()
-    def decode(self, inputs: Tensor, *, search: Search | None = None) -> list[Caption]:
+    def decode(self, inputs: Tensor, *, search: Search | None = None, runners_up: int = 0) -> list[Caption]:
         """Caption images or translate sentences that are already tensors, in one batch.
 
         Args:
             inputs: as of `encode`.
             search: replaces the model's own.
+            runners_up: how many of the most probable other words each word gets.
         """
-        return self._captions(self.encode(inputs), search or self.search)
+        return self._captions(self.encode(inputs), search or self.search, runners_up)
 
     @torch.inference_mode()
-    def decode_features(self, features: ImageFeatures) -> list[Caption]:
-        """Caption images whose features the encoder has computed before, in one batch."""
-        return self._captions(self.standardise(features.to(self.device)), self.search)
+    def decode_features(
+        self, features: ImageFeatures, *, search: Search | None = None, runners_up: int = 0
+    ) -> list[Caption]:
+        """Caption images whose features the encoder has computed before, in one batch; see `decode`."""
+        standardised = self.standardise(features.to(self.device))
+        return self._captions(standardised, search or self.search, runners_up)
 
-    def _captions(self, features: ImageFeatures, search: Search) -> list[Caption]:
+    def _captions(self, features: ImageFeatures, search: Search, runners_up: int) -> list[Caption]:
         with evaluating(self):
             found = search(self.decoder, features, self.tokenizer.special)
-        return [
-            Caption(self.tokenizer.decode(tokens), score, finished)
-            for tokens, score, finished in zip(
-                found.tokens[:, 0].tolist(),
-                found.scores[:, 0].tolist(),
-                found.finished[:, 0].tolist(),
-                strict=True,
+            return captions_of(
+                found,
+                self.decoder,
+                features,
+                self.tokenizer,
+                runners_up=runners_up,
+                allow_unknown=search.allow_unknown,
             )
-        ]
-
-
-def _parts(sources: Sequence[S], size: int) -> Iterator[Sequence[S]]:
-    return (sources[start : start + size] for start in range(0, len(sources), size))

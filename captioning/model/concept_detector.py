@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from captioning.data.pixels import ImageLike
@@ -108,11 +106,11 @@ class ConceptDetector(ImageModel):
         for word, name in classes.items():
             self.word_classes[id_of[word]] = 1 + CLASSES.index(name)
 
-    def concepts(self, images: ImageLike | Sequence[ImageLike], *, most: int = 10) -> Any:
+    def concepts(self, images: ImageLike | list[Any] | tuple[Any, ...], *, most: int = 10) -> Any:
         """Find the most probable words of images.
 
         Args:
-            images: a PIL image, a path, or a list of them.
+            images: an image as for `captioning.data.pixels.pixels`, or a list or tuple of them.
             most: how many words of each image.
 
         Returns:
@@ -121,7 +119,7 @@ class ConceptDetector(ImageModel):
         Raises:
             InputError: a file is not an image (the message names it).
         """
-        if isinstance(images, (Image.Image, str, Path)):
+        if not isinstance(images, (list, tuple)):
             return self.concepts([images], most=most)[0]
         return self.found(self.encode(self.pixels(images)), most=most)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -49,7 +49,8 @@ class Golden:
     def write(self, folder: Path) -> None:
         """Write the two files."""
         save_file(_tensors(self.features), folder / FEATURES)
-        write_json(folder / CAPTIONS, [asdict(caption) for caption in self.captions])
+        own = [{"text": c.text, "score": c.score, "finished": c.finished} for c in self.captions]
+        write_json(folder / CAPTIONS, own)
 
     @classmethod
     def read(cls, folder: Path) -> Golden | None:

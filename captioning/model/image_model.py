@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -21,9 +21,10 @@ from captioning.encoders.standardise import Standardise
 from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
-from captioning.model.bundle import Parts, load_weights, read_bundle, write_bundle
+from captioning.model.bundle import Parts, write_bundle
 from captioning.model.caption import Caption
 from captioning.model.golden import Golden, made_up_features, make_golden
+from captioning.model.where import read_model
 from captioning.text.tokenizer import Tokenizer
 
 
@@ -84,31 +85,32 @@ class ImageModel(nn.Module, ABC):
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, trust: Collection[str] = ()) -> Self:
-        """Load a bundle in evaluation mode, on the CPU.
+        """Load a model in evaluation mode, on the CPU.
 
         Args:
-            path: the bundle.
-            trust: packages whose encoders, heads and searches the bundle may name, such as ["mypackage"]. Their
+            path: where the model is: a bundle, the folder of a run, or a run's checkpoint; see
+                `captioning.model.where.locate`.
+            trust: packages whose encoders, heads and searches the model may name, such as ["mypackage"]. Their
                 code runs, so name only packages whose code you trust. Without them, no code but captioning's runs.
 
         Raises:
-            InputError: the folder is not a bundle of such a model, has another format version, or a file is missing or
-                damaged. Or it needs a package that `trust` does not name.
+            InputError: there is no such model, it has another format version, or a file is missing or damaged. Or it
+                needs a package that `trust` does not name.
         """
-        parts = read_bundle(Path(path), trust=trust)
+        parts, load = read_model(Path(path), trust=trust)
         if parts.head_name != cls.head_name:
             raise InputError(f"{path} holds a {parts.head_name}, expected a {cls.head_name}; {ADVICE[parts.head_name]}")
-        return cls.with_weights(parts, Path(path))
+        return cls.with_weights(parts, load)
 
     @classmethod
-    def with_weights(cls, parts: Parts, folder: Path) -> Self:
-        """Put the parts of a bundle together with its weights, in evaluation mode.
+    def with_weights(cls, parts: Parts, load: Callable[[nn.Module], None]) -> Self:
+        """Put the parts of a model together with its weights, in evaluation mode.
 
         Raises:
             InputError: the weights are damaged or of another model.
         """
         model = cls.from_parts(parts)
-        load_weights(model, folder)
+        load(model)
         return model.eval()
 
     def save(
@@ -184,13 +186,18 @@ class ImageModel(nn.Module, ABC):
             raise InputError("this model translates sentences and reads no images; use translate")
         return self.transform
 
-    def pixels(self, images: Sequence[ImageLike]) -> Tensor:
+    def pixels(self, images: Sequence[ImageLike], *, first: int = 0) -> Tensor:
         """Read images and transform them into the encoder's input, (I, C, H, W).
 
+        Args:
+            images: as for `captioning.data.pixels.pixels`.
+            first: the number of the first one, by which messages name images that have no path: images[0].
+
         Raises:
-            InputError: a file is not an image (the message names it), or the model translates sentences.
+            InputError: an image cannot be read (the message names it), or the model translates sentences.
         """
-        return channels_last([pixels(image, self.image_transform) for image in images])
+        transform = self.image_transform
+        return channels_last([pixels(image, transform, name=f"images[{i}]") for i, image in enumerate(images, first)])
 
     @torch.inference_mode()
     def encode(self, inputs: Tensor) -> ImageFeatures:

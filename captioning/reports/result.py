@@ -257,7 +257,7 @@ def _compared(name: str, other: Mapping[str, Any] | None) -> list[str]:
 
 def describe(search: Search) -> dict[str, Any]:
     """Describe a search by its name and its settings as plain values, all of which affect scores."""
-    processors = [type(processor).__name__ for processor in search.processors]
+    processors = [repr(own) if is_dataclass(own) else type(own).__name__ for own in search.processors]
     settings = {name: repr(value) if is_dataclass(value) else value for name, value in search.settings().items()}
     return {"name": type(search).__name__, **settings, "processors": processors}
 

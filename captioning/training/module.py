@@ -21,10 +21,11 @@ from captioning.data.module import CaptionDataModule
 from captioning.encoders.batch_norm import count_images, synchronise
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
+from captioning.model.checkpoint import with_new_keys
 from captioning.model.image_model import ImageModel
 from captioning.objectives import loss_means, loss_of_all
 from captioning.seeds import seed_of
-from captioning.training.checkpoints import check_same_model, with_new_keys
+from captioning.training.checkpoints import check_same_model
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
 
 from captioning.errors import InputError, described
 from captioning.json_files import flat, read_json, typed
-from captioning.training.checkpoints import SavedModel, read_checkpoint
+from captioning.model.checkpoint import SavedModel, read_checkpoint
 from captioning.training.module import TrainingModule
 from captioning.training.saving import LAST
 from captioning.training.states import check_like, check_optimizer, check_schedules

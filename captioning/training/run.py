@@ -21,10 +21,10 @@ from captioning.data.module import CaptionDataModule
 from captioning.encoders.features import ImageFeatures
 from captioning.files.atomic import remove_unfinished
 from captioning.files.lock import locked
+from captioning.model.checkpoint import model_weights, read_checkpoint
 from captioning.model.image_model import ImageModel, evaluating
 from captioning.reports.runs import read_run
 from captioning.training.assemble import assemble, prepare
-from captioning.training.checkpoints import model_weights, read_checkpoint
 from captioning.training.checks import check_data, check_output, check_run
 from captioning.training.resuming import (
     Resuming,

@@ -109,7 +109,7 @@ def test_an_image_that_cannot_be_read_is_reported_beside_the_rest(
 def test_a_bundle_of_another_kind_is_refused_with_what_to_use(
     command: Command, detector_run: Path, bundle: Path, images: list[Path]
 ) -> None:
-    message = command("caption", detector_run / "bundle", images[0]).message
+    message = command("caption", "--model", detector_run / "bundle", images[0]).message
     assert "holds a detector, expected a decoder; a word detector finds words: use `captioning concepts`" in message
     message = command("concepts", images[0], "--model", bundle).message
     assert "holds a decoder, expected a detector; a captioner writes captions: use `captioning caption`" in message

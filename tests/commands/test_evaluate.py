@@ -20,7 +20,8 @@ from captioning.data.images import load_image
 from captioning.data.readers import Coco, ParallelText
 from captioning.errors import InputError
 from captioning.metrics import METRICS, CocoScorer
-from captioning.search import GreedySearch
+from captioning.search import BeamSearch, Forbid, GreedySearch, MinLength, Sampling
+from captioning.text import Tokenizer
 
 Command = Callable[..., Any]
 
@@ -115,11 +116,24 @@ def test_a_setting_of_the_search_alone_leaves_the_others_as_the_bundle_says(
     assert signed == {**read(run_folder / "metrics.json")["signature"]["search"], "length_normalization": 0.7}
 
 
-def test_a_setting_that_the_bundle_s_search_lacks_is_reported() -> None:
-    own = GreedySearch(max_length=7)
-    assert chosen_search(OmegaConf.create({"beam_size": None}), own, {}) == own
-    with pytest.raises(InputError, match=r"search\.beam_size: the bundle decodes by GreedySearch.* max_length"):
-        chosen_search(OmegaConf.create({"beam_size": 3}), own, {})
+def test_settings_of_the_search_are_those_of_the_other_commands(tokenizer: Tokenizer) -> None:
+    own, dog = GreedySearch(max_length=7), tokenizer.vocabulary.index("dog")
+    assert chosen_search(OmegaConf.create({"beam_size": None}), own, tokenizer, {}) == own
+    beams = chosen_search(OmegaConf.create({"beam_size": 3}), own, tokenizer, {})
+    assert beams == BeamSearch(beam_size=3, max_length=7)
+    banned = chosen_search(OmegaConf.create({"banned": ["dog"], "min_length": 2}), own, tokenizer, {})
+    assert banned.processors == (MinLength(2, tokenizer.special.eos), Forbid([dog]))
+    with pytest.raises(InputError, match=r"search\.beam_size and search\.top_k exclude each other"):
+        chosen_search(OmegaConf.create({"beam_size": 3, "top_k": 2}), own, tokenizer, {})
+
+
+def test_options_are_added_to_a_named_search_and_do_not_replace_it(tokenizer: Tokenizer) -> None:
+    own, named = GreedySearch(), {"_target_": "captioning.search.Sampling", "max_length": 9, "temperature": 0.5}
+    found = chosen_search(OmegaConf.create({**named, "min_length": 2, "num_best": 4}), own, tokenizer, {})
+    rules = [MinLength(2, tokenizer.special.eos)]
+    assert found == Sampling(temperature=0.5, max_length=9, num_samples=4, processors=rules)
+    with pytest.raises(InputError, match=r"search\.beam_size: Sampling has no such setting"):
+        chosen_search(OmegaConf.create({**named, "beam_size": 3}), own, tokenizer, {})
 
 
 COCO = ["BLEU", "METEOR", "ROUGE-L", "CIDEr"]

@@ -154,7 +154,9 @@ def test_a_model_of_regions_trains_and_is_scored_from_their_files_alone(
     trained, evaluated = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("run", "e"))
     assert evaluated["metrics"] == trained["metrics"]
     one_image = next((scenes / "val2017").iterdir())
-    assert "captioning has no detector; set data.features=DIR" in command("caption", bundle, one_image).message
+    assert (
+        "captioning has no detector; set data.features=DIR" in command("caption", "--model", bundle, one_image).message
+    )
 
 
 def test_replaced_images_are_noticed_by_training_and_by_extraction(

@@ -44,7 +44,7 @@ def test_the_sentences_are_python_s(command: Command, language_model: Path) -> N
     captioner = Captioner.from_pretrained(language_model)
     search = Sampling(num_samples=7, temperature=0.7, seed=3, max_length=6)
     found = search(captioner.decoder, ImageFeatures(torch.zeros(1, 21)), captioner.tokenizer.special)
-    ran = command("generate", language_model, "--num", "7", "--temperature", "0.7", "--seed", "3")
+    ran = command("generate", "--model", language_model, "--num-samples", "7", "--temperature", "0.7", "--seed", "3")
     assert ran.status == 0
     assert ran.out.split("\n")[:-1] == [captioner.tokenizer.decode(tokens) for tokens in found.tokens[0].tolist()]
 
@@ -52,7 +52,9 @@ def test_the_sentences_are_python_s(command: Command, language_model: Path) -> N
 def test_ten_sentences_depend_on_the_seed_and_truncated_ones_are_counted(
     command: Command, language_model: Path
 ) -> None:
-    first, again, other = (command("generate", language_model, *seed) for seed in ((), ("--seed", "1"), ("--seed", 2)))
+    first, again, other = (
+        command("generate", "--model", language_model, *seed) for seed in ((), ("--seed", "1"), ("--seed", 2))
+    )
     assert len(first.out.splitlines()) == 10
     assert first == again != other
     cut = sum(len(line.split()) == 6 for line in first.out.splitlines())
@@ -65,19 +67,19 @@ def test_max_length_is_respected(command: Command, language_model: Path, length:
     captioner = Captioner.from_pretrained(language_model)
     search = Sampling(num_samples=40, max_length=length)
     found = search(captioner.decoder, ImageFeatures(torch.zeros(1, 21)), captioner.tokenizer.special)
-    ran = command("generate", language_model, "--num", "40", "--max-length", str(length))
+    ran = command("generate", "--model", language_model, "--num-samples", "40", "--max-length", str(length))
     assert ran.out.split("\n")[:-1] == [captioner.tokenizer.decode(tokens) for tokens in found.tokens[0].tolist()]
     longest = max(len(line.split()) for line in ran.out.splitlines())
     assert longest == 2 if length == 2 else longest > 6
-    assert "--max-length" in command("generate", language_model, "--max-length", "0").err
+    assert "--max-length" in command("generate", "--model", language_model, "--max-length", "0").err
 
 
 def test_a_model_of_images_is_refused(command: Command, bundle: Path) -> None:
-    message = command("generate", bundle).message
+    message = command("generate", "--model", bundle).message
     assert "is a ShowAndTell, which needs an image; expected a LanguageModel" in message
     assert "captioning caption" in message
 
 
 def test_temperature_zero_is_refused(command: Command, language_model: Path) -> None:
-    message = command("generate", language_model, "--temperature", "0").message
+    message = command("generate", "--model", language_model, "--temperature", "0").message
     assert "temperature=0 leaves nothing to chance; use greedy search" in message

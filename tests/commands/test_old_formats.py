@@ -40,12 +40,15 @@ def sha256(path: Path) -> str:
 def check_captions(command: Command, bundle: Path, expected: list[dict[str, Any]]) -> None:
     """Caption the inputs of `expected`; texts must be equal, scores to 1e-6 of their size."""
     if "text" in expected[0]:
-        found = lines_of(command, "translate", bundle, *(row["text"] for row in expected), "--json")
+        found = lines_of(command, "translate", "--model", bundle, *(row["text"] for row in expected), "--json")
     elif "image" in expected[0]:
-        found = lines_of(command, "caption", bundle, *(FIXTURES / row["image"] for row in expected), "--json")
+        found = lines_of(
+            command, "caption", "--model", bundle, *(FIXTURES / row["image"] for row in expected), "--json"
+        )
         found = [{**row, "image": str(Path(row["image"]).relative_to(FIXTURES))} for row in found]
     else:
         found = captions_of_regions(bundle, FIXTURES / "attentive" / "features.safetensors")
+    found = [{key: row[key] for key in expected[0]} for row in found]
     assert [{**row, "score": None} for row in found] == [{**row, "score": None} for row in expected]
     assert [row["score"] for row in found] == pytest.approx([row["score"] for row in expected], rel=1e-6)
 
@@ -79,7 +82,7 @@ def test_an_old_bundle_gives_the_recorded_captions(command: Command, kind: str) 
 
 def test_an_old_language_model_generates_the_recorded_sentences(command: Command) -> None:
     bundle = FIXTURES / "language_model" / "bundle"
-    ran = command("generate", bundle, "--num", "4", "--seed", "3", "--max-length", "20")
+    ran = command("generate", "--model", bundle, "--num-samples", "4", "--seed", "3", "--max-length", "20")
     assert ran.out.splitlines() == read("language_model")["sentences"]
 
 

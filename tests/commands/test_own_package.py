@@ -85,8 +85,8 @@ def test_what_is_no_name_of_a_package_is_refused(own_run: Path, trust: Any) -> N
 
 def test_captions_and_scores_of_a_trusted_bundle(command: Command, own_run: Path, table: Path, tmp_path: Path) -> None:
     bundle, image = own_run / "bundle", next(table.glob("*.jpg"))
-    assert "--trust mypackage" in command("caption", bundle, image).message
-    ran = command("caption", bundle, image, "--trust", "mypackage")
+    assert "--trust mypackage" in command("caption", "--model", bundle, image).message
+    ran = command("caption", "--model", bundle, image, "--trust", "mypackage")
     assert ran.status == 0, ran.err
     data = (f"--config-dir={EXAMPLE / 'conf'}", "data=table", f"data.root={table}", "trainer.enable_progress_bar=false")
     evaluate = ("evaluate", f"bundle={bundle}", *data, METRICS, f"output={tmp_path}")

@@ -162,7 +162,7 @@ def commands(bundle: Path, scenes: Path, many: Path, out: Path) -> dict[str, Seq
                      "data.eval_batch_size=1", "trainer.accelerator=cpu", "+trainer.enable_progress_bar=false"],
         "extract": ["extract", "data=scenes", f"data.root={scenes}", "encoder=resnet50", "encoder.weights=null",
                     f"features={out}", "batch_size=1", "device=cpu"],
-        "caption": ["caption", bundle, many],
+        "caption": ["caption", many, "--model", bundle],
         "score": ["score", many / "references.json", many / "results.json", "--json", out],
     }  # fmt: skip
 

@@ -26,8 +26,8 @@ from captioning.data.readers import Coco
 from captioning.encoders import SmallCNN
 from captioning.evaluation.predictions import Evaluation, evaluate
 from captioning.metrics.diversity import summary
+from captioning.model.checkpoint import model_weights
 from captioning.reports.runs import TEXT_STATISTICS
-from captioning.training.checkpoints import model_weights
 
 Command = Callable[..., Any]
 NAMES = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr"]

@@ -76,7 +76,7 @@ def test_a_bundle_translates_sentence_by_sentence_and_in_batches(command: Comman
     model = Captioner.from_pretrained(translator / "bundle")
     expected = [found.text for found in model.translate(GERMAN[:5])]
     assert [found.text for found in model.translate(GERMAN[:5], batch_size=2)] == expected
-    ran = command("translate", translator / "bundle", *GERMAN[:5], "--batch-size", "3")
+    ran = command("translate", "--model", translator / "bundle", *GERMAN[:5], "--batch-size", "3")
     assert (ran.status, ran.out.splitlines()) == (0, expected)
     captions = {row["image_id"]: row["caption"] for row in json.loads((translator / "captions.json").read_text())}
     assert list(captions.values())[:5] == expected
@@ -109,10 +109,11 @@ def test_the_standard_input_is_read_line_by_line(
     command: Command, translator: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given(monkeypatch, "\ufeffEin Hund rennt.\r\n\nEin\u2028Mann\x85\x0c\rrennt.\n".encode())
-    ran = command("translate", translator / "bundle", "--json", "--beam-size", "1")
+    ran = command("translate", "--model", translator / "bundle", "--json", "--beam-size", "1")
     rows = [json.loads(line) for line in ran.out.split("\n")[:-1]]
     assert [row["text"] for row in rows] == ["Ein Hund rennt.", "", "Ein\u2028Mann\x85\x0c\rrennt."]
-    assert all(set(row) == {"text", "translation", "score", "finished"} and row["score"] < 0 for row in rows)
+    assert all(set(row) == {"text", "translation", "score", "finished", "words"} for row in rows)
+    assert all(row["score"] < 0 for row in rows)
 
 
 def given(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
@@ -124,7 +125,7 @@ def test_a_standard_input_that_is_no_text_is_reported(
     command: Command, translator: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given(monkeypatch, b"Gr\xf6\xdfe\n")
-    assert "standard input is not UTF-8 text" in command("translate", translator / "bundle").message
+    assert "standard input is not UTF-8 text" in command("translate", "--model", translator / "bundle").message
 
 
 def test_a_translation_is_one_line_whatever_it_holds(
@@ -134,9 +135,9 @@ def test_a_translation_is_one_line_whatever_it_holds(
     monkeypatch.setattr(
         Captioner, "translate", lambda _, texts, **__: [Caption(said[text], -1.0, finished=True) for text in texts]
     )
-    ran = command("translate", translator / "bundle", *said)
+    ran = command("translate", "--model", translator / "bundle", *said)
     assert ran.out == "one two\nthree four\n\n"
-    rows = command("translate", translator / "bundle", *said, "--json").out.split("\n")[:-1]
+    rows = command("translate", "--model", translator / "bundle", *said, "--json").out.split("\n")[:-1]
     assert [json.loads(row)["translation"] for row in rows] == list(said.values())
 
 
@@ -149,14 +150,21 @@ def test_truncated_translations_are_counted(command: Command, translator: Path, 
         with torch.no_grad():
             model.decoder.head.bias[model.tokenizer.special.eos] = bias
         folder = model.save(tmp_path / f"eos {bias}")
-        ran = command("translate", folder, *GERMAN[:3], "--json", "--batch-size", "2")
+        ran = command("translate", "--model", folder, *GERMAN[:3], "--json", "--batch-size", "2")
         assert (ran.status, ran.err) == (0, message)
         assert [json.loads(row)["finished"] for row in ran.out.splitlines()] == [not message] * 3
 
 
 def test_alignments_are_drawn(command: Command, translator: Path, tmp_path: Path) -> None:
     ran = command(
-        "translate", translator / "bundle", *GERMAN[:3], "--alignments", tmp_path / "maps", "--batch-size", "2"
+        "translate",
+        "--model",
+        translator / "bundle",
+        *GERMAN[:3],
+        "--alignments",
+        tmp_path / "maps",
+        "--batch-size",
+        "2",
     )
     assert ran.status == 0, ran.err
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["1.png", "2.png", "3.png"]
@@ -198,9 +206,9 @@ def test_images_and_sentences_are_not_confused(
 ) -> None:
     with pytest.raises(InputError, match="translates sentences and reads no images; use translate"):
         Captioner.from_pretrained(translator / "bundle").caption(Image.new("RGB", (3, 3)))
-    assert "captions images and reads no sentences" in command("translate", bundle, "Ein Hund.").message
+    assert "captions images and reads no sentences" in command("translate", "--model", bundle, "Ein Hund.").message
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    assert "use translate" in command("caption", translator / "bundle", tmp_path / "a.png").message
+    assert "use translate" in command("caption", "--model", translator / "bundle", tmp_path / "a.png").message
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,11 @@ def test_captions_and_scores_of_each_image_are_in_the_split_s_order(result: Resu
 def test_a_search_s_description_is_plain_and_complete() -> None:
     described = describe(BeamSearch(beam_size=3, processors=[Forbid([1])]))
     assert json.loads(json.dumps(described)) == described
-    assert (described["name"], described["beam_size"], described["processors"]) == ("BeamSearch", 3, ["Forbid"])
+    assert (described["name"], described["beam_size"], described["processors"]) == (
+        "BeamSearch",
+        3,
+        ["Forbid(ids=(1,))"],
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_reported(result: Result, tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from captioning.errors import InputError
+from captioning.model.checkpoint import check_digest, read_checkpoint
 from captioning.text import train_words
-from captioning.training.checkpoints import CheckpointFiles, check_digest, check_same_model, read_checkpoint
+from captioning.training.checkpoints import CheckpointFiles, check_same_model
 
 OWN = {
     "config": {

@@ -13,7 +13,8 @@ import pytest
 import torch
 from fuzzing import EXTREME, NUM_MUTATIONS, changed_bytes, changed_json, fuzz
 
-from captioning.training.checkpoints import check_digest, read_checkpoint, read_model, write_with_digest
+from captioning.model.checkpoint import check_digest, read_checkpoint
+from captioning.training.checkpoints import read_model, write_with_digest
 
 pytestmark = pytest.mark.slow
 CHECKPOINT = Path(__file__).parents[1] / "fixtures" / "cached" / "last.ckpt"
