@@ -16,6 +16,7 @@ from captioning.search.beams import Beams, pick
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.length_rules import LengthRule, as_rule
 from captioning.search.processors import Processor, apply, never
+from captioning.search.vocabulary import log_probabilities
 from captioning.text.tokenizer import SpecialTokens
 
 WIDEST = 1024
@@ -74,7 +75,7 @@ class BeamSearch(Search):
         state, last = decoder.start(features), torch.full((num_images,), special.bos, device=device)
         for t in range(self.max_length):
             logits, state = decoder.step(last, state)
-            log_probs = apply(processors, t, beams.tokens.flatten(0, 1), logits.float().log_softmax(1))
+            log_probs = apply(processors, t, beams.tokens.flatten(0, 1), log_probabilities(logits))
             grown, source = beams.grow(log_probs, self.beam_size)
             ends = grown.tokens[:, :, -1] == special.eos
             ranks = rule.rank(grown.scores, t + 1).masked_fill(~ends, -torch.inf)[:, : self.beam_size]

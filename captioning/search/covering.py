@@ -18,6 +18,7 @@ from captioning.search.beam import WIDEST
 from captioning.search.beams import Beams, pick
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.processors import Processor, apply, never
+from captioning.search.vocabulary import log_probabilities
 from captioning.text.tokenizer import SpecialTokens
 
 MOST, MOST_WORDS = 10_000, 100
@@ -103,7 +104,7 @@ class CoveringSearch(Search):
         state, last = decoder.start(features), torch.full((num_images,), special.bos, device=device)
         for t in range(self.max_length):
             logits, state = decoder.step(last, state)
-            log_probs = apply(processors, t, beams.tokens.flatten(0, 1), logits.float().log_softmax(1))
+            log_probs = apply(processors, t, beams.tokens.flatten(0, 1), log_probabilities(logits))
             grown, source = beams.grow(detected.without(log_probs, mentioned), self.beam_size)
             mentioned = mentioned.flatten(0, 1)[source] | detected.equal(grown.tokens[:, :, -1])
             ends = grown.tokens[:, :, -1] == special.eos

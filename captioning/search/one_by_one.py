@@ -10,6 +10,7 @@ from torch import Tensor
 from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.search.processors import Processor, apply
+from captioning.search.vocabulary import log_probabilities
 from captioning.text.tokenizer import SpecialTokens
 
 Choose = Callable[[Tensor, Tensor], Tensor]
@@ -51,7 +52,7 @@ def one_by_one(
     last = torch.full((num_rows,), special.bos, device=device)
     for t in range(max_length):
         logits, state = decoder.step(last, state)
-        log_probs = apply(processors, t, tokens[rows, :t], logits.float().log_softmax(1))
+        log_probs = apply(processors, t, tokens[rows, :t], log_probabilities(logits))
         last = choose(rows, log_probs)
         chosen = log_probs.gather(1, last[:, None])[:, 0]
         tokens[rows, t], token_scores[rows, t] = last, chosen

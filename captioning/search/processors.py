@@ -49,9 +49,18 @@ class Forbid(Processor):
         return log_probs.index_fill(1, torch.tensor(self.ids, dtype=torch.int64, device=log_probs.device), -torch.inf)
 
 
-def never(special: SpecialTokens, *, allow_unknown: bool) -> Forbid:
-    """Forbid what no caption contains: `<pad>`, `<bos>` and, unless allowed, `<unk>`."""
-    return Forbid([special.pad, special.bos] + ([] if allow_unknown else [special.unk]))
+def never(special: SpecialTokens, *, allow_unknown: bool) -> Processor:
+    """Forbid what no caption contains: `<pad>`, `<bos>` and, unless allowed, `<unk>`.
+
+    The processor changes the log-probabilities in place, because a copy of them would cost as much time as their
+    softmax. A search applies it first, to its own tensor.
+    """
+    ids = [special.pad, special.bos] + ([] if allow_unknown else [special.unk])
+
+    def forbid(_step: int, _tokens: Tensor, log_probs: Tensor, /) -> Tensor:
+        return log_probs.index_fill_(1, torch.tensor(ids, device=log_probs.device), -torch.inf)
+
+    return forbid
 
 
 def apply(processors: Sequence[Processor], step: int, tokens: Tensor, log_probs: Tensor) -> Tensor:
