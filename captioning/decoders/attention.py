@@ -23,7 +23,6 @@ from captioning.decoders.decoder import State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 
-
 _CACHED = 2**18
 """The number of keys' elements that are computed at a time: 1 MB in float32."""
 
@@ -105,7 +104,7 @@ class AdditiveAttention(nn.Module):
         count = max(1, count)
         parts = [
             self.score(torch.tanh_(memory.keys.index_select(0, image) + some[:, None]))
-            for image, some in zip(memory.image.split(count), queries.split(count), strict=True)
+            for image, some in zip(torch.split(memory.image, count), torch.split(queries, count), strict=True)
         ]
         e = torch.cat(parts).squeeze(2)
         if memory.mask is not None:

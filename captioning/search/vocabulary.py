@@ -53,4 +53,4 @@ def most_probable_one(log_probs: Tensor) -> Tensor:
 def _blocks(x: Tensor) -> Tensor:
     """View all but the last V mod 64 columns of (B, V) as (B, V // 64, 64)."""
     count = x.shape[1] // _WIDTH
-    return x[:, : count * _WIDTH].unflatten(1, (count, _WIDTH))
+    return x[:, : count * _WIDTH].view(len(x), count, _WIDTH)
