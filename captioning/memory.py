@@ -6,8 +6,8 @@ import ctypes
 import sys
 from pathlib import Path
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-_LARGEST = 2**30
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
+_LARGEST, _PAD = 2**30, 2**28
 
 
 def keep_freed_memory() -> bool:
@@ -25,7 +25,9 @@ def keep_freed_memory() -> bool:
     library = ctypes.CDLL(None)
     if not hasattr(library, "gnu_get_libc_version"):
         return False  # musl, for example
-    return bool(library.mallopt(_MMAP_THRESHOLD, _LARGEST)) and bool(library.mallopt(_TRIM_THRESHOLD, _LARGEST))
+    # Without room behind a buffer, a small object in its memory makes the next buffer of that size take new memory.
+    settings = {_MMAP_THRESHOLD: _LARGEST, _TRIM_THRESHOLD: _LARGEST, _TOP_PAD: _PAD}
+    return all([library.mallopt(name, value) for name, value in settings.items()])
 
 
 def peak() -> int | None:

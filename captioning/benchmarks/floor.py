@@ -41,7 +41,7 @@ class Product:
         return max(1, self.batch) * self.rows * self.inputs * self.outputs
 
 
-class Products(TorchDispatchMode):
+class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the matrix products that torch computes while it is active.
 
     Products with the same right matrix that follow each other count as one with all their rows. A sum of embeddings
@@ -49,7 +49,7 @@ class Products(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[Product] = []
 
     def __torch_dispatch__(
@@ -73,19 +73,20 @@ class Products(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def _add(self, left: Tensor, right: Tensor) -> None:
-        product = Product(*left.shape, right.shape[1], _memory(right))
+        product = Product(len(left), left.shape[1], right.shape[1], _memory(right))
         if self.found and replace(self.found[-1], rows=product.rows) == product:
             product = replace(product, rows=product.rows + self.found.pop().rows)
         self.found.append(product)
 
 
 def _memory(x: Tensor) -> int:
-    return x.untyped_storage().data_ptr() + x.storage_offset()
+    return x.data_ptr()
 
 
 def recorded(run: Run) -> list[Product]:
     """List the matrix products of one call, in their order."""
-    with Products() as products:
+    products = Products()
+    with products:
         run()
     return products.found
 

@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 
 from captioning.benchmarks.floor import fastest, recorded
 from captioning.benchmarks.timing import compare
@@ -214,7 +215,7 @@ def build(case: Case, sizes: Sizes, dtype: torch.dtype) -> tuple[Decoder[Any], I
     decoder = DECODERS[case.decoder](sizes).eval()
     with torch.no_grad():
         for weight in decoder.parameters():
-            torch.nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
-        decoder.head.bias[SPECIAL.eos] = UNLIKELY  # type: ignore[index]
+            nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
+        cast(nn.Linear, decoder.head).bias[SPECIAL.eos] = UNLIKELY
     grid = torch.randn(case.images, sizes.regions, sizes.features)
     return decoder.to(dtype), ImageFeatures(grid.mean(1), grid).cast(dtype)
