@@ -27,7 +27,7 @@ def keep_freed_memory() -> bool:
         return False  # musl, for example
     # Without room behind a buffer, a small object in its memory makes the next buffer of that size take new memory.
     settings = {_MMAP_THRESHOLD: _LARGEST, _TRIM_THRESHOLD: _LARGEST, _TOP_PAD: _PAD}
-    return all([library.mallopt(name, value) for name, value in settings.items()])
+    return all(library.mallopt(name, value) for name, value in settings.items())
 
 
 def peak() -> int | None:

@@ -56,9 +56,12 @@ def test_nothing_changes_with_another_c_library(monkeypatch: pytest.MonkeyPatch)
 def test_the_peak_rises_by_what_is_taken_and_does_not_fall() -> None:
     before = memory.peak()
     block = bytearray(b"x") * 150_000_000
-    after = memory.peak()
+    held = memory.peak()
     del block
+    after = memory.peak()
     assert before is not None
+    assert held is not None
     assert after is not None
-    assert memory.peak() >= after > before - 1  # type: ignore[operator]
-    assert after >= 150_000_000
+    inexact = 2**20  # the system counts pages on each processor, and adds up now and then
+    assert 150_000_000 - inexact < held
+    assert before - inexact < held < after + inexact

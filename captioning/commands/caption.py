@@ -40,6 +40,9 @@ def main(arguments: Sequence[str]) -> int:
     how.add_argument("--beam-size", type=positive, help="beams; 1 is greedy search (default: the bundle's)")
     how.add_argument("--temperature", type=float, metavar="T", help="sample words; below 1 favours probable ones")
     parser.add_argument("--seed", type=natural, help="seed of --temperature's samples (default 1)")
+    parser.add_argument(
+        "--dtype", default="float32", help="precision of the decoder: float32 or bfloat16 (default float32)"
+    )
     add_batches(parser, "images")
     parser.add_argument(
         "--attention", type=Path, metavar="DIR", help="draw an attention map of each image, for models with attention"
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     paths, num_bad = find(options.images, "caption")
     if not paths:
         return 1
-    captioner = load(options.bundle, options.device, options.trust)
+    captioner = load(options.bundle, options.device, options.trust).decode_in(options.dtype)
     search = with_beams(captioner.search, options.beam_size)
     if options.temperature is not None:
         seed = 1 if options.seed is None else options.seed

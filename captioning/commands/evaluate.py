@@ -46,6 +46,7 @@ settings:
   data.features=DIR    cached features instead of images; data.skip_broken=true leaves out images that cannot be read
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; replaces the bundle's setting
   search=NAME          greedy, beam, covering or sampling; replaces the bundle's search
+  dtype=bfloat16       the precision of the decoder's weights and products; log-probabilities stay in float32
   data.objects=true    word detectors on COCO: also score words apart for small, medium and large objects
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
   pointing=true        matchers: how many words point into a box of what they name; beta=B: neighbours share regions
@@ -71,6 +72,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
     from hydra.utils import instantiate
 
     from captioning.data.module import CaptionDataModule
+    from captioning.model.captioner import Captioner
     from captioning.model.load import load_model
     from captioning.reports.scores import ScoreResult
     from captioning.training.assemble import open_data
@@ -80,6 +82,10 @@ def evaluate(config: DictConfig, output: Path) -> None:
 
     model = load_model(config.bundle, trust=config.trust)
     check_pointing(model, config)
+    if config.dtype is not None:
+        if not isinstance(model, Captioner):
+            raise InputError(f"dtype: {config.bundle} holds a {model.head_name}, which writes no captions; remove it")
+        model.decode_in(str(config.dtype))
     splits, loading = open_data(config.data, reads=model.encoder.reads)
     module = validating(model, config, splits)
     data = CaptionDataModule(
@@ -96,7 +102,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
     if trainer.is_global_zero:
         result: RunResult
         if isinstance(module, CaptioningModule):
-            result = _write_captions(module, data, output, retrieval=config.retrieval, examples=config.examples)
+            result = _write_captions(module, data, output, config)
         else:
             result = module.result(data)
             if config.pointing:
@@ -161,20 +167,20 @@ def validating(model: ImageModel, config: DictConfig, splits: Splits) -> Trainin
     )
 
 
-def _write_captions(
-    module: CaptioningModule, data: CaptionDataModule, output: Path, *, retrieval: int, examples: int
-) -> Result:
+def _write_captions(module: CaptioningModule, data: CaptionDataModule, output: Path, config: DictConfig) -> Result:
     """Write the result of captions, with retrieval and a page of examples."""
     from captioning.evaluation.retrieval import retrieve
     from captioning.reports.page import write_page
     from captioning.reports.result import Result, seal, writing
 
     assert module.evaluation is not None
+    retrieval, examples = config.retrieval, config.examples
     result = Result.of_evaluation(
         module.evaluation,
         data=data.splits.name,
         split=data.split,
         search=module.search,
+        dtype="float32" if config.dtype is None else str(config.dtype),
         retrieval=retrieve(module.captioner, data, captions_per_image=retrieval) if retrieval else None,
     )
     result.write(output)

@@ -17,13 +17,16 @@ from captioning.encoders.features import ImageFeatures
 from captioning.encoders.standardise import Standardise
 from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.model.bundle import Parts
 from captioning.model.caption import Caption
 from captioning.model.image_model import ImageModel, evaluating
 from captioning.search import BeamSearch
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""The precisions of a decoder, for `Captioner.decode_in`."""
 
 S = TypeVar("S")
 
@@ -77,6 +80,23 @@ class Captioner(ImageModel):
             search=parts.search,
             config=parts.config,
         )
+
+    def decode_in(self, dtype: str) -> Self:
+        """Convert the decoder, and from now on the features that it reads, to another precision.
+
+        Searches compute log-probabilities in float32 for any dtype. The encoder keeps its precision. `save` writes
+        float32.
+
+        Args:
+            dtype: "float32" or "bfloat16".
+
+        Raises:
+            InputError: `dtype` is neither.
+        """
+        if dtype not in DTYPES:
+            raise InputError(f"dtype={shown(dtype)} must be {' or '.join(DTYPES)}")
+        self.decoder.to(DTYPES[dtype])
+        return self
 
     @overload
     def caption(self, images: ImageLike, *, search: Search | None = ..., batch_size: int = ...) -> Caption: ...
@@ -146,7 +166,7 @@ class Captioner(ImageModel):
     @torch.inference_mode()
     def decode_features(self, features: ImageFeatures) -> list[Caption]:
         """Caption images whose features the encoder has computed before, in one batch."""
-        return self._captions(self.standardise(features.to(self.device)), self.search)
+        return self._captions(self.read_by_head(features.to(self.device)), self.search)
 
     def _captions(self, features: ImageFeatures, search: Search) -> list[Caption]:
         with evaluating(self):
