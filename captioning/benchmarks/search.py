@@ -69,20 +69,20 @@ class Case:
     beam_size: int
     images: int
     dtype: str = "float32"
-    repeat: int = 9
+    repeat: int = 7
 
 
 CASES = (
     Case(decoder="show_and_tell", search="beam", beam_size=5, images=64),
     Case(decoder="show_and_tell", search="beam", beam_size=5, images=256, repeat=5),
-    Case(decoder="show_and_tell", search="beam", beam_size=5, images=1, repeat=49),
+    Case(decoder="show_and_tell", search="beam", beam_size=5, images=1, repeat=29),
     Case(decoder="mrnn", search="beam", beam_size=5, images=64),
     Case(decoder="soft_attention", search="beam", beam_size=5, images=64),
-    Case(decoder="show_and_tell", search="sampling", beam_size=5, images=64),
-    Case(decoder="show_and_tell", search="top-p", beam_size=5, images=64),
-    Case(decoder="show_and_tell", search="greedy", beam_size=1, images=64, repeat=19),
+    Case(decoder="show_and_tell", search="sampling", beam_size=5, images=64, repeat=5),
+    Case(decoder="show_and_tell", search="top-p", beam_size=5, images=64, repeat=5),
+    Case(decoder="show_and_tell", search="greedy", beam_size=1, images=64, repeat=15),
     Case(decoder="show_and_tell", search="beam", beam_size=5, images=64, dtype="bfloat16"),
-    Case(decoder="show_and_tell", search="beam", beam_size=5, images=1, dtype="bfloat16", repeat=49),
+    Case(decoder="show_and_tell", search="beam", beam_size=5, images=1, dtype="bfloat16", repeat=29),
 )
 
 
