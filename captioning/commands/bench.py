@@ -21,11 +21,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="captioning bench",
         description="Measure speed, or the agreement of metrics with people. train and search: training steps and "
-        "searches beside their matrix products alone, by the fastest path of this machine; a ratio of 1 is perfect. "
-        "recurrent: recurrent cells, relative to torch's fused LSTM. score: scoring, relative to pycocoevalcap. "
-        "humans: how well metrics agree with human judgements of Flickr8k's captions. Both sides of a ratio are "
-        "measured alternately, and spread is its interquartile range. Compare ratios, because seconds depend on the "
-        "machine.",
+        "searches beside their matrix products alone; a ratio of 1 is perfect. recurrent: recurrent cells, relative to "
+        "torch's fused LSTM. score: scoring, relative to pycocoevalcap. humans: how well metrics agree with human "
+        "judgements of Flickr8k's captions. Compare ratios; spread is their interquartile range.",
         epilog="example: captioning bench recurrent --threads 1 --json bench.json",
     )
     parser.add_argument(

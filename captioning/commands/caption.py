@@ -40,9 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     how.add_argument("--beam-size", type=positive, help="beams; 1 is greedy search (default: the bundle's)")
     how.add_argument("--temperature", type=float, metavar="T", help="sample words; below 1 favours probable ones")
     parser.add_argument("--seed", type=natural, help="seed of --temperature's samples (default 1)")
-    parser.add_argument(
-        "--dtype", default="float32", help="precision of the decoder: float32 or bfloat16 (default float32)"
-    )
+    parser.add_argument("--dtype", default="float32", help="of the decoder: float32 (default) or bfloat16")
     add_batches(parser, "images")
     parser.add_argument(
         "--attention", type=Path, metavar="DIR", help="draw an attention map of each image, for models with attention"

@@ -45,8 +45,7 @@ settings:
   data.split=NAME      train, val or test; only this split's files are needed
   data.features=DIR    cached features instead of images; data.skip_broken=true leaves out images that cannot be read
   search.KEY=VALUE     beam_size, max_length, length_normalization, allow_unknown; replaces the bundle's setting
-  search=NAME          greedy, beam, covering or sampling; replaces the bundle's search
-  dtype=bfloat16       the precision of the decoder's weights and products; log-probabilities stay in float32
+  search=NAME          greedy, beam, covering or sampling; dtype=bfloat16: the precision of the decoder
   data.objects=true    word detectors on COCO: also score words apart for small, medium and large objects
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
   pointing=true        matchers: how many words point into a box of what they name; beta=B: neighbours share regions
