@@ -37,7 +37,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("bundle", help="the model's folder")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders and globs")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--beam-size", type=positive, help="beams; 1 is greedy search (default: the bundle's)")
+    how.add_argument(
+        "--beam-size", type=positive, metavar="K", help="beams; 1 is greedy search (default: the bundle's)"
+    )
     how.add_argument("--temperature", type=float, metavar="T", help="sample words; below 1 favours probable ones")
     parser.add_argument("--seed", type=natural, help="seed of --temperature's samples (default 1)")
     parser.add_argument("--dtype", default="float32", help="of the decoder: float32 (default) or bfloat16")
