@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 from pycocoevalcap.cider import cider as reference
 
+from captioning.benchmarks.timing import compare
 from captioning.data.scenes.language import describe
 from captioning.data.scenes.layout import sample_layout
 from captioning.errors import InputError
@@ -22,8 +21,6 @@ METRICS = ("BLEU", "ROUGE-L", "CIDEr")
 NUM_IMAGES, NUM_SAMPLED = 5000, 500
 REPETITIONS = 3
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True)
 class ScoringRow:
@@ -32,18 +29,17 @@ class ScoringRow:
     Attributes:
         name: "corpus" (tokenization, BLEU, ROUGE-L and CIDEr of every image) or "cider-d" (rewards of sampled captions,
             with references prepared beforehand).
-        seconds: the shortest time of several repetitions.
-        pycocoevalcap_seconds: the same for pycocoevalcap.
+        seconds: the median time of several repetitions.
+        pycocoevalcap_seconds: the same for pycocoevalcap, measured alternately.
+        ratio: how many times faster this package is than pycocoevalcap, the median over the repetitions.
+        spread: the interquartile range of these ratios.
     """
 
     name: str
     seconds: float
     pycocoevalcap_seconds: float
-
-    @property
-    def ratio(self) -> float:
-        """How many times faster this package is than pycocoevalcap."""
-        return self.pycocoevalcap_seconds / self.seconds
+    ratio: float
+    spread: float
 
 
 def bench_scoring(captions: Mapping[ImageId, Sequence[str]]) -> list[ScoringRow]:
@@ -63,10 +59,10 @@ def bench_scoring(captions: Mapping[ImageId, Sequence[str]]) -> list[ScoringRow]
         with CocoScorer(references, metrics=METRICS, backend=backend) as scorer:
             return scorer.score(candidates).corpus
 
-    seconds, found = best_of(lambda: score("captioning"))
-    reference_seconds, expected = best_of(lambda: score("pycocoevalcap"))
-    _check_equal(list(found.values()), list(expected.values()))
-    return [ScoringRow("corpus", seconds, reference_seconds), _bench_rewards(references, candidates)]
+    return [
+        _row("corpus", lambda: list(score("captioning").values()), lambda: list(score("pycocoevalcap").values())),
+        _bench_rewards(references, candidates),
+    ]
 
 
 def _bench_rewards(references: Mapping[ImageId, Sequence[str]], candidates: Mapping[ImageId, str]) -> ScoringRow:
@@ -75,21 +71,18 @@ def _bench_rewards(references: Mapping[ImageId, Sequence[str]], candidates: Mapp
     rows = np.random.default_rng(0).permutation(len(groups))[:NUM_SAMPLED]
     groups, sampled = [groups[row] for row in rows], [texts[row] for row in rows]
     cider = Cider(groups)
-    seconds, found = best_of(lambda: cider.rewards(sampled, np.arange(len(rows))))
     gts, res = dict(enumerate(groups)), {row: [text] for row, text in enumerate(sampled)}
-    reference_seconds, (_, expected) = best_of(lambda: reference.Cider().compute_score(gts, res))
-    _check_equal(found, expected)
-    return ScoringRow("cider-d", seconds, reference_seconds)
+    return _row(
+        "cider-d",
+        lambda: cider.rewards(sampled, np.arange(len(rows))),
+        lambda: reference.Cider().compute_score(gts, res)[1],
+    )
 
 
-def best_of(work: Callable[[], T]) -> tuple[float, T]:
-    """Return the shortest time of several repetitions, in seconds, and the result."""
-    times = []
-    for _ in range(REPETITIONS):
-        start = time.perf_counter()
-        result = work()
-        times.append(time.perf_counter() - start)
-    return min(times), result
+def _row(name: str, run: Callable[[], ArrayLike], reference_run: Callable[[], ArrayLike]) -> ScoringRow:
+    _check_equal(run(), reference_run())
+    timed = compare(run, reference_run, repeat=REPETITIONS)
+    return ScoringRow(name, timed.seconds, timed.other_seconds, timed.ratio, timed.spread)
 
 
 def generated_captions(num_images: int = NUM_IMAGES) -> dict[ImageId, Sequence[str]]:

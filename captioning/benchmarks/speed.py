@@ -1,22 +1,25 @@
-"""Measure the speed of training steps and beam search against the bare matrix products of the same shapes.
+"""Measure the speed of training steps against their matrix products alone.
 
-Recurrent cells and combinations of cells are measured against torch's fused LSTM. Both sides of a ratio are measured in
-the same run.
+Recurrent cells and combinations of cells are measured against torch's fused LSTM. Both sides of a ratio are measured
+alternately.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import starmap
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
+from captioning.benchmarks.floor import Product, fastest
+from captioning.benchmarks.timing import compare
 from captioning.data.batch import CaptionBatch, collate
 from captioning.decoders import MRNN, Decoder, ShowAndTell
 from captioning.encoders.features import ImageFeatures
@@ -34,16 +37,10 @@ from captioning.recurrent import (
     Stacked,
 )
 from captioning.recurrent.layer import RecurrentFactory, SequenceLayer
-from captioning.search import BeamSearch
-from captioning.text.tokenizer import SpecialTokens
 
-SPECIAL = SpecialTokens(pad=0, bos=1, eos=2, unk=3)
 FEATURE_SIZE, VOCAB_SIZE = 1280, 2541  # EfficientNet-Lite's features, Flickr8k's vocabulary
 EMBEDDING, HIDDEN = 512, 512  # Show and Tell
 MRNN_SIZES = 128, 256, 512  # embedding, recurrent and multimodal layer
-
-Product = tuple[int, int, int]
-"""The rows, inputs and outputs of one matrix product."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +49,19 @@ class Row:
 
     Attributes:
         name: the task and model that were measured.
-        seconds: the shortest time of several repetitions.
-        products_seconds: the same for the bare matrix products.
-        where: the shortest time of each part, in seconds.
+        seconds: the median time of several repetitions.
+        floor_seconds: the same for the matrix products alone, each by the fastest path that this machine has.
+        ratio: the median of floor time / time over the repetitions; 1 is perfect.
+        spread: the interquartile range of these ratios.
+        where: the median time of each part, in seconds.
     """
 
     name: str
     seconds: float
-    products_seconds: float
+    floor_seconds: float
+    ratio: float
+    spread: float
     where: dict[str, float]
-
-    @property
-    def ratio(self) -> float:
-        """The time relative to the bare matrix products."""
-        return self.seconds / self.products_seconds
 
 
 @dataclass(frozen=True)
@@ -75,17 +71,16 @@ class CellRow:
     Attributes:
         cell: its name in conf/recurrent.
         seconds: the median time of several repetitions.
-        lstm_seconds: the same for torch's fused LSTM with as many layers and directions, measured alternately.
+        lstm_seconds: the same for torch's fused LSTM with as many layers and directions.
+        ratio: the median of the time relative to the LSTM over the repetitions.
+        spread: the interquartile range of these ratios.
     """
 
     cell: str
     seconds: float
     lstm_seconds: float
-
-    @property
-    def ratio(self) -> float:
-        """The time relative to the LSTM."""
-        return self.seconds / self.lstm_seconds
+    ratio: float
+    spread: float
 
 
 CELLS: dict[str, RecurrentFactory] = {
@@ -141,45 +136,21 @@ def _training(name: str, decoder: Decoder[Any], batch: CaptionBatch, repeat: int
     optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-4, fused=True)
     objective, features = CrossEntropy(), batch.features
     assert features is not None
-    spent: dict[str, float] = {}
+    spent: dict[str, list[float]] = {"forward": [], "backward": [], "optimizer": []}
 
     def step() -> None:
-        with _timed(spent, "forward"), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with _timed(spent["forward"]), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = objective(decoder, features, batch)
-        with _timed(spent, "backward"):
+        with _timed(spent["backward"]):
             loss.backward()  # type: ignore[no-untyped-call]
-        with _timed(spent, "optimizer"):
+        with _timed(spent["optimizer"]):
             optimizer.step()
             optimizer.zero_grad()
 
-    products = training_products(decoder, batch)
-    dtype = torch.bfloat16 if bf16 else torch.float32
-    return Row(f"train {name}", _best(step, repeat), _best(_forward_backward(products, dtype), repeat), spent)
-
-
-def bench_beam(*, num_images: int = 100, beam_size: int = 5, repeat: int = 3) -> list[Row]:
-    """Measure beam search of each decoder over cached features, up to 12 tokens."""
-    features = ImageFeatures(torch.randn(num_images, FEATURE_SIZE))
-    search = BeamSearch(beam_size=beam_size, max_length=12)
-    return [_beam(name, decoder.eval(), search, features, repeat) for name, decoder in decoders().items()]
-
-
-def _beam(name: str, decoder: Decoder[Any], search: BeamSearch, features: ImageFeatures, repeat: int) -> Row:
-    rows: list[int] = []
-    spent: dict[str, float] = {}
-    plain = decoder.step
-
-    def counted(tokens: Tensor, state: Any) -> Any:
-        rows.append(len(tokens))
-        with _timed(spent, "decoder steps"):
-            return plain(tokens, state)
-
-    decoder.step = counted  # type: ignore[method-assign]
-    search(decoder, features, SPECIAL)
-    steps = list(rows)
-    seconds = _best(lambda: search(decoder, features, SPECIAL), repeat)
-    products = [product for b in steps for product in step_products(decoder, b)]
-    return Row(f"beam {name}", seconds, _best(_forward(products), repeat), spent)
+    floor = fastest(with_gradients(training_products(decoder, batch)), torch.bfloat16 if bf16 else torch.float32)
+    timed = compare(step, floor, repeat=repeat)
+    where = {name: statistics.median(times[1:]) for name, times in spent.items()}  # the first is a warm-up
+    return Row(f"train {name}", timed.seconds, timed.other_seconds, timed.ratio, timed.spread, where)
 
 
 def bench_recurrent(*, batch_size: int = 128, length: int = 20, repeat: int = 7) -> list[CellRow]:
@@ -200,17 +171,15 @@ def _cell(
     inputs: PackedSequence,
     repeat: int,
 ) -> CellRow:
-    both: list[Any] = [layer(EMBEDDING, HIDDEN), lstm(EMBEDDING, HIDDEN)]
-    times: dict[nn.Module, list[float]] = {module: [] for module in both}
-    for _ in range(1 + repeat):
-        for module, own in times.items():
-            start = time.perf_counter()
-            outputs, _ = module(inputs)
-            outputs.data.sum().backward()
-            own.append(time.perf_counter() - start)
-            module.zero_grad()
-            inputs.data.grad = None
-    return CellRow(name, *(statistics.median(own[1:]) for own in times.values()))  # the first is a warm-up
+    def run(module: Any) -> None:
+        outputs, _ = module(inputs)
+        outputs.data.sum().backward()
+        module.zero_grad()
+        inputs.data.grad = None
+
+    sizes = EMBEDDING, HIDDEN
+    timed = compare(partial(run, lstm(*sizes)), partial(run, layer(*sizes)), repeat=repeat)
+    return CellRow(name, timed.other_seconds, timed.seconds, timed.ratio, timed.spread)
 
 
 def training_products(decoder: Decoder[Any], batch: CaptionBatch) -> list[Product]:
@@ -221,51 +190,25 @@ def training_products(decoder: Decoder[Any], batch: CaptionBatch) -> list[Produc
         gates = _gates(decoder)
         image = [(images, FEATURE_SIZE, EMBEDDING), (images, EMBEDDING, gates * HIDDEN)]
         along_time = [(b, HIDDEN, gates * HIDDEN) for b in running]
-        return [*image, (tokens, EMBEDDING, gates * HIDDEN), *along_time, (tokens, HIDDEN, VOCAB_SIZE)]
-    e, d, m = MRNN_SIZES
-    words = [(tokens, e, d), (tokens, d, m), (tokens, d, m), (tokens, m, VOCAB_SIZE)]
-    return [(images, FEATURE_SIZE, m), *words, *((b, d, d) for b in running)]
+        shapes = [*image, (tokens, EMBEDDING, gates * HIDDEN), *along_time, (tokens, HIDDEN, VOCAB_SIZE)]
+    else:
+        e, d, m = MRNN_SIZES
+        words = [(tokens, e, d), (tokens, d, m), (tokens, d, m), (tokens, m, VOCAB_SIZE)]
+        shapes = [(images, FEATURE_SIZE, m), *words, *((b, d, d) for b in running)]
+    return list(starmap(Product, shapes))
 
 
-def step_products(decoder: Decoder[Any], rows: int) -> list[Product]:
-    """List the matrix products of one decoding step."""
-    if isinstance(decoder, ShowAndTell):
-        gates = _gates(decoder)
-        return [(rows, EMBEDDING, gates * HIDDEN), (rows, HIDDEN, gates * HIDDEN), (rows, HIDDEN, VOCAB_SIZE)]
-    e, d, m = MRNN_SIZES
-    return [(rows, e, d), (rows, d, d), (rows, d, m), (rows, d, m), (rows, m, VOCAB_SIZE)]
+def with_gradients(products: Iterable[Product]) -> list[Product]:
+    """Add to each product y = xw the two products of the gradients of x and w."""
+    return [
+        each
+        for p in products
+        for each in (p, Product(p.rows, p.outputs, p.inputs), Product(p.inputs, p.rows, p.outputs))
+    ]
 
 
 def _gates(decoder: ShowAndTell) -> int:
     return 3 if isinstance(decoder.recurrent, GRU) else 4
-
-
-def _forward(products: Sequence[Product]) -> Callable[[], None]:
-    shapes = {p: (torch.randn(p[0], p[1]), torch.randn(p[1], p[2])) for p in set(products)}
-
-    @torch.inference_mode()
-    def run() -> None:
-        for product in products:
-            x, w = shapes[product]
-            x @ w
-
-    return run
-
-
-def _forward_backward(products: Sequence[Product], dtype: torch.dtype) -> Callable[[], None]:
-    """Build a function of y = xw and the gradients of x and w, three products of the same size."""
-    shapes = {
-        (b, i, o): (torch.randn(b, i).to(dtype), torch.randn(i, o).to(dtype), torch.randn(b, o).to(dtype))
-        for b, i, o in set(products)
-    }
-
-    @torch.inference_mode()
-    def run() -> None:
-        for product in products:
-            x, w, y = shapes[product]
-            x @ w, y @ w.t(), x.t() @ y
-
-    return run
 
 
 def _batch(num_images: int) -> CaptionBatch:
@@ -279,25 +222,14 @@ def _batch(num_images: int) -> CaptionBatch:
     return collate(range(num_images), captions, pad=0, features=features)
 
 
-def _best(run: Callable[[], object], repeat: int) -> float:
-    run()
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
 class _timed:  # noqa: N801 - reads as a statement
-    """Time a part, and keep its shortest time under its name."""
+    """Add the time of a part to a list."""
 
-    def __init__(self, spent: dict[str, float], name: str) -> None:
-        self.spent, self.name = spent, name
+    def __init__(self, times: list[float]) -> None:
+        self.times = times
 
     def __enter__(self) -> None:
         self.start = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
-        seconds = time.perf_counter() - self.start
-        self.spent[self.name] = min(seconds, self.spent.get(self.name, seconds))
+        self.times.append(time.perf_counter() - self.start)

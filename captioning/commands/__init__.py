@@ -17,6 +17,7 @@ from types import FrameType
 
 from captioning import __version__
 from captioning.errors import InputError, Stopped, shown
+from captioning.memory import keep_freed_memory
 
 SUMMARIES = {
     "train": "train a captioner, a word detector or a matcher; -m runs a sweep",
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # oneDNN caches primitives for the last 1,024 shapes. Batches of captions rarely have the same shape, and in ten
     # epochs on Flickr8k this cache would grow to a gigabyte.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
+    keep_freed_memory()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no valid text
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]

@@ -13,20 +13,22 @@ from captioning.errors import InputError, shown
 if TYPE_CHECKING:
     from rich.table import Table
 
-KINDS = ("train", "beam", "recurrent", "score", "humans")
+KINDS = ("train", "search", "recurrent", "score", "humans")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="captioning bench",
-        description="Measure speed, or the agreement of metrics with people. train and beam: training steps and beam "
-        "search, relative to matrix products of the same shapes alone. recurrent: recurrent cells, relative to torch's "
-        "fused LSTM. score: scoring, relative to pycocoevalcap. humans: how well metrics agree with human judgements "
-        "of Flickr8k's captions. Compare ratios, because seconds depend on the machine.",
+        description="Measure speed, or the agreement of metrics with people. train and search: training steps and "
+        "searches beside their matrix products alone; a ratio of 1 is perfect. recurrent: recurrent cells, relative to "
+        "torch's fused LSTM. score: scoring, relative to pycocoevalcap. humans: how well metrics agree with human "
+        "judgements of Flickr8k's captions. Compare ratios; spread is their interquartile range.",
         epilog="example: captioning bench recurrent --threads 1 --json bench.json",
     )
-    parser.add_argument("what", nargs="*", default=["train", "beam"], help=f"{', '.join(KINDS)} (default: train, beam)")
+    parser.add_argument(
+        "what", nargs="*", default=["train", "search"], help=f"{', '.join(KINDS)} (default: train, search)"
+    )
     parser.add_argument(
         "--data",
         type=Path,
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     for kind in KINDS:
         if kind in options.what:
             title = kind if kind in ("score", "humans") else _prepare_torch(options.threads)
-            rows = [_content(row) for row in measure(kind, options)]
+            rows = [vars(row) for row in measure(kind, options)]
             console().print(_table(title, rows))
             written += rows
     if options.json:
@@ -66,14 +68,14 @@ def _prepare_torch(threads: int | None) -> str:
 
 def measure(kind: str, options: argparse.Namespace) -> Sequence[Any]:
     """Run one benchmark and return its rows."""
-    from captioning.benchmarks import scoring, speed
+    from captioning.benchmarks import scoring, search, speed
     from captioning.metrics.files import read_references
 
     match kind:
         case "train":
             return speed.bench_training(bf16=options.bf16)
-        case "beam":
-            return speed.bench_beam()
+        case "search":
+            return search.bench_search()
         case "recurrent":
             return speed.bench_recurrent()
         case "score":
@@ -91,11 +93,6 @@ def _humans(root: Path | None) -> Sequence[Any]:
             "bench humans needs --data, Flickr8k's folder with ExpertAnnotations.txt and CrowdFlowerAnnotations.txt"
         )
     return agreements(root)
-
-
-def _content(row: Any) -> dict[str, Any]:
-    ratio = {"ratio": row.ratio} if hasattr(row, "ratio") else {}
-    return {**vars(row), **ratio}
 
 
 def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -38,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = searching_parser("caption", "IMAGE... --model WHERE [options]", HELP, thing="image")
     parser.add_argument("images", nargs="+")
     parser.add_argument("--runners-up", type=natural, default=0)
+    parser.add_argument("--dtype", default="float32")
     add_batches(parser, "images")
     parser.add_argument("--attention", type=Path)
     parser.add_argument("--json", action="store_true")
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     paths, num_bad = find(options.images, "caption")
     if not paths:
         return 1
-    captioner = load(options.model, options.device, options.trust)
+    captioner = load(options.model, options.device, options.trust).decode_in(options.dtype)
     search = chosen_search(captioner, options)
     most = asked_for(search, options)
     num_read, num_truncated, num_fewer = 0, 0, 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -46,7 +47,7 @@ settings:
   data.features=DIR    cached features instead of images; data.skip_broken=true leaves out images that cannot be read
   search.KEY=VALUE     an option of `captioning caption`, such as beam_size=10 or banned=[man,woman]
   search=NAME          greedy, beam, gnmt, diverse, constrained, stochastic, covering, sampling or minimum_bayes_risk;
-                       replaces the bundle's search
+                       replaces the bundle's search. dtype=bfloat16: the precision of the decoder
   data.objects=true    word detectors on COCO: also score words apart for small, medium and large objects
   retrieval=N          also retrieve images by their first N captions, and captions by images; slow
   pointing=true        matchers: how many words point into a box of what they name; beta=B: neighbours share regions
@@ -72,6 +73,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
     from hydra.utils import instantiate
 
     from captioning.data.module import CaptionDataModule
+    from captioning.model.captioner import Captioner
     from captioning.model.load import load_model
     from captioning.reports.scores import ScoreResult
     from captioning.training.assemble import open_data
@@ -81,6 +83,10 @@ def evaluate(config: DictConfig, output: Path) -> None:
 
     model = load_model(config.bundle, trust=config.trust)
     check_pointing(model, config)
+    if config.dtype is not None:
+        if not isinstance(model, Captioner):
+            raise InputError(f"dtype: {config.bundle} holds a {model.head_name}, which writes no captions; remove it")
+        model.decode_in(str(config.dtype))
     splits, loading = open_data(config.data, reads=model.encoder.reads)
     module = validating(model, config, splits)
     data = CaptionDataModule(
@@ -97,7 +103,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
     if trainer.is_global_zero:
         result: RunResult
         if isinstance(module, CaptioningModule):
-            result = _write_captions(module, data, output, retrieval=config.retrieval, examples=config.examples)
+            result = _write_captions(module, data, output, config)
         else:
             result = module.result(data)
             if config.pointing:
@@ -167,20 +173,20 @@ def validating(model: ImageModel, config: DictConfig, splits: Splits) -> Trainin
     )
 
 
-def _write_captions(
-    module: CaptioningModule, data: CaptionDataModule, output: Path, *, retrieval: int, examples: int
-) -> Result:
+def _write_captions(module: CaptioningModule, data: CaptionDataModule, output: Path, config: DictConfig) -> Result:
     """Write the result of captions, with retrieval and a page of examples."""
     from captioning.evaluation.retrieval import retrieve
     from captioning.reports.page import write_page
     from captioning.reports.result import Result, seal, writing
 
     assert module.evaluation is not None
+    retrieval, examples = config.retrieval, config.examples
     result = Result.of_evaluation(
         module.evaluation,
         data=data.splits.name,
         split=data.split,
         search=module.search,
+        dtype="float32" if config.dtype is None else str(config.dtype),
         retrieval=retrieve(module.captioner, data, captions_per_image=retrieval) if retrieval else None,
     )
     result.write(output)

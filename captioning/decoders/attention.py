@@ -23,6 +23,9 @@ from captioning.decoders.decoder import State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 
+_CACHED = 2**18
+"""The number of keys' elements that are computed at a time: 1 MB in float32."""
+
 
 @dataclass(frozen=True)
 class Memory(State):
@@ -94,8 +97,16 @@ class AdditiveAttention(nn.Module):
 
     def energies(self, query: Tensor, memory: Memory) -> Tensor:
         """Compute e, (B, R), for queries (B, D); -inf where a region is not real."""
-        keys = memory.keys.index_select(0, memory.image)
-        e: Tensor = self.score(torch.tanh(keys + self.from_query(query)[:, None])).squeeze(2)
+        queries = self.from_query(query)
+        _, num_regions, width = memory.keys.shape
+        # Without gradients, it takes a few rows at a time, whose keys stay in the processor's cache.
+        count = len(queries) if torch.is_grad_enabled() else _CACHED // max(1, num_regions * width)
+        count = max(1, count)
+        parts = [
+            self.score(torch.tanh_(memory.keys.index_select(0, image) + some[:, None]))
+            for image, some in zip(torch.split(memory.image, count), torch.split(queries, count), strict=True)
+        ]
+        e = torch.cat(parts).squeeze(2)
         if memory.mask is not None:
             e = e.masked_fill(~memory.mask.index_select(0, memory.image), -torch.inf)
         return e

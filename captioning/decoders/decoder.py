@@ -75,7 +75,10 @@ class Decoder(nn.Module, ABC, Generic[S]):
 
     @abstractmethod
     def step(self, tokens: Tensor, state: S) -> tuple[Tensor, S]:
-        """Read one token per row, (B,) int64; return the next token's logits, (B, V), and the new state."""
+        """Read one token per row, (B,) int64; return the next token's logits, (B, V), and the new state.
+
+        The logits are a new tensor, which a search overwrites.
+        """
 
     @abstractmethod
     def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from captioning.encoders.features import ImageFeatures
 from captioning.encoders.standardise import Standardise
 from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.model.bundle import Parts
 from captioning.model.caption import Caption
 from captioning.model.found import captions_of
@@ -24,6 +24,9 @@ from captioning.search import BeamSearch
 from captioning.search.hypotheses import Search
 from captioning.search.options import Options, with_options
 from captioning.text.tokenizer import Tokenizer
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""The precisions of a decoder, for `Captioner.decode_in`."""
 
 ImageList = list[Any] | tuple[Any, ...]
 """A list or tuple of ImageLike; `list[ImageLike]` would refuse a list[str]."""
@@ -75,6 +78,23 @@ class Captioner(ImageModel):
             search=parts.search,
             config=parts.config,
         )
+
+    def decode_in(self, dtype: str) -> Self:
+        """Convert the decoder, and from now on the features that it reads, to another precision.
+
+        Searches compute log-probabilities in float32 for any dtype. The encoder keeps its precision. `save` writes
+        float32.
+
+        Args:
+            dtype: "float32" or "bfloat16".
+
+        Raises:
+            InputError: `dtype` is neither.
+        """
+        if dtype not in DTYPES:
+            raise InputError(f"dtype={shown(dtype)} must be {' or '.join(DTYPES)}")
+        self.decoder.to(DTYPES[dtype])
+        return self
 
     @overload
     def caption(
@@ -210,8 +230,7 @@ class Captioner(ImageModel):
         self, features: ImageFeatures, *, search: Search | None = None, runners_up: int = 0
     ) -> list[Caption]:
         """Caption images whose features the encoder has computed before, in one batch; see `decode`."""
-        standardised = self.standardise(features.to(self.device))
-        return self._captions(standardised, search or self.search, runners_up)
+        return self._captions(self.read_by_head(features.to(self.device)), search or self.search, runners_up)
 
     def _captions(self, features: ImageFeatures, search: Search, runners_up: int) -> list[Caption]:
         with evaluating(self):

@@ -17,7 +17,7 @@ from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.model.caption import Caption, Word, readable
 from captioning.search.hypotheses import Hypotheses
-from captioning.search.processors import never
+from captioning.search.processors import special_ids
 from captioning.text.tokenizer import Tokenizer
 
 _NUMBERS = 2**25
@@ -57,7 +57,7 @@ def captions_of(
     kept, tokens = _different(found, tokenizer)
     others: list[list[Others]] = [[[()] * len(ids) for ids in own] for own in tokens]
     if runners_up:
-        left_out = never(tokenizer.special, allow_unknown=allow_unknown).ids
+        left_out = special_ids(tokenizer.special, allow_unknown=allow_unknown)
         others = _runners_up(decoder, features, tokenizer, tokens, runners_up, left_out)
     scores, token_scores, finished = found.scores.tolist(), found.token_scores.tolist(), found.finished.tolist()
     captions = [

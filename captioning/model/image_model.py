@@ -156,7 +156,13 @@ class ImageModel(nn.Module, ABC):
 
     def features(self, batch: CaptionBatch) -> ImageFeatures:
         """Return a batch's features for the head: those of `encoder_features`, standardised."""
-        return cast(ImageFeatures, self.standardise(self.encoder_features(batch)))
+        return self.read_by_head(self.encoder_features(batch))
+
+    def read_by_head(self, features: ImageFeatures) -> ImageFeatures:
+        """Standardise the encoder's features, and convert them to the dtype of the head."""
+        features = self.standardise(features)
+        dtype = next((weight.dtype for weight in self.head.parameters()), features.pooled.dtype)
+        return features if features.pooled.dtype == dtype else features.cast(dtype)
 
     def encoder_features(self, batch: CaptionBatch) -> ImageFeatures:
         """Return a batch's cached features if it has any, else compute those of its images or sentences."""
@@ -207,7 +213,7 @@ class ImageModel(nn.Module, ABC):
             inputs: images (I, C, H, W) as `pixels` gives them, or sentences (I, S) as the transform does.
         """
         with evaluating(self):
-            return cast(ImageFeatures, self.standardise(self.encoder(self._cast(inputs.to(self.device)))))
+            return self.read_by_head(self.encoder(self._cast(inputs.to(self.device))))
 
 
 @contextmanager

@@ -75,6 +75,7 @@ class Result:
         data: str,
         split: str,
         search: Search,
+        dtype: str = "float32",
         retrieval: Mapping[str, Any] | None = None,
     ) -> Self:
         """Collect the result of a model.
@@ -84,12 +85,19 @@ class Result:
             data: the name of the data set.
             split: the name of the split.
             search: the search that produced the captions.
+            dtype: the precision of the decoder; the signature has it if it is not float32.
             retrieval: as `captioning.evaluation.retrieval.retrieve` returns it.
         """
         return cls(
             scores=evaluation.scores,
             captions={p.image_id: p.caption for p in evaluation.predictions},
-            signature={"data": data, "split": split, **evaluation.signature, "search": describe(search)},
+            signature={
+                "data": data,
+                "split": split,
+                **evaluation.signature,
+                "search": describe(search),
+                **({} if dtype == "float32" else {"dtype": dtype}),
+            },
             columns={
                 "log_probability": [p.score for p in evaluation.predictions],
                 "finished": [p.finished for p in evaluation.predictions],

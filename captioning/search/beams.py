@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from captioning.search.vocabulary import most_probable
+
 
 @dataclass(frozen=True)
 class Beams:
@@ -42,8 +44,8 @@ class Beams:
             The continuations, best first, and the row of `log_probs` that each continues, (i, 2K).
         """
         num_images, width = self.scores.shape
-        # An image's 2K best are among the 2K best of each prefix, so one topk over the vocabulary is enough.
-        step_scores, words = log_probs.topk(min(2 * beam_size, log_probs.shape[1]), dim=1)
+        # An image's 2K best are among the 2K best of each prefix, so one search of the vocabulary is enough.
+        step_scores, words = most_probable(log_probs, 2 * beam_size)
         num_words = words.shape[1]
         candidates = num_images, width * num_words
         totals = (self.scores.flatten()[:, None] + step_scores).view(candidates)

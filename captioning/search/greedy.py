@@ -12,6 +12,7 @@ from captioning.encoders.features import ImageFeatures
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.one_by_one import one_by_one
 from captioning.search.processors import Processor, never
+from captioning.search.vocabulary import most_probable_one
 from captioning.text.tokenizer import SpecialTokens
 
 
@@ -41,7 +42,7 @@ class GreedySearch(Search):
             decoder,
             features,
             special,
-            choose=lambda _rows, log_probs: log_probs.argmax(1),
+            choose=lambda _rows, log_probs: most_probable_one(log_probs),
             processors=(never(special, allow_unknown=self.allow_unknown), *self.processors),
             max_length=self.max_length,
         )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captioning.errors import InputError
 from captioning.search.processors import Processor, apply
+from captioning.search.vocabulary import log_probabilities
 
 COPIES = 3
 """How many arrays of (rows, V) a step holds at once, at least: logits, log-probabilities, and these as processed."""
@@ -25,7 +26,7 @@ def next_log_probs(
     `argmax` and `topk` take NaN for the largest number, so NaN would become a caption.
 
     Args:
-        logits: (B, V) of any floating dtype.
+        logits: (B, V) of any floating dtype; overwritten.
         processors: applied in this order.
         step: 0 for the first word.
         tokens: (B, step) int64, the hypotheses so far.
@@ -34,7 +35,7 @@ def next_log_probs(
     Raises:
         InputError: the decoder gives logits of NaN or infinity, or a processor gives NaN.
     """
-    log_probs = logits.float().log_softmax(1)
+    log_probs = log_probabilities(logits)
     # One logit of NaN or +inf, or logits of -inf alone, make the whole row NaN. So one column shows it.
     _check_numbers(
         log_probs[:, 0],

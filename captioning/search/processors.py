@@ -144,9 +144,23 @@ class RepetitionPenalty(Processor):
         return log_probs.scatter(1, tokens, self.penalty * log_probs.gather(1, tokens))
 
 
-def never(special: SpecialTokens, *, allow_unknown: bool) -> Forbid:
-    """Forbid what no caption contains: `<pad>`, `<bos>` and, unless allowed, `<unk>`."""
-    return Forbid([special.pad, special.bos] + ([] if allow_unknown else [special.unk]))
+def special_ids(special: SpecialTokens, *, allow_unknown: bool) -> list[int]:
+    """Return the ids of what no caption contains: `<pad>`, `<bos>` and, unless allowed, `<unk>`."""
+    return [special.pad, special.bos] + ([] if allow_unknown else [special.unk])
+
+
+def never(special: SpecialTokens, *, allow_unknown: bool) -> Processor:
+    """Forbid what no caption contains; see `special_ids`.
+
+    The processor changes the log-probabilities in place, because a copy of them would cost as much time as their
+    softmax. A search applies it first, to its own tensor.
+    """
+    ids = special_ids(special, allow_unknown=allow_unknown)
+
+    def forbid(_step: int, _tokens: Tensor, log_probs: Tensor, /) -> Tensor:
+        return log_probs.index_fill_(1, torch.tensor(ids, device=log_probs.device), -torch.inf)
+
+    return forbid
 
 
 def apply(processors: Sequence[Processor], step: int, tokens: Tensor, log_probs: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,18 +12,17 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from captioning.benchmarks import speed as benchmarks
+from captioning.benchmarks import timing
+from captioning.benchmarks.floor import Product
 from captioning.benchmarks.speed import (
     CELLS,
     STACKS,
-    Row,
-    bench_beam,
     bench_training,
     decoders,
-    step_products,
     training_products,
+    with_gradients,
 )
 from captioning.commands import config_folder
-from captioning.encoders.features import ImageFeatures
 from captioning.objectives import CrossEntropy
 
 MODELS = list(decoders())
@@ -37,8 +37,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmarks, "MRNN_SIZES", (7, 5, 11))
 
 
-def multiplications(products: list[tuple[int, int, int]]) -> int:
-    return sum(rows * inputs * outputs for rows, inputs, outputs in products)
+def multiplications(products: list[Product]) -> int:
+    return sum(product.multiplications for product in products)
 
 
 def counted(run: object) -> int:
@@ -47,15 +47,6 @@ def counted(run: object) -> int:
     with counter, torch.inference_mode():
         run()  # type: ignore[operator]
     return counter.get_total_flops() // 2
-
-
-@pytest.mark.parametrize("name", ["show_and_tell lstm", "show_and_tell gru", "mrnn"])
-def test_the_products_of_a_decoding_step_are_those_that_torch_counts(name: str) -> None:
-    decoder = decoders()[name].eval()
-    with torch.inference_mode():
-        state = decoder.start(ImageFeatures(torch.randn(3, 13)))
-    tokens = torch.tensor([4, 5, 6])
-    assert counted(lambda: decoder.step(tokens, state)) == multiplications(step_products(decoder, 3))
 
 
 @pytest.mark.parametrize("name", ["show_and_tell lstm", "show_and_tell gru", "mrnn"])
@@ -69,24 +60,34 @@ def test_the_products_of_a_forward_pass_are_those_that_torch_counts(name: str) -
     assert found == multiplications(training_products(decoder, batch)) + zeros
 
 
-def test_rows_give_the_ratio_and_the_time_of_each_part() -> None:
-    row = Row("train x", 3.0, 2.0, {"forward": 1.0})
-    assert row.ratio == 1.5
-    training, beam = bench_training(num_images=2, repeat=1), bench_beam(num_images=2, beam_size=2, repeat=1)
-    assert len(training) == len(beam) == len(MODELS)
-    assert set(training[0].where) == {"forward", "backward", "optimizer"}
-    for row in training + beam:
-        assert 0 < sum(row.where.values()) <= row.seconds * 5
+def test_gradients_need_two_more_products_of_each() -> None:
+    assert with_gradients([Product(2, 3, 5)]) == [Product(2, 3, 5), Product(2, 5, 3), Product(3, 2, 5)]
+
+
+def test_training_is_measured_alternately_with_its_products_and_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A clock that advances by 1 second per call. A step reads it eight times, two of them outside; its products twice.
+    ticks = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks))
+    monkeypatch.setattr(benchmarks, "time", clock)
+    monkeypatch.setattr(timing, "time", clock)
+    monkeypatch.setattr(benchmarks, "fastest", lambda products, dtype: lambda: None)
+    rows = bench_training(num_images=2, repeat=3)
+    assert [row.name for row in rows] == [f"train {name}" for name in MODELS]
+    for row in rows:
+        assert (row.seconds, row.floor_seconds, row.spread) == (7, 1, 0)
+        assert row.ratio == pytest.approx(1 / 7)
+        assert row.where == {"forward": 1, "backward": 1, "optimizer": 1}
 
 
 def test_cells_are_measured_alternately_with_the_lstm(monkeypatch: pytest.MonkeyPatch) -> None:
     # A clock that advances by 1, 2, 3, .. seconds per call, so that successive measurements take 2, 4, 6, .. seconds.
-    # The cell is measured first, and both first measurements are left out: median(6, 10, 14) and median(8, 12, 16).
+    # The LSTM is measured first: 2, 6, 10, and its cell 4, 8, 12.
     ticks = itertools.accumulate(itertools.count(1))
-    monkeypatch.setattr(benchmarks.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     first = benchmarks.bench_recurrent(batch_size=3, length=2, repeat=3)[0]
-    assert (first.cell, first.seconds, first.lstm_seconds) == ("lstm", 10, 12)
-    assert first.ratio == 10 / 12
+    assert (first.cell, first.lstm_seconds, first.seconds) == ("lstm", 6, 8)
+    assert first.ratio == pytest.approx(8 / 6)
+    assert first.spread == pytest.approx(((2 + 8 / 6) - (8 / 6 + 12 / 10)) / 2)
 
 
 def test_every_cell_of_the_package_is_measured() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from captioning.benchmarks import speed
+from captioning.benchmarks import search, speed
 from captioning.benchmarks.scoring import generated_captions
 
 Command = Callable[..., Any]
@@ -22,15 +22,28 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_ratio_of_every_model_is_reported(command: Command, small: None, tmp_path: Path) -> None:
-    ran = command("bench", "train", "beam", "--json", tmp_path / "bench.json")
+    ran = command("bench", "train", "--json", tmp_path / "bench.json")
     assert ran.status == 0
     rows = json.loads((tmp_path / "bench.json").read_text())
-    assert {row["name"] for row in rows} == {
-        f"{what} {name}" for what in ("train", "beam") for name in speed.decoders()
-    }
+    assert {row["name"] for row in rows} == {f"train {name}" for name in speed.decoders()}
     for row in rows:
-        assert row["ratio"] == pytest.approx(row["seconds"] / row["products_seconds"])
+        assert set(row) == {"name", "seconds", "floor_seconds", "ratio", "spread", "where"}
         assert row["name"] in ran.out
+
+
+def test_searches_are_measured_beside_their_products(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = search.Case(decoder="mrnn", search="top-p", beam_size=2, images=3, repeat=1)
+    small = search.Sizes(vocabulary=11, width=5, features=7, regions=2, steps=2)
+    measured = search.bench_search
+    monkeypatch.setattr(search, "bench_search", lambda: measured([case], small))
+    ran = command("bench", "search", "--json", tmp_path / "bench.json")
+    assert ran.status == 0, ran.err
+    (row,) = json.loads((tmp_path / "bench.json").read_text())
+    assert (row["decoder"], row["search"], row["beam_size"], row["images"]) == ("mrnn", "top-p", 2, 3)
+    assert row["ratio"] == pytest.approx(row["images_per_second"] / row["floor_images_per_second"])
+    assert "images_per_second" in "".join(ran.out.split())
 
 
 def test_the_ratio_of_every_cell_to_torch_s_lstm_is_reported(command: Command, small: None, tmp_path: Path) -> None:
@@ -39,8 +52,7 @@ def test_the_ratio_of_every_cell_to_torch_s_lstm_is_reported(command: Command, s
     rows = json.loads((tmp_path / "bench.json").read_text())
     assert {row["cell"] for row in rows} == {*speed.CELLS, *speed.STACKS}
     for row in rows:
-        assert set(row) == {"cell", "seconds", "lstm_seconds", "ratio"}
-        assert row["ratio"] == pytest.approx(row["seconds"] / row["lstm_seconds"])
+        assert set(row) == {"cell", "seconds", "lstm_seconds", "ratio", "spread"}
         assert row["cell"] in ran.out
     assert "products" not in ran.out
 
@@ -48,7 +60,7 @@ def test_the_ratio_of_every_cell_to_torch_s_lstm_is_reported(command: Command, s
 def test_an_unknown_benchmark_is_refused(command: Command) -> None:
     ran = command("bench", "trian")
     assert ran.status == 2
-    assert "no benchmark trian; choose from train, beam, recurrent, score, humans" in ran.err
+    assert "no benchmark trian; choose from train, search, recurrent, score, humans" in ran.err
 
 
 @pytest.mark.parametrize("threads", ["0", "many"])
@@ -69,8 +81,8 @@ def test_scoring_is_measured_against_pycocoevalcap(
     rows = json.loads((tmp_path / "bench.json").read_text())
     assert [row["name"] for row in rows] == ["corpus", "cider-d"]
     for row in rows:
-        assert set(row) == {"name", "seconds", "pycocoevalcap_seconds", "ratio"}
-        assert row["ratio"] == pytest.approx(row["pycocoevalcap_seconds"] / row["seconds"])
+        assert set(row) == {"name", "seconds", "pycocoevalcap_seconds", "ratio", "spread"}
+        assert row["ratio"] == pytest.approx(row["pycocoevalcap_seconds"] / row["seconds"])  # of one repetition
 
 
 def test_each_scene_has_five_generated_captions() -> None:

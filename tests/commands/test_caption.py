@@ -106,6 +106,16 @@ def normalised(bundle: Path, image_files: list[Path], tmp_path: Path) -> Path:
     return folder
 
 
+def test_the_decoder_may_have_another_precision(command: Command, bundle: Path, image_files: list[Path]) -> None:
+    expected = Captioner.from_pretrained(bundle).decode_in("bfloat16").caption(image_files)
+    assert [caption.score for caption in expected] != [
+        caption.score for caption in Captioner.from_pretrained(bundle).caption(image_files)
+    ]
+    ran = command("caption", bundle, *image_files, "--dtype", "bfloat16", "--json")
+    assert [line["score"] for line in lines(ran)] == [caption.score for caption in expected]
+    assert "dtype=int8 must be" in command("caption", bundle, *image_files, "--dtype", "int8").message
+
+
 def test_beam_size_keeps_all_else_of_the_bundle_s_search_and_1_is_greedy(
     command: Command, normalised: Path, image_files: list[Path]
 ) -> None:

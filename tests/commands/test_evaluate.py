@@ -108,6 +108,17 @@ def test_another_search_is_used_and_signed(evaluate: Command, tmp_path: Path) ->
     assert all(len(entry["caption"].split()) <= 3 for entry in read(tmp_path / "captions.json"))
 
 
+def test_another_precision_of_the_decoder_is_used_and_signed(evaluate: Command, tmp_path: Path) -> None:
+    scores = {}
+    for dtype in ("float32", "bfloat16"):
+        assert evaluate(tmp_path / dtype, f"dtype={dtype}").status == 0
+        found = read(tmp_path / dtype / "metrics.json")
+        assert found["signature"].get("dtype", "float32") == dtype
+        scores[dtype] = found["language_model"]["loss"]
+    assert scores["bfloat16"] != scores["float32"]
+    assert scores["bfloat16"] == pytest.approx(scores["float32"], rel=0.05)
+
+
 def test_a_setting_of_the_search_alone_leaves_the_others_as_the_bundle_says(
     evaluate: Command, run_folder: Path, tmp_path: Path
 ) -> None:
@@ -198,6 +209,7 @@ def test_a_language_model_s_scores_on_another_language_come_with_a_warning(
         ("data.features=nowhere", "nowhere"),
         ("serach=greedy", "did you mean 'search'"),
         ("output=/dev/null/out", "/dev/null"),
+        ("dtype=int8", "dtype=int8 must be float32 or bfloat16"),
         ("search.beam_size=many", "search.beam_size=many: expected a whole number from 1"),
     ],
 )

@@ -120,6 +120,17 @@ def test_energies_are_the_weights_before_the_softmax(attention, values, mask):
     assert_close(normalise(torch.cat([energies, sentinel], 1))[:, -1], torch.ones(I).double())
 
 
+@pytest.mark.parametrize("cached", [1, 2 * R * A, 2 * R * A + 1, 10**6])
+def test_a_few_rows_at_a_time_give_the_weights_of_all_rows_at_once(attention, values, mask, monkeypatch, cached):
+    memory = attention.memory(values, mask).rows(torch.tensor([2, 0, 0, 1, 2]))
+    query = torch.randn(5, D).double()
+    at_once = attention(query, memory)
+    monkeypatch.setattr("captioning.decoders.attention._CACHED", cached)
+    with torch.no_grad():
+        assert_close(attention(query, memory), at_once, rtol=0, atol=1e-15)
+    assert at_once.requires_grad
+
+
 @dataclass(frozen=True)
 class Sum(State):
     total: Tensor

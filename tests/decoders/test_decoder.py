@@ -224,6 +224,16 @@ def test_a_step_does_not_change_the_given_state(decoder, features):
         setattr(state, fields(state)[0].name, None)
 
 
+@torch.no_grad()
+def test_the_logits_of_a_step_may_be_overwritten(decoder, features):
+    state, tokens = decoder.start(features), torch.tensor([4, 5, 6])
+    logits, after = decoder.step(tokens, state)
+    expected, following = logits.clone(), decoder.step(tokens, after)[0]
+    logits.fill_(torch.nan)
+    assert decoder.step(tokens, state)[0].equal(expected)
+    assert decoder.step(tokens, after)[0].equal(following)
+
+
 def test_every_parameter_gets_a_gradient(decoder, features, batch):
     decoder(features, batch.inputs(), batch.image_index).square().sum().backward()
     assert [name for name, p in decoder.named_parameters() if p.grad is None or not p.grad.any()] == []

@@ -61,6 +61,22 @@ def test_another_search_replaces_the_model_s_for_one_call(captioner: Captioner, 
     assert captioner.caption(paths[0]) == own
 
 
+def test_the_decoder_alone_may_have_another_precision(captioner: Captioner, paths: list[Path]) -> None:
+    captioner.eval()
+    own, features = captioner.caption(paths), captioner.encode(captioner.pixels(paths))
+    assert captioner.decode_in("bfloat16") is captioner
+    assert {weight.dtype for weight in captioner.decoder.parameters()} == {torch.bfloat16}
+    assert {weight.dtype for weight in captioner.encoder.parameters()} == {torch.float32}
+    assert captioner.encode(captioner.pixels(paths)).pooled.equal(features.pooled.bfloat16())
+    for found, expected in zip(captioner.caption(paths), own, strict=True):
+        assert found.score != expected.score
+        assert found.score == pytest.approx(expected.score, rel=0.05)
+    captioner.decode_in("float32")
+    assert captioner.encode(captioner.pixels(paths)).pooled.equal(features.pooled)
+    with pytest.raises(InputError, match="dtype=int8 must be float32 or bfloat16"):
+        captioner.decode_in("int8")
+
+
 def test_an_encoder_without_a_transform_needs_one(captioner: Captioner) -> None:
     encoder = TextEncoder(vocab_size=9, recurrent=GRU, embedding_size=3, hidden_size=5)
     with pytest.raises(InputError, match="encoder text has no transform of its own; give transform="):

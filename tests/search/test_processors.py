@@ -45,9 +45,12 @@ def test_processors_are_composed_in_order():
     assert apply([], 0, ones, ones) is ones
 
 
-def test_never_forbids_the_special_tokens_but_the_end(special):
-    assert never(special, allow_unknown=False).ids == (special.pad, special.bos, special.unk)
-    assert never(special, allow_unknown=True).ids == (special.pad, special.bos)
+def test_never_forbids_the_special_tokens_but_the_end_in_place(special):
+    for allowed, ids in ((False, [special.pad, special.bos, special.unk]), (True, [special.pad, special.bos])):
+        log_probs = torch.randn(2, 7)
+        expected = log_probs.index_fill(1, torch.tensor(ids), -torch.inf)
+        assert never(special, allow_unknown=allowed)(0, torch.zeros(2, 0), log_probs) is log_probs
+        assert log_probs.equal(expected)
 
 
 @pytest.mark.parametrize("search", SEARCHES)
