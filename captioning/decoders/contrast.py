@@ -125,7 +125,7 @@ class AgainstImages(Decoder[ContrastState]):
     def _distractors(self, like: ImageFeatures) -> list[ImageFeatures]:
         """Return the features of each distractor, on the device and in the dtype of `like`."""
         all_others = self.distractors.to(like.pooled.device).cast(like.pooled.dtype)
-        return [all_others.rows(row) for row in torch.arange(len(all_others), device=like.pooled.device).split(1)]
+        return [all_others.rows(row) for row in torch.arange(len(all_others), device=like.pooled.device)[:, None]]
 
 
 def check_strength(strength: float) -> None:
