@@ -91,7 +91,7 @@ def _advance(required: Required, satisfied: int, read: Phrase) -> tuple[int, Phr
             satisfied |= 1 << number
     open_ = [p for number, phrases in enumerate(required) if not satisfied >> number & 1 for p in phrases]
     starts = (read[i:] for i in range(len(read)))  # the longest first
-    return satisfied, next((s for s in starts if any(len(s) < len(p) and p[: len(s)] == s for p in open_)), ())
+    return satisfied, next((s for s in starts if any(p[: len(s)] == s for p in open_)), ())
 
 
 def as_required(value: Sequence[Sequence[Sequence[int]]]) -> Required:
