@@ -16,7 +16,8 @@ from captioning.encoders.features import ImageFeatures
 from captioning.encoders.text import TextEncoder
 from captioning.encoders.text_transform import NO_TOKEN, TextTransform
 from captioning.errors import InputError
-from captioning.model.attention_maps import grid_shape, readable
+from captioning.model.attention_maps import grid_shape
+from captioning.model.caption import readable
 from captioning.model.captioner import Captioner
 from captioning.model.explanation import Alternative, Branch, Edit, ExplainedCaption, Explanation, Word
 from captioning.model.image_model import evaluating
