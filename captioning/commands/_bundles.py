@@ -53,12 +53,17 @@ def add_model(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def load(model: str, device: str, trust: Collection[str] = ()) -> Captioner:
-    """Load a captioner onto a device; see `load_as`."""
+def load(
+    model: str | Sequence[str], device: str, trust: Collection[str] = (), *, option: str = "--device "
+) -> Captioner:
+    """Load a captioner onto a device, or several as one ensemble; see `load_as`."""
     with _permanent():
         from captioning.model.captioner import Captioner
+        from captioning.model.ensemble import ensemble
 
-        return load_as(Captioner, model, device, trust)
+        models = [model] if isinstance(model, str) else model
+        captioners = [load_as(Captioner, where, device, trust, option=option) for where in models]
+        return captioners[0] if len(captioners) == 1 else ensemble(captioners)
 
 
 def load_as(kind: type[M], where: str, device: str, trust: Collection[str] = (), *, option: str = "--device ") -> M:

@@ -67,7 +67,7 @@ def searching_parser(command: str, usage: str, text: str, *, thing: str) -> argp
     )
     filled = text.replace("{search}", HELP.format(thing=thing))
     parser.format_help = lambda: f"usage: {parser.prog} {usage}\n\n{filled}"  # type: ignore[method-assign]
-    parser.add_argument("--model")
+    parser.add_argument("--model", action="append")
     for name, settings in _OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", **settings)
     parser.add_argument("--search", nargs="+")

@@ -21,12 +21,12 @@ HELP = """\
 Caption images. One that cannot be read is reported and skipped; the exit status is then 1.
 
   IMAGE...            files, folders and globs; - is an image on standard input
-  --model WHERE       a bundle, the folder of a run, or a run's checkpoint
+  --model WHERE       a bundle, a run's folder or its checkpoint; given several times, models caption together
   --runners-up N      also the N most probable other words in the place of each word
   --attention DIR     draw an attention map of each image, for models with attention
   --json              {"image", "caption", "score", "finished", "words", "alternatives"} on each line; scores are
                       log-probabilities
-  --batch-size N --device NAME --trust PACKAGE    images at a time (32); such as cuda; run a package's code
+  --batch-size N --device NAME --dtype bfloat16 --trust PACKAGE    images at a time (32); cuda; of the decoder; code
 
 {search}
 example: captioning caption holiday/ cat.jpg 'pets/*.png' --model runs/best --num-best 3 --json

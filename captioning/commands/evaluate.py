@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from captioning.commands._bundles import trust_as_override
+from captioning.commands._bundles import load, trust_as_override
 from captioning.errors import InputError, shown
 from captioning.json_files import read_json
 from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEND
@@ -41,15 +41,14 @@ examples:
   captioning evaluate bundle=DIR data=multi30k data.root=PATH data.source=en data.target=cs search.beam_size=10
 
 settings:
-  bundle=WHERE         the model (required): a bundle, a run's folder, a checkpoint; --trust PACKAGE runs its code
+  bundle=WHERE         a bundle, a run's folder or a checkpoint; [A,B]: an ensemble; --trust PACKAGE runs its code
   data=NAME            flickr8k, flickr30k, coco, coco2014, coco2017, scenes; multi30k, with data.source and data.target
   data.split=NAME      train, val or test; only this split's files are needed
   data.features=DIR    cached features instead of images; data.skip_broken=true leaves out images that cannot be read
   search.KEY=VALUE     an option of `captioning caption`, such as beam_size=10 or banned=[man,woman]
-  search=NAME          greedy, beam, gnmt, diverse, constrained, stochastic, covering, sampling or minimum_bayes_risk;
-                       replaces the bundle's search. dtype=bfloat16: the precision of the decoder
+  search=NAME          greedy, beam, gnmt, diverse, constrained, stochastic, covering, sampling, minimum_bayes_risk
   data.objects=true    word detectors on COCO: also score words apart for small, medium and large objects
-  retrieval=N          also retrieve images by their first N captions, and captions by images; slow
+  retrieval=N          also retrieve images by their first N captions, and back; dtype=bfloat16: the decoder's precision
   pointing=true        matchers: how many words point into a box of what they name; beta=B: neighbours share regions
   metrics.names=[NAME] any of {metrics}
   metrics.backend=NAME {backends}
@@ -81,7 +80,8 @@ def evaluate(config: DictConfig, output: Path) -> None:
     from captioning.training.signals import Signals
     from captioning.training.trainer import quieten_lightning
 
-    model = load_model(config.bundle, trust=config.trust)
+    bundles = models_of(config)
+    model = load_model(bundles[0], trust=config.trust) if len(bundles) == 1 else load(bundles, "cpu", config.trust)
     check_pointing(model, config)
     if config.dtype is not None:
         if not isinstance(model, Captioner):
@@ -113,6 +113,11 @@ def evaluate(config: DictConfig, output: Path) -> None:
         if isinstance(module, CaptioningModule) and module.evaluation is not None:
             print(f"the search took {module.evaluation.seconds:.1f} s, without encoder and scoring")
         print(f"written to {output}")
+
+
+def models_of(config: DictConfig) -> list[str]:
+    """Return where the models of `bundle=` are, which names one or, in a list, several."""
+    return [config.bundle] if isinstance(config.bundle, str) else [str(where) for where in config.bundle]
 
 
 def check_pointing(model: ImageModel, config: DictConfig) -> None:
@@ -163,7 +168,8 @@ def validating(model: ImageModel, config: DictConfig, splits: Splits) -> Trainin
         return KINDS[model.head_name].module(model, **ranked)
     texts = isinstance(splits.reader, ParallelText)
     if isinstance(splits.reader, ParallelText):
-        check_languages(locate(Path(config.bundle)), splits.reader, translates=model.encoder.reads == "texts")
+        for bundle in models_of(config):
+            check_languages(locate(Path(bundle)), splits.reader, translates=model.encoder.reads == "texts")
     return CaptioningModule(
         model,
         search=chosen_search(

@@ -33,6 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.old:
         parser.error(f"there is nothing to give besides options, found {one_line(options.old[0])}")
 
+    if len(options.model) > 1:
+        parser.error("--model can be given once: language models make no ensemble")
     captioner = load(options.model, "cpu", options.trust)
 
     import torch
@@ -44,9 +46,9 @@ def main(arguments: Sequence[str]) -> int:
     kind = type(captioner.decoder)
     if not issubclass(kind, LanguageModel):
         raise InputError(
-            f"{options.model} is a {kind.__name__}, which needs an image; expected a LanguageModel, trained with "
+            f"{options.model[0]} is a {kind.__name__}, which needs an image; expected a LanguageModel, trained with "
             "decoder=language_model. To sample captions of images, use `captioning caption IMAGE --model "
-            f"{options.model} --temperature {1 if options.temperature is None else options.temperature:g}`"
+            f"{options.model[0]} --temperature {1 if options.temperature is None else options.temperature:g}`"
         )
     draws: dict[str, float] = {}
     if options.beam_size is None and options.length_normalization is None:

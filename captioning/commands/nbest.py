@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captioning.commands._bundles import load_as, trust_as_override
-from captioning.commands.evaluate import check_languages, chosen_search
+from captioning.commands._bundles import load, load_as, trust_as_override
+from captioning.commands.evaluate import check_languages, chosen_search, models_of
 from captioning.errors import InputError, shown
 
 if TYPE_CHECKING:
@@ -66,16 +66,17 @@ def nbest(config: DictConfig, output: Path) -> None:
     from captioning.evaluation import nbest as lists
     from captioning.files.atomic import write_json
     from captioning.model.aligner import Aligner
-    from captioning.model.captioner import Captioner
     from captioning.model.where import locate
     from captioning.reranking import write_nbest
     from captioning.training.detected import search_arguments, words_of
 
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    captioner = load_as(Captioner, config.bundle, device, config.trust, option="device=")
+    bundles = models_of(config)
+    captioner = load(bundles, device, config.trust, option="device=")
     data = _data(captioner, config, config.data.features)
     if isinstance(data.splits.reader, ParallelText):
-        check_languages(locate(Path(config.bundle)), data.splits.reader, translates=captioner.encoder.reads == "texts")
+        for bundle in bundles:
+            check_languages(locate(Path(bundle)), data.splits.reader, translates=captioner.encoder.reads == "texts")
     if config.consensus is not None:
         lists.check_consensus(captioner, data, config.consensus)
         data.evaluation_dataloader("train")  # as for the split itself

@@ -16,7 +16,7 @@ HELP = """\
 Translate sentences with a model trained on text (data=multi30k). Each translation is printed on one line.
 
   TEXT...             sentences to translate; without them, each line of standard input is one
-  --model WHERE       a bundle, the folder of a run, or a run's checkpoint
+  --model WHERE       a bundle, a run's folder or its checkpoint; given several times, models translate together
   --runners-up N      also the N most probable other words in the place of each word
   --alignments DIR    save an image of each sentence's word alignments in DIR
   --json              {"text", "translation", "score", "finished", "words", "alternatives"} on each line; scores are

@@ -111,9 +111,9 @@ def test_the_decoder_may_have_another_precision(command: Command, bundle: Path, 
     assert [caption.score for caption in expected] != [
         caption.score for caption in Captioner.from_pretrained(bundle).caption(image_files)
     ]
-    ran = command("caption", bundle, *image_files, "--dtype", "bfloat16", "--json")
+    ran = command("caption", *image_files, "--model", bundle, "--dtype", "bfloat16", "--json")
     assert [line["score"] for line in lines(ran)] == [caption.score for caption in expected]
-    assert "dtype=int8 must be" in command("caption", bundle, *image_files, "--dtype", "int8").message
+    assert "dtype=int8 must be" in command("caption", *image_files, "--model", bundle, "--dtype", "int8").message
 
 
 def test_beam_size_keeps_all_else_of_the_bundle_s_search_and_1_is_greedy(
