@@ -19,7 +19,7 @@ def test_a_page_has_the_captions_that_caption_prints(command: Command, tmp_path:
     ran = command("explain", IMAGE, "--model", MODEL, "-o", page, "--beam-size", "3")
     assert (ran.status, ran.err, ran.out) == (0, "", f"{page}\n")
     text = page.read_text()
-    caption = command("caption", MODEL, IMAGE, "--beam-size", "3").out.strip().partition(": ")[2]
+    caption = command("caption", IMAGE, "--model", MODEL, "--beam-size", "3").out.strip().partition(": ")[2]
     assert f'<p class="text">{caption}</p>' in text
     assert text.count('<p class="text">') == 3
     assert "beam_size 3" in text
