@@ -29,11 +29,22 @@ from torch import nn
 from captioning.commands import main
 from captioning.data.batch import CaptionBatch, collate
 from captioning.data.scenes import write_scenes
-from captioning.decoders import AgainstImages, AgainstLanguageModel, Decoder, Ensemble, Hard, Member, Soft
+from captioning.decoders import (
+    AgainstImages,
+    AgainstLanguageModel,
+    Decoder,
+    Distractors,
+    Ensemble,
+    Hard,
+    LanguageModel,
+    Member,
+    Soft,
+    WithoutImage,
+)
 from captioning.decoders.ngrams import observed_ngrams
 from captioning.encoders.features import ImageFeatures, Objects
 from captioning.errors import InputError
-from captioning.recurrent import Bidirectional, GravesStack, Stacked
+from captioning.recurrent import GRU, Bidirectional, GravesStack, Stacked
 from captioning.text import SpecialTokens, Tokenizer, train_words
 
 torch.set_num_threads(1)  # on small tensors a second thread only waits
@@ -46,12 +57,17 @@ settings.load_profile("tests")
 
 PRIMES = (17, 19, 23, 29, 31, 37, 41, 43)
 """Widths of a model under test; none is a size of the fixtures."""
-DISTRACTORS = ImageFeatures(torch.linspace(-1, 1, 26).view(2, 13), torch.linspace(-2, 1, 104).view(2, 4, 13))
+DISTRACTORS = Distractors.of(
+    ImageFeatures(torch.linspace(-1, 1, 26).view(2, 13), torch.linspace(-2, 1, 104).view(2, 4, 13))
+)
 """Two other images, for decoders that contrast an image with them."""
 WRAPPERS: dict[type, Callable[[Sequence[Callable[[], Decoder[Any]]]], Decoder[Any]]] = {
     Ensemble: lambda inner: Ensemble([build() for build in inner], weights=[1, 3]),
     Member: lambda inner: Member(inner[1](), feature_size=13, standardise=0.5),
     AgainstLanguageModel: lambda inner: AgainstLanguageModel(inner[1](), inner[0](), strength=0.3),
+    WithoutImage: lambda _: WithoutImage(
+        LanguageModel(recurrent=GRU, feature_size=7, vocab_size=11, embedding_size=17, hidden_size=19), zero_size=7
+    ),
     AgainstImages: lambda inner: AgainstImages(inner[1](), DISTRACTORS, strength=0.3),
 }
 """Builders of the decoders that consist of others, from builders of two that differ as much as possible."""

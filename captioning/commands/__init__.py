@@ -37,14 +37,14 @@ SUMMARIES = {
     "extract": "cache a split's image features",
     "bundle": "make a bundle from a run's checkpoint",
     "ensemble": "make one bundle of several captioners",
+    "contrast": "make a bundle that prefers words of this image to words of any",
     "check": "check that a bundle, a feature store or a run is undamaged",
     "vectors": "learn word vectors from captions, to initialise a decoder",
     "scenes": "generate the synthetic data set",
     "bench": "measure speed, and the agreement of metrics with people",
 }
 
-HELP = """usage: captioning COMMAND ...
-Train, compare, score and use neural image captioners with recurrent decoders. See `captioning COMMAND --help`:
+HELP = """usage: captioning COMMAND ... trains, scores or uses neural image captioners; see `captioning COMMAND --help`:
 {commands}
 A first run needs no data: captioning scenes data/scenes && captioning train experiment=scenes/show_and_tell
 """

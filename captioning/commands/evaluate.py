@@ -193,6 +193,7 @@ def _write_captions(module: CaptioningModule, data: CaptionDataModule, output: P
         split=data.split,
         search=module.search,
         dtype="float32" if config.dtype is None else str(config.dtype),
+        decoder=module.captioner.known_config["decoder"],
         retrieval=retrieve(module.captioner, data, captions_per_image=retrieval) if retrieval else None,
     )
     result.write(output)
@@ -265,6 +266,13 @@ def chosen_search(config: DictConfig, own: Search, tokenizer: Tokenizer, words: 
         taken = own.settings().keys() - ({"required"} if _names_words(config) else set())
         given = {name: value for name, value in given.items() if name in OPTIONS and name not in taken}
         check_kind(own, given, as_setting)
+    elif "processors" in given:
+        raise InputError(
+            "search.processors is a setting of a search that is named: add search=beam, for example; or use options, "
+            "such as search.no_repeat_ngram=3"
+        )
+    elif "frequencies" in given:
+        own = with_frequencies(own, str(given.pop("frequencies")))
     rules = {key: build(value, LengthRule) for key, value in given.items() if isinstance(value, DictConfig)}  # type: ignore[type-abstract]
     others = OmegaConf.create({key: value for key, value in given.items() if key not in rules})
     plain: dict[str, Any] = OmegaConf.to_container(others, resolve=True)  # type: ignore[assignment]
@@ -306,9 +314,18 @@ def build_search(config: DictConfig, words: Mapping[str, Any]) -> Search:
 
 
 def with_frequencies(search: Search, file: str) -> Search:
-    """Give a search document frequencies that `captioning score --save-document-frequencies FILE` wrote."""
-    from captioning.metrics.document_frequencies import DocumentFrequencies
+    """Give a search document frequencies that `captioning score --save-document-frequencies FILE` wrote.
 
+    Raises:
+        InputError: the search compares no captions, or the file cannot be read.
+    """
+    from captioning.metrics.document_frequencies import DocumentFrequencies
+    from captioning.search import MinimumBayesRisk
+
+    if not isinstance(search, MinimumBayesRisk):
+        raise InputError(
+            f"search.frequencies: {type(search).__name__} compares no captions; add search=minimum_bayes_risk, or "
+            "leave it out"
+        )
     found = DocumentFrequencies.load(file)
-    changed: Search = replace(cast(Any, search), frequencies=found.counts, num_images=found.num_images)
-    return changed
+    return replace(search, frequencies=found.counts, num_images=found.num_images)

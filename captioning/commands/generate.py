@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from captioning.commands._bundles import add_trust, load, one_line
-from captioning.commands._search import chosen_search, parsed, searching_parser
+from captioning.commands._bundles import add_trust, json_line, load, one_line
+from captioning.commands._search import as_json, chosen_search, parsed, searching_parser
 from captioning.errors import InputError
 
 NUM_SENTENCES = 10
@@ -17,6 +17,7 @@ is printed first. With --beam-size, the most probable sentences are searched for
 
   --model WHERE       a bundle, the folder of a run, or a run's checkpoint
   --num-samples N     number of sentences (10)
+  --json              {"text", "score", "finished", "words"} on each line; scores are log-probabilities
   --trust PACKAGE     run a package's code
 
 {search}
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = searching_parser("generate", "--model WHERE [options]", HELP, thing="model")
     parser.add_argument("old", nargs="*")
+    parser.add_argument("--json", action="store_true")
     add_trust(parser)
     options = parsed(parser, arguments, positional="old")
     if options.old:
@@ -41,7 +43,9 @@ def main(arguments: Sequence[str]) -> int:
 
     from captioning.decoders import LanguageModel
     from captioning.encoders.features import ImageFeatures
+    from captioning.model.found import captions_of
     from captioning.search import Sampling
+    from captioning.search.hypotheses import Hypotheses
 
     kind = type(captioner.decoder)
     if not issubclass(kind, LanguageModel):
@@ -57,10 +61,13 @@ def main(arguments: Sequence[str]) -> int:
     search = chosen_search(captioner, options, **draws)
     no_image = ImageFeatures(torch.zeros(1, captioner.encoder.feature_size))
     found = search(captioner.decoder, no_image, captioner.tokenizer.special)
-    sentences = found.tokens[0, found.lengths[0] > 0].tolist()
-    for tokens in sentences:
-        print(one_line(captioner.tokenizer.decode(tokens)))
-    if num := int((~found.finished[found.lengths > 0]).sum()):
+    kept = found.lengths[0] > 0
+    each = Hypotheses(**{name: values[0, kept][:, None] for name, values in vars(found).items()})
+    rows = no_image.rows(torch.zeros(len(each.lengths), dtype=torch.int64))
+    sentences = captions_of(each, captioner.decoder, rows, captioner.tokenizer)
+    for sentence in sentences:
+        print(json_line({"text": sentence.text, **as_json(sentence)}) if options.json else one_line(sentence.text))
+    if num := sum(not sentence.finished for sentence in sentences):
         print(
             f"captioning generate: {num} of {len(sentences)} were truncated at {search.max_length} tokens",
             file=sys.stderr,

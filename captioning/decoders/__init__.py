@@ -3,8 +3,9 @@
 from captioning.decoders.att2in import Att2in
 from captioning.decoders.bahdanau import Bahdanau
 from captioning.decoders.cho import Cho
-from captioning.decoders.contrast import AgainstImages, AgainstLanguageModel
+from captioning.decoders.contrast import AgainstImages, AgainstLanguageModel, WithoutImage
 from captioning.decoders.decoder import Attended, AttentiveDecoder, Decoder, State
+from captioning.decoders.distractors import Distractors
 from captioning.decoders.ensemble import Ensemble, Member
 from captioning.decoders.fc import FC
 from captioning.decoders.init_inject import InitInject
@@ -33,6 +34,7 @@ __all__ = [
     "Bahdanau",
     "Cho",
     "Decoder",
+    "Distractors",
     "Ensemble",
     "Hard",
     "InitInject",
@@ -51,4 +53,5 @@ __all__ = [
     "Sutskever",
     "UpDown",
     "VisualConcepts",
+    "WithoutImage",
 ]

@@ -27,6 +27,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from captioning.decoders.attention import in_float
 from captioning.decoders.decoder import Decoder, State
+from captioning.decoders.distractors import Distractors
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 
@@ -49,6 +50,8 @@ class AgainstLanguageModel(Decoder[ContrastState]):
         language_model: P(w): any decoder of the same vocabulary, such as a `LanguageModel`.
         strength: λ, at least 0.
 
+    If the decoder reads objects, the attribute `categories` holds their categories.
+
     Raises:
         InputError: the sizes of the vocabularies differ, or `strength` is negative.
     """
@@ -63,6 +66,8 @@ class AgainstLanguageModel(Decoder[ContrastState]):
             )
         self.decoder, self.language_model, self.strength = decoder, language_model, strength
         self.vocab_size, self.head = decoder.vocab_size, nn.Identity()
+        if hasattr(decoder, "categories"):
+            self.categories = decoder.categories
 
     def start(self, features: ImageFeatures) -> ContrastState:
         """See `Decoder.start`."""
@@ -80,6 +85,42 @@ class AgainstLanguageModel(Decoder[ContrastState]):
         return contrast(self.decoder(features, inputs, image_index), log_q, self.strength)
 
 
+class WithoutImage(Decoder[State]):
+    """A language model that gets 0 for every image, as it did from the encoder `Blind` that it was trained with.
+
+    Args:
+        decoder: the language model.
+        zero_size: F of the features of zeros.
+
+    Raises:
+        InputError: `zero_size` is below 1.
+    """
+
+    def __init__(self, decoder: Decoder[Any], *, zero_size: int) -> None:
+        super().__init__()
+        if zero_size < 1:
+            raise InputError(f"zero_size={zero_size} must be at least 1")
+        self.decoder, self.zero_size = decoder, zero_size
+        self.vocab_size, self.head = decoder.vocab_size, nn.Identity()
+
+    def start(self, features: ImageFeatures) -> State:
+        """See `Decoder.start`."""
+        state: State = self.decoder.start(self._zeros(features))
+        return state
+
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """See `Decoder.step`."""
+        return self.decoder.step(tokens, state)
+
+    def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
+        """See `Decoder.hidden`. Return the logits, (sum of lengths, V); `head` changes nothing."""
+        logits: Tensor = self.decoder(self._zeros(features), inputs, image_index)
+        return logits
+
+    def _zeros(self, features: ImageFeatures) -> ImageFeatures:
+        return ImageFeatures(features.pooled.new_zeros(len(features), self.zero_size))
+
+
 class AgainstImages(Decoder[ContrastState]):
     """Divides by the mean probability of the words for other images.
 
@@ -87,26 +128,24 @@ class AgainstImages(Decoder[ContrastState]):
 
     Args:
         decoder: P(w | I).
-        distractors: the features of D images as the decoder reads them, such as from `Captioner.encode`. They are the
-            same for all images, so that a caption does not depend on its batch.
+        distractors: the features of D images as the decoder reads them: `Distractors.of(captioner.encode(...))`. They
+            are the same for all images, so that a caption does not depend on its batch.
         strength: λ, at least 0.
 
     Raises:
-        InputError: there is no distractor, or `strength` is negative.
+        InputError: `strength` is negative.
     """
 
-    def __init__(self, decoder: Decoder[Any], distractors: ImageFeatures, *, strength: float) -> None:
+    def __init__(self, decoder: Decoder[Any], distractors: Distractors, *, strength: float) -> None:
         super().__init__()
         check_strength(strength)
-        if not len(distractors):
-            raise InputError("expected the features of at least one other image, found none")
         self.decoder, self.distractors, self.strength = decoder, distractors, strength
         self.vocab_size, self.head = decoder.vocab_size, nn.Identity()
 
     def start(self, features: ImageFeatures) -> ContrastState:
         """See `Decoder.start`."""
         first = torch.zeros(len(features), dtype=torch.int64, device=features.pooled.device)
-        others = tuple(self.decoder.start(other).rows(first) for other in self._distractors(features))
+        others = tuple(self.decoder.start(other).rows(first) for other in self.distractors.each(features.pooled))
         return ContrastState(self.decoder.start(features), others)
 
     def step(self, tokens: Tensor, state: ContrastState) -> tuple[Tensor, ContrastState]:
@@ -119,13 +158,8 @@ class AgainstImages(Decoder[ContrastState]):
     def hidden(self, features: ImageFeatures, inputs: PackedSequence, image_index: Tensor) -> Tensor:
         """See `Decoder.hidden`. Return the logits, (sum of lengths, V); `head` changes nothing."""
         first = torch.zeros_like(image_index)
-        every = [self.decoder(other, inputs, first) for other in self._distractors(features)]
+        every = [self.decoder(other, inputs, first) for other in self.distractors.each(features.pooled)]
         return contrast(self.decoder(features, inputs, image_index), mean(every), self.strength)
-
-    def _distractors(self, like: ImageFeatures) -> list[ImageFeatures]:
-        """Return the features of each distractor, on the device and in the dtype of `like`."""
-        all_others = self.distractors.to(like.pooled.device).cast(like.pooled.dtype)
-        return [all_others.rows(row) for row in torch.arange(len(all_others), device=like.pooled.device)[:, None]]
 
 
 def check_strength(strength: float) -> None:

@@ -225,6 +225,7 @@ def _check_widths(values: Any, widths: Sequence[int], name: str, source: str) ->
     Args:
         values: the plain values of the head, or of what is inside it.
         widths: F of each encoder. A part with a value `encoder` reads the one of that number, other parts the first.
+            What is inside a part with a value `zero_size` reads zeros of that width instead.
         name: of the head, for the message.
         source: where the values come from.
     """
@@ -241,8 +242,11 @@ def _check_widths(values: Any, widths: Sequence[int], name: str, source: str) ->
             f"{shown(values.get('feature_size'))} of encoder {shown(number)}; the parts are of different models: copy "
             "the bundle again"
         )
+    inside = own if "encoder" in values else widths
+    if isinstance(zero_size := values.get("zero_size"), int):
+        inside = (zero_size,)
     for value in values.values():
-        _check_widths(value, own if "encoder" in values else widths, name, source)
+        _check_widths(value, inside, name, source)
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:

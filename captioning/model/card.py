@@ -28,10 +28,12 @@ def model_card(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     foreign = sorted(packages(config))
     trust = f", trust={json.dumps(foreign)}" if foreign else ""
     members = ", ".join(_short(member.get("decoder", member)) for member in config[head].get("members", ()))
+    members = f" Members: {members}." if members else ""
+    contrasted = f" Contrasts: {_short(config[head]['decoder'])}." if "decoder" in config[head] else ""
     lines = [
         f"# {short(head)} on {short('encoder')}" + (f" ({encoder})" if encoder else ""),
         "",
-        f"{kind}, made with captioning {config['captioning_version']}." + (f" Members: {members}." if members else ""),
+        f"{kind}, made with captioning {config['captioning_version']}.{members}{contrasted}",
         "",
         "```python",
         f"from captioning import {name}",

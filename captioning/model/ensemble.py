@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from typing import Any
 
 from torch import nn
@@ -14,8 +13,9 @@ from captioning.encoders.encoder import Encoder
 from captioning.encoders.several import SeveralEncoders
 from captioning.encoders.standardise import Standardise
 from captioning.encoders.text_transform import TextTransform
-from captioning.errors import InputError, shown
+from captioning.errors import InputError
 from captioning.model.captioner import Captioner
+from captioning.model.vocabularies import check_same
 from captioning.text.tokenizer import Tokenizer
 
 
@@ -40,7 +40,7 @@ def ensemble(
         raise InputError(f"an ensemble has at least two members, found {len(captioners)}")
     _check_vocabularies([captioner.tokenizer for captioner in captioners], "captions")
     owners, numbers = _encoders(captioners)
-    configs = [_config(captioner) for captioner in captioners]
+    configs = [captioner.known_config for captioner in captioners]
     encoder, encoder_values = _together([captioners[owner] for owner in owners], [configs[owner] for owner in owners])
     members, plain = zip(*(_member(*args) for args in zip(captioners, configs, numbers, strict=True)), strict=True)
     decoder = Ensemble(members, weights=weights, average=average)
@@ -61,33 +61,9 @@ def ensemble(
     ).eval()
 
 
-def _config(captioner: Captioner) -> Mapping[str, Any]:
-    if captioner.config is None:
-        raise ValueError("a captioner does not know the configuration from which it was built; give config=")
-    return captioner.config
-
-
 def _check_vocabularies(tokenizers: Sequence[Tokenizer], of: str) -> None:
-    """Check that all tokenizers are equal.
-
-    Raises:
-        InputError: one differs from the first; the message says in what.
-    """
-    first = tokenizers[0]
     for number, other in enumerate(tokenizers[1:], 2):
-        if other.to_json() == first.to_json():
-            continue
-        pairs = enumerate(zip_longest(first.vocabulary, other.vocabulary))
-        id_, words = next(((i, pair) for i, pair in pairs if pair[0] != pair[1]), (None, ("", "")))
-        found = (
-            "the same tokens, but other rules by which text is tokenized"
-            if id_ is None
-            else f"{len(first)} and {len(other)} tokens, of which {id_} is {shown(words[0])!r} and {shown(words[1])!r}"
-        )
-        raise InputError(
-            f"the vocabularies of {of} of models 1 and {number} differ ({found}); an ensemble needs models that were "
-            "trained with the same text settings on the same training captions"
-        )
+        check_same(tokenizers[0], other, f"{of} of models 1 and {number}")
 
 
 def _encoders(captioners: Sequence[Captioner]) -> tuple[list[int], list[int]]:

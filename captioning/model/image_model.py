@@ -127,11 +127,9 @@ class ImageModel(nn.Module, ABC):
         Raises:
             InputError: the folder is not empty or cannot be written.
         """
-        if self.config is None:
-            raise ValueError("this captioner does not know the configuration from which it was built; give config=")
         return write_bundle(
             Path(path),
-            config=self.config,
+            config=self.known_config,
             weights=self.state_dict(),
             tokenizer=self.tokenizer.to_json(),
             transform=self.transform.to_dict(),
@@ -148,6 +146,17 @@ class ImageModel(nn.Module, ABC):
                 num_categories = len(getattr(self.head, "categories", ()))
                 features = made_up_features(self.encoder, self.transform, num_categories, self.device)
         return make_golden(self.decode_features, features)
+
+    @property
+    def known_config(self) -> Mapping[str, Any]:
+        """The plain values from which the model was built.
+
+        Raises:
+            ValueError: the model does not know them.
+        """
+        if self.config is None:
+            raise ValueError("this captioner does not know the configuration from which it was built; give config=")
+        return self.config
 
     @property
     def device(self) -> torch.device:

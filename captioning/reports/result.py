@@ -76,6 +76,7 @@ class Result:
         split: str,
         search: Search,
         dtype: str = "float32",
+        decoder: Mapping[str, Any] | None = None,
         retrieval: Mapping[str, Any] | None = None,
     ) -> Self:
         """Collect the result of a model.
@@ -86,8 +87,10 @@ class Result:
             split: the name of the split.
             search: the search that produced the captions.
             dtype: the precision of the decoder; the signature has it if it is not float32.
+            decoder: the plain values of the decoder; the signature describes one that consists of others.
             retrieval: as `captioning.evaluation.retrieval.retrieve` returns it.
         """
+        described = None if decoder is None else describe_decoder(decoder)
         return cls(
             scores=evaluation.scores,
             captions={p.image_id: p.caption for p in evaluation.predictions},
@@ -97,6 +100,7 @@ class Result:
                 **evaluation.signature,
                 "search": describe(search),
                 **({} if dtype == "float32" else {"dtype": dtype}),
+                **({"decoder": described} if isinstance(described, dict) else {}),
             },
             columns={
                 "log_probability": [p.score for p in evaluation.predictions],
@@ -265,9 +269,43 @@ def _compared(name: str, other: Mapping[str, Any] | None) -> list[str]:
 
 def describe(search: Search) -> dict[str, Any]:
     """Describe a search by its name and its settings as plain values, all of which affect scores."""
-    processors = [repr(own) if is_dataclass(own) else type(own).__name__ for own in search.processors]
-    settings = {name: repr(value) if is_dataclass(value) else value for name, value in search.settings().items()}
-    return {"name": type(search).__name__, **settings, "processors": processors}
+    return {"name": type(search).__name__, **_described(search.settings()), "processors": _described(search.processors)}
+
+
+def _described(value: Any) -> Any:
+    """Describe a setting: a part by its name and its own settings, in lists and mappings too."""
+    if isinstance(value, Mapping):
+        return {name: _described(own) for name, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_described(own) for own in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if is_dataclass(value):
+        return repr(value)
+    settings = ", ".join(f"{name}={own!r:.200}" for name, own in getattr(value, "__dict__", {}).items())
+    return f"{type(value).__name__}({settings})" if settings else type(value).__name__
+
+
+def describe_decoder(values: Mapping[str, Any]) -> str | dict[str, Any]:
+    """Describe a decoder by its name, and one that consists of others also by these and by its settings.
+
+    Args:
+        values: the plain values of the decoder, as a bundle's config.json has them.
+    """
+    name = str(values["_target_"]).rpartition(".")[2]
+    if name in ("Member", "WithoutImage"):
+        return describe_decoder(values["decoder"])
+    if not {"members", "decoder"} & values.keys():
+        return name
+    return {"name": name, **{key: _inside(value) for key, value in values.items() if key != "_target_"}}
+
+
+def _inside(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_inside(own) for own in value]
+    if not isinstance(value, Mapping):
+        return value
+    return value["num_images"] if "num_images" in value else describe_decoder(value)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.search.processors import Processor
 from captioning.text.tokenizer import SpecialTokens
 
@@ -64,8 +64,11 @@ class Search(ABC):
         if self.max_length > LONGEST:
             raise InputError(f"max_length={self.max_length} must be at most {LONGEST}")
         object.__setattr__(self, "processors", tuple(self.processors))  # configurations give lists
-        if searches := [type(found).__name__ for found in cast(Any, self.processors) if isinstance(found, Search)]:
-            raise InputError(f"processors: {searches[0]} is no Processor, but a search")
+        for found in cast(Any, self.processors):
+            if isinstance(found, Search):
+                raise InputError(f"processors: {type(found).__name__} is no Processor, but a search")
+            if not callable(found):
+                raise InputError(f"processors: {shown(repr(found))} is no Processor; give its class as _target_")
 
     @abstractmethod
     def __call__(self, decoder: Decoder[State], features: ImageFeatures, special: SpecialTokens) -> Hypotheses:

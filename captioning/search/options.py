@@ -106,7 +106,7 @@ def with_options(search: Search, tokenizer: Tokenizer, spell: Spelling = in_pyth
     """
     own = search.settings()
     given = {name: value for name, value in options.items() if value is not None and value != []}
-    known = [*OPTIONS, *(name for name in own if name not in ("processors", "concepts"))]
+    known = [*OPTIONS, *(name for name in own if name not in (*OPTIONS, "processors", "concepts"))]
     for name in given:
         if name not in known:
             raise InputError(unknown(name, known, spell))

@@ -59,7 +59,7 @@ def build(settings: DictConfig, base: type[T], **given: Any) -> T:
     """
     find_class(settings, base)
     try:
-        make = instantiate(settings, _partial_=True)
+        make = instantiate(settings, _partial_=True, _convert_="all")  # OmegaConf makes configs of dataclasses
     except (HydraException, OmegaConfBaseException) as error:
         raise explained(error) from error
     try:

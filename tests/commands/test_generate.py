@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,24 @@ def test_the_sentences_are_python_s(command: Command, language_model: Path) -> N
     ran = command("generate", "--model", language_model, "--num-samples", "7", "--temperature", "0.7", "--seed", "3")
     assert ran.status == 0
     assert ran.out.split("\n")[:-1] == [captioner.tokenizer.decode(tokens) for tokens in found.tokens[0].tolist()]
+
+
+def test_json_holds_each_sentence_with_its_words_as_that_of_captions_does(
+    command: Command, language_model: Path
+) -> None:
+    arguments = ("generate", "--model", language_model, "--num-samples", "40", "--seed", "3", "--max-length", "2")
+    plain, ran = command(*arguments), command(*arguments, "--json")
+    assert (ran.status, ran.err) == (0, plain.err)
+    lines = [json.loads(line) for line in ran.out.splitlines()]
+    assert [line["text"] for line in lines] == plain.out.split("\n")[:-1]
+    assert len({line["text"] for line in lines}) < len(lines)  # a sentence that is drawn twice is printed twice
+    captioner, search = Captioner.from_pretrained(language_model), Sampling(num_samples=40, seed=3, max_length=2)
+    found = search(captioner.decoder, ImageFeatures(torch.zeros(1, 21)), captioner.tokenizer.special)
+    assert [line["score"] for line in lines] == found.scores[0].tolist()
+    assert [line["finished"] for line in lines] == found.finished[0].tolist()
+    for line in lines:
+        assert list(line) == ["text", "score", "finished", "words"]
+        assert sum(word["log_prob"] for word in line["words"]) == pytest.approx(line["score"], abs=1e-5)
 
 
 def test_ten_sentences_depend_on_the_seed_and_truncated_ones_are_counted(

@@ -7,7 +7,15 @@ import torch
 from conftest import build_loud
 from torch.testing import assert_close
 
-from captioning.decoders import AgainstImages, AgainstLanguageModel, LanguageModel, ShowAndTell, UpDown
+from captioning.decoders import (
+    AgainstImages,
+    AgainstLanguageModel,
+    Distractors,
+    LanguageModel,
+    ShowAndTell,
+    UpDown,
+    WithoutImage,
+)
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.recurrent import GRU, LSTM
@@ -45,7 +53,7 @@ def test_each_distribution_is_the_normalised_ratio(features, batch, strength):
     p, q = log_probs(decoder, features, batch), log_probs(language_model, features, batch)
     assert_close(got, expected_against(p, q, strength), rtol=1e-4, atol=1e-6)
 
-    found = AgainstImages(decoder, distractors(), strength=strength)
+    found = AgainstImages(decoder, Distractors.of(distractors()), strength=strength)
     got = log_probs(found, features, batch).exp()
     each = [log_probs(decoder, distractors(), batch, torch.full((5,), d)).exp() for d in (0, 1)]
     assert_close(got, expected_against(p, ((each[0] + each[1]) / 2).log(), strength), rtol=1e-4, atol=1e-6)
@@ -57,7 +65,7 @@ def test_without_strength_the_captions_are_the_decoder_s(features, special):
     expected = search(decoder, features, special)
     for found in (
         AgainstLanguageModel(decoder, language_model, strength=0.0),
-        AgainstImages(decoder, distractors(), strength=0.0),
+        AgainstImages(decoder, Distractors.of(distractors()), strength=0.0),
     ):
         assert search(found, features, special).tokens.equal(expected.tokens)
 
@@ -70,7 +78,7 @@ def test_scores_are_at_most_0_and_sums_of_what_teacher_forcing_gives(features, s
     up_down = build_loud(lambda: UpDown(attention_size=23, **SIZES))
     for contrasted in (
         AgainstLanguageModel(decoder, language_model, strength=0.7),
-        AgainstImages(up_down, distractors(), strength=0.7),
+        AgainstImages(up_down, Distractors.of(distractors()), strength=0.7),
     ):
         found = search(contrasted, features, special)
         assert found.token_scores.le(0).all()
@@ -80,6 +88,15 @@ def test_scores_are_at_most_0_and_sums_of_what_teacher_forcing_gives(features, s
                 logits, state = contrasted.step(torch.tensor([last]), state)
                 total, last = total + logits.log_softmax(1)[0, token].item(), token
             assert found.scores[image, 0].item() == pytest.approx(total, abs=1e-4)
+
+
+def test_a_language_model_without_the_image_reads_zeros(features, batch, special):
+    blind = build_loud(lambda: ShowAndTell(recurrent=LSTM, **{**SIZES, "feature_size": 1}))
+    found = WithoutImage(blind, zero_size=1)
+    zeros = ImageFeatures(torch.zeros(3, 1))
+    assert_close(log_probs(found, features, batch), log_probs(blind, zeros, batch))
+    search = BeamSearch(max_length=6)
+    assert search(found, features, special).scores.equal(search(blind, zeros, special).scores)
 
 
 def test_words_of_any_image_become_rarer(features, batch):
@@ -115,9 +132,9 @@ def test_settings_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match=r"strength=-0\.1 must be at least 0"):
         AgainstLanguageModel(decoder, language_model, strength=-0.1)
     with pytest.raises(InputError, match="strength=nan must be at least 0"):
-        AgainstImages(decoder, distractors(), strength=float("nan"))
-    with pytest.raises(InputError, match="at least one other image"):
-        AgainstImages(decoder, distractors().rows(torch.zeros(0, dtype=torch.int64)), strength=1.0)
+        AgainstImages(decoder, Distractors.of(distractors()), strength=float("nan"))
+    with pytest.raises(InputError, match="zero_size=0 must be at least 1"):
+        WithoutImage(language_model, zero_size=0)
     other = LanguageModel(recurrent=GRU, **{**SIZES, "vocab_size": 12})
     with pytest.raises(InputError, match="the decoder has 11 tokens and the language model 12"):
         AgainstLanguageModel(decoder, other, strength=1.0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from captioning.data.batch import collate
-from captioning.decoders import Hard, LanguageModel, ShowAttendAndTell, VisualConcepts
+from captioning.decoders import Hard, LanguageModel, ShowAttendAndTell, VisualConcepts, WithoutImage
 from captioning.encoders.features import Objects
 from captioning.objectives import CrossEntropy, Reinforce
 from captioning.search import GreedySearch
@@ -27,7 +27,7 @@ def test_hard_attention_memorises_them_by_reinforce(features, special):
 
 def memorises(decoder_to_train, objective, features, special):
     # A language model ignores the image, so it can memorise one caption. A log-linear one knows only its words.
-    num_images = 1 if isinstance(decoder_to_train, LanguageModel | VisualConcepts) else 20
+    num_images = 1 if isinstance(decoder_to_train, LanguageModel | WithoutImage | VisualConcepts) else 20
     random = torch.Generator().manual_seed(1)
     pooled, grid = (torch.randn(*shape, generator=random) for shape in ((num_images, 13), (num_images, 2, 13)))
     categories = torch.randint(3, (num_images, 2), generator=random)

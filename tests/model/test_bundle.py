@@ -158,7 +158,7 @@ def test_a_missing_folder_and_a_folder_that_is_no_bundle_have_different_messages
     with pytest.raises(InputError, match="is no bundle"):
         Captioner.from_pretrained(tmp_path)
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"file is a file; a bundle is the folder"):
+    with pytest.raises(InputError, match=r"file is a file; expected a bundle"):
         Captioner.from_pretrained(tmp_path / "file")
 
 

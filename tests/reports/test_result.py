@@ -15,8 +15,21 @@ from captioning.errors import InputError
 from captioning.evaluation.predictions import Evaluation, Prediction
 from captioning.metrics import CocoScorer, Scores
 from captioning.metrics.diversity import summary
-from captioning.reports.result import Result, describe
-from captioning.search import BeamSearch, Forbid, GreedySearch
+from captioning.reports.result import Result, describe, describe_decoder
+from captioning.search import BeamSearch, Forbid, Gnmt, GreedySearch, MinimumBayesRisk, RepetitionPenalty
+from captioning.search.hypotheses import Search
+from captioning.search.processors import Processor
+
+
+class Own(Processor):
+    """A processor of a user's own, which is no dataclass."""
+
+    def __init__(self, strength: int) -> None:
+        self.strength = strength
+
+    def __call__(self, _step: int, _tokens: Any, log_probs: Any, /) -> Any:
+        return log_probs
+
 
 CAPTIONS = {7: 'a café, "open"', 3: "", 5: "two dogs"}
 
@@ -99,6 +112,60 @@ def test_a_search_s_description_is_plain_and_complete() -> None:
         3,
         ["Forbid(ids=(1,))"],
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (GreedySearch(processors=[RepetitionPenalty(1.2)]), GreedySearch(processors=[RepetitionPenalty(1.5)])),
+        (
+            MinimumBayesRisk(search=BeamSearch(num_best=5), processors=[RepetitionPenalty(1.2)]),
+            MinimumBayesRisk(search=BeamSearch(num_best=5), processors=[RepetitionPenalty(1.5)]),
+        ),
+        (BeamSearch(length_normalization=Gnmt(0.6)), BeamSearch(length_normalization=Gnmt(0.7))),
+        (
+            MinimumBayesRisk(search=BeamSearch(num_best=5, length_normalization=Gnmt(0.6))),
+            MinimumBayesRisk(search=BeamSearch(num_best=5, length_normalization=Gnmt(0.7))),
+        ),
+        (GreedySearch(processors=[Own(1)]), GreedySearch(processors=[Own(2)])),
+    ],
+)
+def test_searches_that_differ_in_a_setting_of_a_part_are_described_differently(one: Search, other: Search) -> None:
+    found = [json.loads(json.dumps(describe(search))) for search in (one, other)]
+    assert found[0] != found[1]
+    assert found[0] == describe(replace(one))
+    assert "object at 0x" not in str(found)
+
+
+def test_only_a_decoder_that_consists_of_others_is_described_by_its_settings() -> None:
+    plain = {"_target_": "captioning.decoders.ShowAndTell", "feature_size": 3, "vocab_size": 5}
+    language = {"_target_": "captioning.decoders.LanguageModel", "feature_size": 1, "vocab_size": 5}
+    blind = {"_target_": "captioning.decoders.WithoutImage", "decoder": language, "zero_size": 1}
+    distractors = {"_target_": "captioning.decoders.Distractors", "num_images": 7, "feature_size": 3}
+    against = {"_target_": "captioning.decoders.AgainstLanguageModel", "decoder": plain, "language_model": blind}
+    images = {"_target_": "captioning.decoders.AgainstImages", "decoder": plain, "distractors": distractors}
+    members = [
+        {"_target_": "captioning.decoders.Member", "decoder": own} for own in (plain, images | {"strength": 1.0})
+    ]
+    both = {
+        "_target_": "captioning.decoders.Ensemble",
+        "members": members,
+        "weights": [2, 1],
+        "average": "probabilities",
+    }
+    assert describe_decoder(plain) == "ShowAndTell"
+    assert describe_decoder(against | {"strength": 0.3}) == {
+        "name": "AgainstLanguageModel", "decoder": "ShowAndTell", "language_model": "LanguageModel", "strength": 0.3
+    }  # fmt: skip
+    assert describe_decoder(both) == {
+        "name": "Ensemble",
+        "members": [
+            "ShowAndTell",
+            {"name": "AgainstImages", "decoder": "ShowAndTell", "distractors": 7, "strength": 1.0},
+        ],
+        "weights": [2, 1],
+        "average": "probabilities",
+    }
 
 
 def test_a_folder_that_cannot_be_written_is_reported(result: Result, tmp_path: Path) -> None:
