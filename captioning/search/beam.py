@@ -77,13 +77,14 @@ class BeamSearch(Search):
         for t in range(self.max_length):
             logits, state = decoder.step(last, state)
             log_probs = next_log_probs(logits, processors, t, beams.tokens.flatten(0, 1), images)
-            grown, source = beams.grow(log_probs, self.beam_size)
-            ends = grown.tokens[:, :, -1] == special.eos
-            ranks = rule.rank(grown.scores, t + 1).masked_fill(~ends, -torch.inf)[:, : self.beam_size]
-            best.add(images, grown, ranks, finished=True)
-
-            scores, alive = grown.scores.masked_fill(ends, -torch.inf).topk(min(self.beam_size, ends.shape[1]), dim=1)
-            beams, source = grown.pick(alive, scores), source.gather(1, alive)
+            found = beams.continuations(log_probs, self.beam_size)
+            ends, alive = found.words == special.eos, found.first(self.beam_size)
+            if ends.any():
+                ranks = rule.rank(alive.scores, t + 1).masked_fill(~ends[:, : self.beam_size], -torch.inf)
+                best.add(images, beams.extended(alive), ranks, finished=True)
+                scores, index = found.scores.masked_fill(ends, -torch.inf).topk(alive.scores.shape[1], dim=1)
+                alive = found.pick(index, scores)
+            beams, source = beams.extended(alive), alive.rows
             if t + 1 == self.max_length:
                 best.fill(images, beams)
                 break

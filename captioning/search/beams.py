@@ -11,6 +11,31 @@ from captioning.search.vocabulary import most_probable
 
 
 @dataclass(frozen=True)
+class Continuations:
+    """The c best continuations of each of i images by one token, best first.
+
+    Attributes:
+        rows: (i, c) int64, the row of the prefix that each continues, counted over all images.
+        words: (i, c) int64.
+        step_scores: (i, c), the log-probability of the word.
+        scores: (i, c), the sum of the tokens' scores.
+    """
+
+    rows: Tensor
+    words: Tensor
+    step_scores: Tensor
+    scores: Tensor
+
+    def first(self, count: int) -> Continuations:
+        """Return the best `count` of each image, at most c."""
+        return Continuations(*(x[:, :count] for x in vars(self).values()))
+
+    def pick(self, index: Tensor, scores: Tensor) -> Continuations:
+        """Pick the continuations `index`, (i, d), of each image; their scores are `scores`."""
+        return Continuations(*(x.gather(1, index) for x in (self.rows, self.words, self.step_scores)), scores)
+
+
+@dataclass(frozen=True)
 class Beams:
     """Prefixes of the i images that are still searched, best first.
 
@@ -33,15 +58,12 @@ class Beams:
             scores=torch.zeros(num_images, 1, device=device),
         )
 
-    def grow(self, log_probs: Tensor, beam_size: int) -> tuple[Beams, Tensor]:
+    def continuations(self, log_probs: Tensor, beam_size: int) -> Continuations:
         """Find the 2K best continuations of each image by one token.
 
         Args:
             log_probs: of each prefix's next token, (i·k, V).
             beam_size: K.
-
-        Returns:
-            The continuations, best first, and the row of `log_probs` that each continues, (i, 2K).
         """
         num_images, width = self.scores.shape
         # An image's 2K best are among the 2K best of each prefix, so one search of the vocabulary is enough.
@@ -50,23 +72,33 @@ class Beams:
         candidates = num_images, width * num_words
         totals = (self.scores.flatten()[:, None] + step_scores).view(candidates)
         scores, chosen = totals.topk(min(2 * beam_size, candidates[1]), dim=1)
-        beam = chosen // num_words
-        grown = self.pick(beam, scores).append(
-            words.view(candidates).gather(1, chosen), step_scores.view(candidates).gather(1, chosen)
+        first = torch.arange(0, num_images * width, width, device=chosen.device)[:, None]
+        return Continuations(
+            first + chosen // num_words,
+            words.view(candidates).gather(1, chosen),
+            step_scores.view(candidates).gather(1, chosen),
+            scores,
         )
-        return grown, torch.arange(num_images, device=beam.device)[:, None] * width + beam
+
+    def extended(self, by: Continuations) -> Beams:
+        """Return the prefixes that continuations make."""
+        (num_images, count), rows = by.rows.shape, by.rows.flatten()
+
+        def extend(x: Tensor, last: Tensor) -> Tensor:
+            # Whole rows are selected much faster than by two indices.
+            before = x.flatten(0, 1).index_select(0, rows).view(num_images, count, x.shape[2])
+            return torch.cat([before, last[..., None]], 2)
+
+        return Beams(extend(self.tokens, by.words), extend(self.token_scores, by.step_scores), by.scores)
+
+    def grow(self, log_probs: Tensor, beam_size: int) -> tuple[Beams, Tensor]:
+        """Extend the prefixes by their 2K best `continuations`, and return the row that each continues, (i, 2K)."""
+        found = self.continuations(log_probs, beam_size)
+        return self.extended(found), found.rows
 
     def pick(self, index: Tensor, scores: Tensor) -> Beams:
         """Pick the prefixes `index`, (i, c), of each image; their scores are `scores`."""
         return Beams(pick(self.tokens, index), pick(self.token_scores, index), scores)
-
-    def append(self, words: Tensor, step_scores: Tensor) -> Beams:
-        """Append one word to each prefix, (i, k)."""
-        return Beams(
-            torch.cat([self.tokens, words[..., None]], 2),
-            torch.cat([self.token_scores, step_scores[..., None]], 2),
-            self.scores,
-        )
 
     def images(self, index: Tensor) -> Beams:
         """Pick the images `index`."""

@@ -155,10 +155,10 @@ def never(special: SpecialTokens, *, allow_unknown: bool) -> Processor:
     The processor changes the log-probabilities in place, because a copy of them would cost as much time as their
     softmax. A search applies it first, to its own tensor.
     """
-    ids = special_ids(special, allow_unknown=allow_unknown)
+    ids = torch.tensor(special_ids(special, allow_unknown=allow_unknown))
 
     def forbid(_step: int, _tokens: Tensor, log_probs: Tensor, /) -> Tensor:
-        return log_probs.index_fill_(1, torch.tensor(ids, device=log_probs.device), -torch.inf)
+        return log_probs.index_fill_(1, ids.to(log_probs.device), -torch.inf)
 
     return forbid
 

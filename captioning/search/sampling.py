@@ -39,7 +39,8 @@ class Sampling(Search):
         min-p      those with at least p times the probability of the most probable one (arXiv:2407.01082)
         typical    those whose -log p_w is nearest to the entropy, until their share is p (arXiv:2202.00666)
 
-    Each draw takes one random number, with which it inverts the cumulative distribution function (`drawing.py`).
+    Each draw inverts the cumulative distribution function at a random number, until the filter keeps the word
+    (`drawing.py`).
 
     The returned scores are the decoder's own log-probabilities, whatever τ and the filters are. The samples of an image
     are ordered best first and may be equal; truncated ones come after those that ended. Processors act before τ. If
@@ -113,7 +114,7 @@ class Sampling(Search):
         def draw(rows: Tensor, log_probs: Tensor) -> Tensor:
             best = log_probs.amax(1, keepdim=True).clamp(min=limits.min)  # divided first, it could overflow
             scores = log_probs if temperature == 1 else (log_probs - best) / temperature
-            return kept.draw(scores, self._uniform(of_images, rows))
+            return kept.draw(scores, self._uniform(of_images, rows, kept.numbers))
 
         tokens, token_scores, scores = one_by_one(
             decoder,
@@ -126,13 +127,13 @@ class Sampling(Search):
         )
         return self._best_first(tokens, token_scores, scores, special)
 
-    def _uniform(self, generators: Sequence[torch.Generator], rows: Tensor) -> Tensor:
-        """Draw a number in [0, 1) for each unfinished row, (b) float64."""
+    def _uniform(self, generators: Sequence[torch.Generator], rows: Tensor, count: int) -> Tensor:
+        """Draw numbers in [0, 1) for each unfinished row, (b, count) float64."""
         # While any sample of an image is unfinished, numbers are drawn for all its samples. So the number of a sample
         # does not depend on when the others end.
         image, sample = rows.cpu() // self.num_samples, rows.cpu() % self.num_samples
         images, index = torch.unique(image, return_inverse=True)
-        uniform = torch.empty(len(images), self.num_samples, dtype=torch.float64)
+        uniform = torch.empty(len(images), self.num_samples, count, dtype=torch.float64)
         for own, i in zip(uniform, images.tolist(), strict=True):
             own.uniform_(generator=generators[i])
         return uniform[index, sample].to(rows.device)

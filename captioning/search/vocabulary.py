@@ -7,6 +7,8 @@ from torch import Tensor
 
 _WIDTH = 64
 """The number of tokens of a block, whose largest value is found by vector instructions."""
+_FEW = 8
+"""The number of rows up to which one call of `topk` takes less time than the calls for blocks."""
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
@@ -24,7 +26,7 @@ def most_probable(log_probs: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Equal values are ordered as `torch.topk` orders them.
     """
     num_tokens = log_probs.shape[1]
-    if num_tokens < 4 * k * _WIDTH:
+    if num_tokens < 4 * k * _WIDTH or len(log_probs) <= _FEW:
         values, tokens = log_probs.topk(min(k, num_tokens), dim=1)
         return values, tokens
     # The k largest are in the k blocks with the largest maxima, or in the rest behind the last block.

@@ -27,8 +27,10 @@ def some_log_probs(num_rows: int, width: int, seed: int, spread: float = 3.0) ->
 
 
 def grid(num: int) -> Tensor:
-    """Numbers that are spread evenly over [0, 1): each word is drawn as often as it is probable, without chance."""
-    return (torch.arange(num, dtype=torch.float64) + 0.5) / num
+    """Numbers of which the first are spread evenly over [0, 1), so chance decides only on further draws."""
+    numbers = torch.rand(num, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    numbers[:, 0] = (torch.arange(num) + 0.5) / num
+    return numbers
 
 
 def until(share: float, p: list[float], keys: list[float]) -> set[int]:
@@ -73,8 +75,8 @@ def test_the_words_and_their_frequencies_are_those_of_the_definition(kept: Kept,
 def test_random_numbers_draw_words_as_often_as_they_are_probable() -> None:
     num = 30_000
     row = some_log_probs(1, 97, seed=1, spread=1.0)
-    uniform = torch.rand(num, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    for kept in (Kept(), Kept(top_p=0.5), Kept(typical_p=0.5)):
+    uniform = torch.rand(num, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    for kept in (Kept(), Kept(top_p=0.5), Kept(typical_p=0.5)):  # what is left of one number serves further draws
         expected = definition(kept, row[0])
         counts = torch.bincount(kept.draw(row.expand(num, -1).contiguous(), uniform), minlength=97)
         observed = [counts[w].item() for w in expected]
@@ -96,7 +98,7 @@ def test_a_drawn_word_is_one_of_the_definition_whatever_ties_there_are(log_probs
 @pytest.mark.parametrize("kept", FILTERS, ids=str)
 def test_rows_do_not_depend_on_each_other(kept: Kept) -> None:
     rows = torch.cat([some_log_probs(3, V, seed=5, spread=s) for s in (0.1, 1.0, 5.0)])
-    uniform = torch.rand(9, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    uniform = torch.rand(9, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     together = kept.draw(rows, uniform)
     alone = [kept.draw(rows[i : i + 1], uniform[i : i + 1]).item() for i in range(9)]
     assert together.tolist() == alone
@@ -108,14 +110,14 @@ def test_where_all_words_but_one_are_forbidden_that_one_is_drawn(kept: Kept, wid
     words = torch.tensor(sorted({0, width // 2, width - 1}))
     rows = torch.full((len(words), width), -torch.inf).scatter(1, words[:, None], -50.0)
     for u in (0.0, 0.3, 1 - 2**-53):
-        uniform = torch.full((len(words),), u, dtype=torch.float64)
+        uniform = torch.full((len(words), 1), u, dtype=torch.float64)
         assert kept.draw(rows, uniform).tolist() == words.tolist()
 
 
 @pytest.mark.parametrize("kept", FILTERS, ids=str)
 def test_a_row_without_words_gets_any_word_and_no_nan(kept: Kept) -> None:
     rows = torch.full((3, V), -torch.inf)
-    assert kept.draw(rows, torch.tensor([0.0, 0.5, 1 - 2**-53], dtype=torch.float64)).lt(V).all()
+    assert kept.draw(rows, torch.tensor([[0.0], [0.5], [1 - 2**-53]], dtype=torch.float64)).lt(V).all()
 
 
 @pytest.mark.parametrize("width", [7, 300, V])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from captioning.search.vocabulary import log_probabilities, most_probable, most_probable_one
 
-WIDTH = 64
+WIDTH, FEW = 64, 8
 
 
 def test_log_probabilities_are_the_log_softmax_in_the_logits_own_memory():
@@ -28,7 +28,7 @@ def test_bfloat16_logits_are_normalised_in_float32_and_stay_as_they_were():
 
 
 @given(
-    num_rows=st.integers(0, 3),
+    num_rows=st.sampled_from([0, 1, FEW, FEW + 1, FEW + 3]),
     k=st.integers(1, 5),
     num_blocks=st.integers(0, 23),
     rest=st.integers(0, WIDTH - 1),
@@ -56,7 +56,7 @@ def test_the_most_probable_may_be_anywhere(num_tokens: int, rank: int) -> None:
 
 @pytest.mark.parametrize("num_tokens", [5, 1283])
 def test_forbidden_tokens_come_last_even_if_few_are_allowed(num_tokens: int) -> None:
-    x = torch.full((2, num_tokens), -torch.inf)
+    x = torch.full((FEW + 1, num_tokens), -torch.inf)
     x[0, num_tokens - 1] = -1.0
     values, tokens = most_probable(x, 3)
     assert (values[0, 0], tokens[0, 0]) == (-1.0, num_tokens - 1)
