@@ -28,11 +28,13 @@ class Continuations:
 
     def first(self, count: int) -> Continuations:
         """Return the best `count` of each image, at most c."""
-        return Continuations(*(x[:, :count] for x in vars(self).values()))
+        rows, words, step_scores = (x[:, :count] for x in (self.rows, self.words, self.step_scores))
+        return Continuations(rows, words, step_scores, self.scores[:, :count])
 
     def pick(self, index: Tensor, scores: Tensor) -> Continuations:
         """Pick the continuations `index`, (i, d), of each image; their scores are `scores`."""
-        return Continuations(*(x.gather(1, index) for x in (self.rows, self.words, self.step_scores)), scores)
+        rows, words, step_scores = (x.gather(1, index) for x in (self.rows, self.words, self.step_scores))
+        return Continuations(rows, words, step_scores, scores)
 
 
 @dataclass(frozen=True)

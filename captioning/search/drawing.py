@@ -86,7 +86,7 @@ def typicality(relative: Tensor, weights: Tensor) -> Tensor:
     """
     # The logarithm of the total is a term of H and, with the other sign, of log p(w). It cancels.
     relative.clamp_(min=torch.finfo(relative.dtype).min)  # 0 log 0 = 0
-    mean = torch.bmm(weights[:, None], relative[:, :, None])[:, 0] / weights.sum(1, keepdim=True)
+    mean = (weights * relative).sum(1, keepdim=True) / weights.sum(1, keepdim=True)  # faster than `bmm` of one column
     return relative.sub_(mean).abs_().neg_()
 
 
