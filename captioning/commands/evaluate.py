@@ -116,8 +116,17 @@ def evaluate(config: DictConfig, output: Path) -> None:
 
 
 def models_of(config: DictConfig) -> list[str]:
-    """Return where the models of `bundle=` are, which names one or, in a list, several."""
-    return [config.bundle] if isinstance(config.bundle, str) else [str(where) for where in config.bundle]
+    """Return where the models of `bundle=` are, which names one or, in a list, several.
+
+    Raises:
+        InputError: it is neither a path nor a list of paths.
+    """
+    from omegaconf import ListConfig
+
+    named = list(config.bundle) if isinstance(config.bundle, ListConfig) else [config.bundle]
+    if not named or not all(isinstance(where, str) for where in named):
+        raise InputError(f"bundle={shown(config.bundle)}: expected the path of a model, or of several as [A,B]")
+    return named
 
 
 def check_pointing(model: ImageModel, config: DictConfig) -> None:

@@ -10,6 +10,8 @@ from captioning.metrics.diversity import oracle, self_cider
 from captioning.metrics.document_frequencies import DocumentFrequencies
 from captioning.metrics.resources import Resources
 
+MOST = 20
+"""So many captions of an image are described: self-CIDEr compares each with each, and a search can find thousands."""
 ORACLES = {"BLEU": "BLEU-4", "CIDEr": "CIDEr"}
 """The scores of the best caption of each image, by metric."""
 

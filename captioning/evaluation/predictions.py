@@ -15,7 +15,7 @@ from captioning.data.batch import CaptionBatch
 from captioning.decoders.decoder import Decoder, packed_rows
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
-from captioning.evaluation.alternatives import describe_alternatives
+from captioning.evaluation.alternatives import MOST, describe_alternatives
 from captioning.metrics import CocoScorer, Scores
 from captioning.objectives import token_losses
 from captioning.search.hypotheses import Hypotheses, Search
@@ -37,7 +37,7 @@ class Prediction:
         loss: the sum over its references' tokens of -log p, in nats, by teacher forcing.
         num_tokens: how many tokens are in that sum, end words included.
         num_unknown: how many of them are `<unk>`.
-        captions: all captions that the search found, its best first.
+        captions: the captions that the search found, its best first; at most 20.
         seconds: the image's share of the time of its batch's search.
     """
 
@@ -131,10 +131,11 @@ def predict(
 
 
 def texts_of(hypotheses: Hypotheses, tokenizer: Tokenizer) -> list[tuple[str, ...]]:
-    """Decode all captions of each image, best first."""
+    """Decode the captions of each image, best first; at most 20."""
+    tokens, lengths = (x[:, :MOST].tolist() for x in (hypotheses.tokens, hypotheses.lengths))
     return [
-        tuple(tokenizer.decode(ids) for ids, length in zip(own, lengths, strict=True) if length)
-        for own, lengths in zip(hypotheses.tokens.tolist(), hypotheses.lengths.tolist(), strict=True)
+        tuple(tokenizer.decode(ids) for ids, length in zip(own, own_lengths, strict=True) if length)
+        for own, own_lengths in zip(tokens, lengths, strict=True)
     ]
 
 

@@ -24,7 +24,7 @@ from typing import Annotated, Any
 import msgspec
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from captioning import __version__
@@ -44,6 +44,7 @@ from captioning.model.card import model_card
 from captioning.model.golden import Golden
 from captioning.model.limits import REMOVED_WEIGHTS, check_file_sizes, check_numbers, no_larger_than
 from captioning.model.safe_build import build
+from captioning.model.stored_weights import shapes_of, under
 from captioning.search import Forbid, MinLength, NoBadEndings
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
@@ -163,7 +164,7 @@ def read_bundle(folder: Path, *, trust: Collection[str] = ()) -> Parts:
         _read_config(folder / "config.json"),
         _read_text(folder / "tokenizer.json"),
         read_json(folder / "transform.json"),
-        shapes=_shapes(folder / "model.safetensors"),
+        shapes=shapes_of(folder / "model.safetensors"),
         folder=folder,
         trust=trust,
     )
@@ -195,10 +196,10 @@ def build_parts(
     name, values = config.head(source)
     check_numbers([config.encoder, values, config.standardise], source)
     own_tokenizer = Tokenizer.from_json(tokenizer, source=folder / "tokenizer.json")
-    with no_larger_than(_under("encoder.", shapes), spare=REMOVED_WEIGHTS):
+    with no_larger_than(under("encoder.", shapes), spare=REMOVED_WEIGHTS):
         encoder = build(config.encoder, Encoder, source=source, trust=trust)  # type: ignore[type-abstract]
     own_transform = _build_transform(transform, folder / "transform.json", encoder)
-    with no_larger_than(_under(f"{name}.", shapes)):
+    with no_larger_than(under(f"{name}.", shapes)):
         head: Any = build(values, HEADS[name], source=source, trust=trust)
     if len(own_tokenizer) != head.vocab_size:
         raise InputError(
@@ -247,57 +248,6 @@ def _check_widths(values: Any, widths: Sequence[int], name: str, source: str) ->
         inside = (zero_size,)
     for value in values.values():
         _check_widths(value, inside, name, source)
-
-
-def load_weights(model: nn.Module, folder: Path) -> None:
-    """Load a bundle's weights into the model that was built from its parts.
-
-    Raises:
-        InputError: the file is damaged, its weights are of another model, or one of them is not finite.
-    """
-    path = folder / "model.safetensors"
-    try:
-        weights = load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
-    check_weights(model, weights, path)
-    model.load_state_dict(weights)
-
-
-def check_weights(model: nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Check that weights are exactly those of a model: their names, shapes and dtypes, and that they are finite.
-
-    Raises:
-        InputError: a name, shape or dtype differs, or a weight is not finite. The message names the first three.
-    """
-    own = model.state_dict()
-    different = [
-        f"{name} is {_kind(weights.get(name))}, expected {_kind(own.get(name))}"
-        for name in {**own, **weights}
-        if _kind(weights.get(name)) != _kind(own.get(name))
-    ]
-    if different:
-        raise InputError(
-            f"{path} does not fit config.json: {len(different)} of {len(own)} weights differ "
-            f"({'; '.join(different[:3])[:300]}); the files are of different models: copy the bundle again"
-        )
-    broken = [name for name, weight in weights.items() if weight.numel() and not _is_finite(weight)]
-    if broken:
-        raise InputError(
-            f"{path}: {len(broken)} of {len(weights)} weights are not finite ({', '.join(broken[:3])}); copy the "
-            "bundle again, or choose an earlier checkpoint"
-        )
-
-
-def _is_finite(weight: torch.Tensor) -> bool:
-    if not weight.is_floating_point():
-        return True
-    low, high = weight.aminmax()  # NaN passes through both
-    return bool(low.isfinite() and high.isfinite())
-
-
-def _kind(weight: torch.Tensor | None) -> str:
-    return "missing" if weight is None else f"{str(weight.dtype).removeprefix('torch.')} {list(weight.shape)}"
 
 
 class Config(msgspec.Struct):
@@ -350,19 +300,6 @@ def _read_config(path: Path) -> Config:
             f"({str(config.get('captioning_version', 'unknown'))[:40]}) or bundle it anew"
         )
     return typed(config, Config, str(path))
-
-
-def _shapes(path: Path) -> dict[str, list[int]]:
-    """Read the names and shapes of a file's weights, and none of the weights."""
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(f"{path} is damaged: {str(error)[:200]}; copy the bundle again") from error
-
-
-def _under(prefix: str, shapes: Mapping[str, Sequence[int]]) -> list[Sequence[int]]:
-    return [shape for name, shape in shapes.items() if name.startswith(prefix)]
 
 
 def _build_transform(values: Mapping[str, Any], path: Path, encoder: Encoder) -> ImageTransform | TextTransform:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from captioning.errors import InputError
 from captioning.files.digests import sha256
 from captioning.json_files import typed
-from captioning.model.bundle import HEADS, Config, Parts, build_parts, check_weights
+from captioning.model.bundle import HEADS, Config, Parts, build_parts
+from captioning.model.stored_weights import check_weights
 
 PREFIX = "model."
 """The prefix of the model's weights in the state dict of its LightningModule."""

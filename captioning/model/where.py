@@ -11,8 +11,9 @@ from typing import Any
 from torch import nn
 
 from captioning.errors import InputError, shown
-from captioning.model.bundle import FILES, Parts, load_weights, read_bundle
+from captioning.model.bundle import FILES, Parts, read_bundle
 from captioning.model.checkpoint import checkpoint_parts, load_checkpoint, read_checkpoint
+from captioning.model.stored_weights import load_weights
 
 log = logging.getLogger(__name__)
 

@@ -57,10 +57,7 @@ class BeamSearch(Search):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.num_best <= self.beam_size:
-            raise InputError(f"num_best={self.num_best} must be in 1..beam_size={self.beam_size}")
-        if self.beam_size > WIDEST:
-            raise InputError(f"beam_size={self.beam_size} must be at most {WIDEST}")
+        check_beams(self.beam_size, self.num_best)
         as_rule(self.length_normalization)
 
     @torch.no_grad()
@@ -96,6 +93,18 @@ class BeamSearch(Search):
                 images, beams, source = images[running], beams.images(running), source[running]
             state, last = state.rows(source.flatten()), beams.tokens[:, :, -1].flatten()
         return best.hypotheses(t + 1)
+
+
+def check_beams(beam_size: int, num_best: int) -> None:
+    """Check the number of beams, and of captions that they hold.
+
+    Raises:
+        InputError: one is out of range.
+    """
+    if not 1 <= num_best <= beam_size:
+        raise InputError(f"num_best={num_best} must be in 1..beam_size={beam_size}")
+    if beam_size > WIDEST:
+        raise InputError(f"beam_size={beam_size} must be at most {WIDEST}")
 
 
 class Best:

@@ -11,7 +11,7 @@ from torch import Tensor
 from captioning.decoders.decoder import Decoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
-from captioning.search.beam import WIDEST, Best
+from captioning.search.beam import Best, check_beams
 from captioning.search.beams import Beams, pick
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.length_rules import LengthRule, as_rule
@@ -67,10 +67,7 @@ class DiverseBeamSearch(Search):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.num_best <= self.beam_size:
-            raise InputError(f"num_best={self.num_best} must be in 1..beam_size={self.beam_size}")
-        if self.beam_size > WIDEST:
-            raise InputError(f"beam_size={self.beam_size} must be at most {WIDEST}")
+        check_beams(self.beam_size, self.num_best)
         if self.num_groups < 1 or self.beam_size % self.num_groups:
             raise InputError(f"num_groups={self.num_groups} must divide beam_size={self.beam_size}")
         if not 0 <= self.diversity <= STRONGEST:  # NaN too

@@ -1,4 +1,4 @@
-"""Captions that start as they are told to, and go on as the search finds best."""
+"""Captions whose first tokens are given, and whose later ones the search finds."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from captioning.decoders.decoder import AttentiveDecoder, Decoder, State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
-from captioning.search.beam import BeamSearch
+from captioning.search.beam import BeamSearch, check_beams
 from captioning.search.beams import pick
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.search.length_rules import Gnmt
@@ -67,8 +67,7 @@ class GnmtSearch(Search):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.num_best <= self.beam_size:
-            raise InputError(f"num_best={self.num_best} must be in 1..beam_size={self.beam_size}")
+        check_beams(self.beam_size, self.num_best)
         if not 0 <= self.beta <= STRONGEST:  # NaN too
             raise InputError(f"beta={self.beta} must be in 0..{STRONGEST:g}")
         self._beam_search()  # checks the other settings

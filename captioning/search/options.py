@@ -134,8 +134,9 @@ def check_kind(search: Search, given: Collection[str], spell: Spelling) -> None:
     own = search.settings()
     for name in (*BEAMS, *DRAWS, "required"):
         if name in given and name not in own:
-            has = ", ".join(spell(option) for option in (*BEAMS, *DRAWS) if option in own) or "none of its kind"
-            raise InputError(f"{spell(name)}: {type(search).__name__} has no such setting ({has}); name another search")
+            others = ", ".join(spell(option) for option in (*BEAMS, *DRAWS) if option in own)
+            listed = f" ({others})" if others else ""
+            raise InputError(f"{spell(name)}: {type(search).__name__} has no such setting{listed}; name another search")
 
 
 def _replaced(search: Search, **changes: Any) -> Search:
@@ -234,8 +235,8 @@ def _with_num_best(search: Search, given: Mapping[str, Any], spell: Spelling) ->
             return search
         if isinstance(search, MinimumBayesRisk):
             raise InputError(
-                f"{spell('num_best')}={number}: MinimumBayesRisk orders all captions of its own search; say how many "
-                f"with {spell('search')} minimum_bayes_risk search.num_samples={number}"
+                f"{spell('num_best')}={number}: MinimumBayesRisk orders all captions of its own search; set "
+                "num_samples or num_best of that search instead"
             )
         if given.get("beam_size") == 1:
             raise InputError(f"{spell('num_best')}={number} and {spell('beam_size')}=1: one beam holds one caption")

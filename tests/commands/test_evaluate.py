@@ -204,6 +204,9 @@ def test_a_language_model_s_scores_on_another_language_come_with_a_warning(
     ("override", "message"),
     [
         ("bundle=nowhere", "nowhere does not exist"),
+        ("bundle=5", "bundle=5: expected the path of a model, or of several as [A,B]"),
+        ("bundle=[A,null]", "expected the path of a model, or of several as [A,B]"),
+        ("bundle=[]", "expected the path of a model, or of several as [A,B]"),
         ("data.root=nowhere", "no annotations/ in"),
         ("data.split=valid", "captions_valid2017.json"),
         ("data.features=nowhere", "nowhere"),

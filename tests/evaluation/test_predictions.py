@@ -11,7 +11,7 @@ from captioning.data.batch import collate
 from captioning.decoders import MRNN
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
-from captioning.evaluation.predictions import Evaluation, Prediction, evaluate, gather, predict
+from captioning.evaluation.predictions import Evaluation, Prediction, evaluate, gather, predict, texts_of
 from captioning.metrics import CocoScorer, Scores
 from captioning.objectives import token_losses
 from captioning.search import GreedySearch
@@ -136,6 +136,15 @@ def test_all_captions_of_an_image_are_kept_and_the_best_one_is_scored() -> None:
     result = evaluate(found, references, CocoScorer(references, metrics=("BLEU",)))
     assert result.alternatives["per_image"] == 1
     assert result.seconds >= 0
+
+
+def test_of_very_many_captions_the_first_twenty_are_kept() -> None:
+    tokenizer = train_words(["a red ball"], min_count=1)
+    (ids,) = tokenizer.encode(["a red ball"])
+    tokens = torch.tensor(ids[1:]).expand(1, 500, -1)
+    scores = torch.zeros(1, 500)
+    found = Hypotheses(tokens, torch.full((1, 500), 4), scores, torch.zeros(1, 500, 4), scores == 0)
+    assert texts_of(found, tokenizer) == [("a red ball",) * 20]
 
 
 def test_predicted_captions_are_whole_texts_whatever_their_tokens_are() -> None:

@@ -15,12 +15,14 @@ from captioning.search import (
     DiverseBeamSearch,
     Forbid,
     GreedySearch,
+    MinimumBayesRisk,
     MinLength,
     NoBadEndings,
     NoRepeatNgrams,
     RepetitionPenalty,
     Sampling,
     Search,
+    StochasticBeamSearch,
 )
 from captioning.search.names import as_option, as_setting
 from captioning.search.options import OPTIONS, check_kind, with_options
@@ -98,6 +100,15 @@ def test_required_words_make_a_constrained_search(
     assert found == ConstrainedBeamSearch(required=[[[dog], [cat]], [[a, field]]], **expected)
 
 
+def test_samples_without_repetition_are_counted_by_num_best_too(tokenizer: Tokenizer) -> None:
+    assert with_options(StochasticBeamSearch(), tokenizer, num_best=7) == StochasticBeamSearch(num_samples=7)
+
+
+@pytest.mark.parametrize("name", ["min_p", "typical_p"])
+def test_each_filter_makes_a_sampler(name: str, tokenizer: Tokenizer) -> None:
+    assert with_options(GREEDY, tokenizer, **{name: 0.3}) == Sampling(**{name: 0.3}, **SHARED)
+
+
 def test_more_beams_of_groups_are_a_multiple_of_the_groups(tokenizer: Tokenizer) -> None:
     found = with_options(DiverseBeamSearch(beam_size=6, num_groups=3), tokenizer, num_best=7)
     assert found == DiverseBeamSearch(beam_size=9, num_groups=3, num_best=7)
@@ -125,6 +136,11 @@ def test_a_rule_replaces_its_own_kind_and_bans_add_up(tokenizer: Tokenizer) -> N
         (BEAM, {"beam_size": 1, "num_best": 2}, "num_best=2 and beam_size=1: one beam holds one caption"),
         (GREEDY, {"num_best": 2}, "add beam_size for the most probable ones, or temperature for random ones"),
         (BEAM, {"num_best": 0}, "num_best=0 must be at least 1"),
+        (
+            MinimumBayesRisk(search=DRAWS),
+            {"num_best": 3},
+            "MinimumBayesRisk orders all captions of its own search; set num_samples or num_best of that search",
+        ),
         (BEAM, {"beam_size": 0}, "must be in 1..beam_size=0"),
         (BEAM, {"temperature": 1.0, "num_best": 2, "num_samples": 3}, "num_best and num_samples differ"),
         (BEAM, {"min_length": 9}, "min_length=9 must be below max_length=9"),
