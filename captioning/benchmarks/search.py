@@ -1,7 +1,8 @@
 """Measure the speed of searches against the decoder's matrix products alone.
 
-The weights are random, and `<eos>` is never probable, so each search takes all its steps. The products are recorded in
-a real search. Each row is measured in a process of its own, so that it has its own peak of memory.
+The weights are random, and `<eos>` is never probable, so each search takes all its steps. Searches are run as a
+captioner runs them, with packed weights. The products are recorded in a search without, where they are torch's own.
+Each row is measured in a process of its own, so that it has its own peak of memory.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import nn
 from captioning.benchmarks.floor import fastest, recorded
 from captioning.benchmarks.timing import compare
 from captioning.decoders import MRNN, Decoder, ShowAndTell, ShowAttendAndTell
+from captioning.decoders.packed import packed
 from captioning.decoders.show_attend_and_tell import Soft
 from captioning.encoders.features import ImageFeatures
 from captioning.memory import keep_freed_memory, peak
@@ -188,13 +190,17 @@ def measure(case: Case, sizes: Sizes, threads: int) -> SearchRow:
     decoder, features = build(case, sizes, dtype)
     search = SEARCHES[case.search](case.beam_size, sizes.steps)
 
+    @torch.inference_mode()
     def run() -> None:
+        search(packed(decoder), features, SPECIAL)
+
+    def unpacked() -> None:
         search(decoder, features, SPECIAL)
 
     before = peak()
     run()
     after = peak()
-    timed = compare(run, fastest(recorded(run), dtype), repeat=case.repeat)
+    timed = compare(run, fastest(recorded(unpacked), dtype), repeat=case.repeat)
     return SearchRow(
         decoder=case.decoder,
         search=case.search,

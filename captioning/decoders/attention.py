@@ -103,7 +103,7 @@ class AdditiveAttention(nn.Module):
         count = len(queries) if torch.is_grad_enabled() else _CACHED // max(1, num_regions * width)
         count = max(1, count)
         parts = [
-            self.score(torch.tanh_(memory.keys.index_select(0, image) + some[:, None]))
+            self.score(memory.keys.index_select(0, image).add_(some[:, None]).tanh_())
             for image, some in zip(torch.split(memory.image, count), torch.split(queries, count), strict=True)
         ]
         e = torch.cat(parts).squeeze(2)

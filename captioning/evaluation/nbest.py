@@ -19,6 +19,7 @@ from captioning.data.batch import CaptionBatch
 from captioning.data.module import CaptionDataModule
 from captioning.decoders.concepts import Concepts
 from captioning.decoders.decoder import Decoder
+from captioning.decoders.packed import packed
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError, shown
 from captioning.evaluation.predictions import reference_losses
@@ -114,7 +115,7 @@ def find(
 def _found(captioner: Captioner, search: Search, concepts: Concepts | None, batch: CaptionBatch) -> list[Found]:
     decoder, special = captioner.decoder, captioner.tokenizer.special
     features = captioner.features(batch)
-    hypotheses = search(decoder, features, special)
+    hypotheses = search(packed(decoder), features, special)
     losses, num_tokens, _ = reference_losses(decoder, features, batch, special.unk)
     vocabulary = captioner.tokenizer.vocabulary
     detected = _detected(concepts, features, vocabulary)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from captioning.data.pixels import ImageLike, channels_last, pixels
 from captioning.decoders.decoder import Decoder
+from captioning.decoders.packed import packed
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.standardise import Standardise
@@ -234,7 +235,7 @@ class Captioner(ImageModel):
 
     def _captions(self, features: ImageFeatures, search: Search, runners_up: int) -> list[Caption]:
         with evaluating(self):
-            found = search(self.decoder, features, self.tokenizer.special)
+            found = search(packed(self.decoder), features, self.tokenizer.special)
             return captions_of(
                 found,
                 self.decoder,

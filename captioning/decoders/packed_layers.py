@@ -1,0 +1,140 @@
+"""Layers whose weights lie in memory in the order in which the processor multiplies them.
+
+A product x Wᵀ rearranges W before it multiplies. If W was rearranged once before ("packed"), many products by it take
+less time. The bias is added within the product, and not in a pass of its own over the result.
+
+torch has packed products, those of oneDNN that its compiler uses, but under no public name. `can_pack` tries them.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
+
+from captioning.recurrent.gru import GRU
+from captioning.recurrent.layer import Hidden
+from captioning.recurrent.lstm import LSTM
+
+
+class Product(nn.Module):
+    """Computes y = x Wᵀ + b without gradients.
+
+    It holds a copy of W, so it does not follow later changes of the weights.
+
+    Args:
+        weight: W, (outputs, inputs), on the CPU, of a dtype that `can_pack`.
+        bias: b, (outputs), or None.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
+        self.bias = None if bias is None else bias.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (.., inputs) to (.., outputs)."""
+        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        return y
+
+
+@cache
+def can_pack(dtype: torch.dtype) -> bool:
+    """Return whether this torch, on this processor, has packed products of a dtype that are right."""
+    x, weight, bias = (torch.linspace(-1, 1, n).to(dtype) for n in (3 * 64, 32 * 64, 32))
+    x, weight = x.view(3, 64), weight.view(32, 64)
+    try:
+        found = Product(weight, bias)(x)
+    except (AttributeError, NotImplementedError, RuntimeError):
+        return False
+    wanted = F.linear(x.double(), weight.double(), bias.double())
+    return torch.allclose(found.double(), wanted, rtol=4 * torch.finfo(dtype).eps, atol=64 * torch.finfo(dtype).eps)
+
+
+class PackedLinear(nn.Module):
+    """A linear layer with packed weights, and the parameters of the other one."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.weight, self.bias = linear.weight, linear.bias
+        self.product = Product(linear.weight, linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (.., in_features) to (.., out_features)."""
+        y: Tensor = self.product(x)
+        return y
+
+
+class PackedLSTM(nn.Module):
+    """An LSTM whose single steps take one product for each layer: [x, h] [W, U]ᵀ + b.
+
+    Args:
+        layer: the LSTM, in evaluation mode.
+    """
+
+    def __init__(self, layer: LSTM) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size, self.num_layers = layer.input_size, layer.hidden_size, layer.num_layers
+        self.layer = layer
+        self.products = nn.ModuleList(
+            Product(torch.cat([w, u], 1), b_w + b_u) for w, u, b_w, b_u in layer.fused.all_weights
+        )
+
+    def initial(self, batch_size: int, like: Tensor) -> Hidden:
+        """See `LSTM`."""
+        return self.layer.initial(batch_size, like)
+
+    def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
+        """See `RecurrentLayer`."""
+        outputs, final = self.layer(inputs, state)
+        return outputs, final
+
+    def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
+        """See `RecurrentLayer`."""
+        x, layers = inputs, list[Hidden]()
+        for product, h, c in zip(self.products, *(state or self.initial(len(x), like=x)), strict=True):
+            i, f, g, o = product(torch.cat([x, h], 1)).chunk(4, 1)
+            c = torch.addcmul(f.sigmoid() * c, i.sigmoid(), g.tanh())
+            x = o.sigmoid() * c.tanh()
+            layers.append((x, c))
+        return x, tuple(torch.stack(s) for s in zip(*layers, strict=True))
+
+
+class PackedGRU(nn.Module):
+    """A GRU whose single steps use packed products.
+
+    Args:
+        layer: the GRU, in evaluation mode.
+    """
+
+    def __init__(self, layer: GRU) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size, self.num_layers = layer.input_size, layer.hidden_size, layer.num_layers
+        self.layer = layer
+        self.products = nn.ModuleList(
+            nn.ModuleList([Product(w, b_w), Product(u, b_u)]) for w, u, b_w, b_u in layer.fused.all_weights
+        )
+
+    def initial(self, batch_size: int, like: Tensor) -> Hidden:
+        """See `GRU`."""
+        return self.layer.initial(batch_size, like)
+
+    def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
+        """See `RecurrentLayer`."""
+        outputs, final = self.layer(inputs, state)
+        return outputs, final
+
+    def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
+        """See `RecurrentLayer`."""
+        x, layers = inputs, list[Tensor]()
+        for (of_input, of_state), h in zip(self.products, *(state or self.initial(len(x), like=x)), strict=True):
+            (r, z, n), (r_h, z_h, n_h) = of_input(x).chunk(3, 1), of_state(h).chunk(3, 1)
+            z = (z + z_h).sigmoid()
+            n = torch.addcmul(n, (r + r_h).sigmoid(), n_h).tanh()
+            x = n + z * (h - n)
+            layers.append(x)
+        return x, (torch.stack(layers),)
