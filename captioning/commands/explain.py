@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captioning.commands import positive
 from captioning.commands._bundles import add_trust, load, printable
+from captioning.commands._search import chosen_search, parsed, searching_parser
 from captioning.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,30 +15,34 @@ if TYPE_CHECKING:
 
     from captioning.model.captioner import Captioner
     from captioning.reports.explain_page import Explained
+    from captioning.search.hypotheses import Search
+
+NUM_CAPTIONS = 5
+
+HELP = """\
+Write a self-contained HTML page that shows how a model captioned an image: its best captions, the beam tree, the other
+words at each step, what follows if one of them is forced, and the attention.
+
+  IMAGE               an image's file; for a translator, a sentence
+  --model WHERE       a bundle, a run's folder or its checkpoint; twice for two models side by side
+  --output, -o FILE   the page
+  --device NAME --trust PACKAGE    such as cuda (default cpu); run a package's code
+
+{search}
+The page has 5 captions, or as many as --num-best says, up to 10.
+
+example: captioning explain dog.jpg --model runs/best/bundle --output dog.html
+"""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="captioning explain",
-        description="Write a self-contained HTML page that shows how a model captioned an image: its best captions, "
-        "the beam tree, the other words at each step, what follows if one of them is forced, and the attention.",
-        epilog="example: captioning explain dog.jpg --model runs/best/bundle --output dog.html",
-    )
-    parser.add_argument("image", metavar="IMAGE", help="an image's file; for a translator, a sentence")
-    parser.add_argument(
-        "--model",
-        required=True,
-        action="append",
-        metavar="WHERE",
-        help="a bundle, a run or a checkpoint; twice for two models side by side",
-    )
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="the page")
-    parser.add_argument("--beam-size", type=positive, help="beams; 1 is greedy search (default: the bundle's)")
-    parser.add_argument("--num-best", type=positive, default=5, metavar="N", help="captions, up to 10 (default 5)")
-    parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")
+    parser = searching_parser("explain", "IMAGE --model WHERE -o FILE [options]", HELP, thing="image")
+    parser.add_argument("image", nargs=1)
+    parser.add_argument("-o", "--output", required=True, type=Path)
+    parser.add_argument("--device", default="cpu")
     add_trust(parser)
-    options = parser.parse_args(arguments)
+    options = parsed(parser, arguments, positional="image")
     if len(options.model) > 2:
         parser.error("--model can be given once or twice")
     if not options.output.parent.is_dir():
@@ -48,12 +51,13 @@ def main(arguments: Sequence[str]) -> int:
     from captioning.reports.explain_page import write_explanation
 
     models = [load(where, options.device, options.trust) for where in options.model]
-    image = _read(options.image, models)
+    (source,) = options.image
+    image = _read(source, models)
     explained = [
-        _explained(name, model, options.image, image, options.beam_size, options.num_best)
+        _explained(name, model, source, image, chosen_search(model, options), options.num_best or NUM_CAPTIONS)
         for name, model in zip(options.model, models, strict=True)
     ]
-    title = options.image if image is None else Path(options.image).name
+    title = source if image is None else Path(source).name
     write_explanation(options.output, title, image, explained)
     print(printable(str(options.output)))
     return 0
@@ -79,17 +83,14 @@ def _read(source: str, models: Sequence[Captioner]) -> Image | None:
 
 
 def _explained(
-    name: str, model: Captioner, source: str, image: Image | None, beam_size: int | None, num_best: int
+    name: str, model: Captioner, source: str, image: Image | None, search: Search, num_best: int
 ) -> Explained:
     import numpy as np
 
     from captioning.encoders.text_transform import TextTransform
     from captioning.model.explain import explain
     from captioning.reports.explain_page import Explained
-    from captioning.search.names import as_option
-    from captioning.search.options import with_options
 
-    search = with_options(model.search, model.tokenizer, as_option, beam_size=beam_size)
     transform = model.transform
     if isinstance(transform, TextTransform):
         return Explained(name=name, explanation=explain(model, transform([source]), search=search, num_best=num_best))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from captioning.commands import natural
 from captioning.commands._bundles import add_trust, json_line, load, one_line
-from captioning.commands._search import as_json, chosen_search, parsed, searching_parser
+from captioning.commands._search import as_json, chosen_search, parsed, print_words, searching_parser
 from captioning.errors import InputError
 
 NUM_SENTENCES = 10
@@ -17,6 +18,7 @@ is printed first. With --beam-size, the most probable sentences are searched for
 
   --model WHERE       a bundle, the folder of a run, or a run's checkpoint
   --num-samples N     number of sentences (10)
+  --runners-up N      also the N most probable other words in the place of each word
   --json              {"text", "score", "finished", "words"} on each line; scores are log-probabilities
   --trust PACKAGE     run a package's code
 
@@ -29,6 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = searching_parser("generate", "--model WHERE [options]", HELP, thing="model")
     parser.add_argument("old", nargs="*")
+    parser.add_argument("--runners-up", type=natural, default=0)
     parser.add_argument("--json", action="store_true")
     add_trust(parser)
     options = parsed(parser, arguments, positional="old")
@@ -64,9 +67,20 @@ def main(arguments: Sequence[str]) -> int:
     kept = found.lengths[0] > 0
     each = Hypotheses(**{name: values[0, kept][:, None] for name, values in vars(found).items()})
     rows = no_image.rows(torch.zeros(len(each.lengths), dtype=torch.int64))
-    sentences = captions_of(each, captioner.decoder, rows, captioner.tokenizer)
+    sentences = captions_of(
+        each,
+        captioner.decoder,
+        rows,
+        captioner.tokenizer,
+        runners_up=options.runners_up,
+        allow_unknown=search.allow_unknown,
+    )
     for sentence in sentences:
-        print(json_line({"text": sentence.text, **as_json(sentence)}) if options.json else one_line(sentence.text))
+        if options.json:
+            print(json_line({"text": sentence.text, **as_json(sentence)}))
+            continue
+        print(one_line(sentence.text))
+        print_words(sentence)
     if num := sum(not sentence.finished for sentence in sentences):
         print(
             f"captioning generate: {num} of {len(sentences)} were truncated at {search.max_length} tokens",

@@ -35,6 +35,21 @@ def test_two_models_stand_side_by_side(command: Command, tmp_path: Path) -> None
     assert '<main class="several">' in text
 
 
+def test_options_change_the_search_as_they_do_in_caption(command: Command, tmp_path: Path) -> None:
+    page, options = tmp_path / "page.html", ("--min-length", "6", "--beam-size", "2", "--banned", "a")
+    assert command("explain", IMAGE, "--model", MODEL, "-o", page, *options).status == 0
+    caption = command("caption", IMAGE, "--model", MODEL, *options).out.strip().partition(": ")[2]
+    assert len(caption.split()) >= 6
+    assert f'<p class="text">{caption}</p>' in page.read_text()
+    assert caption not in command("caption", IMAGE, "--model", MODEL).out
+
+
+def test_an_option_of_another_library_is_answered_with_ours(command: Command, tmp_path: Path) -> None:
+    ran = command("explain", IMAGE, "--model", MODEL, "-o", tmp_path / "page.html", "--num-beams", "3")
+    assert ran.status == 2
+    assert "--beam-size" in ran.err
+
+
 def test_a_sentence_is_explained_by_a_translator(command: Command, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     assert command("explain", "ein hund", "--model", TRANSLATOR, "-o", page).status == 0

@@ -68,6 +68,22 @@ def test_json_holds_each_sentence_with_its_words_as_that_of_captions_does(
         assert sum(word["log_prob"] for word in line["words"]) == pytest.approx(line["score"], abs=1e-5)
 
 
+def test_runners_up_are_the_other_words_of_each_position(command: Command, language_model: Path) -> None:
+    arguments = ("generate", "--model", language_model, "--num-samples", "3", "--seed", "3", "--runners-up", "2")
+    lines = [json.loads(line) for line in command(*arguments, "--json").out.splitlines()]
+    words = [word for line in lines for word in line["words"]]
+    for word in words:
+        first, second = word["runners_up"]
+        assert word["text"] not in (first["text"], second["text"])
+        assert first["log_prob"] >= second["log_prob"]
+    printed = command(*arguments).out.splitlines()
+    first_word = words[0]
+    others = ", ".join(f"{other['text']} {other['log_prob']:.2f}" for other in first_word["runners_up"])
+    assert printed[0] == lines[0]["text"]
+    assert printed[1] == f"  {first_word['text']} {first_word['log_prob']:.2f}  ({others})"
+    assert len(printed) == len(lines) + len(words)
+
+
 def test_ten_sentences_depend_on_the_seed_and_truncated_ones_are_counted(
     command: Command, language_model: Path
 ) -> None:
