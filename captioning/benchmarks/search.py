@@ -189,10 +189,11 @@ def measure(case: Case, sizes: Sizes, threads: int) -> SearchRow:
     dtype: torch.dtype = getattr(torch, case.dtype)
     decoder, features = build(case, sizes, dtype)
     search = SEARCHES[case.search](case.beam_size, sizes.steps)
+    searched = packed(decoder) or decoder
 
     @torch.inference_mode()
     def run() -> None:
-        search(packed(decoder), features, SPECIAL)
+        search(searched, features, SPECIAL)
 
     def unpacked() -> None:
         search(decoder, features, SPECIAL)

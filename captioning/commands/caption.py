@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     paths, num_bad = find(options.images, "caption")
     if not paths:
         return 1
-    captioner = load(options.model, options.device, options.trust).decode_in(options.dtype)
+    captioner = load(options.model, options.device, options.trust).decode_in(options.dtype).pack()
     search = chosen_search(captioner, options)
     most = asked_for(search, options)
     num_read, num_truncated, num_fewer = 0, 0, 0

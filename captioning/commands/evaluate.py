@@ -87,6 +87,8 @@ def evaluate(config: DictConfig, output: Path) -> None:
         if not isinstance(model, Captioner):
             raise InputError(f"dtype: {config.bundle} holds a {model.head_name}, which writes no captions; remove it")
         model.decode_in(str(config.dtype))
+    if isinstance(model, Captioner):
+        model.pack()
     splits, loading = open_data(config.data, reads=model.encoder.reads)
     module = validating(model, config, splits)
     data = CaptionDataModule(

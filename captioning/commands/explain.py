@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from captioning.reports.explain_page import write_explanation
 
-    models = [load(where, options.device, options.trust) for where in options.model]
+    models = [load(where, options.device, options.trust).pack() for where in options.model]
     (source,) = options.image
     image = _read(source, models)
     explained = [

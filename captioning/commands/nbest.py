@@ -72,7 +72,7 @@ def nbest(config: DictConfig, output: Path) -> None:
 
     device = config.device or ("cuda" if torch.cuda.is_available() else "cpu")
     bundles = models_of(config)
-    captioner = load(bundles, device, config.trust, option="device=")
+    captioner = load(bundles, device, config.trust, option="device=").pack()
     data = _data(captioner, config, config.data.features)
     if isinstance(data.splits.reader, ParallelText):
         for bundle in bundles:

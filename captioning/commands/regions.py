@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     paths, num_bad = find(options.images, "regions")
     if not paths:
         return 1
-    captioner = load(options.model, options.device, options.trust)
+    captioner = load(options.model, options.device, options.trust).pack()
 
     from captioning.model.attention_maps import save_figure, shown_pixels
     from captioning.model.region_captions import caption_regions, draw_regions

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     add_trust(parser)
     options = parsed(parser, arguments, positional="texts")
 
-    captioner = load(options.model, options.device, options.trust)
+    captioner = load(options.model, options.device, options.trust).pack()
     search = chosen_search(captioner, options)
     most = asked_for(search, options)
     sentences, num_truncated, num_fewer = options.texts or _lines(), 0, 0

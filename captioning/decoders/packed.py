@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
-from weakref import WeakKeyDictionary
 
-import torch
 from torch import nn
 
 from captioning.decoders.decoder import Decoder, State
@@ -18,40 +16,27 @@ SMALLEST = 2**14
 """The number of weights from which packing saves more time than a call of the product takes."""
 
 S = TypeVar("S", bound=State)
-_Version = tuple[tuple[int, int, torch.dtype], ...]
-
 
 _PACKED: Mapping[type[nn.Module], Callable[[Any], nn.Module]] = {
     nn.Linear: PackedLinear,
     LSTM: PackedLSTM,
     GRU: PackedGRU,
 }
-_made: WeakKeyDictionary[nn.Module, tuple[_Version, Decoder[Any]]] = WeakKeyDictionary()
 
 
-def packed(decoder: Decoder[S]) -> Decoder[S]:
-    """Return a decoder that takes the steps of `decoder` in less time, or `decoder` itself.
+def packed(decoder: Decoder[S]) -> Decoder[S] | None:
+    """Return a decoder that takes the steps of `decoder` in less time; None where torch cannot pack its weights.
 
-    It shares the parameters of `decoder`, and has a packed copy of large weights in addition. It is made once, and
-    again if weights have changed. Logits differ by rounding. The decoder itself is returned in training mode, where
-    gradients are recorded, under autocast, on devices other than the CPU, and where torch cannot pack its dtype.
+    It shares the parameters of `decoder`, and has a packed copy of large weights in addition. The copy does not change
+    with the weights. Logits differ by rounding.
 
     Args:
-        decoder: a decoder. Its linear layers, `LSTM` and `GRU` are packed.
+        decoder: a decoder in evaluation mode. Its linear layers, `LSTM` and `GRU` are packed.
     """
-    if decoder.training or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
-        return decoder
     weights = [p for p in decoder.parameters() if p.is_floating_point()]
-    if any(p.device.type != "cpu" or p.is_inference() or not can_pack(p.dtype) for p in weights):
-        return decoder
-    version = tuple((p.data_ptr(), p._version, p.dtype) for p in weights)
-    known = _made.get(decoder)
-    if known is not None and known[0] == version:
-        return known[1]
-    made = cast(Decoder[S], _packed(decoder))
-    if made is not decoder:  # else the dictionary would keep it for ever
-        _made[decoder] = version, made
-    return made
+    if any(p.device.type != "cpu" or not can_pack(p.dtype) for p in weights):
+        return None
+    return cast(Decoder[S], _packed(decoder))
 
 
 def _packed(module: nn.Module) -> nn.Module:

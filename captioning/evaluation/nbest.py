@@ -19,7 +19,6 @@ from captioning.data.batch import CaptionBatch
 from captioning.data.module import CaptionDataModule
 from captioning.decoders.concepts import Concepts
 from captioning.decoders.decoder import Decoder
-from captioning.decoders.packed import packed
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError, shown
 from captioning.evaluation.predictions import reference_losses
@@ -115,7 +114,7 @@ def find(
 def _found(captioner: Captioner, search: Search, concepts: Concepts | None, batch: CaptionBatch) -> list[Found]:
     decoder, special = captioner.decoder, captioner.tokenizer.special
     features = captioner.features(batch)
-    hypotheses = search(packed(decoder), features, special)
+    hypotheses = search(captioner.searched, features, special)
     losses, num_tokens, _ = reference_losses(decoder, features, batch, special.unk)
     vocabulary = captioner.tokenizer.vocabulary
     detected = _detected(concepts, features, vocabulary)

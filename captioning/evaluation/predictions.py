@@ -13,7 +13,6 @@ from torch import Tensor, distributed
 
 from captioning.data.batch import CaptionBatch
 from captioning.decoders.decoder import Decoder, packed_rows
-from captioning.decoders.packed import packed
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.evaluation.alternatives import MOST, describe_alternatives
@@ -111,7 +110,7 @@ def predict(
 ) -> list[Prediction]:
     """Decode captions of the batch's images, and compute the loss of their references by teacher forcing."""
     start = time.perf_counter()
-    hypotheses = search(packed(decoder), features, tokenizer.special)
+    hypotheses = search(decoder, features, tokenizer.special)
     captions = texts_of(hypotheses, tokenizer)
     seconds = (time.perf_counter() - start) / max(1, len(captions))
     scores, finished = hypotheses.scores[:, 0].tolist(), hypotheses.finished[:, 0].tolist()

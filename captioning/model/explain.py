@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import unpack_sequence
 
 from captioning.data.batch import collate
-from captioning.decoders.decoder import AttentiveDecoder, Decoder
-from captioning.decoders.packed import packed
+from captioning.decoders.decoder import AttentiveDecoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.text import TextEncoder
 from captioning.encoders.text_transform import NO_TOKEN, TextTransform
@@ -59,13 +57,12 @@ def explain(captioner: Captioner, inputs: Tensor, *, search: Search | None = Non
     search = with_captions(search or captioner.search, num_best)
     features = captioner.encode(inputs)
     with evaluating(captioner):
-        decoder: Decoder[Any] = packed(captioner.decoder)
         candidates: Sequence[Candidate] | None = None
         if isinstance(search, BeamSearch):
-            recorded = record(search, decoder, features, captioner.tokenizer.special)
+            recorded = record(search, captioner.searched, features, captioner.tokenizer.special)
             found, candidates = recorded.found, recorded.candidates
         else:
-            found = search(decoder, features, captioner.tokenizer.special)
+            found = search(captioner.searched, features, captioner.tokenizer.special)
         source = _source(captioner, inputs)
         captions = _Explainer(captioner, features, search, source).captions(found, num_best)
     best = next(iter(hypotheses(found)), ())

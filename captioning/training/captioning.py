@@ -82,7 +82,7 @@ class CaptioningModule(TrainingModule):
 
     def _predict(self, batch: CaptionBatch) -> list[Prediction]:
         captioner = self.captioner
-        return predict(captioner.decoder, self.search, captioner.tokenizer, captioner.features(batch), batch)
+        return predict(captioner.searched, self.search, captioner.tokenizer, captioner.features(batch), batch)
 
     def on_validation_epoch_end(self) -> None:
         """Gather the predictions of all processes, score them once, and log the scores on every process."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from PIL import Image
 
 from captioning import Captioner
 from captioning.data.batch import collate
-from captioning.decoders import MRNN, Att2in
+from captioning.decoders import MRNN, Att2in, packed
 from captioning.encoders import SmallCNN, TextEncoder
 from captioning.errors import InputError
 from captioning.recurrent import GRU
@@ -75,6 +78,40 @@ def test_the_decoder_alone_may_have_another_precision(captioner: Captioner, path
     assert captioner.encode(captioner.pixels(paths)).pooled.equal(features.pooled)
     with pytest.raises(InputError, match="dtype=int8 must be float32 or bfloat16"):
         captioner.decode_in("int8")
+
+
+def test_a_packed_captioner_finds_the_same_captions(captioner: Captioner, paths: list[Path], monkeypatch) -> None:
+    monkeypatch.setattr(packed, "SMALLEST", 1)
+    captioner.eval()
+    own, weights = captioner.caption(paths), set(captioner.state_dict())
+    assert captioner.pack() is captioner
+    assert captioner.searched is not captioner.decoder
+    assert set(captioner.state_dict()) == weights
+    for found, expected in zip(captioner.caption(paths), own, strict=True):
+        assert found.text == expected.text
+        assert found.score == pytest.approx(expected.score, abs=1e-4)
+    assert copy.deepcopy(captioner).caption(paths) == pickle.loads(pickle.dumps(captioner)).caption(paths) == own
+    with torch.autocast("cpu", torch.bfloat16):
+        assert captioner.searched is captioner.decoder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda captioner: captioner.train(),
+        lambda captioner: captioner.load_state_dict(captioner.state_dict()),
+        lambda captioner: captioner.decode_in("float32"),
+    ],
+    ids=["train", "load_state_dict", "decode_in"],
+)
+def test_what_may_change_the_weights_unpacks_them(
+    captioner: Captioner, monkeypatch, change: Callable[[Captioner], object]
+) -> None:
+    monkeypatch.setattr(packed, "SMALLEST", 1)
+    captioner.eval().pack()
+    assert captioner.searched is not captioner.decoder
+    change(captioner)
+    assert captioner.searched is captioner.decoder
 
 
 def test_an_encoder_without_a_transform_needs_one(captioner: Captioner) -> None:
