@@ -67,20 +67,8 @@ class Beams:
             log_probs: of each prefix's next token, (i·k, V).
             beam_size: K.
         """
-        num_images, width = self.scores.shape
-        # An image's 2K best are among the 2K best of each prefix, so one search of the vocabulary is enough.
-        step_scores, words = most_probable(log_probs, 2 * beam_size)
-        num_words = words.shape[1]
-        candidates = num_images, width * num_words
-        totals = (self.scores.flatten()[:, None] + step_scores).view(candidates)
-        scores, chosen = totals.topk(min(2 * beam_size, candidates[1]), dim=1)
-        first = torch.arange(0, num_images * width, width, device=chosen.device)[:, None]
-        return Continuations(
-            first + chosen // num_words,
-            words.view(candidates).gather(1, chosen),
-            step_scores.view(candidates).gather(1, chosen),
-            scores,
-        )
+        scores, rows, words = most_probable(log_probs, self.scores, 2 * beam_size)
+        return Continuations(rows, words, log_probs[rows, words], scores)
 
     def extended(self, by: Continuations) -> Beams:
         """Return the prefixes that continuations make."""

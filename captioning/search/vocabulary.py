@@ -7,8 +7,6 @@ from torch import Tensor
 
 _WIDTH = 64
 """The number of tokens of a block, whose largest value is found by vector instructions."""
-_FEW = 8
-"""The number of rows up to which one call of `topk` takes less time than the calls for blocks."""
 
 
 def log_probabilities(logits: Tensor) -> Tensor:
@@ -20,24 +18,39 @@ def log_probabilities(logits: Tensor) -> Tensor:
     return torch.log_softmax(log_probs, 1, out=log_probs)
 
 
-def most_probable(log_probs: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Find the k largest of each row of (B, V), at most V: their values and their tokens, (B, k) each, largest first.
+def most_probable(log_probs: Tensor, before: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Find the most probable continuations of each image's prefixes by one token.
 
-    Equal values are ordered as `torch.topk` orders them.
+    Equal sums are ordered as `torch.topk` orders them.
+
+    Args:
+        log_probs: of each prefix's next token, (i·k, V).
+        before: of each prefix, (i, k).
+        count: the number of continuations; fewer are found if there are fewer, k·V.
+
+    Returns:
+        (i, c) each, best first: `before` + `log_probs` of the continuation, its row in `log_probs`, and its token.
     """
-    num_tokens = log_probs.shape[1]
-    if num_tokens < 4 * k * _WIDTH or len(log_probs) <= _FEW:
-        values, tokens = log_probs.topk(min(k, num_tokens), dim=1)
-        return values, tokens
-    # The k largest are in the k blocks with the largest maxima, or in the rest behind the last block.
+    (num_images, width), num_tokens = before.shape, log_probs.shape[1]
+    first = torch.arange(0, num_images * width, width, device=before.device)[:, None]
+    if num_tokens < 2 * count * _WIDTH:
+        totals = (log_probs + before.flatten()[:, None]).view(num_images, width * num_tokens)
+        sums, at = totals.topk(min(count, width * num_tokens), dim=1)
+        return sums, first + at // num_tokens, at % num_tokens
+    # The largest sums are in the blocks with the largest maxima, or in the rest behind a row's last block.
     blocks = _blocks(log_probs)
-    near = blocks.amax(2).topk(k, dim=1).indices
-    rows = torch.arange(len(near), device=near.device)[:, None]
-    rest = log_probs[:, blocks.shape[1] * _WIDTH :]
-    values, at = torch.cat([blocks[rows, near].flatten(1), rest], 1).topk(k, dim=1)
-    num_near = k * _WIDTH
-    in_block = near.gather(1, (at // _WIDTH).clamp(max=k - 1)) * _WIDTH + at % _WIDTH
-    return values, torch.where(at < num_near, in_block, at + (num_tokens - rest.shape[1] - num_near))
+    num_blocks = blocks.shape[1]
+    maxima = (blocks.amax(2) + before.flatten()[:, None]).view(num_images, width * num_blocks)
+    near = maxima.topk(count, dim=1).indices
+    rows, block = first + near // num_blocks, near % num_blocks
+    inside = blocks[rows, block] + before.flatten()[rows][:, :, None]
+    rest = log_probs[:, num_blocks * _WIDTH :] + before.flatten()[:, None]
+    num_rest, num_near = rest.shape[1], count * _WIDTH
+    sums, at = torch.cat([inside.flatten(1), rest.view(num_images, width * num_rest)], 1).topk(count, dim=1)
+    which, behind, num_rest = (at // _WIDTH).clamp(max=count - 1), at - num_near, max(1, num_rest)
+    near_words, last_words = block.gather(1, which) * _WIDTH + at % _WIDTH, num_blocks * _WIDTH + behind % num_rest
+    found = torch.where(at < num_near, rows.gather(1, which), first + behind // num_rest)
+    return sums, found, torch.where(at < num_near, near_words, last_words)
 
 
 def most_probable_one(log_probs: Tensor) -> Tensor:

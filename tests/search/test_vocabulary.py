@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from captioning.search.vocabulary import log_probabilities, most_probable, most_probable_one
 
-WIDTH, FEW = 64, 8
+WIDTH = 64
 
 
 def test_log_probabilities_are_the_log_softmax_in_the_logits_own_memory():
@@ -28,19 +28,25 @@ def test_bfloat16_logits_are_normalised_in_float32_and_stay_as_they_were():
 
 
 @given(
-    num_rows=st.sampled_from([0, 1, FEW, FEW + 1, FEW + 3]),
-    k=st.integers(1, 5),
+    num_images=st.sampled_from([0, 1, 3]),
+    width=st.integers(1, 4),
+    count=st.integers(1, 5),
     num_blocks=st.integers(0, 23),
     rest=st.integers(0, WIDTH - 1),
     seed=st.integers(0, 10**6),
 )
-def test_the_most_probable_are_those_of_topk(num_rows: int, k: int, num_blocks: int, rest: int, seed: int) -> None:
-    num_tokens = max(1, num_blocks * WIDTH + rest)
-    x = torch.randn(num_rows, num_tokens, generator=torch.Generator().manual_seed(seed)).double()  # no equal values
-    values, tokens = most_probable(x, k)
-    expected = x.topk(min(k, num_tokens), dim=1)
-    assert values.equal(expected.values)
-    assert tokens.equal(expected.indices)
+def test_the_most_probable_are_those_of_topk_over_all_prefixes(
+    num_images: int, width: int, count: int, num_blocks: int, rest: int, seed: int
+) -> None:
+    num_tokens, random = max(1, num_blocks * WIDTH + rest), torch.Generator().manual_seed(seed)
+    x = torch.randn(num_images * width, num_tokens, generator=random).double()  # no equal values
+    before = torch.randn(num_images, width, generator=random).double()
+    sums, rows, tokens = most_probable(x, before, count)
+    totals = (x.view(num_images, width, num_tokens) + before[:, :, None]).flatten(1)
+    expected = totals.topk(min(count, width * num_tokens), dim=1)
+    assert sums.equal(expected.values)
+    assert tokens.equal(expected.indices % num_tokens)
+    assert rows.equal(expected.indices // num_tokens + torch.arange(num_images)[:, None] * width)
     assert most_probable_one(x).equal(x.argmax(1))
 
 
@@ -50,19 +56,23 @@ def test_the_most_probable_may_be_anywhere(num_tokens: int, rank: int) -> None:
     """Also in the last columns, which fill no block, and side by side in one block."""
     x = torch.arange(num_tokens).repeat(num_tokens, 1)
     x = (x - torch.arange(num_tokens)[:, None]) % num_tokens  # row i has its smallest value at token i
-    assert most_probable(-x.float(), 3)[1][:, rank].equal((torch.arange(num_tokens) + rank) % num_tokens)
+    _, rows, tokens = most_probable(-x.float(), torch.zeros(num_tokens, 1), 3)
+    assert tokens[:, rank].equal((torch.arange(num_tokens) + rank) % num_tokens)
+    assert rows[:, rank].equal(torch.arange(num_tokens))
     assert most_probable_one(-x.float()).equal(torch.arange(num_tokens))
 
 
 @pytest.mark.parametrize("num_tokens", [5, 1283])
 def test_forbidden_tokens_come_last_even_if_few_are_allowed(num_tokens: int) -> None:
-    x = torch.full((FEW + 1, num_tokens), -torch.inf)
-    x[0, num_tokens - 1] = -1.0
-    values, tokens = most_probable(x, 3)
-    assert (values[0, 0], tokens[0, 0]) == (-1.0, num_tokens - 1)
-    assert values.flatten()[1:].eq(-torch.inf).all()
-    assert all(len(set(row)) == 3 for row in tokens.tolist())
+    x = torch.full((6, num_tokens), -torch.inf)
+    x[1, num_tokens - 1] = -1.0
+    sums, rows, tokens = most_probable(x, torch.tensor([[0.0, -2.0], [0.0, -torch.inf], [-torch.inf, 0.0]]), 3)
+    assert (sums[0, 0], rows[0, 0], tokens[0, 0]) == (-3.0, 1, num_tokens - 1)
+    assert sums.flatten()[1:].eq(-torch.inf).all()
+    for own_rows, own_tokens in zip(rows.tolist(), tokens.tolist(), strict=True):
+        assert len(set(zip(own_rows, own_tokens, strict=True))) == 3
     assert tokens.max() < num_tokens
+    assert rows.equal(rows.clamp(torch.tensor([[0], [2], [4]]), torch.tensor([[1], [3], [5]])))
 
 
 @given(values=st.lists(st.sampled_from([0.0, -1.0, -torch.inf]), min_size=1, max_size=5 * WIDTH))
