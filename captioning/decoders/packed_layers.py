@@ -8,6 +8,7 @@ torch has packed products, those of oneDNN that its compiler uses, but under no 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cache
 
 import torch
@@ -69,29 +70,40 @@ class PackedLinear(nn.Module):
         return y
 
 
-class PackedLSTM(nn.Module):
-    """An LSTM whose single steps take one product for each layer: [x, h] [W, U]ᵀ + b.
+class PackedLayer(nn.Module, ABC):
+    """A recurrent layer whose single steps use packed products; over sequences it is the layer itself.
 
     Args:
-        layer: the LSTM, in evaluation mode.
+        layer: the layer, in evaluation mode.
     """
 
-    def __init__(self, layer: LSTM) -> None:
+    def __init__(self, layer: LSTM | GRU) -> None:
         super().__init__()
         self.input_size, self.hidden_size, self.num_layers = layer.input_size, layer.hidden_size, layer.num_layers
         self.layer = layer
-        self.products = nn.ModuleList(
-            Product(torch.cat([w, u], 1), b_w + b_u) for w, u, b_w, b_u in layer.fused.all_weights
-        )
 
     def initial(self, batch_size: int, like: Tensor) -> Hidden:
-        """See `LSTM`."""
+        """See `SequenceLayer`."""
         return self.layer.initial(batch_size, like)
 
     def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
-        """See `RecurrentLayer`."""
+        """See `SequenceLayer`."""
         outputs, final = self.layer(inputs, state)
         return outputs, final
+
+    @abstractmethod
+    def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
+        """See `RecurrentLayer`."""
+
+
+class PackedLSTM(PackedLayer):
+    """An LSTM whose single steps take one product for each layer: [x, h] [W, U]ᵀ + b."""
+
+    def __init__(self, layer: LSTM) -> None:
+        super().__init__(layer)
+        self.products = nn.ModuleList(
+            Product(torch.cat([w, u], 1), b_w + b_u) for w, u, b_w, b_u in layer.fused.all_weights
+        )
 
     def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
@@ -104,29 +116,14 @@ class PackedLSTM(nn.Module):
         return x, tuple(torch.stack(s) for s in zip(*layers, strict=True))
 
 
-class PackedGRU(nn.Module):
-    """A GRU whose single steps use packed products.
-
-    Args:
-        layer: the GRU, in evaluation mode.
-    """
+class PackedGRU(PackedLayer):
+    """A GRU whose single steps use packed products."""
 
     def __init__(self, layer: GRU) -> None:
-        super().__init__()
-        self.input_size, self.hidden_size, self.num_layers = layer.input_size, layer.hidden_size, layer.num_layers
-        self.layer = layer
+        super().__init__(layer)
         self.products = nn.ModuleList(
             nn.ModuleList([Product(w, b_w), Product(u, b_u)]) for w, u, b_w, b_u in layer.fused.all_weights
         )
-
-    def initial(self, batch_size: int, like: Tensor) -> Hidden:
-        """See `GRU`."""
-        return self.layer.initial(batch_size, like)
-
-    def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
-        """See `RecurrentLayer`."""
-        outputs, final = self.layer(inputs, state)
-        return outputs, final
 
     def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
