@@ -66,7 +66,8 @@ class Captioner(ImageModel):
     ) -> None:
         super().__init__(encoder, tokenizer, transform=transform, standardise=standardise, config=config)
         self.decoder, self.search = decoder, search or BeamSearch()
-        self._packed: tuple[Decoder[Any]] | None = None  # in a tuple, so that it is no part of the model's state
+        # In a tuple, so that it is no part of the model's state.
+        self._packed: tuple[Decoder[Any], torch.dtype] | None = None
 
     @classmethod
     def from_parts(cls, parts: Parts) -> Self:
@@ -103,11 +104,11 @@ class Captioner(ImageModel):
         """Search faster on the CPU from now on, with a copy of the decoder's weights that is made for products.
 
         The copy does not change with the weights, so call it again after you have changed them. `train`, `decode_in`
-        and `load_state_dict` remove it. Scores differ by rounding. On other devices, and where torch has no such
-        products, it changes nothing.
+        and `load_state_dict` remove it, and a decoder that has got another precision does without it. Scores differ by
+        rounding. On other devices, and where torch has no such products, it changes nothing.
         """
         made = packed_decoder(self.decoder)
-        self._packed = None if made is None else (made,)
+        self._packed = None if made is None else (made, self._dtype)
         return self
 
     @property
@@ -115,7 +116,12 @@ class Captioner(ImageModel):
         """The decoder whose steps a search takes: the packed one if there is one, else `decoder`."""
         if self._packed is None or self.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return self.decoder
-        return self._packed[0]
+        made, dtype = self._packed
+        return made if self._dtype == dtype else self.decoder
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return next(self.decoder.parameters()).dtype
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_packed": None}  # packed tensors can be neither copied nor pickled

@@ -101,8 +101,9 @@ def test_a_packed_captioner_finds_the_same_captions(captioner: Captioner, paths:
         lambda captioner: captioner.train(),
         lambda captioner: captioner.load_state_dict(captioner.state_dict()),
         lambda captioner: captioner.decode_in("float32"),
+        lambda captioner: captioner.double(),
     ],
-    ids=["train", "load_state_dict", "decode_in"],
+    ids=["train", "load_state_dict", "decode_in", "double"],
 )
 def test_what_may_change_the_weights_unpacks_them(
     captioner: Captioner, monkeypatch, change: Callable[[Captioner], object]
