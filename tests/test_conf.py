@@ -46,7 +46,8 @@ GIVEN = {
     # By the encoder, the vocabulary, the objects, the word detector and the training captions.
     "decoder": {"feature_size", "vocab_size", "categories", "concepts", "num_words", "num_ngrams"},
     "search": {"concepts", "words"},
-    "objective": {"feature_size", "vocab_size", "categories", "eos", "special"},  # where it learns something of its own
+    # Where it learns something of its own, or from rewards.
+    "objective": {"feature_size", "vocab_size", "categories", "eos", "special", "references", "tokenizer"},
     "matcher": {"feature_size", "vocab_size", "vocabulary"},  # by the encoder and the vocabulary
     "detector": {"feature_size", "vocab_size"},
     "text": {"captions"},

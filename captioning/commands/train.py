@@ -38,10 +38,9 @@ def main(arguments: Sequence[str]) -> int:
         print(HELP.format(experiments=_experiments(folder), groups=_listed("groups", groups)), end="")
         return 0
     from captioning.commands._hydra import run
-    from captioning.training.checks import check_output
-    from captioning.training.run import train
+    from captioning.training.run import check_folders, train
 
-    return run("train", train, arguments, check=check_output)
+    return run("train", train, arguments, check=check_folders)
 
 
 def _experiments(folder: Path) -> str:

@@ -26,7 +26,7 @@ from captioning.matchers.alignment import align
 from captioning.metrics.pointing import cell_centres, central_cells, hits, in_boxes
 from captioning.model.aligner import Aligner
 from captioning.model.attention_maps import grid_shape
-from captioning.model.image_model import evaluating
+from captioning.modes import evaluating
 from captioning.text.category_names import CategoryNames
 from captioning.text.tokenizer import Tokenizer
 

@@ -18,16 +18,16 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.metrics.checks import check_candidates
-from captioning.metrics.metric import Metric
-from captioning.metrics.ngrams import MAX_ORDER, ReferenceNGrams, referenced, sum_by
+from captioning.metrics.checks import check_images
+from captioning.metrics.metric import CaptionMetric
+from captioning.metrics.ngrams import MAX_ORDER, Integers, ReferenceNGrams, ranges, referenced, sum_by
 from captioning.metrics.resources import Resources
 
 TINY, SMALL = 1e-15, 1e-9
 """They prevent a division by 0; a candidate without a match scores almost 0."""
 
 
-class Bleu(Metric):
+class Bleu(CaptionMetric):
     """BLEU-1 to BLEU-4, equal to pycocoevalcap's, of a corpus and of each image.
 
     Args:
@@ -50,21 +50,24 @@ class Bleu(Metric):
     def of(cls, resources: Resources) -> Self:  # noqa: D102
         return cls(resources.ngrams)
 
-    def statistics(self, candidates: Sequence[str]) -> NDArray[np.float64]:
-        """Count (I, S = 9): clipped counts by order, n-grams by order (the first is c), and the reference length r."""
-        num_images = self._references.num_images
-        check_candidates(candidates, num_images)
-        reading = self._references.index.read(candidates)
-        matches = np.zeros((num_images, MAX_ORDER))
+    @property
+    def num_images(self) -> int:  # noqa: D102
+        return self._references.num_images
+
+    def statistics_of(self, captions: Sequence[str], images: Integers) -> NDArray[np.float64]:
+        """Count (N, S = 9): clipped counts by order, n-grams by order (the first is c), and the reference length r."""
+        images = check_images(images, len(captions), self.num_images)
+        reading = self._references.index.read(captions)
+        matches = np.zeros((len(captions), MAX_ORDER))
         for n, (occurrences, postings, clips) in enumerate(
             zip(reading.orders, self._references.postings, self._clips, strict=True)
         ):
-            images, ngrams, counts = occurrences.count()
-            found, keys = postings.find(images, ngrams)
+            candidates, ngrams, counts = occurrences.count()
+            found, keys = postings.find(images[candidates], ngrams)
             clipped = np.minimum(counts[found], clips[keys])
-            matches[:, n] = sum_by(images[found], clipped, num_images)
+            matches[:, n] = sum_by(candidates[found], clipped, len(captions))
         totals = np.maximum(reading.lengths[:, None] - np.arange(MAX_ORDER), 0)
-        return np.column_stack([matches, totals, self._closest(reading.lengths)])
+        return np.column_stack([matches, totals, self._closest(reading.lengths, images)])
 
     @staticmethod
     def scores(totals: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -77,10 +80,13 @@ class Bleu(Metric):
         scores: NDArray[np.float64] = brevity_penalty * means
         return scores
 
-    def _closest(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Find the reference length closest to each candidate's, the shorter one of two that are equally close."""
+    def _closest(self, lengths: Integers, images: Integers) -> Integers:
+        """Find the reference length closest to each caption's, the shorter one of two that are equally close."""
         references = self._references
-        distances = np.abs(references.lengths - np.repeat(lengths, references.num_references))
+        counts = references.num_references[images]
+        own = references.lengths[ranges(references.first[images], counts)]
+        distances = np.abs(own - np.repeat(lengths, counts))
         base = int(references.lengths.max()) + 1  # orders by distance, then by length
-        closest: NDArray[np.int64] = np.minimum.reduceat(distances * base + references.lengths, references.first) % base
+        starts = counts.cumsum() - counts
+        closest: Integers = (np.minimum.reduceat(distances * base + own, starts) if len(starts) else starts) % base
         return closest

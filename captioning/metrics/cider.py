@@ -21,10 +21,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.errors import InputError
-from captioning.metrics.checks import check_candidates
+from captioning.metrics.checks import check_images
 from captioning.metrics.document_frequencies import DocumentFrequencies, document_frequencies
-from captioning.metrics.metric import Metric
+from captioning.metrics.metric import CaptionMetric
 from captioning.metrics.ngrams import (
     MAX_ORDER,
     AnyIntegers,
@@ -41,7 +40,7 @@ SIGMA = 6.0
 """The standard deviation of the length penalty, in words."""
 
 
-class Cider(Metric):
+class Cider(CaptionMetric):
     """CIDEr, equal to pycocoevalcap's: CIDEr-D; the score of a corpus is the mean over images.
 
     Args:
@@ -77,12 +76,13 @@ class Cider(Metric):
     def of(cls, resources: Resources) -> Self:  # noqa: D102
         return cls(resources.ngrams, resources.frequencies)
 
-    def statistics(self, candidates: Sequence[str]) -> NDArray[np.float64]:
-        """Count (I, S = 2): the image's score, and 1."""
-        num_images = self._references.num_images
-        check_candidates(candidates, num_images)
-        scores = self.rewards(candidates, np.arange(num_images))
-        return np.column_stack([scores, np.ones(num_images)])
+    @property
+    def num_images(self) -> int:  # noqa: D102
+        return self._references.num_images
+
+    def statistics_of(self, captions: Sequence[str], images: Integers) -> NDArray[np.float64]:
+        """Count (N, S = 2): the caption's score, and 1."""
+        return np.column_stack([self.rewards(captions, images), np.ones(len(captions))])
 
     @staticmethod
     def scores(totals: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -97,12 +97,12 @@ class Cider(Metric):
             images: (N) the row of each caption's image in the references.
 
         Returns:
-            (N) scores in [0, 10], as `statistics` counts them.
+            (N) scores in [0, 10], as `statistics_of` counts them.
 
         Raises:
             InputError: the numbers of captions and images differ, or an image is not a row of the references.
         """
-        images = self._check_images(captions, images)
+        images = check_images(images, len(captions), self.num_images)
         reading = self._references.index.read(captions)
         similarity = sum(self._similarity(reading, order, images) for order in range(1, MAX_ORDER + 1))
         rewards: NDArray[np.float64] = 10 / MAX_ORDER * similarity / self._references.num_references[images]
@@ -152,20 +152,8 @@ class Cider(Metric):
         frequencies = np.fromiter((counts.get(ngram, 1) for ngram in ngrams), np.float64, len(ngrams))
         return self._log_num_images - np.log(frequencies)
 
-    def _check_images(self, captions: Sequence[str], images: Integers) -> Integers:
-        images = np.asarray(images)
-        num_images = self._references.num_images
-        if images.shape != (len(captions),):
-            raise InputError(f"expected an image for each of {len(captions)} captions; found shape {images.shape}")
-        if len(images) and not (images.dtype.kind in "iu" and images.min() >= 0 and images.max() < num_images):
-            raise InputError(
-                f"expected images as rows 0 to {num_images - 1} of the references; "
-                f"found {images.min()} to {images.max()} of dtype {images.dtype}"
-            )
-        return images.astype(np.int64)
 
-
-class CiderD(Metric):
+class CiderD(CaptionMetric):
     """CIDEr-D: the scores of `Cider` under the paper's name; its arguments are those of `Cider`."""
 
     names = ("CIDEr-D",)
@@ -181,8 +169,12 @@ class CiderD(Metric):
     def of(cls, resources: Resources) -> Self:  # noqa: D102
         return cls(resources.ngrams, resources.frequencies)
 
-    def statistics(self, candidates: Sequence[str]) -> NDArray[np.float64]:  # noqa: D102
-        return self._cider.statistics(candidates)
+    @property
+    def num_images(self) -> int:  # noqa: D102
+        return self._cider.num_images
+
+    def statistics_of(self, captions: Sequence[str], images: Integers) -> NDArray[np.float64]:  # noqa: D102
+        return self._cider.statistics_of(captions, images)
 
     @staticmethod
     def scores(totals: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: D102

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from captioning.metrics.checks import check_candidates
 from captioning.metrics.resources import Resources
 from captioning.metrics.tokenization import PENN_TREEBANK, Tokenizer
 
@@ -81,3 +82,32 @@ class Metric(ABC):
     def image_scores(cls, statistics: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn the statistics of each image, (I, S), into its own scores, (I, J): those of a corpus of one image."""
         return cls.scores(statistics)
+
+
+class CaptionMetric(Metric):
+    """A metric that scores any number of captions of any images, such as those sampled for a batch."""
+
+    def statistics(self, candidates: Sequence[str]) -> NDArray[np.float64]:
+        """See `Metric.statistics`."""
+        check_candidates(candidates, self.num_images)
+        return self.statistics_of(candidates, np.arange(self.num_images))
+
+    @property
+    @abstractmethod
+    def num_images(self) -> int:
+        """How many images have references."""
+
+    @abstractmethod
+    def statistics_of(self, captions: Sequence[str], images: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Count what the scores of captions are made of.
+
+        Args:
+            captions: (N) tokenized captions; may be empty strings.
+            images: (N) the row of each caption's image in the references.
+
+        Returns:
+            (N, S) statistics, a row per caption.
+
+        Raises:
+            InputError: the numbers of captions and images differ, or an image is not a row of the references.
+        """

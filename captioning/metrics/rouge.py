@@ -15,14 +15,14 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from captioning.metrics.checks import check_candidates, check_references
-from captioning.metrics.metric import Metric
+from captioning.metrics.checks import check_images, check_references
+from captioning.metrics.metric import CaptionMetric
 from captioning.metrics.resources import Resources
 
 BETA = 1.2
 
 
-class RougeL(Metric):
+class RougeL(CaptionMetric):
     """ROUGE-L, equal to pycocoevalcap's; the score of a corpus is the mean over images.
 
     P and R are each the best over the references, not necessarily of the same one. An empty caption counts as one
@@ -45,12 +45,15 @@ class RougeL(Metric):
     def of(cls, resources: Resources) -> Self:  # noqa: D102
         return cls(resources.tokens)
 
-    def statistics(self, candidates: Sequence[str]) -> NDArray[np.float64]:
-        """Count (I, S = 2): the image's score, and 1."""
-        check_candidates(candidates, len(self._references))
+    @property
+    def num_images(self) -> int:  # noqa: D102
+        return len(self._references)
+
+    def statistics_of(self, captions: Sequence[str], images: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Count (N, S = 2): the caption's score, and 1."""
+        rows = check_images(images, len(captions), self.num_images).tolist()
         scores = [
-            _score(candidate.split(" "), references)
-            for candidate, references in zip(candidates, self._references, strict=True)
+            _score(caption.split(" "), self._references[row]) for caption, row in zip(captions, rows, strict=True)
         ]
         return np.column_stack([scores, np.ones(len(scores))])
 

@@ -20,7 +20,8 @@ from captioning.matchers import Embedded, Matcher
 from captioning.matchers.alignment import Snippet, affinities, align, snippets
 from captioning.model.bundle import Parts
 from captioning.model.caption import Caption
-from captioning.model.image_model import ImageModel, evaluating
+from captioning.model.image_model import ImageModel
+from captioning.modes import evaluating
 from captioning.text.tokenizer import Tokenizer
 
 _EXAMPLE_WORDS = 5

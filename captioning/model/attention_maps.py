@@ -20,7 +20,7 @@ from captioning.errors import InputError
 from captioning.files.atomic import replacing
 from captioning.model.caption import readable
 from captioning.model.captioner import Captioner
-from captioning.model.image_model import evaluating
+from captioning.modes import evaluating
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,7 +20,8 @@ from captioning.errors import InputError, shown
 from captioning.model.bundle import Parts
 from captioning.model.caption import Caption
 from captioning.model.found import captions_of
-from captioning.model.image_model import ImageModel, evaluating
+from captioning.model.image_model import ImageModel
+from captioning.modes import evaluating
 from captioning.search import BeamSearch
 from captioning.search.hypotheses import Search
 from captioning.search.options import Options, with_options

@@ -17,7 +17,8 @@ from captioning.encoders.standardise import Standardise
 from captioning.encoders.transform import ImageTransform
 from captioning.model.bundle import Parts
 from captioning.model.caption import Caption
-from captioning.model.image_model import ImageModel, evaluating
+from captioning.model.image_model import ImageModel
+from captioning.modes import evaluating
 from captioning.text.parts_of_speech import CLASSES
 from captioning.text.tokenizer import Tokenizer
 

@@ -20,7 +20,7 @@ from captioning.model.attention_maps import grid_shape
 from captioning.model.caption import readable
 from captioning.model.captioner import Captioner
 from captioning.model.explanation import Alternative, Branch, Edit, ExplainedCaption, Explanation, Word
-from captioning.model.image_model import evaluating
+from captioning.modes import evaluating
 from captioning.search import BeamSearch, Forbid, GreedySearch, Hypotheses, Sampling, Search
 from captioning.search.beam_record import Candidate, Outcome, Prefix, hypotheses, record
 from captioning.search.forced import continued

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from captioning.model.bundle import Parts, write_bundle
 from captioning.model.caption import Caption
 from captioning.model.golden import Golden, made_up_features, make_golden
 from captioning.model.where import read_model
+from captioning.modes import evaluating
 from captioning.text.tokenizer import Tokenizer
 
 
@@ -223,17 +223,6 @@ class ImageModel(nn.Module, ABC):
         """
         with evaluating(self):
             return self.read_by_head(self.encoder(self._cast(inputs.to(self.device))))
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put a module in evaluation mode for a `with` block: no dropout, no sampling."""
-    training = module.training
-    module.eval()
-    try:
-        yield
-    finally:
-        module.train(training)
 
 
 ADVICE = {

@@ -13,7 +13,7 @@ from captioning.errors import InputError
 from captioning.model.aligner import Aligner, WordRegions
 from captioning.model.attention_maps import AttentionMap, draw_attention_map, grid_shape, save_figure, shown_pixels
 from captioning.model.concept_detector import ConceptDetector
-from captioning.model.image_model import evaluating
+from captioning.modes import evaluating
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,7 +20,7 @@ from captioning.errors import InputError
 from captioning.model.attention_maps import grid_shape
 from captioning.model.caption import Caption
 from captioning.model.captioner import Captioner
-from captioning.model.image_model import evaluating
+from captioning.modes import evaluating
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

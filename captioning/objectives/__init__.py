@@ -6,11 +6,14 @@ from captioning.objectives.contrastive import Contrastive
 from captioning.objectives.cross_entropy import CrossEntropy, token_losses
 from captioning.objectives.doubly_stochastic import DoublyStochastic
 from captioning.objectives.hardest_negatives import HardestNegatives
+from captioning.objectives.leave_one_out import LeaveOneOut
 from captioning.objectives.max_margin import MaxMargin
 from captioning.objectives.noise_contrastive import NoiseContrastive
 from captioning.objectives.objective import Objective, check_objective, needs
+from captioning.objectives.policy_gradient import PolicyGradient
 from captioning.objectives.reinforce import Reinforce
 from captioning.objectives.sampled_negatives import SampledNegatives
+from captioning.objectives.self_critical import SelfCritical
 from captioning.objectives.word_presence import WordPresence, word_labels
 from captioning.objectives.word_share import WordShare, word_shares
 
@@ -20,12 +23,15 @@ __all__ = [
     "CrossEntropy",
     "DoublyStochastic",
     "HardestNegatives",
+    "LeaveOneOut",
     "MaxMargin",
     "Mean",
     "NoiseContrastive",
     "Objective",
+    "PolicyGradient",
     "Reinforce",
     "SampledNegatives",
+    "SelfCritical",
     "WordPresence",
     "WordShare",
     "check_objective",

@@ -24,8 +24,9 @@ from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.model.bundle import HEADS, Parts
-from captioning.model.image_model import ImageModel, evaluating
+from captioning.model.image_model import ImageModel
 from captioning.model.load import model_of
+from captioning.modes import evaluating
 from captioning.objectives import check_objective, needs
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
@@ -67,7 +68,8 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     words = words_of(encoder, tokenizer)
     check_words(config[name], words)
     available |= words | num_ngrams(config[name], tokenizer, captions)
-    given = {part: arguments_of(config[part], available) for part in (name, "objective")}
+    training = available | {"tokenizer": tokenizer, "references": splits.references("train")}
+    given = {name: arguments_of(config[name], available), "objective": arguments_of(config.objective, training)}
     given["search"] = arguments_of(config.search, search_arguments(encoder, tokenizer)) if kind.searches else {}
     head = build(config[name], HEADS[name], **given[name])
     start_words(config, (encoder, transform), (head, tokenizer))

@@ -116,20 +116,25 @@ def check_same_model(saved: object, own: Mapping[str, Any]) -> None:
     """
     if not isinstance(saved, dict) or saved.keys() != own.keys():
         raise InputError("captioning did not write this checkpoint; expected a file of a run's checkpoints/")
-    there, here = _architecture(saved), _architecture(own)
-    differences = [
-        f"{key}={there.get(key)} (here {here.get(key)})" for key in {**there, **here} if there.get(key) != here.get(key)
-    ]
-    if differences:
+    found = differences(saved, own)
+    if found:
         raise InputError(
-            f"the checkpoint is of another model: {', '.join(differences)}; resume with that run's own settings, or "
+            f"the checkpoint is of another model: {', '.join(found)}; resume with that run's own settings, or "
             "start a new run without checkpoint="
         )
-    if _vocabularies(saved) != _vocabularies(own):
+    if vocabularies(saved) != vocabularies(own):
         raise InputError(
             "the checkpoint is of another vocabulary; resume with that run's own training captions (data.root) and "
             "text settings, or start a new run without checkpoint="
         )
+
+
+def differences(saved: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """List the settings that weights depend on and in which two models differ; arguments as of `check_same_model`."""
+    there, here = _architecture(saved), _architecture(own)
+    return [
+        f"{key}={there.get(key)} (here {here.get(key)})" for key in {**there, **here} if there.get(key) != here.get(key)
+    ]
 
 
 def _architecture(saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,7 +146,7 @@ def _architecture(saved: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _vocabularies(saved: Mapping[str, Any]) -> list[str]:
+def vocabularies(saved: Mapping[str, Any]) -> list[str]:
     """Return the tokenizer, and that of source sentences if there is one, as this version writes them."""
     texts = [saved["tokenizer"], *([saved["transform"]["tokenizer"]] if "tokenizer" in saved["transform"] else [])]
     return [Tokenizer.from_json(text).to_json() for text in texts]

@@ -19,8 +19,8 @@ from captioning.encoders.encoder import Encoder
 from captioning.errors import InputError
 from captioning.files.lock import locked
 from captioning.model.bundle import HEADS
-from captioning.model.image_model import evaluating
 from captioning.model.safe_build import check, packages
+from captioning.modes import evaluating
 from captioning.search.hypotheses import Search
 from captioning.training.module import TrainingModule
 from captioning.training.parts import find_class

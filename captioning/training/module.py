@@ -209,7 +209,7 @@ class TrainingModule(pl.LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a bundle needs beside the weights, as plain values and text."""
-        checkpoint["captioning"] = self._saved()
+        checkpoint["captioning"] = self.description()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Check that the checkpoint is of the same model and vocabulary, and map the keys of earlier versions.
@@ -217,10 +217,11 @@ class TrainingModule(pl.LightningModule, ABC):
         Raises:
             InputError: the checkpoint is of another model or vocabulary.
         """
-        check_same_model(checkpoint.get("captioning"), self._saved())
+        check_same_model(checkpoint.get("captioning"), self.description())
         checkpoint["state_dict"] = with_new_keys(checkpoint["state_dict"])
 
-    def _saved(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
+        """Return what a checkpoint says of the model beside its weights, as plain values and text."""
         model = self.model
         return {
             "config": None if model.config is None else dict(model.config),

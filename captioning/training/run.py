@@ -21,11 +21,15 @@ from captioning.data.module import CaptionDataModule
 from captioning.encoders.features import ImageFeatures
 from captioning.files.atomic import remove_unfinished
 from captioning.files.lock import locked
+from captioning.metrics import signature_line
 from captioning.model.checkpoint import model_weights, read_checkpoint
-from captioning.model.image_model import ImageModel, evaluating
+from captioning.model.image_model import ImageModel
+from captioning.modes import evaluating
+from captioning.objectives import PolicyGradient
 from captioning.reports.runs import read_run
 from captioning.training.assemble import assemble, prepare
 from captioning.training.checks import check_data, check_output, check_run
+from captioning.training.phases import phases
 from captioning.training.resuming import (
     Resuming,
     check_resumable,
@@ -37,33 +41,50 @@ from captioning.training.resuming import (
     start_of,
 )
 from captioning.training.signals import Signals
+from captioning.training.starting import Start
 from captioning.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig, output: Path) -> float:
-    """Train, then evaluate the best checkpoint and write its bundle, all into `output`.
+    """Train in one phase or several, evaluate the best checkpoint of each, and write its bundle, all into `output`.
 
     Returns:
-        The monitored score of the best checkpoint, for sweepers that search for good settings.
+        The monitored score of the best checkpoint of the last phase, for sweepers that search for good settings.
 
     Raises:
         InputError: `output` holds another run or is being written, a setting in `config` is invalid, or it cannot be
             changed when the run resumes.
         Stopped: a signal ended the run. It can be resumed.
     """
-    check_output(config, output)
+    check_folders(config, output)
+    parts = phases(config, output)
+    for number, (settings, folder) in enumerate(parts, start=1):
+        if len(parts) > 1:
+            log.info("phase %d of %d: %s", number, len(parts), folder)
+        score = train_phase(settings, folder)
+    return score
+
+
+def check_folders(config: DictConfig, output: Path) -> None:
+    """Check that no phase of this run would overwrite another run; see `check_output`."""
+    for settings, folder in reversed(phases(config, output)):
+        check_output(settings, folder)
+
+
+def train_phase(config: DictConfig, output: Path) -> float:
+    """Train one phase; see `train`."""
     with locked(output) if rank_zero_only.rank == 0 else nullcontext():  # type: ignore[attr-defined]
-        start = start_of(config, output)
-        if start is not None:
-            with restoring(start[0]):
-                check_resumable(start[1], config)
-                finished = is_finished(start[1], config, output)
+        resumed = start_of(config, output)
+        if resumed is not None:
+            with restoring(resumed[0]):
+                check_resumable(resumed[1], config)
+                finished = is_finished(resumed[1], config, output)
             if finished:
                 log.info("nothing is left to train or to evaluate: %s", _extended(config))
                 return _score(output, config.metrics.monitor)
-        return _train(config, output, start)
+        return _train(config, output, resumed)
 
 
 def _score(output: Path, monitor: str) -> float:
@@ -72,19 +93,23 @@ def _score(output: Path, monitor: str) -> float:
     return math.log(scores["perplexity"]) if monitor == "loss" else scores[monitor]
 
 
-def _train(config: DictConfig, output: Path, start: tuple[Path, dict[str, Any]] | None) -> float:
+def _train(config: DictConfig, output: Path, resumed: tuple[Path, dict[str, Any]] | None) -> float:
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    module, data = assemble(config, None if start is None else start[1]["captioning"])
+    start = Start(config) if config.start is not None and resumed is None else None
+    saved = resumed[1]["captioning"] if resumed is not None else None if start is None else start.saved
+    module, data = assemble(config, saved)
     path = None
-    if start is not None:
-        path = start[0]
-        check_weights(start[1], module)
-        log.info("resuming from %s, after %d steps", path, start[1]["global_step"])
-        if is_trained(start[1], config):
+    if resumed is not None:
+        path = resumed[0]
+        check_weights(resumed[1], module)
+        log.info("resuming from %s, after %d steps", path, resumed[1]["global_step"])
+        if is_trained(resumed[1], config):
             log.info("nothing is left to train: %s", _extended(config))
     model = module.model
     check_data(data)  # before the encoder reads every training image
-    if start is None:
+    if start is not None:
+        start.load(model, module.description())
+    elif resumed is None:
         prepare(config, module, data)
     check_run(config, output, module, data)
     timer = Timer()  # checkpoints keep its time, so that a resumed run adds to it
@@ -100,6 +125,8 @@ def _train(config: DictConfig, output: Path, start: tuple[Path, dict[str, Any]] 
     log.info("trained in %.1f minutes of CPU time", (time.process_time() - started) / 60)
     cost = {**num_parameters, "seconds": timer.time_elapsed(), "precision": trainer.precision}
     cost |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
+    if isinstance(module.objective, PolicyGradient):
+        cost["objective"] = signature_line(module.objective.signature())
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")
     if best:
         log.info("best checkpoint: %s", best)
