@@ -117,7 +117,23 @@ def read_run(folder: Path) -> Run:
     Raises:
         InputError: a file of the run is damaged.
     """
-    return Run(folder.name, _read_overrides(_overrides_file(folder)), _read_scores(folder), folder)
+    return Run(folder.name, _read_overrides(_overrides_file(folder)), read_scores(folder), folder)
+
+
+def read_scores(folder: Path) -> dict[str, float]:
+    """Read the scores of a run and the cost of its training; empty if it has no results yet.
+
+    Raises:
+        InputError: a file of the run is damaged.
+    """
+    file, cost = folder / "metrics.json", folder / "training.json"
+    if not file.is_file():
+        return {}
+    check_digests(folder, [path.name for path in (file, cost) if path.is_file()])
+    content = read_typed(file, _Metrics)
+    training = read_typed(cost, dict[str, float | str]) if cost.is_file() else {}
+    extra = {name: value for name, value in (content.language_model | training).items() if not isinstance(value, str)}
+    return {**content.metrics, **{name: extra[name] for name in EXTRA_SCORES if name in extra}}
 
 
 def _overrides_file(folder: Path) -> Path:
@@ -131,17 +147,6 @@ def _read_overrides(file: Path) -> dict[str, str]:
 def _parse_override(override: str) -> tuple[str, str]:
     key, _, value = override.partition("=")
     return (key[1:], "null") if key.startswith("~") else (key, value)
-
-
-def _read_scores(folder: Path) -> dict[str, float]:
-    file, cost = folder / "metrics.json", folder / "training.json"
-    if not file.is_file():
-        return {}
-    check_digests(folder, [path.name for path in (file, cost) if path.is_file()])
-    content = read_typed(file, _Metrics)
-    training = read_typed(cost, dict[str, float | str]) if cost.is_file() else {}
-    extra = {name: value for name, value in (content.language_model | training).items() if not isinstance(value, str)}
-    return {**content.metrics, **{name: extra[name] for name in EXTRA_SCORES if name in extra}}
 
 
 def _natural(name: str) -> tuple[int, str]:

@@ -28,6 +28,9 @@ from captioning.training.resuming import AUTO, resumes_by_itself
 
 log = logging.getLogger(__name__)
 
+_ANOTHER = "choose another folder for this one with output=DIR"
+RESUME_OR_ANOTHER = f"resume it with resume=auto, or {_ANOTHER}"
+"""What to do if a folder holds an interrupted run."""
 OPTIMIZER_STATES = 2
 """Numbers that an optimizer keeps for each weight that it trains; Adam keeps two."""
 
@@ -43,15 +46,14 @@ def check_output(config: DictConfig, output: Path) -> None:
         raise InputError(f"resume={config.resume}: expected auto, or null to start a new run")
     folder, named = output / "checkpoints", config.get("checkpoint")
     own = named is not None and Path(named).resolve().parent == folder.resolve()
-    another = "choose another folder for this one with output=DIR"
     if not resumes_by_itself(config):
         if (output / "bundle").exists() and not own:
             raise InputError(
-                f"{output} holds a finished run; {another}, or train it longer with resume=auto and a larger "
+                f"{output} holds a finished run; {_ANOTHER}, or train it longer with resume=auto and a larger "
                 "trainer.max_epochs"
             )
         if any(folder.glob("*.ckpt")) and named is None:
-            raise InputError(f"{output} holds an interrupted run; resume it with resume=auto, or {another}")
+            raise InputError(f"{output} holds an interrupted run; {RESUME_OR_ANOTHER}")
     if output.is_dir() and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         with locked(output):  # fails before anything is written
             pass

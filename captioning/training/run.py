@@ -19,6 +19,7 @@ from torch import nn
 
 from captioning.data.module import CaptionDataModule
 from captioning.encoders.features import ImageFeatures
+from captioning.errors import InputError
 from captioning.files.atomic import remove_unfinished
 from captioning.files.lock import locked
 from captioning.metrics import signature_line
@@ -26,9 +27,9 @@ from captioning.model.checkpoint import model_weights, read_checkpoint
 from captioning.model.image_model import ImageModel
 from captioning.modes import evaluating
 from captioning.objectives import PolicyGradient
-from captioning.reports.runs import read_run
+from captioning.reports.runs import read_scores
 from captioning.training.assemble import assemble, prepare
-from captioning.training.checks import check_data, check_output, check_run
+from captioning.training.checks import RESUME_OR_ANOTHER, check_data, check_output, check_run
 from captioning.training.phases import phases
 from captioning.training.resuming import (
     Resuming,
@@ -37,6 +38,7 @@ from captioning.training.resuming import (
     is_finished,
     is_trained,
     restoring,
+    resumes_by_itself,
     settings_of,
     start_of,
 )
@@ -69,7 +71,11 @@ def train(config: DictConfig, output: Path) -> float:
 
 def check_folders(config: DictConfig, output: Path) -> None:
     """Check that no phase of this run would overwrite another run; see `check_output`."""
-    for settings, folder in reversed(phases(config, output)):
+    *earlier, last = phases(config, output)
+    check_output(*last)
+    for settings, folder in earlier:
+        if any((folder / "checkpoints").glob("*.ckpt")) and not resumes_by_itself(config):
+            raise InputError(f"{output} holds an interrupted run; {RESUME_OR_ANOTHER}")
         check_output(settings, folder)
 
 
@@ -89,7 +95,7 @@ def train_phase(config: DictConfig, output: Path) -> float:
 
 def _score(output: Path, monitor: str) -> float:
     """Return a finished run's monitored score."""
-    scores = read_run(output).scores
+    scores = read_scores(output)
     return math.log(scores["perplexity"]) if monitor == "loss" else scores[monitor]
 
 
@@ -123,7 +129,7 @@ def _train(config: DictConfig, output: Path, resumed: tuple[Path, dict[str, Any]
     with restoring(path, lambda: resuming.has_begun):
         trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
     log.info("trained in %.1f minutes of CPU time", (time.process_time() - started) / 60)
-    cost = {**num_parameters, "seconds": timer.time_elapsed(), "precision": trainer.precision}
+    cost: dict[str, float | str] = {**num_parameters, "seconds": timer.time_elapsed(), "precision": trainer.precision}
     cost |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
     if isinstance(module.objective, PolicyGradient):
         cost["objective"] = signature_line(module.objective.signature())
