@@ -73,7 +73,7 @@ def hydra_s_folder() -> Iterator[None]:
 
 def compose(*overrides: str, name: str = "train") -> dict[str, Any]:
     config = hydra.compose(name, [*overrides, "name=a-run", "output=runs/a-run"] if name == "train" else [*overrides])
-    for key in ("data.root", "bundle", "features"):
+    for key in ("data.root", "bundle", "features", "objective.teacher"):
         if OmegaConf.is_missing(OmegaConf.select(config, key.rpartition(".")[0]) or config, key.split(".")[-1]):
             OmegaConf.update(config, key, "somewhere")
     return plain(config)

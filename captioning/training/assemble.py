@@ -37,6 +37,7 @@ from captioning.training.kinds import KINDS, head_of
 from captioning.training.module import TrainingModule
 from captioning.training.parts import build, find, find_class
 from captioning.training.pretrained_words import start_embeddings
+from captioning.training.teachers import teacher_of
 from captioning.training.vocabulary import learn_vocabulary, saved_tokenizer
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
         InputError: a setting is invalid or contradicts another, or the training split cannot be read.
     """
     name = head_of(config)
-    check_own_code(config, name)
+    foreign = check_own_code(config, name)
     splits, loading = open_data(config.data, reads=find_class(config.encoder, Encoder).reads)  # type: ignore[type-abstract]
     check_encoder(config, loading)
     kind = KINDS[name]
@@ -71,6 +72,9 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     training = available | {"tokenizer": tokenizer, "references": splits.references("train")}
     given = {name: arguments_of(config[name], available), "objective": arguments_of(config.objective, training)}
     given["search"] = arguments_of(config.search, search_arguments(encoder, tokenizer)) if kind.searches else {}
+    given["objective"] |= teacher_of(
+        config.objective, (encoder, transform), tokenizer, cached=loading.features is not None, trust=foreign
+    )
     head = build(config[name], HEADS[name], **given[name])
     start_words(config, (encoder, transform), (head, tokenizer))
     objective = instantiate(config.objective)  # partial if it has parameters of its own

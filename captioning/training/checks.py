@@ -113,12 +113,15 @@ def check_monitor(config: DictConfig, expected: Mapping[str, str]) -> None:
         )
 
 
-def check_own_code(config: DictConfig, head: str) -> None:
+def check_own_code(config: DictConfig, head: str) -> list[str]:
     """Check that the run's bundle can be loaded if it has classes of other packages, and log which ones.
 
     Args:
         config: the run's settings.
         head: the group that describes the model's head.
+
+    Returns:
+        The names of these packages.
 
     Raises:
         InputError: a class of encoder, head or search could not be loaded from the bundle.
@@ -142,6 +145,7 @@ def check_own_code(config: DictConfig, head: str) -> None:
             names,
             " ".join(f"--trust {name}" for name in foreign),
         )
+    return foreign
 
 
 def check_data(data: CaptionDataModule) -> None:

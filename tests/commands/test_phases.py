@@ -120,3 +120,33 @@ def test_what_cannot_be_started_from_is_refused_in_one_message(
     given = [text.replace("BUNDLE", str(bundle)) for text in overrides]
     ran = train(tmp_path / "run", "finetuning=whole", *given)
     assert ran.status == 1 and message in ran.err and "Traceback" not in ran.err, ran.err
+
+
+def test_a_student_learns_from_a_run_s_model(train: Command, bundle: Path, tmp_path: Path) -> None:
+    ran = train(tmp_path / "run", "finetuning=whole", "objective=distillation", f"objective.teacher={bundle}")
+    assert ran.status == 0, ran.err
+    assert "objective.teacher" not in json.dumps(json.loads((tmp_path / "run" / "bundle" / "config.json").read_text()))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("objective.teacher=MISSING",), "MISSING does not exist; expected a bundle"),
+        (("objective.teacher=BUNDLE", "text.min_count=9"), "has another vocabulary than this run's training captions"),
+        (("objective.teacher=BUNDLE", "encoder.size=[24,24]"), "reads images of another form than this run's encoder"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_refused_in_one_message(
+    train: Command, bundle: Path, tmp_path: Path, overrides: tuple[str, ...], message: str
+) -> None:
+    given = [text.replace("BUNDLE", str(bundle)) for text in overrides]
+    ran = train(tmp_path / "run", "finetuning=whole", "objective=distillation", *given)
+    assert ran.status == 1 and message in ran.err and "Traceback" not in ran.err, ran.err
+
+
+def test_scheduled_sampling_resumes_at_its_step(train: Command, tmp_path: Path) -> None:
+    given = ("finetuning=whole", "objective=scheduled_sampling", "objective.decay.c=0.2", "objective.decay.least=0")
+    assert train(tmp_path / "whole", *given, "trainer.max_epochs=2").status == 0
+    assert train(tmp_path / "halves", *given).status == 0
+    assert train(tmp_path / "halves", *given, "trainer.max_epochs=2", "resume=auto").status == 0
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "halves"))
