@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -51,6 +51,10 @@ class Distillation:
         if not 0 <= weight <= 1:
             raise InputError(f"weight={weight} must be in 0..1")
         self.teacher, self.weight = teacher, weight
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the objective itself: it never changes, and its teacher may be large."""
+        return self
 
     def __call__(self, decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
         """Compute the loss of a batch, a scalar."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -75,6 +75,10 @@ class PolicyGradient(ABC):
         self.reward = Reward(references, reward, end_token=end_token)
         self.tokenizer, self.cross_entropy = tokenizer, cross_entropy
         self._likelihood = CrossEntropy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the objective itself: it never changes, and its references may be large."""
+        return self
 
     @abstractmethod
     def baselines(self, rewards: Tensor, decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:

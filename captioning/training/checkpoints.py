@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,19 +69,31 @@ def _write_digests(path: Path, digests: list[str]) -> None:
     write_text(digest_file(path), "".join(f"{digest}  {path.name}\n" for digest in digests))
 
 
-def bundle_checkpoint(checkpoint: str | Path, folder: str | Path, *, trust: Collection[str] = ()) -> Path:
-    """Make a bundle from a run's checkpoint. Its metrics.json names the epoch and the step, and has no scores.
+def bundle_checkpoints(checkpoints: Sequence[str | Path], folder: str | Path, *, trust: Collection[str] = ()) -> Path:
+    """Make a bundle from checkpoints of one model, whose weights are averaged.
+
+    Its metrics.json names their epochs and steps, and has no scores. A buffer that counts is that of the last one.
 
     Args:
-        checkpoint: the checkpoint's file.
+        checkpoints: the files, at least one.
         folder: the bundle's folder.
-        trust: packages whose classes the checkpoint may name; see `captioning.model.safe_build.build`.
+        trust: packages whose classes the checkpoints may name; see `captioning.model.safe_build.build`.
 
     Raises:
-        InputError: the file is not a checkpoint of this package, is damaged, or the folder cannot be written.
+        InputError: a file is not a checkpoint of this package, is damaged or of another model than the first one, or
+            the folder cannot be written.
     """
-    model, saved = read_model(checkpoint, trust=trust)
-    return model.save(folder, metrics={"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}})
+    model, saved = read_model(checkpoints[0], trust=trust)
+    found, mean = [saved], {name: value.double() for name, value in model.state_dict().items()}
+    for count, path in enumerate(checkpoints[1:], start=2):
+        other, saved = read_model(path, trust=trust)
+        check_same_model(saved["captioning"], found[0]["captioning"], name=str(path))
+        found.append(saved)
+        for name, value in other.state_dict().items():
+            mean[name] = mean[name].lerp(value.double(), 1 / count) if value.is_floating_point() else value
+    model.load_state_dict(mean)
+    named = [{"epoch": saved["epoch"], "step": saved["global_step"]} for saved in found]
+    return model.save(folder, metrics={"checkpoint": named[0]} if len(named) == 1 else {"checkpoints": named})
 
 
 def read_model(checkpoint: str | Path, *, trust: Collection[str] = ()) -> tuple[ImageModel, dict[str, Any]]:
@@ -104,12 +116,13 @@ def read_model(checkpoint: str | Path, *, trust: Collection[str] = ()) -> tuple[
     return model, saved
 
 
-def check_same_model(saved: object, own: Mapping[str, Any]) -> None:
+def check_same_model(saved: object, own: Mapping[str, Any], *, name: str = "the checkpoint") -> None:
     """Check that a checkpoint is of the same model and vocabulary as the run that resumes from it.
 
     Args:
         saved: the checkpoint's description of its model; None if it has none.
         own: the run's: "config", "tokenizer" and "transform", as plain values and text.
+        name: names the checkpoint in the message.
 
     Raises:
         InputError: the two differ, or captioning did not write the checkpoint.
@@ -119,12 +132,12 @@ def check_same_model(saved: object, own: Mapping[str, Any]) -> None:
     found = differences(saved, own)
     if found:
         raise InputError(
-            f"the checkpoint is of another model: {', '.join(found)}; resume with that run's own settings, or "
+            f"{name} is of another model: {', '.join(found)}; resume with that run's own settings, or "
             "start a new run without checkpoint="
         )
     if vocabularies(saved) != vocabularies(own):
         raise InputError(
-            "the checkpoint is of another vocabulary; resume with that run's own training captions (data.root) and "
+            f"{name} is of another vocabulary; resume with that run's own training captions (data.root) and "
             "text settings, or start a new run without checkpoint="
         )
 
