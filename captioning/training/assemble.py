@@ -35,6 +35,7 @@ from captioning.training.detected import check_words, num_ngrams, search_argumen
 from captioning.training.encoder_parts import encoder_parts
 from captioning.training.kinds import KINDS, head_of
 from captioning.training.module import TrainingModule
+from captioning.training.not_finite import NotFinite
 from captioning.training.parts import build, find, find_class
 from captioning.training.pretrained_words import start_embeddings
 from captioning.training.teachers import teacher_of
@@ -109,6 +110,7 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
         finetuning=instantiate(config.finetuning),
         monitor=config.metrics.monitor,
         seed=config.seed,
+        not_finite=NotFinite(config.not_finite),
     )
     return module, data
 

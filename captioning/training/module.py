@@ -26,6 +26,7 @@ from captioning.model.image_model import ImageModel
 from captioning.objectives import loss_means, loss_of_all
 from captioning.seeds import seed_of
 from captioning.training.checkpoints import check_same_model
+from captioning.training.not_finite import NotFinite
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class TrainingModule(pl.LightningModule, ABC):
         finetuning: None keeps the encoder frozen.
         monitor: the score that a schedule such as ReduceLROnPlateau watches.
         seed: seed of each step's random numbers.
+        not_finite: what is done when a loss is not finite; None stops the run.
     """
 
     def __init__(
@@ -97,8 +99,10 @@ class TrainingModule(pl.LightningModule, ABC):
         finetuning: FineTuning | None = None,
         monitor: str = "CIDEr",
         seed: int = 0,
+        not_finite: NotFinite | None = None,
     ) -> None:
         super().__init__()
+        self.not_finite = not_finite or NotFinite()
         self.model, self.objective = model, objective
         self.optimizer, self.schedule, self.finetuning = optimizer, schedule, finetuning
         self.monitor, self.seed = monitor, seed
@@ -121,13 +125,25 @@ class TrainingModule(pl.LightningModule, ABC):
 
     # ---- training -------------------------------------------------------------------------------------------
 
-    def training_step(self, batch: CaptionBatch, batch_index: int) -> Tensor:
-        """Compute the objective's loss of a batch; its average over processes is the loss of all their batches."""
+    def training_step(self, batch: CaptionBatch, batch_index: int) -> Tensor | None:
+        """Compute the objective's loss of a batch; its average over processes is the loss of all their batches.
+
+        Returns:
+            The loss; None if it is not finite and the step is left out.
+        """
         count_images(self.model.encoder, not batch.repeated)
+        self.not_finite.begin(batch, *self._with_changing_buffers())
         means = loss_means(self.objective, self.model.head, self.model.features(batch), batch)
         loss = loss_of_all(means, batch)
+        if not self.not_finite.passes(self.trainer, "loss", loss.detach()):
+            return None
         self.log("train/loss", loss, batch_size=len(batch.lengths), prog_bar=True, sync_dist=True)
         return loss
+
+    def _with_changing_buffers(self) -> list[nn.Module]:
+        """Return the modules whose buffers a step changes."""
+        changing = [self.objective] if isinstance(self.objective, nn.Module) else []
+        return [*changing, self.model.encoder] if self.finetuning is not None else changing
 
     def on_train_start(self) -> None:
         """Train the encoder if training resumes within an epoch in which it is trained."""
@@ -187,7 +203,9 @@ class TrainingModule(pl.LightningModule, ABC):
         elif gradient_clip_algorithm == "value":
             nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
         else:
-            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+            norm = nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+            if not self.not_finite.passes(self.trainer, "norm of the gradient", norm):
+                optimizer.zero_grad()  # parameters without a gradient are not changed
 
     def configure_optimizers(self) -> Any:
         """Make one parameter group of head and objective, and one of the encoder if it is ever trained."""

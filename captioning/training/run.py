@@ -131,6 +131,8 @@ def _train(config: DictConfig, output: Path, resumed: tuple[Path, dict[str, Any]
     log.info("trained in %.1f minutes of CPU time", (time.process_time() - started) / 60)
     cost: dict[str, float | str] = {**num_parameters, "seconds": timer.time_elapsed(), "precision": trainer.precision}
     cost |= {"epochs": trainer.current_epoch, "steps": trainer.global_step}
+    if module.not_finite.num_skipped:
+        cost["skipped_steps"] = module.not_finite.num_skipped
     if isinstance(module.objective, PolicyGradient):
         cost["objective"] = signature_line(module.objective.signature())
     best = getattr(trainer.checkpoint_callback, "best_model_path", "")

@@ -94,7 +94,7 @@ class Checkpoints(Checkpoint):
     # ---- what ------------------------------------------------------------------------------------------------
 
     def save_between_steps(self, trainer: pl.Trainer) -> None:
-        """Save the state between two steps; called before the second one."""
+        """Save the state between two steps; called before the second one changes a weight."""
         self._save_last(trainer, correct=partial(_before_step, trainer))
 
     def save_before_validation(self, trainer: pl.Trainer) -> None:
@@ -185,10 +185,10 @@ def highest(trainer: pl.Trainer, value: int) -> int:
 
 
 def _before_step(trainer: pl.Trainer, loop: dict[str, Any]) -> None:
-    """Undo the count of the next batch, which Lightning has already fetched."""
+    """Undo the counts of the next batch, which Lightning has already fetched, and may have begun."""
     progress = loop["epoch_loop.batch_progress"]
     for counts in (progress["total"], progress["current"]):
-        counts["ready"] -= 1
+        counts["ready"] = counts["started"] = counts["completed"]
     progress["is_last_batch"] = False
     epoch_loop, done = trainer.fit_loop.epoch_loop, progress["current"]["completed"]
     if epoch_loop._should_check_val_epoch() and done % trainer.val_check_batch == 0:

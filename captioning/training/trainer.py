@@ -49,6 +49,7 @@ def quieten_lightning() -> None:
         ".*Checkpoint directory .* not empty.*",  # a run that resumes in its own folder
         ".*ended before the epoch ended and your dataloader is not resumable.*",  # the sampler leaves out what is done
         ".*Please add the following callbacks.*",  # an earlier version's, whose state is read
+        ".*`training_step` returned `None`.*",  # a step that is left out is logged
         ".*does not have many workers.*",  # cached features are read fastest in this process
     ):
         warnings.filterwarnings("ignore", message=harmless)
