@@ -26,6 +26,7 @@ from captioning.model.image_model import ImageModel, evaluating
 from captioning.reports.runs import read_run
 from captioning.training.assemble import assemble, prepare
 from captioning.training.checks import check_data, check_output, check_run
+from captioning.training.loggers import log_settings
 from captioning.training.resuming import (
     Resuming,
     check_resumable,
@@ -90,6 +91,7 @@ def _train(config: DictConfig, output: Path, start: tuple[Path, dict[str, Any]] 
     timer = Timer()  # checkpoints keep its time, so that a resumed run adds to it
     resuming = Resuming(settings_of(config))
     trainer = build_trainer(config, timer, resuming, Signals())
+    log_settings(trainer.loggers, config)
     if trainer.is_global_zero:
         remove_unfinished(output)
         remove_unfinished(output / "checkpoints")
