@@ -89,7 +89,7 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
             text = str(cause) if isinstance(cause, InputError) else traceback.format_exc()
             write_text(output / "error.txt", text)
             log.error("run %s failed: %s", output.name, text)
-            return math.nan
+            return None
 
     sys.argv = [f"captioning {command}", *line.flags, *line.overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise errors instead of printing part of a traceback
@@ -120,7 +120,8 @@ def _advised(command: str, arguments: Sequence[str], output: Path, config: DictC
 
 def _checked(task: Task, config: DictConfig, output: Path) -> float | None:
     check_settings(config)
-    return task(config, output)
+    score = task(config, output)
+    return None if score is None or math.isnan(score) else score  # a sweeper takes None for a run without a score
 
 
 def _check_folder(config: DictConfig, *, sweeps: bool) -> None:
@@ -135,8 +136,8 @@ def _check_folder(config: DictConfig, *, sweeps: bool) -> None:
         folder = OmegaConf.to_container(config, resolve=False)["output"]  # type: ignore[index, call-overload]
     if num_started_together() > 1 and "${now:" in folder:
         raise InputError(
-            f"output=DIR must be given: {num_started_together()} processes were started together, and each would name "
-            "the folder after its own time"
+            f"output=DIR must be given: torchrun or SLURM counts {num_started_together()} processes, and each would "
+            "name the folder after its own time"
         )
 
 

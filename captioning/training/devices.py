@@ -33,9 +33,9 @@ def check_processes(trainer: pl.Trainer) -> None:
         _check_nodes(trainer)
     elif environment.world_size() != expected:
         raise InputError(
-            f"{environment.world_size()} processes were started, but trainer.devices x trainer.num_nodes is "
-            f"{trainer.num_devices} x {trainer.num_nodes}; set trainer=ddp, trainer.devices to the number of processes "
-            "of a node, and trainer.num_nodes to that of nodes"
+            f"torchrun or SLURM counts {environment.world_size()} processes, but trainer.devices x trainer.num_nodes "
+            f"is {trainer.num_devices} x {trainer.num_nodes}; set trainer=ddp, trainer.devices to the number of "
+            "processes of a node, and trainer.num_nodes to that of nodes"
         )
     if expected > 1:
         _check_sweep(expected)
