@@ -66,7 +66,7 @@ def runs(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 
 
 def losses(run: Path) -> list[float]:
