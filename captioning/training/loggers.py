@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -149,13 +151,20 @@ def log_settings(loggers: Iterable[Logger], config: DictConfig) -> None:
 def _built(settings: DictConfig) -> Logger:
     """Build a logger, and say how to install what it needs if that is missing."""
     try:
-        logger: Logger = instantiate(settings)
+        with _creating(str(settings.get("tracking_uri", ""))):
+            logger: Logger = instantiate(settings)
     except HydraException as error:
         extra = _EXTRAS.get(str(settings.get("_target_")))
         if extra is not None and isinstance(error.__cause__, ModuleNotFoundError):
             raise InputError(f"the package {extra} is missing; run pip install 'captioning[{extra}]'") from error
         raise
     return logger
+
+
+def _creating(uri: str) -> AbstractContextManager[object]:
+    """Let one process at a time open MLflow's database; those that create it together would break it."""
+    prefix = "sqlite:///"
+    return FileLock(f"{uri.removeprefix(prefix)}.lock") if uri.startswith(prefix) else nullcontext()
 
 
 def _keep_wandb_in(folder: Path) -> None:

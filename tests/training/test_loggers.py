@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,29 @@ def test_mlflow_reports_no_use_unless_the_user_wants_it(tmp_path: Path, monkeypa
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY")
     build_loggers(settings, tmp_path)
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_one_process_at_a_time_creates_mlflow_s_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, highest = 0, 0
+
+    def create(settings: Any) -> Logger:
+        nonlocal together, highest
+        together += 1
+        highest = max(highest, together)
+        time.sleep(0.05)
+        together -= 1
+        return CSVLogger(tmp_path)
+
+    monkeypatch.setattr(loggers, "instantiate", create)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    target = "pytorch_lightning.loggers.MLFlowLogger"
+    settings = OmegaConf.create({"mlflow": {"_target_": target, "tracking_uri": f"sqlite:///{tmp_path}/mlflow.db"}})
+    threads = [threading.Thread(target=build_loggers, args=(settings, tmp_path)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert highest == 1
 
 
 def test_the_settings_of_a_run_are_logged_by_their_keys(tmp_path: Path) -> None:
