@@ -10,7 +10,8 @@ import captioning
 
 ROOT = Path(captioning.__file__).parent
 LAYERS = (
-    ("errors", "json_files", "memory", "modes", "seeds"), ("files",), ("text",), ("metrics",), ("reranking",),
+    ("errors", "json_files", "memory", "modes", "processes", "seeds"), ("files",), ("text",), ("metrics",),
+    ("reranking",),
     ("recurrent",), ("encoders",), ("data",), ("decoders",), ("matchers",), ("search",), ("objectives",), ("model",),
     ("evaluation",), ("reports",), ("training",), ("benchmarks",), ("commands",),
 )  # fmt: skip
@@ -41,16 +42,8 @@ def folder(module: str) -> str:
 
 def test_the_package_s_root_holds_folders_and_what_everybody_stands_on() -> None:
     files = {path.name for path in ROOT.iterdir() if path.is_file()}
-    assert files == {
-        "__init__.py",
-        "__main__.py",
-        "errors.py",
-        "json_files.py",
-        "memory.py",
-        "modes.py",
-        "seeds.py",
-        "py.typed",
-    }
+    modules = {"errors.py", "json_files.py", "memory.py", "modes.py", "processes.py", "seeds.py"}
+    assert files == {"__init__.py", "__main__.py", "py.typed", *modules}
     assert {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"} <= {*LEVEL, "conf"}
 
 

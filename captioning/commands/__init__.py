@@ -18,6 +18,7 @@ from types import FrameType
 from captioning import __version__
 from captioning.errors import InputError, Stopped, shown
 from captioning.memory import keep_freed_memory
+from captioning.processes import is_first_process
 
 SUMMARIES = {
     "train": "train a captioner, a word detector or a matcher; -m runs a sweep",
@@ -141,7 +142,7 @@ def guarded(name: str, command: Callable[[], int]) -> int:
 
 
 def _report(name: str, stop: Stopped) -> int:
-    if int(os.environ.get("LOCAL_RANK", "0")):
+    if not is_first_process():
         return 0  # the first process reports
     print(f"captioning {name}: {stop}", file=sys.stderr)
     return stop.status

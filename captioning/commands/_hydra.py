@@ -10,21 +10,24 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from captioning.commands import guarded
 from captioning.commands._overrides import VERSION_BASE, check_overrides, read_arguments
+from captioning.commands._plugins import check_sweeper, missing_package
 from captioning.commands._resume import check_same_sweep, remaining_runs, resume_command
-from captioning.errors import InputError, Stopped
+from captioning.errors import InputError, Stopped, described
 from captioning.files.atomic import write_text
+from captioning.processes import is_first_process, num_started_together
 from captioning.training.parts import explained
 from captioning.training.ranges import check_settings
 
@@ -48,7 +51,11 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
     """
     line = read_arguments(command, arguments)
     composed = check_overrides(line)
-    if line.runs and not int(os.environ.get("LOCAL_RANK", "0")):  # other processes start after the run has begun
+    if line.runs:
+        _check_folder(composed, sweeps=line.sweeps)
+    if line.runs and line.sweeps:
+        check_sweeper(composed, line.overrides)
+    if line.runs and is_first_process():  # other processes start after the run has begun
         if line.sweeps:
             _check_sweep(composed, line.overrides)
         elif check is not None:
@@ -67,11 +74,14 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
                 return _checked(task, config, output)
         sys.argv.append(f"hydra.sweep.dir='{hydra_config.sweep.dir}'")  # other processes would choose a later timestamp
         (output / "error.txt").unlink(missing_ok=True)  # of the run that this one resumes
+        searched = hydra_config.runtime.choices["hydra/sweeper"] != "basic"  # such a sweep has no fixed list of runs
+        sweep = Path(hydra_config.sweep.dir).resolve()
         try:
-            with _advised(command, arguments, Path(hydra_config.sweep.dir).resolve(), config):
+            with nullcontext() if searched else _advised(command, arguments, sweep, config):
                 return _checked(task, config, output)
         except Stopped as stop:
-            stop.advice += f"\n{remaining_runs(line.overrides, hydra_config.job.num)}"
+            left = [] if searched else [remaining_runs(line.overrides, hydra_config.job.num)]
+            stop.advice = "\n".join([stop.advice, *left])
             raise
         except Exception as error:  # noqa: BLE001 - the sweep's other runs continue after any error
             write_text(Path(failures, str(hydra_config.job.num)), "")
@@ -79,7 +89,7 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
             text = str(cause) if isinstance(cause, InputError) else traceback.format_exc()
             write_text(output / "error.txt", text)
             log.error("run %s failed: %s", output.name, text)
-            return math.nan
+            return None
 
     sys.argv = [f"captioning {command}", *line.flags, *line.overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise errors instead of printing part of a traceback
@@ -88,7 +98,11 @@ def run(command: str, task: Task, arguments: Sequence[str], *, check: Task | Non
         main(_user_errors(command, job))()
         return int(any(Path(failures).iterdir()))
     except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(error) from error
+        raise InputError(missing_package(error) or error) from error
+    except Exception as error:
+        if not line.sweeps:  # a run's own error; in a sweep, those of runs are caught above
+            raise
+        raise InputError(f"the sweep ended: {missing_package(error) or described(error)}") from error
     finally:
         shutil.rmtree(failures, ignore_errors=True)
 
@@ -106,7 +120,25 @@ def _advised(command: str, arguments: Sequence[str], output: Path, config: DictC
 
 def _checked(task: Task, config: DictConfig, output: Path) -> float | None:
     check_settings(config)
-    return task(config, output)
+    score = task(config, output)
+    return None if score is None or math.isnan(score) else score  # a sweeper takes None for a run without a score
+
+
+def _check_folder(config: DictConfig, *, sweeps: bool) -> None:
+    """Check that all processes that torchrun or SLURM has started write into the same folder.
+
+    Raises:
+        InputError: each would name the folder after the time at which it has started.
+    """
+    hydra_config: Any = OmegaConf.to_container(config.hydra, resolve=False)
+    folder = hydra_config["sweep" if sweeps else "run"]["dir"]
+    if folder == "${output}":
+        folder = OmegaConf.to_container(config, resolve=False)["output"]  # type: ignore[index, call-overload]
+    if num_started_together() > 1 and "${now:" in folder:
+        raise InputError(
+            f"output=DIR must be given: torchrun or SLURM counts {num_started_together()} processes, and each would "
+            "name the folder after its own time"
+        )
 
 
 def _check_sweep(config: DictConfig, overrides: Sequence[str]) -> None:

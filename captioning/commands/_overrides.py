@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from captioning.commands import config_folder
+from captioning.commands._plugins import how_to_install
 from captioning.errors import InputError
 
 VERSION_BASE = "1.3"
@@ -313,8 +314,7 @@ def _no_choice(error: Exception, configs: ConfigRepository) -> str | None:
         return None
     choices = list(_choices(group, configs))
     name = missing.removeprefix(f"{group}/")
-    plugins = "; others need a plugin, such as hydra-joblib-launcher" if group.startswith("hydra/") else ""
-    listed = f"choose among {', '.join(choices)}{plugins}"
+    listed = f"choose among {', '.join(choices)}{how_to_install(group, name)}"
     return f"{group} has no option {name[:80]!r}; {listed}{did_you_mean(name, choices)}"
 
 

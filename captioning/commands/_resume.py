@@ -103,7 +103,9 @@ def check_same_sweep(folder: Path, overrides: Sequence[str]) -> None:
 
 
 def _own(overrides: Sequence[str]) -> list[str]:
-    return [override for override in overrides if _key(override) not in _REPLACED]
+    """Return the overrides that say what a sweep trains. Those of Hydra's own, such as its launcher, do not."""
+    keys = ((text, _key(text)) for text in overrides)
+    return [text for text, key in keys if key not in _REPLACED and not key.startswith(("hydra.", "hydra/"))]
 
 
 def _key(override: str) -> str:

@@ -77,6 +77,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
     from captioning.reports.scores import ScoreResult
     from captioning.training.assemble import open_data
     from captioning.training.captioning import CaptioningModule
+    from captioning.training.devices import check_processes
     from captioning.training.signals import Signals
     from captioning.training.trainer import quieten_lightning
 
@@ -101,6 +102,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
     )
     quieten_lightning()
     trainer: pl.Trainer = instantiate(config.trainer, callbacks=[Signals()])
+    check_processes(trainer)
     trainer.validate(module, datamodule=data, verbose=False)
     if trainer.is_global_zero:
         result: RunResult

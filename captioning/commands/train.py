@@ -21,12 +21,12 @@ examples:
 {groups}
 
 output=DIR names the run's folder. It holds the log, checkpoints/, metrics.json, captions.json and bundle/.
--m runs every combination of the comma-separated choices, in folders within output=DIR, and writes one table, sweep.csv.
---cfg job prints the composed configuration and trains nothing. --hydra-help lists Hydra's other options.
---config-dir DIR adds a folder with your own options of the groups, also for classes of your own package.
-output=DIR resume=auto resumes whatever is in the run's (or sweep's) folder, any number of times, and starts anew if
-there is nothing. With a larger trainer.max_epochs it trains a finished run longer. checkpoint=FILE starts from any
-checkpoint. SIGTERM, SIGHUP and Ctrl-C save last.ckpt and print the command that resumes.
+-m runs every combination of the comma-separated choices, in folders within output=DIR, and writes one table, sweep.csv;
+with hydra/launcher=joblib or submitit_slurm side by side. With hydra/sweeper=optuna, Optuna chooses the values.
+trainer=ddp trains on every GPU of this machine. logger=wandb (the default), csv, tensorboard, mlflow or a [LIST].
+--cfg job prints the configuration. --config-dir DIR adds your own options of the groups. --hydra-help lists more.
+output=DIR resume=auto resumes what is in a run's or sweep's folder, or starts anew if there is nothing. With a larger
+trainer.max_epochs it trains longer. checkpoint=FILE starts from any checkpoint. Signals save, and print how to resume.
 """
 
 

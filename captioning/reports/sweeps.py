@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from omegaconf import DictConfig
 from rich.table import Table
 
 from captioning.errors import shown
+from captioning.processes import is_first_process
 from captioning.reports.runs import Run, group_by_setting, read_runs, score_names, setting_names, shown_score_names
 from captioning.reports.tables import console, write_table
 
@@ -21,7 +21,7 @@ class SweepTable(Callback):  # type: ignore[misc] # hydra is untyped
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Read the runs from their folders, so that runs of other machines are included."""
-        if int(os.environ.get("LOCAL_RANK", "0")):  # only the first process reports
+        if not is_first_process():
             return
         folder = Path(config.hydra.sweep.dir)
         runs = read_runs(folder)

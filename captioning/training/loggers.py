@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from hydra.errors import HydraException
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
 
-from captioning.errors import described
+from captioning.errors import InputError, described
+from captioning.json_files import flat
 from captioning.training.parts import explained
 
 log = logging.getLogger(__name__)
@@ -25,6 +28,11 @@ _WANDB_FOLDERS = {
     "WANDB_ARTIFACT_DIR": "artifacts",
     "WANDB_CONFIG_DIR": "config",
 }
+_EXTRAS = {
+    "pytorch_lightning.loggers.TensorBoardLogger": "tensorboard",
+    "pytorch_lightning.loggers.MLFlowLogger": "mlflow",
+}
+"""The extra of this package that installs what a logger needs."""
 _given: dict[str, str] = {}
 """The variables of `_WANDB_FOLDERS` that an earlier run of this process has set."""
 
@@ -57,7 +65,7 @@ class SafeLogger(Logger):
             return action()
         except Exception as error:  # noqa: BLE001 - a logger may raise anything
             self._logger = None
-            text = str(explained(error)) if isinstance(error, HydraException) else described(error)
+            text = str(explained(error)) if isinstance(error, (HydraException, InputError)) else described(error)
             log.warning("%s failed and logs nothing more; the run continues: %s", self._label, text)
             return None
 
@@ -124,9 +132,39 @@ def build_loggers(config: DictConfig, output: str | Path) -> list[SafeLogger]:
         output: the run's folder, in which wandb's own files are kept.
     """
     chosen = {str(name): settings for name, settings in config.items() if settings}
-    if any("wandb" in str(settings.get("_target_")).lower() for settings in chosen.values()):
+    targets = " ".join(str(settings.get("_target_")).lower() for settings in chosen.values())
+    if "wandb" in targets:
         _keep_wandb_in(Path(output).absolute() / "wandb")
-    return [SafeLogger(lambda s=s: instantiate(s), f"logger.{name}") for name, s in chosen.items()]  # type: ignore[misc]
+    if "mlflow" in targets:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would report to its makers how it is used
+    return [SafeLogger(lambda s=s: _built(s), f"logger.{name}") for name, s in chosen.items()]  # type: ignore[misc]
+
+
+def log_settings(loggers: Iterable[Logger], config: DictConfig) -> None:
+    """Log the settings of a run, by their dotted keys, without those of callbacks and loggers."""
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    settings = flat({key: value for key, value in plain.items() if key not in ("callbacks", "logger", "output")})
+    for logger in loggers:
+        logger.log_hyperparams(settings)
+
+
+def _built(settings: DictConfig) -> Logger:
+    """Build a logger, and say how to install what it needs if that is missing."""
+    try:
+        with _creating(str(settings.get("tracking_uri", ""))):
+            logger: Logger = instantiate(settings)
+    except HydraException as error:
+        extra = _EXTRAS.get(str(settings.get("_target_")))
+        if extra is not None and isinstance(error.__cause__, ModuleNotFoundError):
+            raise InputError(f"the package {extra} is missing; run pip install 'captioning[{extra}]'") from error
+        raise
+    return logger
+
+
+def _creating(uri: str) -> AbstractContextManager[object]:
+    """Let one process at a time open MLflow's database; those that create it together would break it."""
+    prefix = "sqlite:///"
+    return FileLock(f"{uri.removeprefix(prefix)}.lock") if uri.startswith(prefix) else nullcontext()
 
 
 def _keep_wandb_in(folder: Path) -> None:

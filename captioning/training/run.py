@@ -30,6 +30,7 @@ from captioning.objectives import PolicyGradient
 from captioning.reports.runs import read_scores
 from captioning.training.assemble import assemble, prepare
 from captioning.training.checks import RESUME_OR_ANOTHER, check_data, check_output, check_run
+from captioning.training.loggers import log_settings
 from captioning.training.phases import phases
 from captioning.training.resuming import (
     Resuming,
@@ -121,6 +122,7 @@ def _train(config: DictConfig, output: Path, resumed: tuple[Path, dict[str, Any]
     timer = Timer()  # checkpoints keep its time, so that a resumed run adds to it
     resuming = Resuming(settings_of(config))
     trainer = build_trainer(config, timer, resuming, Signals())
+    log_settings(trainer.loggers, config)
     if trainer.is_global_zero:
         remove_unfinished(output)
         remove_unfinished(output / "checkpoints")

@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from captioning.errors import InputError
 from captioning.training.checkpoints import CheckpointFiles
+from captioning.training.devices import check_processes
 from captioning.training.loggers import build_loggers
 from captioning.training.precision import precision_here
 
@@ -20,7 +21,8 @@ def build_trainer(config: DictConfig, *callbacks: pl.Callback) -> pl.Trainer:
     """Build the trainer with `callbacks` and with the configuration's callbacks and loggers.
 
     Raises:
-        InputError: `trainer` names callbacks or loggers, which are groups of their own.
+        InputError: `trainer` names callbacks or loggers, which are groups of their own; or the processes cannot work
+            together.
     """
     for group in ("callbacks", "logger"):
         if group in config.trainer:
@@ -37,6 +39,7 @@ def build_trainer(config: DictConfig, *callbacks: pl.Callback) -> pl.Trainer:
         callbacks=own,
         logger=build_loggers(config.logger, config.output),
     )
+    check_processes(trainer)
     return trainer
 
 

@@ -211,7 +211,11 @@ def test_a_configuration_is_shown_though_its_folder_holds_a_run(command: Command
         (["experiment=scenes/shw_and_tell"], "did you mean 'show_and_tell'?"),
         (["experiment=show_and_tel"], "/show_and_tell'?"),
         (["recurrent@decoder.recurrent=lstmm"], "did you mean 'lstm'?"),
-        (["hydra/launcher=joblib"], "choose among basic; others need a plugin, such as hydra-joblib-launcher"),
+        (["hydra/launcher=joblib"], "choose among basic; joblib needs a plugin: pip install 'captioning[sweeps]'"),
+        (["hydra/sweeper=optuna"], "choose among basic; optuna needs a plugin: pip install 'captioning[optuna]'"),
+        (["hydra/job_logging=colorlog"], "others need a plugin of Hydra's"),
+        (["-m", "optimizer.lr=interval(0.1,1)"], "hydra/sweeper=basic runs choices and no interval"),
+        (["-m", "hydra.launcher._target_=x.y", "seed=1,2"], "the sweep ended: RuntimeError: Invalid plugin 'x.y'"),
         (["decoder=3"], "decoder=3: Config group override must be a string"),
         (["decodr=fc"], "did you mean 'decoder'?"),
         (["trainer.strategi=ddp"], "did you mean 'strategy'?"),
@@ -250,7 +254,7 @@ def test_a_sweeper_gets_the_score_of_each_run(tmp_path: Path, monkeypatch: pytes
     def task(config: DictConfig, output: Path) -> float:
         if config.seed == 2:
             raise RuntimeError("no")
-        return 0.25
+        return 0.25 if config.seed == 1 else math.nan
 
     def ended(self: Any, *, config: DictConfig, job_return: Any) -> None:
         returned.append(job_return.return_value)
@@ -261,7 +265,6 @@ def test_a_sweeper_gets_the_score_of_each_run(tmp_path: Path, monkeypatch: pytes
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", list(root.handlers))
     monkeypatch.setattr(root, "level", root.level)
-    assert run("train", task, ["-m", "seed=1,2", f"output={tmp_path}"]) == 1
+    assert run("train", task, ["-m", "seed=1,2,3", f"output={tmp_path}"]) == 1
     GlobalHydra.instance().clear()
-    assert returned[0] == 0.25
-    assert math.isnan(returned[1])
+    assert returned == [0.25, None, None]

@@ -19,8 +19,8 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from safetensors.torch import load_file
 
-from captioning.commands._resume import hydra_value, remaining_runs, resume_command
-from captioning.errors import Stopped
+from captioning.commands._resume import check_same_sweep, hydra_value, remaining_runs, resume_command
+from captioning.errors import InputError, Stopped
 from captioning.training.captioning import CaptioningModule
 from captioning.training.checkpoints import write_with_digest
 
@@ -414,6 +414,14 @@ def test_a_sweep_resumes_in_its_folder_and_only_with_its_own_settings(train: Com
     assert train(folder, "seed=1,2", "-m", "resume=auto").status == 0
     assert (folder / "1" / "bundle").is_dir()
     assert (folder / "0" / "bundle" / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_sweep_resumes_with_another_launcher_and_not_with_other_runs(tmp_path: Path) -> None:
+    (tmp_path / "multirun.yaml").write_text("hydra: {overrides: {task: ['seed=1,2', decoder=fc]}}")
+    launched = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"hydra.sweep.dir={tmp_path}", "resume=auto"]
+    check_same_sweep(tmp_path, [*launched, "decoder=fc", "seed=1,2"])
+    with pytest.raises(InputError, match="holds a sweep with other settings"):
+        check_same_sweep(tmp_path, [*launched, "decoder=fc", "seed=1,3"])
 
 
 def test_signals_that_are_ignored_stay_so(command: Command) -> None:
