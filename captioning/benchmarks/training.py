@@ -12,6 +12,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
@@ -176,16 +177,25 @@ def measure(case: Case, threads: int) -> TrainingRow:
     build, build_objective = DECODERS[case.decoder]
     decoder, objective = build(case.sizes), build_objective()
     batches = Batches(case, batch_of(case), decoder, objective)
-    captioner = Captioner(Blind(), decoder, train_words(["a"], min_count=1))
-    module = CaptioningModule(captioner, objective=deepcopy(objective), optimizer=ADAM)
     with tempfile.TemporaryDirectory() as folder:
-        trainer(case, Path(folder)).fit(module, batches)
+        trainer(case, Path(folder)).fit(module_of(decoder, deepcopy(objective)), batches)
     return batches.row()
+
+
+def module_of(decoder: Decoder[Any], objective: Any) -> CaptioningModule:
+    """Build the LightningModule that trains the decoder; features are given, so the encoder does nothing."""
+    captioner = Captioner(Blind(), decoder, train_words(["a"], min_count=1))
+    return CaptioningModule(captioner, objective=objective, optimizer=ADAM)
 
 
 def trainer(case: Case, folder: Path) -> pl.Trainer:
     """Build a Trainer that does in each step what that of `captioning train` does, but for the progress bar."""
     quieten_lightning()
+    for intended in (
+        ".*You defined a `validation_step` but have no `val_dataloader`.*",
+        ".*smaller than the logging.*",
+    ):
+        warnings.filterwarnings("ignore", message=intended)
     return pl.Trainer(
         accelerator="cpu",
         precision="bf16-mixed" if case.dtype == "bfloat16" else "32-true",

@@ -124,7 +124,8 @@ class TrainingModule(pl.LightningModule, ABC):
     def training_step(self, batch: CaptionBatch, batch_index: int) -> Tensor:
         """Compute the objective's loss of a batch; its average over processes is the loss of all their batches."""
         count_images(self.model.encoder, not batch.repeated)
-        means = loss_means(self.objective, self.model.head, self.model.features(batch), batch)
+        with _weights_converted_once(self.device.type):
+            means = loss_means(self.objective, self.model.head, self.model.features(batch), batch)
         loss = loss_of_all(means, batch)
         self.log("train/loss", loss, batch_size=len(batch.lengths), prog_bar=True, sync_dist=True)
         return loss
@@ -227,3 +228,12 @@ class TrainingModule(pl.LightningModule, ABC):
             "tokenizer": model.tokenizer.to_json(),
             "transform": model.transform.to_dict(),
         }
+
+
+def _weights_converted_once(device_type: str) -> torch.autocast:
+    """In mixed precision, let a step convert each weight once, as torch does by itself.
+
+    Lightning's precision turns this off. A loop over time would then convert its weights again at each time step.
+    """
+    enabled, dtype = torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type)
+    return torch.autocast(device_type, dtype=dtype, enabled=enabled, cache_enabled=True)
