@@ -147,16 +147,16 @@ DECODERS: Mapping[str, tuple[Callable[[Sizes], Decoder[Any]], Callable[[], Any]]
 """Builders of the decoders, and of the objectives of their experiments."""
 
 COCO, FLICKR8K = Sizes(vocabulary=9487), Sizes(vocabulary=2541)
-_EXPERIMENT = {"mrnn": 80, "bahdanau": 80}
-CASES = tuple(
-    Case(decoder=decoder, dtype=dtype, **batch)
-    for decoder in DECODERS
-    for dtype in ("bfloat16", "float32")
-    for batch in (
-        {"images": 64, "captions_per_image": 5, "sizes": COCO, "repeat": 5},
-        {"images": _EXPERIMENT.get(decoder, 48), "captions_per_image": 1, "sizes": FLICKR8K, "repeat": 15},
-    )
-)
+_IN_EXPERIMENT = {"mrnn": 80, "bahdanau": 80}
+
+
+def _cases(decoder: str, dtype: str) -> tuple[Case, Case]:
+    case = Case(decoder=decoder, dtype=dtype, images=64, captions_per_image=5, sizes=COCO, repeat=5)
+    images = _IN_EXPERIMENT.get(decoder, 48)
+    return case, replace(case, images=images, captions_per_image=1, sizes=FLICKR8K, repeat=15)
+
+
+CASES = tuple(case for decoder in DECODERS for dtype in ("bfloat16", "float32") for case in _cases(decoder, dtype))
 """320 captions of COCO's vocabulary, and the batch of the experiment on Flickr8k, or on Multi30k."""
 
 
