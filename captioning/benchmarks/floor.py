@@ -14,7 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from captioning.benchmarks.timing import seconds
 
 Run = Callable[[], object]
-_TRIALS = 5
+_TRIALS, _TRIED_SECONDS = 5, 0.2
+"""How often each path is tried, and after how much time no more."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Product:
 class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records the matrix products that torch computes while it is active.
 
-    Products with the same right matrix that follow each other count as one with all their rows. A sum of embeddings
-    with weights counts as a batch of products, one for each image.
+    A sum of embeddings with weights counts as a batch of products, one for each image. If the rows cannot be divided
+    evenly among the images, each has as many as the average, rounded up.
     """
 
     def __init__(self) -> None:
@@ -58,9 +59,9 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Record the call and make it."""
         match func.overloadpacket.__name__:
             case "mm":
-                self._add(args[0], args[1])
+                self.found.append(_product(args[0], args[1]))
             case "addmm":
-                self._add(args[1], args[2])
+                self.found.append(_product(args[1], args[2]))
             case "bmm":
                 (batch, rows, inputs), outputs = args[0].shape, args[1].shape[2]
                 self.found.append(Product(rows, inputs, outputs, _memory(args[1]), batch))
@@ -68,15 +69,14 @@ class Products(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 values, num_rows = args[0], len(args[2])
                 num_regions = len(args[1]) // num_rows
                 num_images = len(values) // num_regions
-                rows = Product(num_rows // num_images, num_regions, values.shape[1], _memory(values), num_images)
-                self.found.append(rows)
+                rows = -(-num_rows // num_images)
+                batch = -(-num_rows // rows)
+                self.found.append(Product(rows, num_regions, values.shape[1], _memory(values), batch))
         return func(*args, **(kwargs or {}))
 
-    def _add(self, left: Tensor, right: Tensor) -> None:
-        product = Product(len(left), left.shape[1], right.shape[1], _memory(right))
-        if self.found and replace(self.found[-1], rows=product.rows) == product:
-            product = replace(product, rows=product.rows + self.found.pop().rows)
-        self.found.append(product)
+
+def _product(left: Tensor, right: Tensor) -> Product:
+    return Product(len(left), left.shape[1], right.shape[1], _memory(right))
 
 
 def _memory(x: Tensor) -> int:
@@ -89,6 +89,16 @@ def recorded(run: Run) -> list[Product]:
     with products:
         run()
     return products.found
+
+
+def merged(products: Iterable[Product]) -> list[Product]:
+    """Count products with the same right matrix that follow each other as one with all their rows."""
+    found: list[Product] = []
+    for product in products:
+        if found and not product.batch and replace(found[-1], rows=product.rows) == product:
+            product = replace(product, rows=product.rows + found.pop().rows)
+        found.append(product)
+    return found
 
 
 def fastest(products: Iterable[Product], dtype: torch.dtype) -> Run:
@@ -152,7 +162,11 @@ def _onednn(x: Tensor, weight: Tensor) -> Run:
 @torch.inference_mode()
 def _fastest(choices: Mapping[str, Run]) -> Run:
     times: dict[str, list[float]] = {name: [] for name in choices}
-    for _ in range(1 + _TRIALS):
+    spent = 0.0
+    for trial in range(1 + _TRIALS):
+        if trial > 1 and spent > _TRIED_SECONDS * len(choices):
+            break
         for name, run in choices.items():
             times[name].append(seconds(run))
+            spent += times[name][-1]
     return choices[min(times, key=lambda name: statistics.median(times[name][1:]))]

@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from captioning.benchmarks.floor import fastest, recorded
+from captioning.benchmarks.floor import fastest, merged, recorded
 from captioning.benchmarks.timing import compare
 from captioning.decoders import MRNN, Decoder, ShowAndTell, ShowAttendAndTell
 from captioning.decoders.packed import packed
@@ -201,7 +201,7 @@ def measure(case: Case, sizes: Sizes, threads: int) -> SearchRow:
     before = peak()
     run()
     after = peak()
-    timed = compare(run, fastest(recorded(unpacked), dtype), repeat=case.repeat)
+    timed = compare(run, fastest(merged(recorded(unpacked)), dtype), repeat=case.repeat)
     return SearchRow(
         decoder=case.decoder,
         search=case.search,

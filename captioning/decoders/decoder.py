@@ -56,7 +56,7 @@ class Decoder(nn.Module, ABC, Generic[S]):
 
     Attributes:
         vocab_size: V.
-        head: the projection from the last hidden layer to logits (.., V).
+        head: the projection from the last hidden layer to logits (.., V). It maps each row by itself.
         needs: what the data must provide; known before a decoder is built.
     """
 

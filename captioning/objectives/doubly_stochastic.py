@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from captioning.data.batch import CaptionBatch
 from captioning.decoders.attention import in_float
 from captioning.decoders.decoder import AttentiveDecoder, Capability, packed_rows
 from captioning.encoders.features import ImageFeatures
 from captioning.objectives.averages import Mean, total
-from captioning.objectives.cross_entropy import check_label_smoothing
+from captioning.objectives.cross_entropy import check_label_smoothing, mean_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -50,12 +49,11 @@ class DoublyStochastic:
         """Compute the mean over tokens and that over captions."""
         inputs, targets = batch.inputs(), batch.targets().data
         attended = decoder.attend(features, inputs, batch.image_index)
-        logits = decoder.head(attended.hidden)
         alpha = in_float(attended.attention)
         sums = alpha.new_zeros(len(batch.lengths), alpha.shape[1]).index_add(0, packed_rows(inputs), alpha)
         deviation = (1 - sums).square()
         if features.mask is not None:
             deviation = deviation * features.mask.index_select(0, batch.image_index)
-        loss = F.cross_entropy(in_float(logits), targets, label_smoothing=self.label_smoothing)
+        loss = mean_cross_entropy(decoder, attended.hidden, targets, label_smoothing=self.label_smoothing)
         penalty = self.weight * deviation.sum(1).mean()
         return Mean(loss, len(targets)), Mean(penalty, len(deviation))

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from captioning.data.batch import CaptionBatch
-from captioning.decoders.attention import in_float
 from captioning.decoders.decoder import Decoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.processes import several_processes, sum_over_processes
 from captioning.errors import InputError
+from captioning.objectives.chunks import summed_loss
 
 
 class NoiseContrastive(nn.Module):
@@ -53,13 +53,18 @@ class NoiseContrastive(nn.Module):
 
     def forward(self, decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
         """Compute the loss of a batch, a scalar."""
-        logits = in_float(decoder(features, batch.inputs(), batch.image_index))
+        hidden = decoder.hidden(features, batch.inputs(), batch.image_index)
         targets = batch.targets().data
         if self.training:
             own = torch.bincount(targets, minlength=len(self.counts)) * (not batch.repeated)
             self.counts += sum_over_processes(own) if several_processes() else own
         q = (self.counts + 1).double() / (self.counts + 1).sum()
         noise = torch.multinomial(q, len(targets) * self.num_noise, replacement=True).view(len(targets), -1)
-        deltas = logits - (self.num_noise * q).log().to(logits.dtype)
-        told = F.logsigmoid(deltas.gather(1, targets[:, None])).sum() + F.logsigmoid(-deltas.gather(1, noise)).sum()
-        return -told / len(targets)
+        words = torch.cat([targets[:, None], noise], 1)
+        return summed_loss(decoder, hidden, _loss, words, (self.num_noise * q).log()[words]) / len(targets)
+
+
+def _loss(logits: Tensor, words: Tensor, log_kq: Tensor) -> Tensor:
+    """Compute the loss of each row from its target and noise words, (n, 1 + k)."""
+    deltas = logits.gather(1, words) - log_kq.to(logits.dtype)
+    return -F.logsigmoid(deltas[:, 0]) - F.logsigmoid(-deltas[:, 1:]).sum(1)

@@ -13,6 +13,7 @@ from captioning.decoders.attention import in_float
 from captioning.decoders.decoder import AttentiveDecoder, Capability, packed_rows
 from captioning.encoders.features import ImageFeatures
 from captioning.objectives.averages import mean_of_all
+from captioning.objectives.chunks import summed_loss
 from captioning.objectives.cross_entropy import check_label_smoothing
 
 
@@ -59,21 +60,27 @@ class Reinforce(nn.Module):
         inputs, targets = batch.inputs(), batch.targets().data
         attended = decoder.attend(features, inputs, batch.image_index)
         assert attended.log_choice is not None  # `check_objective` refuses such a decoder
-        log_probs = in_float(decoder.head(attended.hidden)).log_softmax(1)
-        log_p = -F.nll_loss(log_probs, targets, reduction="none")
-        likelihood = log_p.lerp(log_probs.mean(1), self.label_smoothing).sum()
+        alpha = in_float(attended.attention)
+        log_p = alpha.new_empty(len(targets))  # of each target, without a gradient
+        likelihood = summed_loss(decoder, attended.hidden, self._log_likelihood, targets, log_p)
         of_caption = packed_rows(inputs)
 
         def sums(x: Tensor) -> Tensor:
             return x.new_zeros(len(batch.lengths)).index_add(0, of_caption, x)
 
-        reward = sums(log_p.detach()) / batch.lengths.to(log_p)
+        reward = sums(log_p) / batch.lengths.to(log_p)
         advantage = reward - self.baseline
         if self.training:
             self.baseline.lerp_(mean_of_all(reward, batch).to(self.baseline), 0.1)
         log_s = sums(in_float(attended.log_choice))
-        alpha = in_float(attended.attention)
         logarithm = alpha.clamp_min(torch.finfo(alpha.dtype).tiny).log()  # a region that is not real has α = 0
         entropy = -(alpha * logarithm).sum(1)
         bound = likelihood + self.reward_weight * (advantage * log_s).sum() + self.entropy_weight * entropy.sum()
         return -bound / len(targets)
+
+    def _log_likelihood(self, logits: Tensor, targets: Tensor, log_p: Tensor) -> Tensor:
+        """Compute the smoothed log-likelihood of each target, and write that without smoothing into `log_p`."""
+        log_probs = logits.log_softmax(1)
+        of_target = -F.nll_loss(log_probs, targets, reduction="none")
+        log_p.copy_(of_target.detach())
+        return of_target.lerp(log_probs.mean(1), self.label_smoothing)

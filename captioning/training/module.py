@@ -133,7 +133,8 @@ class TrainingModule(pl.LightningModule, ABC):
         """
         count_images(self.model.encoder, not batch.repeated)
         self.not_finite.begin(batch, *self._with_changing_buffers())
-        means = loss_means(self.objective, self.model.head, self.model.features(batch), batch)
+        with _weights_converted_once(self.device.type):
+            means = loss_means(self.objective, self.model.head, self.model.features(batch), batch)
         loss = loss_of_all(means, batch)
         if not self.not_finite.passes(self.trainer, "loss", loss.detach()):
             return None
@@ -246,3 +247,12 @@ class TrainingModule(pl.LightningModule, ABC):
             "tokenizer": model.tokenizer.to_json(),
             "transform": model.transform.to_dict(),
         }
+
+
+def _weights_converted_once(device_type: str) -> torch.autocast:
+    """In mixed precision, let a step convert each weight once, as torch does by itself.
+
+    Lightning's precision turns this off. A loop over time would then convert its weights again at each time step.
+    """
+    enabled, dtype = torch.is_autocast_enabled(device_type), torch.get_autocast_dtype(device_type)
+    return torch.autocast(device_type, dtype=dtype, enabled=enabled, cache_enabled=True)

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 
 from captioning.benchmarks import floor
-from captioning.benchmarks.floor import Product, fastest, paths, recorded
+from captioning.benchmarks.floor import Product, fastest, merged, paths, recorded
 from captioning.benchmarks.search import CASES, SEARCHES, SPECIAL, Case, Sizes, build
 
 SMALL = Sizes(vocabulary=41, width=7, features=13, regions=5, steps=3)
@@ -33,7 +33,9 @@ def test_products_are_recorded_with_their_shapes() -> None:
 
 def test_products_with_one_weight_in_a_row_are_one_product_and_weights_are_told_apart() -> None:
     x, w, other = torch.randn(3, 7), torch.randn(5, 7), torch.randn(5, 7)
-    found = recorded(lambda: (F.linear(x, w), F.linear(x[:2], w), F.linear(x, other), F.linear(x, w)))
+    each = recorded(lambda: (F.linear(x, w), F.linear(x[:2], w), F.linear(x, other), F.linear(x, w)))
+    assert [product.rows for product in each] == [3, 2, 3, 3]
+    found = merged(each)
     assert shapes(found) == [Product(5, 7, 5), Product(3, 7, 5), Product(3, 7, 5)]
     assert found[0].weight == found[2].weight != found[1].weight
 
@@ -44,6 +46,15 @@ def test_a_weighted_sum_of_an_image_s_regions_is_a_product_for_each_image() -> N
     with torch.no_grad():
         found = recorded(lambda: F.embedding_bag(regions, values, per_sample_weights=weights, mode="sum"))
     assert shapes(found) == [Product(3, 5, 7, batch=2)]
+
+
+def test_rows_that_the_images_do_not_share_evenly_are_rounded_up() -> None:
+    values, weights = torch.randn(2 * 5, 7), torch.rand(3, 5)
+    regions = torch.tensor([0, 0, 1])[:, None] * 5 + torch.arange(5)
+    with torch.no_grad():
+        found = recorded(lambda: F.embedding_bag(regions, values, per_sample_weights=weights, mode="sum"))
+        one = recorded(lambda: F.embedding_bag(regions[:1], values, per_sample_weights=weights[:1], mode="sum"))
+    assert shapes(found + one) == [Product(2, 5, 7, batch=2), Product(1, 5, 7, batch=1)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.decoder} {case.search} {case.images} {case.dtype}")

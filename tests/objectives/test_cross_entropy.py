@@ -88,7 +88,9 @@ def test_label_smoothing_outside_its_range_is_refused(smoothing):
 
 def test_half_precision_logits_are_weighed_in_single(features, batch):
     class Constant(torch.nn.Module):
-        def forward(self, features, inputs, image_index):
+        head, vocab_size = torch.nn.Identity(), 11
+
+        def hidden(self, features, inputs, image_index):
             return torch.tensor([[0.0, 0.1, *[-9.0] * 9]], dtype=torch.bfloat16).expand(17, 11)
 
     losses = token_losses(Constant(), features, batch)

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from captioning.data import CaptionDataModule, Loading, Splits
 from captioning.data.example import CaptionedImage
@@ -254,3 +255,22 @@ def test_an_image_is_encoded_once_a_batch_however_many_captions_it_has(tmp_path:
     module.training_step(batch, 0)
     module.validation_step(batch, 0)
     assert seen == [4, 4]
+
+
+def test_a_step_in_mixed_precision_converts_each_weight_once(tmp_path: Path) -> None:
+    # Lightning's precision turns torch's cache off, and a loop over time would convert its weights at each time step.
+    module, data = built(tmp_path, batch_size=4)
+    (batch,) = data.train_dataloader()
+    module.log = lambda *_, **__: None
+    sources: list[int] = []
+
+    class Conversions(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func.overloadpacket.__name__ == "_to_copy" and kwargs.get("dtype") == torch.bfloat16:
+                sources.append(args[0].data_ptr())
+            return func(*args, **kwargs or {})
+
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False), Conversions():
+        module.training_step(batch, 0)
+    counts = [sources.count(weight.data_ptr()) for weight in module.captioner.decoder.parameters()]
+    assert max(counts) == 1
