@@ -13,6 +13,7 @@ from captioning.decoders.attention import in_float
 from captioning.decoders.decoder import Decoder
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
+from captioning.objectives.chunks import summed_loss
 
 
 class Teacher(Protocol):
@@ -58,11 +59,16 @@ class Distillation:
 
     def __call__(self, decoder: Decoder[Any], features: ImageFeatures, batch: CaptionBatch) -> Tensor:
         """Compute the loss of a batch, a scalar."""
-        inputs, targets = batch.inputs(), batch.targets().data
-        log_p = in_float(decoder(features, inputs, batch.image_index)).log_softmax(1)
-        teacher = self.teacher
+        inputs, targets, teacher = batch.inputs(), batch.targets().data, self.teacher
         with torch.no_grad():
             teacher.to(targets.device)
-            q = in_float(teacher.decoder(teacher.features(batch), inputs, batch.image_index)).softmax(1)
-        likelihood = F.nll_loss(log_p, targets)
-        return likelihood.lerp(-(q * log_p).sum(1).mean(), self.weight)
+            taught = teacher.decoder.hidden(teacher.features(batch), inputs, batch.image_index)
+
+        def loss(logits: Tensor, own: Tensor, h: Tensor) -> Tensor:
+            log_p = logits.log_softmax(1)
+            with torch.no_grad():
+                q = in_float(teacher.decoder.head(h)).softmax(1)
+            return F.nll_loss(log_p, own, reduction="none").lerp(-(q * log_p).sum(1), self.weight)
+
+        hidden = decoder.hidden(features, inputs, batch.image_index)
+        return summed_loss(decoder, hidden, loss, targets, taught) / len(targets)

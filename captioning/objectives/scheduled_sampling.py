@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
 from captioning.data.batch import CaptionBatch
@@ -14,7 +13,7 @@ from captioning.decoders.attention import in_float
 from captioning.decoders.decoder import Decoder
 from captioning.encoders.features import ImageFeatures
 from captioning.modes import evaluating
-from captioning.objectives.cross_entropy import check_label_smoothing
+from captioning.objectives.cross_entropy import check_label_smoothing, mean_cross_entropy
 from captioning.objectives.decays import Decay
 
 
@@ -55,8 +54,8 @@ class ScheduledSampling(nn.Module):
         if self.training:
             self.step += 1
         inputs = batch.inputs() if share == 0 else mixed_inputs(decoder, features, batch, share)
-        logits = decoder(features, inputs, batch.image_index)
-        return F.cross_entropy(in_float(logits), batch.targets().data, label_smoothing=self.label_smoothing)
+        hidden = decoder.hidden(features, inputs, batch.image_index)
+        return mean_cross_entropy(decoder, hidden, batch.targets().data, label_smoothing=self.label_smoothing)
 
 
 @torch.no_grad()
