@@ -32,8 +32,21 @@ def keep_freed_memory() -> bool:
 
 def peak() -> int | None:
     """Return the largest resident size of this process so far, in bytes; None where the system does not say."""
+    return _of_status("VmHWM")
+
+
+def in_use() -> int | None:
+    """Return the resident size of this process without the files that it maps, in bytes; None as for `peak`.
+
+    The system can drop pages of mapped files, such as cached features, and read them again.
+    """
+    anonymous, shared = _of_status("RssAnon"), _of_status("RssShmem")
+    return None if anonymous is None or shared is None else anonymous + shared
+
+
+def _of_status(name: str) -> int | None:
     status = Path("/proc/self/status")
     if not status.is_file():
         return None
-    lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+    lines = [line for line in status.read_text().splitlines() if line.startswith(f"{name}:")]
     return int(lines[0].split()[1]) * 1024 if lines else None

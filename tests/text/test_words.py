@@ -14,7 +14,7 @@ from captioning.errors import InputError
 from captioning.metrics import tokenize
 from captioning.text import train_words
 from captioning.text.tokenizer import Tokenizer
-from captioning.text.words import ptb_normalizer
+from captioning.text.penn_treebank import ptb_normalizer
 
 NORMALIZER = ptb_normalizer()
 
