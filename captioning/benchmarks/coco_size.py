@@ -75,7 +75,9 @@ def generate(folder: Path, size: Size | None = None) -> dict[str, Generated]:
     """
     size = size or Size()
     found = {
-        name: Generated(folder / name / "dataset_coco.json", folder / name / "features", folder / "resnet50.safetensors")
+        name: Generated(
+            folder / name / "dataset_coco.json", folder / name / "features", folder / "resnet50.safetensors"
+        )
         for name in ("pooled", "grid")
     }
     if folder.is_dir() and all(part.karpathy.is_file() for part in found.values()):
@@ -92,7 +94,11 @@ def generate(folder: Path, size: Size | None = None) -> dict[str, Generated]:
 def _write(folder: Path, weights: Path, size: Size, *, with_grid: bool) -> None:
     (folder / "features").mkdir(parents=True)
     random = np.random.default_rng(0)
-    counts = {"train": size.train // size.grid if with_grid else size.train, "val": size.evaluated, "test": size.evaluated}
+    counts = {
+        "train": size.train // size.grid if with_grid else size.train,
+        "val": size.evaluated,
+        "test": size.evaluated,
+    }
     splits = [split for split, count in counts.items() for _ in range(count)]
     with replacing(folder / "dataset_coco.json") as new:
         new.write_bytes(msgspec.json.encode({"images": list(_entries(splits, random)), "dataset": "coco"}))

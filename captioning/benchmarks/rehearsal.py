@@ -1,7 +1,7 @@
 """Rehearse training at COCO's size: time and memory to the first step, speed and memory of steps, and validation.
 
-Each row is `captioning train` itself, in a process of its own, which ends after some steps and two validations. It needs
-Linux, whose kernel reports the memory of a process.
+Each row is `captioning train` itself, in a process of its own, which ends after some steps and two validations. Only
+Linux reports the memory of a process.
 """
 
 from __future__ import annotations

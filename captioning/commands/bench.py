@@ -23,7 +23,8 @@ def main(arguments: Sequence[str]) -> int:
         description="Measure speed, or the agreement of metrics with people. train and search: training steps and "
         "searches beside their matrix products alone; a ratio of 1 is perfect. recurrent: recurrent cells, relative to "
         "torch's fused LSTM. score: scoring, relative to pycocoevalcap. humans: how well metrics agree with human "
-        "judgements of Flickr8k's captions. coco: time and memory of training on generated data of COCO's size. Compare ratios; spread is their interquartile range.",
+        "judgements of Flickr8k's captions. coco: time and memory of training on generated data of COCO's size. "
+        "Compare ratios; spread is their interquartile range.",
         epilog="example: captioning bench recurrent --threads 1 --json bench.json",
     )
     parser.add_argument(
@@ -32,8 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--data",
         type=Path,
-        help="for score: a COCO captions JSON (default: generated captions); for humans: Flickr8k's folder; for coco: a folder "
-        "for the generated data, 4 GB, which are used again (default: a temporary one)",
+        help="for score: a COCO captions JSON (default: generated captions); for humans: Flickr8k's folder; for coco: "
+        "the folder of the generated data, 4 GB, which are written if they are not there (default: a temporary one)",
     )
     parser.add_argument("--threads", type=positive, help="number of CPU threads (default: torch's choice)")
     parser.add_argument("--bf16", action="store_true", help="train in bfloat16 mixed precision")

@@ -73,9 +73,7 @@ class EncodedCaptions:
     def __getitem__(self, row: int) -> list[list[int]]:
         """Return the token ids of each caption of a row."""
         first = self._captions[row]
-        return [
-            self._ids[self._starts[n] : self._ends[n]].tolist() for n in range(first, first + self._counts[row])
-        ]
+        return [self._ids[self._starts[n] : self._ends[n]].tolist() for n in range(first, first + self._counts[row])]
 
 
 def _num_too_long(sizes: NDArray[np.int64], max_length: int) -> int:

@@ -16,6 +16,7 @@ from captioning.text.tokenizer import SPECIALS, UNK, Tokenizer, word_decoder
 
 log = logging.getLogger(__name__)
 
+
 def train_words(captions: Iterable[str], *, min_count: int = 5, most: int | None = None) -> Tokenizer:
     """Build a vocabulary of the words that occur at least `min_count` times in `captions`, the most frequent first.
 

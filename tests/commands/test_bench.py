@@ -60,7 +60,7 @@ def test_the_ratio_of_every_cell_to_torch_s_lstm_is_reported(command: Command, s
 def test_an_unknown_benchmark_is_refused(command: Command) -> None:
     ran = command("bench", "trian")
     assert ran.status == 2
-    assert "no benchmark trian; choose from train, search, recurrent, score, humans" in ran.err
+    assert "no benchmark trian; choose from train, search, recurrent, score, humans, coco" in ran.err
 
 
 @pytest.mark.parametrize("threads", ["0", "many"])
