@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
@@ -28,6 +31,21 @@ def keep_freed_memory() -> bool:
     # Without room behind a buffer, a small object in its memory makes the next buffer of that size take new memory.
     settings = {_MMAP_THRESHOLD: _LARGEST, _TRIM_THRESHOLD: _LARGEST, _TOP_PAD: _PAD}
     return all(library.mallopt(name, value) for name, value in settings.items())
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Pause Python's search for unreachable cycles, which takes a fifth of the time of code that makes many tuples.
+
+    Objects outside cycles are freed as always.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def peak() -> int | None:

@@ -19,6 +19,7 @@ from captioning.data.batch import CaptionBatch
 from captioning.data.dataset import CaptionDataset
 from captioning.data.encoded import EncodedCaptions
 from captioning.data.example import CaptionedImage
+from captioning.data.features.precision import with_precision
 from captioning.data.features.store import FeatureStore
 from captioning.data.layouts import Layouts
 from captioning.data.loading import Loading
@@ -80,7 +81,8 @@ class CaptionDataModule(pl.LightningDataModule):
             return None
         store = FeatureStore(Path(self.loading.features) / split_name(split))
         files = {image.image_id: image.path for image in self.splits.images(split)}
-        store.check(self.encoder.identity(self.transform), list(files))
+        identity = with_precision(self.encoder.identity(self.transform), self.loading.features_precision)
+        store.check(identity, list(files))
         if self.encoder.reads == "images":
             store.check_files(files)
         return store

@@ -57,8 +57,12 @@ def get(name: str, kind: type[T], make: Callable[[], T]) -> T:
 
 
 def _read(path: Path, kind: type[T]) -> T:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        with memoryview(mapped) as whole, whole[_DIGEST_BYTES:] as content:
-            if hashlib.sha256(content).digest() != whole[:_DIGEST_BYTES].tobytes():
-                raise ValueError("its content has another SHA-256")
-            return msgspec.msgpack.decode(content, type=kind)
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as whole,
+        whole[_DIGEST_BYTES:] as content,
+    ):
+        if hashlib.sha256(content).digest() != whole[:_DIGEST_BYTES].tobytes():
+            raise ValueError("its content has another SHA-256")
+        return msgspec.msgpack.decode(content, type=kind)

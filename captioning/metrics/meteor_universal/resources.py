@@ -38,8 +38,8 @@ def word_list(name: str) -> list[str]:
 def paraphrase_table() -> dict[bytes, bytes]:
     """Read the paraphrase table, which takes 0.2 GB of memory, and keep a copy that is read five times as fast.
 
-    The copy is in `captioning.files.cache.folder()`, under the SHA-256 of pycocoevalcap's file. It is checked by its own
-    digest, and made again if it is damaged.
+    The copy is in `captioning.files.cache.folder()`, under the SHA-256 of pycocoevalcap's file. It has a digest of its
+    own, and is made again if it is damaged.
 
     Returns:
         for each phrase, its paraphrases in the order of the table, each ended by a line feed. A phrase is words joined

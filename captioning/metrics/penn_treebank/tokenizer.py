@@ -68,8 +68,8 @@ def _tokenize_lines(lines: list[str]) -> list[str]:
     text, at, lexer = _in_16_bits(lines), 0, _lexer()
     begins = True  # a caption
     while at < len(text):
-        end = text.find("\n", at)
-        if begins and end >= 0 and (caption := _simple_caption(text, at, end)) is not None:
+        end = text.find("\n", at) if begins else -1
+        if end >= 0 and (caption := _simple_caption(text, at, end)) is not None:
             found[-1] = caption
             found.append([])
             at = end + 1
@@ -127,27 +127,27 @@ def _stays_whole(word: str) -> bool:
 
 @cache
 def _ending(text: str) -> tuple[str, ...] | None:
-    """Tokenize the end of a caption, the line feed and the first character of the next caption.
+    """Tokenize the end of a caption, the line feed and the first character of the next caption, all in ASCII.
 
     Returns:
-        The tokens without punctuation; None if they could depend on what follows this text, or if the end has more than
-        tokens in ASCII.
+        The tokens without punctuation; None if they are unusual, or could depend on what follows this text.
     """
-    if not text.isascii() or len(text) < 2:
-        return None
-    lexer, at, tokens = _lexer(), 0, list[str]()
-    while at <= text.index("\n"):
-        if not lexer.is_decided(text, at):
+    lexer, at, tokens, line_end = _lexer(), 0, list[str](), text.index("\n")
+    token: str | None = None
+    while at <= line_end:
+        if not text.isascii() or not lexer.is_decided(text, at):
             return None
         rule, matched, at = lexer.token(text, at)
         token = rule.form(matched)
-        if rule is UNKNOWN or (token is not None and token != LINE_END and not token.strip(" \n") == token):
+        if rule is UNKNOWN or (token is not None and token != LINE_END and token.split() != [token]):
             return None
         if token is not None and token != LINE_END:
             tokens.append(lower(token))
-    if at != text.index("\n") + 1 or any(" " in token or "\n" in token for token in tokens):
-        return None
-    return tuple(token for token in tokens if token not in PUNCTUATION)
+    return (
+        tuple(token for token in tokens if token not in PUNCTUATION)
+        if (at, token) == (line_end + 1, LINE_END)
+        else None
+    )
 
 
 def _without_punctuation(tokens: list[str]) -> str:
