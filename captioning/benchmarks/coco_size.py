@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import torchvision
 from numpy.random import Generator
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from captioning.data.features.store import FeatureWriter
 from captioning.encoders import TorchvisionEncoder
@@ -84,10 +84,10 @@ def generate(folder: Path, size: Size | None = None) -> dict[str, Generated]:
         return found
     with new_folder(folder) as new:
         torch.manual_seed(0)
-        weights = new / "resnet50.safetensors"
-        save_file(torchvision.models.resnet50(weights=None).state_dict(), weights)
+        new_weights = new / "resnet50.safetensors"
+        new_weights.write_bytes(save(torchvision.models.resnet50(weights=None).state_dict()))
         for name in found:
-            _write(new / name, weights, size, with_grid=name == "grid")
+            _write(new / name, new_weights, size, with_grid=name == "grid")
     return found
 
 

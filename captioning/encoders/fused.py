@@ -20,7 +20,7 @@ _TOLERANCE = 1e-3
 """The largest difference from the features of the network as it was, relative to their size."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def fused(encoder: Encoder) -> Encoder:
     """Copy an encoder of images and fuse its convolutions with their batch normalisations.
 

@@ -79,7 +79,7 @@ def test_scoring_is_measured_against_pycocoevalcap(
     ran = command("bench", "score", "--data", captions, "--json", tmp_path / "bench.json")
     assert ran.status == 0, ran.err
     rows = json.loads((tmp_path / "bench.json").read_text())
-    assert [row["name"] for row in rows] == ["corpus", "cider-d"]
+    assert [row["name"] for row in rows] == ["corpus", "corpus with METEOR", "cider-d"]
     for row in rows:
         assert set(row) == {"name", "seconds", "pycocoevalcap_seconds", "ratio", "spread"}
         assert row["ratio"] == pytest.approx(row["pycocoevalcap_seconds"] / row["seconds"])  # of one repetition

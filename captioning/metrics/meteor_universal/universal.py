@@ -93,7 +93,7 @@ def _best(statistics: NDArray[np.float64], sizes: Sequence[int]) -> NDArray[np.f
         statistics: of every candidate with each of its references, one after the other.
         sizes: the number of references of each candidate.
     """
-    scores, starts = score(statistics), np.cumsum(sizes) - sizes
+    scores, starts = score(statistics), np.cumsum([0, *sizes[:-1]])
     is_best = scores == np.repeat(np.maximum.reduceat(scores, starts), sizes)
     rows = np.where(is_best, np.arange(len(scores)), len(scores))
     chosen: NDArray[np.float64] = statistics[np.minimum.reduceat(rows, starts)]
