@@ -19,7 +19,7 @@ from captioning.metrics.cider import Cider
 from captioning.metrics.files import ImageId
 from captioning.metrics.meteor import universal
 
-METRICS = ("BLEU", "ROUGE-L", "CIDEr")
+CORPORA = {"corpus": ("BLEU", "ROUGE-L", "CIDEr"), "corpus with METEOR": ("BLEU", "ROUGE-L", "CIDEr", "METEOR")}
 NUM_IMAGES, NUM_SAMPLED = 5000, 500
 REPETITIONS = 3
 
@@ -66,7 +66,7 @@ def bench_scoring(captions: Mapping[ImageId, Sequence[str]]) -> list[ScoringRow]
     return [
         *(
             _row(name, partial(score, "captioning", metrics), partial(score, "pycocoevalcap", metrics))
-            for name, metrics in (("corpus", METRICS), ("corpus with METEOR", (*METRICS, "METEOR")))
+            for name, metrics in CORPORA.items()
         ),
         _bench_rewards(references, candidates),
     ]
