@@ -140,9 +140,13 @@ def _entries(splits: list[str], random: Generator) -> Iterator[dict[str, Any]]:
 
 
 def _captions(count: int, random: Generator) -> Iterator[list[str]]:
-    """Draw the words of captions. The frequency of the n-th most frequent word is proportional to 1 / (n + 2)."""
+    """Draw the words of captions.
+
+    The frequency of the n-th most frequent word is proportional to (n + 1) ** -1.5. With COCO's number of captions, as
+    in COCO, about 9,000 words occur at least five times.
+    """
     words = np.array([_spelled(n) for n in range(_NUM_WORDS)], dtype=object)
-    frequencies = 1 / np.arange(2, _NUM_WORDS + 2)
+    frequencies = np.arange(2.0, _NUM_WORDS + 2) ** -1.5
     lengths = random.normal(_MEAN_WORDS, _DEVIATION, count).round().clip(_FEWEST, _MOST).astype(int)
     drawn = words[random.choice(_NUM_WORDS, lengths.sum(), p=frequencies / frequencies.sum())]
     for end, length in zip(lengths.cumsum(), lengths, strict=True):

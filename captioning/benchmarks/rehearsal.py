@@ -89,7 +89,7 @@ class Measured(msgspec.Struct):
 
 
 class Measuring(pl.Callback):
-    """Measures a run, and writes what it has measured after each validation.
+    """Measures a run, and writes what it has measured before and after each validation.
 
     Args:
         file: where to write it.
@@ -110,12 +110,16 @@ class Measuring(pl.Callback):
         found.memory.append(in_use() or 0)
 
     def on_validation_start(self, *_: Any) -> None:
-        """Start the clock."""
+        """Write what was measured so far, and start the clock."""
+        self._write()
         self._validation = time.perf_counter()
 
     def on_validation_end(self, *_: Any) -> None:
         """Stop the clock, and write what was measured so far."""
         self.found.validations.append(time.perf_counter() - self._validation)
+        self._write()
+
+    def _write(self) -> None:
         write_json(self.file, msgspec.to_builtins(self.found))
 
 
