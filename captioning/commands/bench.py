@@ -13,7 +13,7 @@ from captioning.errors import InputError, shown
 if TYPE_CHECKING:
     from rich.table import Table
 
-KINDS = ("train", "search", "recurrent", "score", "humans")
+KINDS = ("train", "search", "recurrent", "score", "humans", "coco")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,8 +23,8 @@ def main(arguments: Sequence[str]) -> int:
         description="Measure speed, or the agreement of metrics with people. train and search: training steps and "
         "searches beside their matrix products alone, and the Trainer beside a bare loop; a ratio of 1 is perfect. "
         "recurrent: recurrent cells, relative to torch's fused LSTM. score: scoring, relative to pycocoevalcap. "
-        "humans: how well metrics agree with human judgements of Flickr8k's captions. Compare ratios; spread is their "
-        "interquartile range.",
+        "humans: how well metrics agree with human judgements of Flickr8k's captions. coco: time and memory of training "
+        "on generated data of COCO's size. Compare ratios; spread is their interquartile range.",
         epilog="example: captioning bench recurrent --threads 1 --json bench.json",
     )
     parser.add_argument(
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--data",
         type=Path,
-        help="for score: a COCO captions JSON (default: generated captions); for humans: Flickr8k's folder",
+        help="for score: a COCO captions JSON (default: generated captions); for humans: Flickr8k's folder; for coco: "
+        "the folder of the generated data, 4 GB, which are written if they are not there (default: a temporary one)",
     )
     parser.add_argument("--threads", type=positive, help="number of CPU threads (default: torch's choice)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file too")
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     written = []
     for kind in KINDS:
         if kind in options.what:
-            title = kind if kind in ("score", "humans") else _prepare_torch(options.threads)
+            title = kind if kind in ("score", "humans", "coco") else _prepare_torch(options.threads)
             rows = [vars(row) for row in measure(kind, options)]
             console().print(_table(title, rows))
             written += rows
@@ -81,6 +82,10 @@ def measure(kind: str, options: argparse.Namespace) -> Sequence[Any]:
         case "score":
             data = options.data
             return scoring.bench_scoring(scoring.generated_captions() if data is None else read_references(data))
+        case "coco":
+            from captioning.benchmarks.rehearsal import rehearse  # imports Lightning
+
+            return rehearse(options.data, options.threads)
         case _:
             return _humans(options.data)
 
@@ -107,6 +112,8 @@ def _table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_text(part)}" for name, part in value.items())
     return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -32,6 +32,7 @@ settings:
   features=DIR           where the splits' folders go (required)
   splits=[train,val]     which splits
   dtype=float16          or float32
+  precision=float32      or bfloat16, which is faster on many processors; train with data.features_precision=bfloat16
   batch_size=32          images encoded at once
   data.skip_broken=true  leave out images that cannot be read; train with the same setting
   data.num_workers=2     processes that load images
@@ -56,6 +57,7 @@ def extract(config: DictConfig) -> None:
             `captioning.data.features.extract`.
     """
     from captioning.data.features import extract as features
+    from captioning.data.features.precision import with_precision
     from captioning.data.splits import split_name
     from captioning.encoders.encoder import Encoder
     from captioning.encoders.regions import Regions
@@ -73,12 +75,16 @@ def extract(config: DictConfig) -> None:
     opened, loading = open_data(config.data, reads=reads)
     splits = {split: opened.images(split) for split in map(split_name, config.splits)}
     encoder.set_trainable(0)
-    identity = encoder.identity()
+    identity = with_precision(encoder.identity(), config.precision)
     if isinstance(encoder, Regions):
         features_of = features.from_files(config.regions, encoder, batch_size=config.batch_size)
     else:
         features_of = features.by_encoder(
-            encoder, device=config.device, batch_size=config.batch_size, num_workers=loading.num_workers
+            encoder,
+            device=config.device,
+            batch_size=config.batch_size,
+            num_workers=loading.num_workers,
+            precision=config.precision,
         )
     features.extract(
         splits,

@@ -20,9 +20,11 @@ from captioning.data.sources import Source
 class CaptionDataset(Dataset[CaptionBatch]):
     """A split whose items are whole batches: index it with a list of rows, which a sampler yields.
 
+    A row is that of `captions`: an image with its captions, or with a part of them.
+
     Args:
         images: the split.
-        captions: token ids of their captions, in the same order.
+        captions: token ids of their captions.
         pad: the id of `<pad>`.
         source: makes the encoder's input from images; or the store that holds every image's features.
         layouts: the images' objects; None if batches have none.
@@ -41,14 +43,15 @@ class CaptionDataset(Dataset[CaptionBatch]):
         self.layouts = layouts
 
     def __len__(self) -> int:
-        """Return the number of images."""
-        return len(self.images)
+        """Return the number of rows."""
+        return len(self.captions)
 
     def __getitem__(self, rows: Sequence[int]) -> CaptionBatch:
         """Return the batch of the images in these rows."""
-        ids = [self.images[row].image_id for row in rows]
+        images = self.captions.images[rows].tolist()
+        ids = [self.images[image].image_id for image in images]
         captions = [self.captions[row] for row in rows]
-        others: dict[str, Any] = {"objects": None if self.layouts is None else self.layouts[rows]}
+        others: dict[str, Any] = {"objects": None if self.layouts is None else self.layouts[images]}
         if isinstance(rows, Rows):
             others["repeated"] = rows.repeated
         if isinstance(self.source, FeatureStore):
@@ -56,5 +59,5 @@ class CaptionDataset(Dataset[CaptionBatch]):
         with torch.random.fork_rng(devices=()):
             # Augmentation depends on seed, epoch and batch alone, so workers and resumed runs do not change it.
             torch.manual_seed(rows.seed if isinstance(rows, Rows) else 0)
-            inputs = self.source([self.images[row] for row in rows])
+            inputs = self.source([self.images[image] for image in images])
         return collate(ids, captions, pad=self.pad, images=inputs, **others)

@@ -34,6 +34,7 @@ class Loading:
             process keeps its own copies.
         features: folder of cached features, one sub-folder per split, as `captioning extract` writes it. None reads
             images.
+        features_precision: "float32", or "bfloat16" to accept features that the encoder computed in that precision.
         skip_broken: leave out images that cannot be read, and log each; otherwise they are an error. If this is set,
             the images are needed even with `features`, to leave out the same ones as at the extraction.
         seed: seed of the order of training batches and of their augmentation.
@@ -52,6 +53,7 @@ class Loading:
     augment: Mapping[str, Any] | None = None
     keep_images: bool = False
     features: str | Path | None = None
+    features_precision: str = "float32"
     skip_broken: bool = False
     seed: int = 0
 

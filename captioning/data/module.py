@@ -7,7 +7,6 @@ import inspect
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -20,6 +19,7 @@ from captioning.data.batch import CaptionBatch
 from captioning.data.dataset import CaptionDataset
 from captioning.data.encoded import EncodedCaptions
 from captioning.data.example import CaptionedImage
+from captioning.data.features.precision import with_precision
 from captioning.data.features.store import FeatureStore
 from captioning.data.layouts import Layouts
 from captioning.data.loading import Loading
@@ -81,7 +81,8 @@ class CaptionDataModule(pl.LightningDataModule):
             return None
         store = FeatureStore(Path(self.loading.features) / split_name(split))
         files = {image.image_id: image.path for image in self.splits.images(split)}
-        store.check(self.encoder.identity(self.transform), list(files))
+        identity = with_precision(self.encoder.identity(self.transform), self.loading.features_precision)
+        store.check(identity, list(files))
         if self.encoder.reads == "images":
             store.check_files(files)
         return store
@@ -122,12 +123,11 @@ class CaptionDataModule(pl.LightningDataModule):
     def _dataset(self, split: str, *, training: bool) -> CaptionDataset:
         key = f"{split} for training" if training else split
         if key not in self._datasets:
-            images, max_length = self.splits.images(split), None
-            if training:
-                images, max_length = in_parts(images, self.loading.captions_per_image), self.loading.max_length
+            images, loading = self.splits.images(split), self.loading
+            shortened = {"max_length": loading.max_length, "part": loading.captions_per_image} if training else {}
             self._datasets[key] = CaptionDataset(
                 images,
-                EncodedCaptions(images, self.tokenizer, max_length=max_length),
+                EncodedCaptions(images, self.tokenizer, **shortened),
                 pad=self.tokenizer.special.pad,
                 source=self.store(split) or self._source(images, training=training),
                 layouts=None if self.categories is None else Layouts(images, self.categories),
@@ -180,14 +180,3 @@ def augmented(transform: ImageTransform | TextTransform, settings: Mapping[str, 
     if not isinstance(settings, Mapping) or settings.keys() - known.keys():
         raise InputError(f"data.augment={settings}: expected values of some of {', '.join(known)}")
     return transform.augmented(**settings)  # type: ignore[arg-type] # checked by the transform itself
-
-
-def in_parts(images: Sequence[CaptionedImage], size: int | None) -> list[CaptionedImage]:
-    """Split each image's captions into parts of `size`, with one copy of the image each; None keeps them together."""
-    if size is None:
-        return list(images)
-    return [
-        replace(image, captions=image.captions[start : start + size], mentions=())  # those are of other rows
-        for image in images
-        for start in range(0, len(image.captions), size)
-    ]

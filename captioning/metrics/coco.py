@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from captioning import __version__
 from captioning.errors import InputError
+from captioning.memory import without_collection
 from captioning.metrics.backend import Columns, score_by, versions
 from captioning.metrics.document_frequencies import DocumentFrequencies
 from captioning.metrics.files import ImageId, check_same_images, listing
@@ -65,6 +66,7 @@ class CocoScorer:
             or the backend is unknown, or lacks something that it needs.
     """
 
+    @without_collection()
     def __init__(
         self,
         references: Mapping[ImageId, Sequence[str]],
@@ -106,6 +108,7 @@ class CocoScorer:
         """End the processes that metrics started."""
         self._backend.close()
 
+    @without_collection()
     def score(self, captions: Mapping[ImageId, str]) -> Scores:
         """Score one caption for each image of the references.
 

@@ -35,7 +35,7 @@ class Meteor(Metric):
 
     def __init__(self, references: Sequence[Sequence[str]]) -> None:
         check_references(references)
-        self._references, self._universal = references, _universal()
+        self._references, self._universal = references, universal()
 
     @classmethod
     def of(cls, resources: Resources) -> Self:  # noqa: D102
@@ -55,6 +55,6 @@ class Meteor(Metric):
 
 
 @cache
-def _universal() -> MeteorUniversal:
+def universal() -> MeteorUniversal:
     """Read the word lists once per process: they are the same for all references."""
     return MeteorUniversal()

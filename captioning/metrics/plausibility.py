@@ -89,7 +89,10 @@ def _unspaced(what: str, text: Captions, metrics: Collection[str]) -> list[str]:
     if not any(metric_class(name).tokenizer for name in metrics):
         return []
     captions = [caption for group in text.values() for caption in group]
+    together = "\n".join(captions)
     for letters, longest in _UNSPACED:
+        if together.isascii() or not letters.search(together):
+            continue
         found = [caption for caption in captions if 2 * len(letters.findall(caption)) > sum(map(str.isalpha, caption))]
         unspaced = [caption for caption in found if _mean_word(caption, letters) >= longest]
         if 2 * len(unspaced) > len(found):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 
+import numpy as np
 import tokenizers
-from tokenizers import Regex, decoders, models
+from numpy.typing import NDArray
+from tokenizers import Regex, decoders, models, pre_tokenizers
 
 from captioning.errors import InputError
+from captioning.text.penn_treebank import ptb_normalizer
 
 SPECIALS = PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
 
@@ -69,11 +75,62 @@ class Tokenizer:
 
     def encode(self, captions: Sequence[str]) -> list[list[int]]:
         """Return the ids of each caption, with `<bos>` first and `<eos>` last."""
-        bos, eos = self.special.bos, self.special.eos
-        return [
-            [bos, *encoding.ids, eos]
-            for encoding in self.backend.encode_batch_fast(list(captions), add_special_tokens=False)
-        ]
+        ids, sizes = self.encode_flat(captions)
+        ends = np.cumsum(sizes)
+        return [ids[begin:end].tolist() for begin, end in zip(ends - sizes, ends, strict=True)]
+
+    def encode_flat(self, captions: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return what `encode` returns in two arrays, which take a tenth of the memory of lists.
+
+        Returns:
+            the ids of all captions in a row, and the number of ids of each caption (N).
+        """
+        encode = self._encode_texts if self._splits_at_spaces else self._encode_whole
+        words, counts = encode(captions)
+        sizes = counts + 2
+        ends = np.cumsum(sizes)
+        ids = np.empty(sizes.sum(), dtype=np.int32)
+        ids[ends - sizes], ids[ends - 1] = self.special.bos, self.special.eos
+        is_word = np.ones(len(ids), dtype=bool)
+        is_word[ends - sizes] = is_word[ends - 1] = False
+        ids[is_word] = words
+        return ids, sizes
+
+    def _encode_whole(self, captions: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        encodings = self.backend.encode_batch_fast(list(captions), add_special_tokens=False)
+        counts = np.fromiter(map(len, encodings), dtype=np.int64, count=len(encodings))
+        ids = chain.from_iterable(encoding.ids for encoding in encodings)
+        return np.fromiter(ids, dtype=np.int32, count=counts.sum()), counts
+
+    def _encode_texts(self, captions: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Encode each different text between two spaces once, which is many times as fast for a whole split."""
+        number_of = defaultdict[str, int](count().__next__)  # numbers a text when it first occurs
+        texts = np.fromiter(
+            map(number_of.__getitem__, chain.from_iterable(caption.split(" ") for caption in captions)), dtype=np.int32
+        )
+        own, sizes = self._encode_whole(list(number_of))
+        starts = (np.cumsum(sizes) - sizes)[texts]
+        sizes = sizes[texts]
+        ends = np.cumsum(sizes)
+        ids = own[np.repeat(starts - (ends - sizes), sizes) + np.arange(sizes.sum())]
+        num_texts = np.fromiter((caption.count(" ") + 1 for caption in captions), dtype=np.int64, count=len(captions))
+        of_caption = np.repeat(np.arange(len(captions)), num_texts)
+        return ids, np.bincount(of_caption, weights=sizes, minlength=len(captions)).astype(np.int64)
+
+    @cached_property
+    def _splits_at_spaces(self) -> bool:
+        """Whether the tokens of a caption are those of the texts between its spaces.
+
+        That holds for whole words by the rules of `ptb_normalizer`: a space is to each of them what the end is.
+        """
+        backend = self.backend
+        return (
+            self.is_word_level
+            and isinstance(backend.pre_tokenizer, pre_tokenizers.WhitespaceSplit)
+            and backend.normalizer is not None
+            and backend.normalizer.__getstate__() == ptb_normalizer().__getstate__()
+            and len(backend.get_added_tokens_decoder()) == len(SPECIALS)
+        )
 
     def spans(self, captions: Sequence[str]) -> list[list[tuple[int, int]]]:
         """Return where the tokens of each caption stand in it: the first character and the one after the last.

@@ -3,58 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 
 import tokenizers
-from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
+from tokenizers import models, pre_tokenizers
 
 from captioning.errors import InputError
+from captioning.text.penn_treebank import ptb_normalizer
 from captioning.text.tokenizer import SPECIALS, UNK, Tokenizer, word_decoder
 
 log = logging.getLogger(__name__)
-
-_CLITICS = ("'s", "'re", "'ve", "'ll", "'d", "'m")
-
-# Entities of HTML. The evaluation's tokenizer reads some as the characters that they stand for. A number such as
-# `&#39;` stays as a word, and a vowel with an accent, such as `&eacute;`, as a part of its word.
-_ENTITIES = (("&apos;", "'"), ("&(?:quot|nbsp|mdash|ndash);", " "), ("&lt;", " < "), ("&gt;", " > "), ("&amp;", " & "))
-_NUMBER = "#[0-9]{1,6};"
-_VOWEL = "[aeiou](?:acute|grave|uml);"
-_ENDS = [
-    *("&#" + "[0-9]" * digits for digits in range(1, 7)),
-    *(f"&[aeiou]{mark}" for mark in ("acute", "grave", "uml")),
-]
-
-
-def ptb_normalizer() -> normalizers.Normalizer:
-    """Build a normalizer: lower-case, separate clitics (`can't` to `ca n't`, `man's` to `man 's`), drop punctuation.
-
-    Split at spaces, the result equals the Penn Treebank tokens of COCO's evaluation for 99.9 % of Flickr8k's captions
-    and 99.8 % of COCO's. There, abbreviations (`u.s.`, `st.`) keep their periods and brackets become words (`-lrb-`);
-    here, both periods and brackets are dropped, except a `<` or `>` between spaces.
-    """
-    clitics = [normalizers.Replace(Regex(rf"(?<=[^\W_])(?={clitic}(?![^\W_]))"), " ") for clitic in ("n't", *_CLITICS)]
-    return normalizers.Sequence(
-        [
-            normalizers.NFC(),
-            normalizers.Lowercase(),
-            *(normalizers.Replace(Regex(entity), character) for entity, character in _ENTITIES),
-            normalizers.Replace(Regex("[\u2018\u2019\u00b4`]"), "'"),
-            *clitics,
-            normalizers.Replace(
-                Regex(rf"[^\w\s'$%&/.,:+#@;<>-]|_|[<>](?=\S)|(?<=\S)[<>]|(?<!{'|'.join(_ENDS)});"), " "
-            ),
-            normalizers.Replace(Regex(rf"(?<=[$%&])(?!{_NUMBER}|(?<=&){_VOWEL})(?=\S)"), " "),
-            normalizers.Replace(Regex(rf"(?<=\S)(?=[$%]|&(?!{_VOWEL}))|(?<=[0-9];)(?=\S)"), " "),
-            normalizers.Replace(Regex(r"(?<!&#)(?<=#)(?=\d)|(?<=&#)(?![0-9]{1,6};)(?=\d)"), " "),
-            normalizers.Replace(Regex(r"-{2,}"), " "),
-            normalizers.Replace(Regex(r"(?<!\w)-|-(?!\w)"), " "),
-            # Periods, commas and colons stay inside numbers: 3.5, 10:30, 1,000.
-            normalizers.Replace(Regex(r"(?<!\d)[.,:]|[.,:](?!\d)"), " "),
-            # An apostrophe stays inside a word and at the start of a clitic: o'clock, 's.
-            normalizers.Replace(Regex(r"'(?!\w)|(?<!\w)'(?!(?:s|re|ve|ll|d|m)(?!\w))"), " "),
-        ]
-    )
 
 
 def train_words(captions: Iterable[str], *, min_count: int = 5, most: int | None = None) -> Tokenizer:
@@ -70,15 +30,10 @@ def train_words(captions: Iterable[str], *, min_count: int = 5, most: int | None
     Raises:
         InputError: no word occurs `min_count` times.
     """
-    backend = tokenizers.Tokenizer(models.WordLevel(unk_token=UNK))
-    backend.normalizer = ptb_normalizer()
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    backend.decoder = word_decoder()
-    limit = 2**31 if most is None else most + len(SPECIALS)
-    trainer = trainers.WordLevelTrainer(
-        min_frequency=min_count, special_tokens=list(SPECIALS), show_progress=False, vocab_size=limit
-    )
-    backend.train_from_iterator(captions, trainer)
+    counts = _count(captions)
+    frequent = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
+    tokens = [*SPECIALS, *frequent[:most]]
+    backend = _backend({token: i for i, token in enumerate(tokens)})
     tokenizer = Tokenizer(backend)
     num_words = len(tokenizer) - len(SPECIALS)
     if not num_words:
@@ -87,3 +42,26 @@ def train_words(captions: Iterable[str], *, min_count: int = 5, most: int | None
         )
     log.info("vocabulary: %d words that occur at least %d times", num_words, min_count)
     return tokenizer
+
+
+def _backend(vocabulary: dict[str, int]) -> tokenizers.Tokenizer:
+    backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
+    backend.normalizer = ptb_normalizer()
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.decoder = word_decoder()
+    backend.add_special_tokens(list(SPECIALS))
+    return backend
+
+
+def _count(captions: Iterable[str]) -> Counter[str]:
+    """Count words. The rules see each different text between two spaces once, because they do not look across spaces.
+
+    The library's trainer applies the rules to every caption, which takes 30 times as long.
+    """
+    texts = Counter(chain.from_iterable(caption.split(" ") for caption in captions))
+    normalize, split = ptb_normalizer().normalize_str, pre_tokenizers.WhitespaceSplit().pre_tokenize_str
+    counts = Counter[str]()
+    for text, count in texts.items():
+        for word, _ in split(normalize(text)):
+            counts[word] += count
+    return counts

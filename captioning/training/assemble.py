@@ -43,6 +43,9 @@ from captioning.training.vocabulary import learn_vocabulary, saved_tokenizer
 
 log = logging.getLogger(__name__)
 
+_VECTORS, _GRIDS = 512, 16
+"""How many images' features are standardised at once: few megabytes, which stay in the processor's cache."""
+
 
 def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tuple[TrainingModule, CaptionDataModule]:
     """Build every part of a run; the vocabulary and the statistics come from the training split.
@@ -226,7 +229,8 @@ def fit_standardise(model: ImageModel, data: CaptionDataModule, *, most: int = 6
     standardise = model.standardise
     assert isinstance(standardise, Standardise)
     if store is not None:
-        chunks = (ids[start : start + 512] for start in range(0, len(ids), 512))
+        size = _GRIDS if model.encoder.grid else _VECTORS
+        chunks = (ids[start : start + size] for start in range(0, len(ids), size))
         standardise.fit(store.features(chunk) for chunk in chunks)
         return
     log.info("encoding %d training images to standardise their features", len(ids))

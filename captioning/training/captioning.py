@@ -114,7 +114,7 @@ class CaptioningModule(TrainingModule):
         return Result.of_evaluation(self.evaluation, data=data.splits.name, split=data.split, search=self.search)
 
     def teardown(self, stage: str) -> None:
-        """Close the scorer."""
-        if self._scorer is not None:
+        """Close the scorer. After training it is kept, because the best checkpoint is validated next."""
+        if stage != "fit" and self._scorer is not None:
             self._scorer.close()
             self._scorer = None

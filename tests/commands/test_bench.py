@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from captioning.benchmarks import search, speed, training
+from captioning.benchmarks import scoring, search, speed, training
 from captioning.benchmarks.scoring import generated_captions
 
 Command = Callable[..., Any]
@@ -65,7 +65,7 @@ def test_the_ratio_of_every_cell_to_torch_s_lstm_is_reported(command: Command, s
 def test_an_unknown_benchmark_is_refused(command: Command) -> None:
     ran = command("bench", "trian")
     assert ran.status == 2
-    assert "no benchmark trian; choose from train, search, recurrent, score, humans" in ran.err
+    assert "no benchmark trian; choose from train, search, recurrent, score, humans, coco" in ran.err
 
 
 @pytest.mark.parametrize("threads", ["0", "many"])
@@ -75,16 +75,18 @@ def test_an_impossible_number_of_threads_is_refused(command: Command, threads: s
     assert f"expected a whole number from 1, found '{threads}'" in ran.err
 
 
+@pytest.mark.parametrize("corpus", ["corpus", pytest.param("corpus with METEOR", marks=pytest.mark.slow)])
 def test_scoring_is_measured_against_pycocoevalcap(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, corpus: str
 ) -> None:
-    monkeypatch.setattr("captioning.benchmarks.scoring.REPETITIONS", 1)
+    monkeypatch.setattr(scoring, "REPETITIONS", 1)
+    monkeypatch.setattr(scoring, "CORPORA", {corpus: scoring.CORPORA[corpus]})
     captions = tmp_path / "captions.json"
     captions.write_text(json.dumps({n: [f"a dog and {n} cats", f"{n} cats and a dog", "a dog"] for n in range(9)}))
     ran = command("bench", "score", "--data", captions, "--json", tmp_path / "bench.json")
     assert ran.status == 0, ran.err
     rows = json.loads((tmp_path / "bench.json").read_text())
-    assert [row["name"] for row in rows] == ["corpus", "cider-d"]
+    assert [row["name"] for row in rows] == [corpus, "cider-d"]
     for row in rows:
         assert set(row) == {"name", "seconds", "pycocoevalcap_seconds", "ratio", "spread"}
         assert row["ratio"] == pytest.approx(row["pycocoevalcap_seconds"] / row["seconds"])  # of one repetition

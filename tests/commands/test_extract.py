@@ -18,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from captioning.data.features.store import FeatureStore
 from captioning.encoders import SmallCNN
 from captioning.files.lock import locked
 
@@ -85,6 +86,21 @@ def test_what_cached_features_cannot_give_is_refused(
 ) -> None:
     cached = (f"encoder.weights={weights}", f"data.features={tmp_path / 'features'}")
     assert message in train(tmp_path / "run", *cached, *overrides).message
+
+
+def test_features_of_bfloat16_are_refused_unless_they_are_asked_for(
+    extract: Command, train: Command, weights: Path, tmp_path: Path
+) -> None:
+    assert extract(tmp_path / "half", "precision=bfloat16", "splits=[val]").status == 0
+    assert extract(tmp_path / "full", "splits=[val]").status == 0
+    half, full = (FeatureStore(tmp_path / name / "val").rows(range(5)).pooled for name in ("half", "full"))
+    assert 0 < (half - full).norm() < 0.05 * full.norm()
+    assert extract(tmp_path / "half", "precision=bfloat16", "splits=[train]").status == 0
+    cached = (f"data.features={tmp_path / 'half'}", f"encoder.weights={weights}", "finetuning=frozen")
+    assert "precision is 'bfloat16' there and None here" in train(tmp_path / "refused", *cached).message
+    assert train(tmp_path / "run", *cached, "data.features_precision=bfloat16").status == 0
+    ran = train(tmp_path / "other", *cached, "data.features_precision=float16")
+    assert "precision=float16: expected float32 or bfloat16" in ran.message
 
 
 def test_dev_is_val(extract: Command, tmp_path: Path) -> None:

@@ -76,3 +76,23 @@ def test_a_split_without_captions_is_allowed(tokenizer, images):
     assert encoded.lengths.tolist() == [0] * len(images)
     assert encoded.lengths.dtype == "int64"
     assert all(encoded[n] == [] for n in range(len(images)))
+
+
+def test_an_image_has_as_many_rows_as_its_captions_take(tokenizer):
+    images = split(("a",), ("a dog", "a"), (), ("on", "a dog runs", "a cat sleeps"), ("a dog",))
+    encoded = EncodedCaptions(images, tokenizer, part=2)
+    assert len(encoded) == 5  # none without captions
+    assert encoded.images.tolist() == [0, 1, 3, 3, 4]
+    assert [len(encoded[row]) for row in range(5)] == [1, 2, 2, 1, 1]
+    assert encoded.lengths.tolist() == [3, 4, 5, 5, 4]
+    rows = [ids for row in range(5) for ids in encoded[row]]
+    assert rows == tokenizer.encode([caption for image in images for caption in image.captions])
+
+
+@pytest.mark.parametrize("part", [1, 3, 9])
+def test_parts_are_truncated_like_whole_images(tokenizer, part):
+    images = split(("a dog runs on a field", "a cat sleeps"), MANY)
+    whole = EncodedCaptions(images, tokenizer, max_length=3)
+    encoded = EncodedCaptions(images, tokenizer, max_length=3, part=part)
+    assert [ids for row in range(len(encoded)) for ids in encoded[row]] == [*whole[0], *whole[1]]
+    assert encoded.num_clipped == 1

@@ -18,7 +18,6 @@ from PIL import Image
 
 from captioning.data import CaptionDataModule, Loading, Splits
 from captioning.data.features.store import FeatureWriter
-from captioning.data.module import in_parts
 from captioning.data.readers import Coco, Flickr8k, Karpathy
 from captioning.data.splits import Reader
 from captioning.encoders import Blind, Encoder, SmallCNN
@@ -198,20 +197,6 @@ def test_an_epoch_brings_every_caption_of_every_image_once(
         else:
             most = max(batch.image_index.bincount().max() for batch in batches)
             assert most == min(captions_per_image, 3)
-
-
-def test_an_image_stands_in_as_many_parts_as_its_captions_take(flickr8k: Path) -> None:
-    images = Splits(Flickr8k(str(flickr8k))).images("train")  # of 1, 2, 3, 1 and 2 captions
-    parts = in_parts(images, 2)
-    assert [(part.image_id[0], len(part.captions)) for part in parts] == [
-        ("a", 1), ("b", 2), ("c", 2), ("c", 1), ("d", 1), ("e", 2)
-    ]  # fmt: skip
-
-
-def test_parts_have_no_mentions_which_count_all_captions_of_an_image(scenes: Path) -> None:
-    images = Splits(Coco(str(scenes), objects=True)).images("val")
-    assert all(image.mentions for image in images)
-    assert not any(part.mentions for part in in_parts(images, 2))
 
 
 def test_each_epoch_has_its_own_order_and_a_seed_repeats_it(flickr8k: Path) -> None:

@@ -16,7 +16,7 @@ from captioning.errors import InputError
 from captioning.metrics.word_counts import WordCounts, count_words
 from captioning.metrics.word_detection import AGREEMENT, DETECTION, agreement, detections, evaluate
 from captioning.text import train_words
-from captioning.text.words import ptb_normalizer
+from captioning.text.penn_treebank import ptb_normalizer
 
 K = 5
 

@@ -84,7 +84,7 @@ def test_classes_of_flickr8ks_words(shared: Any) -> None:
     pytest.importorskip("denckring_en_pos")
     from captioning.data.readers.flickr8k import Flickr8k
     from captioning.text import train_words
-    from captioning.text.words import ptb_normalizer
+    from captioning.text.penn_treebank import ptb_normalizer
 
     normalizer = ptb_normalizer()
     images = Flickr8k(str(shared / "data" / "flickr8k")).read("train", check_files=False)

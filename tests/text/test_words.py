@@ -7,14 +7,16 @@ import os
 from pathlib import Path
 
 import pytest
+import tokenizers
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from captioning.errors import InputError
 from captioning.metrics import tokenize
 from captioning.text import train_words
-from captioning.text.tokenizer import Tokenizer
-from captioning.text.words import ptb_normalizer
+from captioning.text.penn_treebank import ptb_normalizer
+from captioning.text.tokenizer import SPECIALS, UNK, Tokenizer, word_decoder
 
 NORMALIZER = ptb_normalizer()
 
@@ -195,3 +197,47 @@ def test_decoded_captions_are_scored_as_the_chosen_words(shared):
     equal = sum(a == b for a, b in zip(chosen, scored, strict=True))
     print(f"{equal} of {len(captions)} captions equal: {equal / len(captions):.4%}")
     assert equal / len(captions) >= 0.999
+
+
+def trained_by_the_library(captions: list[str], min_count: int, most: int | None) -> Tokenizer:
+    backend = tokenizers.Tokenizer(models.WordLevel(unk_token=UNK))
+    backend.normalizer = ptb_normalizer()
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    backend.decoder = word_decoder()
+    limit = 2**31 if most is None else most + len(SPECIALS)
+    trainer = trainers.WordLevelTrainer(
+        min_frequency=min_count, special_tokens=list(SPECIALS), show_progress=False, vocab_size=limit
+    )
+    backend.train_from_iterator(captions, trainer)
+    return Tokenizer(backend)
+
+
+CAPTIONS = st.lists(st.text("ab 's\u2019nt.,-3dr&;#<>_$%é\u0301\u00a0\n") | st.text(max_size=30), min_size=1)
+
+
+@pytest.mark.parametrize(("min_count", "most"), [(1, None), (2, None), (1, 3)])
+@given(CAPTIONS)
+@example(["a a b c c", "c\u00a0b don't", "<pad> a &#39;s", "&lt; b"])
+def test_the_vocabulary_is_the_one_of_the_library_s_trainer(min_count, most, captions):
+    captions = [*captions, "a a b b c c"]
+    expected = trained_by_the_library(captions, min_count, most)
+    assert train_words(captions, min_count=min_count, most=most).to_json() == expected.to_json()
+
+
+@given(CAPTIONS)
+@example(["a - b", "&#39; ;", "n't 's", "e \u0301", "a ", " ", ""])
+def test_captions_are_encoded_as_the_library_encodes_them_whole(captions):
+    tokenizer = train_words([*captions, "a b 's"], min_count=1)
+    special, encode = tokenizer.special, tokenizer.backend.encode_batch_fast
+    expected = [[special.bos, *each.ids, special.eos] for each in encode(captions, add_special_tokens=False)]
+    assert tokenizer.encode(captions) == expected
+    ids, sizes = tokenizer.encode_flat(captions)
+    assert ids.tolist() == [i for own in expected for i in own]
+    assert sizes.tolist() == list(map(len, expected))
+
+
+def test_other_rules_than_those_of_words_see_whole_captions(tokenizer):
+    backend = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    backend.normalizer = normalizers.Sequence([normalizers.Replace("dog runs", "cat"), backend.normalizer])
+    other = Tokenizer(backend)
+    assert [other.token(i) for i in other.encode(["a dog runs"])[0]] == ["<bos>", "a", "cat", "<eos>"]

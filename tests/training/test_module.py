@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -102,6 +103,22 @@ def test_a_caption_that_its_image_determines_is_learnt(tmp_path: Path) -> None:
     assert module.evaluation is not None
     assert [p.image_id for p in module.evaluation.predictions] == [0, 1, 2, 3]
     assert module.evaluation.scores.corpus["CIDEr"] > 1
+
+
+def test_the_scorer_of_a_run_is_built_once(tmp_path: Path) -> None:
+    built_scorers: list[CocoScorer] = []
+
+    def scorer(references: Mapping[int | str, Sequence[str]]) -> CocoScorer:
+        built_scorers.append(CocoScorer(references, metrics=("CIDEr",)))
+        return built_scorers[-1]
+
+    module, data = built(tmp_path, scorer=scorer)
+    run = trainer(tmp_path, 2)
+    run.fit(module, datamodule=data)
+    run.validate(module, datamodule=data, verbose=False)
+    assert len(built_scorers) == 1
+    run.validate(module, datamodule=data, verbose=False)  # the first validation has closed it
+    assert len(built_scorers) == 2
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_by_bit(tmp_path: Path) -> None:

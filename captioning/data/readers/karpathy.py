@@ -14,6 +14,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from captioning.data.example import CaptionedImage
 from captioning.data.image_files import require_files
 from captioning.errors import InputError, shown
@@ -73,37 +75,53 @@ def read_karpathy(
     json_path, images_root = Path(json_path), Path(images_root)
     if split not in _PARTS:
         raise InputError(f"split={split!r}: Karpathy's splits are train, val and test")
-    entries = _read_entries(json_path)
+    entries = _read_entries(json_path, split)
     images = [
         CaptionedImage(
             _image_id(entry),
-            inside(images_root, os.path.join(entry.get("filepath", ""), entry["filename"]), json_path),  # noqa: PTH118
+            inside(images_root, os.path.join(entry.filepath or "", entry.filename), json_path),  # noqa: PTH118
             _captions(entry, f"{json_path}: images[{i}]"),
         )
         for i, entry in enumerate(entries)
-        if entry["split"] in _PARTS[split]
+        if entry.split in _PARTS[split]
     ]
     if not images:
-        found = dict(Counter(entry["split"] for entry in entries))
+        found = dict(Counter(entry.split for entry in entries))
         raise InputError(f"{json_path}: no image of split {split}; images by split: {found}")
     if check_files:
         require_files([image.path for image in images], json_path)
     return images
 
 
-def _read_entries(file: Path) -> list[Record]:
+class _Sentence(msgspec.Struct, gc=False):
+    raw: str
+
+
+class _Entry(msgspec.Struct, gc=False):
+    """An image of the file; `sentences` may be empty if it is of another split."""
+
+    filename: str
+    split: str
+    sentences: list[_Sentence]
+    cocoid: int | msgspec.UnsetType = msgspec.UNSET
+    filepath: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _File(msgspec.Struct):
+    images: list[_Entry]
+
+
+def _read_entries(file: Path, split: str) -> list[_Entry]:
     if not file.is_file():
         raise InputError(
             f"{file}: no such file, expected Karpathy's JSON; unpack {_ARCHIVE}, and set "
             "data.karpathy=FILE (Flickr30k: data.json=FILE)"
         )
-    data = read_json(file, drop=("tokens", "sentids"))  # most of the memory of a parsed file
-    entries = records(data, "images", {"filename": str, "split": str, "sentences": list}, str(file))
-    for field, kind in (("cocoid", int), ("filepath", str)):
-        if any(field in entry for entry in entries):
-            records(data, "images", {field: kind}, str(file))
+    entries = _decoded(file)
+    if entries is None:
+        entries = _checked(file, split)
     known = {part for parts in _PARTS.values() for part in parts}
-    unknown = {entry["split"] for entry in entries} - known
+    unknown = {entry.split for entry in entries} - known
     if unknown:
         raise InputError(f"{file}: unknown splits {shown(sorted(unknown))}; expected {', '.join(sorted(known))}")
     doubled = [image_id for image_id, count in Counter(map(_image_id, entries)).items() if count > 1]
@@ -112,16 +130,60 @@ def _read_entries(file: Path) -> list[Record]:
     return entries
 
 
-def _image_id(entry: Record) -> int | str:
-    image_id: int | str = entry["cocoid"] if "cocoid" in entry else entry["filename"]
-    return image_id
+def _decoded(file: Path) -> list[_Entry] | None:
+    """Decode the file, COCO's in less than a second and without what is not used.
+
+    Returns:
+        The images; None if anything is unusual, such as a repeated key. `_checked` then reads it or says what is wrong.
+    """
+    try:
+        content = file.read_bytes()
+        entries = msgspec.json.decode(content, type=_File).images
+    except (OSError, ValueError, RecursionError):
+        return None
+    num_images, num_ids = len(entries), sum(entry.cocoid is not msgspec.UNSET for entry in entries)
+    num_keys = {
+        "images": 1,
+        **dict.fromkeys(("filename", "split", "sentences"), num_images),
+        **dict.fromkeys(("cocoid", "filepath"), num_images if num_ids else 0),
+        "raw": sum(len(entry.sentences) for entry in entries),
+    }
+    usual = all(content.count(f'"{key}":'.encode()) == count for key, count in num_keys.items())
+    return entries if usual else None
 
 
-def _captions(entry: Record, where: str) -> tuple[str, ...]:
-    captions = tuple(sentence["raw"] for sentence in records(entry, "sentences", {"raw": str}, where))
-    if not captions or not all(caption.strip() for caption in captions):
+def _checked(file: Path, split: str) -> list[_Entry]:
+    """Read the file with a check of each field, whose message says where it is wrong."""
+    data = read_json(file, drop=("tokens", "sentids"))  # most of the memory of a parsed file
+    entries = records(data, "images", {"filename": str, "split": str, "sentences": list}, str(file))
+    for field, kind in (("cocoid", int), ("filepath", str)):
+        if any(field in entry for entry in entries):
+            records(data, "images", {field: kind}, str(file))
+    return [
+        _Entry(
+            entry["filename"],
+            entry["split"],
+            _sentences(entry, f"{file}: images[{i}]") if entry["split"] in _PARTS[split] else [],
+            entry.get("cocoid", msgspec.UNSET),
+            entry.get("filepath", msgspec.UNSET),
+        )
+        for i, entry in enumerate(entries)
+    ]
+
+
+def _sentences(entry: Record, where: str) -> list[_Sentence]:
+    return [_Sentence(sentence["raw"]) for sentence in records(entry, "sentences", {"raw": str}, where)]
+
+
+def _image_id(entry: _Entry) -> int | str:
+    return entry.filename if entry.cocoid is msgspec.UNSET else entry.cocoid
+
+
+def _captions(entry: _Entry, where: str) -> tuple[str, ...]:
+    captions = tuple([sentence.raw for sentence in entry.sentences])
+    if not captions or not all(map(str.strip, captions)):
         raise InputError(
-            f"{where} ({shown(entry['filename'])}): {'an empty caption' if captions else 'no caption'}; "
+            f"{where} ({shown(entry.filename)}): {'an empty caption' if captions else 'no caption'}; "
             "add a caption, or remove this entry"
         )
     return captions

@@ -10,7 +10,6 @@ alternatives tried after it, not to its own path.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
 
@@ -18,12 +17,18 @@ from captioning.metrics.meteor_universal.matching import EXACT, Match
 
 BEAM_SIZE = 40
 
-# A path through the reference. The first three numbers are its rank: minus the words covered, complete chunks,
-# distance. Then come the next position in the reference; the end of the open chunk in the candidate, or -1; the
-# candidate's used words as bits; and the path's matches, last first, as (match, (match before it, ...)).
+# A path through the reference: its rank, the smallest of which is the best; the reference word after its last match;
+# the end of the open chunk in the candidate, or -1; the candidate's used words as bits; and the path's matches, last
+# first, as (match, (match before it, ...)). The rank orders by covered words, then by complete chunks, then by
+# distance: it is -covered * _WORD + chunks * _CHUNK + distance.
 _Chain = tuple[Match, "_Chain"] | None
-_Path = tuple[int, int, int, int, int, int, _Chain]
-_rank = itemgetter(0, 1, 2)
+_Path = tuple[int, int, int, int, _Chain]
+_CHUNK, _WORD = 1 << 40, 1 << 60  # more than any distance, and than any number of chunks
+_rank = itemgetter(0)
+
+# A match as paths take it: the candidate's words as bits, its first word there and the word after its last, the
+# reference word after its last, minus the words that it covers times _WORD, its distance, and the match.
+_Move = tuple[int, int, int, int, int, int, Match]
 
 
 def align(matches: Sequence[Sequence[Match]]) -> tuple[list[Match], int]:
@@ -37,66 +42,81 @@ def align(matches: Sequence[Sequence[Match]]) -> tuple[list[Match], int]:
         sentences.
     """
     certain = _certain(matches)
-    paths: list[_Path] = [(0, 0, 0, 0, -1, 0, None)]
+    paths: list[_Path] = [(0, 0, -1, 0, None)]
     for position, choices in enumerate(matches):
-        extended: list[_Path] = []
-        for path in sorted(paths, key=_rank)[:BEAM_SIZE]:  # stable: among equals, the first found stays first
-            _, _, distance, following, _, used, _ = path
-            if position < following:
-                extended.append(path)
-            elif position in certain:  # every path takes this match, so its distance does not matter
-                extended.append(_take(path, certain[position], distance))
-            else:
-                for match in choices:
-                    if not used & _bits(match):
-                        extended.append(_take(path, match, distance))
-                        distance += abs(match.start - match.candidate_start)
-                extended.append(_skip(path, distance))
-        paths = extended
+        if len(paths) > 1:
+            paths = sorted(paths, key=_rank)[:BEAM_SIZE]  # stable: among equals, the first found stays first
+        moves = [_move(match) for match in choices]
+        paths = _take_all(paths, moves[0]) if certain[position] else _extended(paths, position, moves)
     paths = sorted(paths, key=_rank)[:BEAM_SIZE]
-    _, num_chunks, *_, chain = min((_skip(path, path[2]) for path in paths), key=_rank)
+    rank, *_, chain = min(((rank + (end != -1) * _CHUNK, chain) for rank, _, end, _, chain in paths), key=_rank)
     chosen = []
     while chain is not None:
         match, chain = chain
         chosen.append(match)
-    return chosen, num_chunks
+    return chosen, rank % _WORD // _CHUNK
 
 
-def _certain(matches: Sequence[Sequence[Match]]) -> dict[int, Match]:
-    """Return, by start, the matches that share no word with another match."""
-    everything = [match for choices in matches for match in choices]
-    uses = Counter(word for match in everything for word in _words(match))
-    return {match.start: match for match in everything if all(uses[word] == 1 for word in _words(match))}
-
-
-def _words(match: Match) -> list[int]:
-    """Return the words of a match: candidate words counted from 0 up, reference words from -1 down."""
-    reference = range(match.start, match.start + match.length)
+def _take_all(paths: list[_Path], move: _Move) -> list[_Path]:
+    """Let every path take a match that shares no word with another, so that its distance does not matter."""
+    bits, begin, end, following, words, _, match = move
     return [
-        *range(match.candidate_start, match.candidate_start + match.candidate_length),
-        *(~word for word in reference),
+        (
+            rank + words if open_end in (-1, begin) else rank + words + _CHUNK,
+            following,
+            end,
+            used | bits,
+            (match, chain),
+        )
+        for rank, _, open_end, used, chain in paths
     ]
 
 
-def _take(path: _Path, match: Match, distance: int) -> _Path:
-    covered, chunks, _, _, open_end, used, chain = path
-    covered -= _coverage(match)
-    chunks += open_end not in (-1, match.candidate_start)
-    following, end = match.start + match.length, match.candidate_start + match.candidate_length
-    return covered, chunks, distance, following, end, used | _bits(match), (match, chain)
+def _extended(paths: list[_Path], position: int, moves: list[_Move]) -> list[_Path]:
+    """Let every path take each match that starts here and uses other words, or leave the word unmatched."""
+    extended: list[_Path] = []
+    for path in paths:
+        rank, following, open_end, used, chain = path
+        if position < following:  # within a phrase
+            extended.append(path)
+            continue
+        for bits, begin, end, after, words, distance, match in moves:
+            if not used & bits:
+                ends_chunk = open_end not in (-1, begin)
+                extended.append(
+                    (rank + words + _CHUNK if ends_chunk else rank + words, after, end, used | bits, (match, chain))
+                )
+                rank += distance
+        if open_end != -1:  # an unmatched word completes the open chunk
+            rank += _CHUNK
+        extended.append((rank, following, -1, used, chain))
+    return extended
 
 
-def _skip(path: _Path, distance: int) -> _Path:
-    """Leave a reference word unmatched, or end the path. Both complete an open chunk."""
-    covered, chunks, _, following, open_end, used, chain = path
-    return covered, chunks + (open_end != -1), distance, following + 1, -1, used, chain
+def _certain(matches: Sequence[Sequence[Match]]) -> list[bool]:
+    """Say for each word of the reference whether it starts one match, which shares no word with another match."""
+    references, candidates = [0] * len(matches), dict[int, int]()
+    for choices in matches:
+        for _, start, length, candidate_start, candidate_length in choices:
+            for word in _span(start, length):
+                references[word] += 1
+            for word in _span(candidate_start, candidate_length):
+                candidates[word] = candidates.get(word, 0) + 1
+    return [
+        len(choices) == 1
+        and all(references[word] == 1 for word in _span(choices[0].start, choices[0].length))
+        and all(candidates[word] == 1 for word in _span(choices[0].candidate_start, choices[0].candidate_length))
+        for choices in matches
+    ]
 
 
-def _coverage(match: Match) -> int:
-    if match.matcher == EXACT:
-        return match.length + match.candidate_length
-    return match.length // 2 + match.candidate_length // 2
+def _span(start: int, length: int) -> range:
+    return range(start, start + length)
 
 
-def _bits(match: Match) -> int:
-    return ((1 << match.candidate_length) - 1) << match.candidate_start
+def _move(match: Match) -> _Move:
+    matcher, start, length, candidate_start, candidate_length = match
+    covered = length + candidate_length if matcher == EXACT else length // 2 + candidate_length // 2
+    bits = ((1 << candidate_length) - 1) << candidate_start
+    end, distance = candidate_start + candidate_length, abs(start - candidate_start)
+    return bits, candidate_start, end, start + length, -covered * _WORD, distance, match

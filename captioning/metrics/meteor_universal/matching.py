@@ -6,9 +6,10 @@ Source: Denkowski and Lavie 2014, "Meteor Universal", section 2.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate, chain, compress
 from typing import NamedTuple
 
 from captioning.metrics.meteor_universal.lexicon import Lexicon
@@ -43,8 +44,9 @@ class Sentence:
 
 def phrase_texts(words: Sequence[str]) -> list[bytes]:
     """Return all phrases of up to MAX_PHRASE_WORDS words, sorted by start, then length."""
-    encoded = [word.encode() for word in words]
-    return [b" ".join(encoded[start : start + length]) for start, length in _spans(len(words))]
+    text = " ".join(words).encode()
+    starts = list(accumulate((len(word.encode()) + 1 for word in words), initial=0))
+    return [text[starts[start] : starts[start + length] - 1] for start, length in _spans(len(words))]
 
 
 @cache
@@ -57,16 +59,19 @@ def _spans(num_words: int) -> list[tuple[int, int]]:
     ]
 
 
-def annotate(words: Sequence[str], lexicon: Lexicon, paraphrased: Collection[bytes]) -> Sentence:
+def annotate(
+    words: Sequence[str], texts: Sequence[bytes], lexicon: Lexicon, paraphrased: Collection[bytes]
+) -> Sentence:
     """Prepare a sentence for the matchers.
 
     Args:
         words: the normalized words of the sentence.
+        texts: its phrases, from `phrase_texts`.
         lexicon: stems, synonym sets and function words.
         paraphrased: the phrases to keep.
     """
-    spans = zip(phrase_texts(words), _spans(len(words)), strict=True)
-    phrases = tuple((text, *span) for text, span in spans if text in paraphrased)
+    spans = compress(zip(texts, _spans(len(words)), strict=True), map(paraphrased.__contains__, texts))
+    phrases = tuple([(text, *span) for text, span in spans])
     starts: defaultdict[bytes, tuple[int, ...]] = defaultdict(tuple)
     for text, start, _ in phrases:
         starts[text] += (start,)
@@ -80,10 +85,28 @@ def annotate(words: Sequence[str], lexicon: Lexicon, paraphrased: Collection[byt
     )
 
 
-def find_matches(
-    candidate: Sentence, reference: Sentence, paraphrases: Mapping[bytes, Sequence[bytes]]
-) -> list[list[Match]]:
-    """Find all matches, including matches that share words.
+class Paraphrases:
+    """The paraphrases that occur in a set of sentences.
+
+    Args:
+        paraphrases: of each phrase, in the order of the table.
+    """
+
+    def __init__(self, paraphrases: Mapping[bytes, Sequence[bytes]]) -> None:
+        self.of = paraphrases
+        self.sources: dict[bytes, list[bytes]] = {}  # the phrases that have each paraphrase
+        for phrase, others in paraphrases.items():
+            for other in others:
+                self.sources.setdefault(other, []).append(phrase)
+
+    @property
+    def phrases(self) -> Set[bytes]:
+        """The phrases that have a paraphrase or are one."""
+        return self.of.keys() | self.sources.keys()
+
+
+class Matcher:
+    """Find all matches between a candidate and references, including matches that share words.
 
     Their order matters: among equally good alignments, the first found wins. If the table lists each of two phrases as
     a paraphrase of the other, they match twice. Equal sentences get only exact matches.
@@ -92,36 +115,63 @@ def find_matches(
 
     Args:
         candidate: the caption to score.
-        reference: one of its references.
-        paraphrases: the paraphrases of each phrase, in the order of the table.
-
-    Returns:
-        for each word of the reference, the matches that start there.
+        paraphrases: those of its phrases and of the references' phrases.
     """
-    matches = [
-        [Match(EXACT, start, 1, other, 1) for other, other_word in enumerate(candidate.words) if other_word == word]
-        for start, word in enumerate(reference.words)
-    ]
-    if candidate.words == reference.words:
-        return matches
-    for start, word in enumerate(reference.words):
-        stem, synsets = reference.stems[start], reference.synsets[start]
-        others = [other for other, other_word in enumerate(candidate.words) if other_word != word]
-        matches[start] += [Match(STEM, start, 1, other, 1) for other in others if candidate.stems[other] == stem]
-        matches[start] += [
-            Match(SYNONYM, start, 1, other, 1) for other in others if not synsets.isdisjoint(candidate.synsets[other])
+
+    def __init__(self, candidate: Sentence, paraphrases: Paraphrases) -> None:
+        self.candidate, self._paraphrases = candidate, paraphrases
+        own = candidate.starts
+        self._to_own = set(chain.from_iterable(paraphrases.sources.get(text, ()) for text in own))
+        self._of_own = set(chain.from_iterable(paraphrases.of.get(text, ()) for text in own))
+        self._similar: dict[str, list[tuple[int, int]]] = {}
+
+    def matches(self, reference: Sentence) -> list[list[Match]]:
+        """Return, for each word of a reference, the matches that start there."""
+        if self.candidate.words == reference.words:
+            return [
+                [
+                    _of_words(matcher, start, other)
+                    for matcher, other in self._words(reference, start)
+                    if matcher == EXACT
+                ]
+                for start in range(len(reference.words))
+            ]
+        found = [
+            [_of_words(matcher, start, other) for matcher, other in self._words(reference, start)]
+            for start in range(len(reference.words))
         ]
-    for text, start, length in reference.phrases:
-        for paraphrase in paraphrases.get(text, ()):
-            other_length = _num_words(paraphrase)
-            for other in candidate.starts.get(paraphrase, ()):
-                matches[start].append(Match(PARAPHRASE, start, length, other, other_length))
-    for text, other, other_length in candidate.phrases:
-        for paraphrase in paraphrases.get(text, ()):
-            length = _num_words(paraphrase)
-            for start in reference.starts.get(paraphrase, ()):
-                matches[start].append(Match(PARAPHRASE, start, length, other, other_length))
-    return matches
+        if not self._to_own.isdisjoint(reference.starts):
+            for text, start, length in reference.phrases:
+                for paraphrase in self._paraphrases.of.get(text, ()) if text in self._to_own else ():
+                    for other in self.candidate.starts.get(paraphrase, ()):
+                        found[start].append(Match(PARAPHRASE, start, length, other, _num_words(paraphrase)))
+        if not self._of_own.isdisjoint(reference.starts):
+            for text, other, other_length in self.candidate.phrases:
+                for paraphrase in self._paraphrases.of.get(text, ()):
+                    for start in reference.starts.get(paraphrase, ()):
+                        found[start].append(Match(PARAPHRASE, start, _num_words(paraphrase), other, other_length))
+        return found
+
+    def _words(self, reference: Sentence, start: int) -> list[tuple[int, int]]:
+        """List (matcher, position) of the candidate's words that match one of a reference: exact, stem, synonym.
+
+        The references of an image share many words, so the result is kept.
+        """
+        word = reference.words[start]
+        if word not in self._similar:
+            stem, synsets, candidate = reference.stems[start], reference.synsets[start], self.candidate
+            others = [other for other, other_word in enumerate(candidate.words) if other_word != word]
+            self._similar[word] = [
+                *((EXACT, other) for other, other_word in enumerate(candidate.words) if other_word == word),
+                *((STEM, other) for other in others if candidate.stems[other] == stem),
+                *((SYNONYM, other) for other in others if not synsets.isdisjoint(candidate.synsets[other])),
+            ]
+        return self._similar[word]
+
+
+@cache
+def _of_words(matcher: int, start: int, other: int) -> Match:
+    return Match(matcher, start, 1, other, 1)
 
 
 def _num_words(phrase: bytes) -> int:

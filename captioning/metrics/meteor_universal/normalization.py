@@ -57,6 +57,8 @@ class Normalizer:
     def __call__(self, text: str) -> list[str]:
         """Return the words of one line of text."""
         text = f" {text.strip(_CONTROLS)} "
+        if text.isascii() and text.replace(" ", "").isalnum():  # no rule looks at letters, digits and spaces alone
+            return text.lower().split()
         for pattern, replacement in _REWRITES:
             text = pattern.sub(replacement, text)
         words = _WORD.findall(text)

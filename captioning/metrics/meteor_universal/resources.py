@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import zipfile
 import zlib
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 
 from pycocoevalcap.meteor import meteor as reference
 
 from captioning.errors import InputError
+from captioning.files import cache
 from captioning.metrics.originals import java
 
 _REINSTALL = "install pycocoevalcap again: pip install --force-reinstall pycocoevalcap"
@@ -33,7 +36,10 @@ def word_list(name: str) -> list[str]:
 
 
 def paraphrase_table() -> dict[bytes, bytes]:
-    """Read the paraphrase table, which takes 0.2 GB of memory.
+    """Read the paraphrase table, which takes 0.2 GB of memory, and keep a copy that is read five times as fast.
+
+    The copy is in `captioning.files.cache.folder()`, under the SHA-256 of pycocoevalcap's file. It has a digest of its
+    own, and is made again if it is damaged.
 
     Returns:
         for each phrase, its paraphrases in the order of the table, each ended by a line feed. A phrase is words joined
@@ -42,15 +48,21 @@ def paraphrase_table() -> dict[bytes, bytes]:
     Raises:
         InputError: the file is missing or damaged.
     """
+    path = java.file_beside(reference, "data/paraphrase-en.gz")
+    with path.open("rb") as file:
+        name = f"meteor-paraphrases-{hashlib.file_digest(file, 'sha256').hexdigest()[:32]}.msgpack"
+    return cache.get(name, dict[bytes, bytes], lambda: _table(path))
+
+
+def _table(path: Path) -> dict[bytes, bytes]:
     table: dict[bytes, bytes] = {}
-    for phrase, pairs in groupby(_paraphrases(), key=itemgetter(0)):
+    for phrase, pairs in groupby(_paraphrases(path), key=itemgetter(0)):
         table[phrase] = table.get(phrase, b"") + b"".join([paraphrase + b"\n" for _, paraphrase in pairs])
     return table
 
 
-def _paraphrases() -> Iterator[tuple[bytes, bytes]]:
+def _paraphrases(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """Yield (phrase, paraphrase). The file has groups of three lines: probability, phrase, paraphrase."""
-    path = java.file_beside(reference, "data/paraphrase-en.gz")
     rest = b""
     try:
         with gzip.open(path) as table:

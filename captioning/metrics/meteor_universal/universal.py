@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import numpy as np
@@ -12,7 +12,7 @@ from captioning.errors import InputError
 from captioning.metrics.meteor_universal import resources
 from captioning.metrics.meteor_universal.alignment import align
 from captioning.metrics.meteor_universal.lexicon import Lexicon
-from captioning.metrics.meteor_universal.matching import Match, Sentence, annotate, find_matches, phrase_texts
+from captioning.metrics.meteor_universal.matching import Matcher, Paraphrases, Sentence, annotate, phrase_texts
 from captioning.metrics.meteor_universal.normalization import Normalizer
 from captioning.metrics.meteor_universal.score import MATCHER_WEIGHTS, additive, score
 from captioning.metrics.originals import java
@@ -60,48 +60,56 @@ class MeteorUniversal:
         # second of two commas may not be split off.
         candidates = [candidate.replace("|||", "").replace("  ", " ") for candidate in candidates]
         sentences, paraphrases = self._annotate({*candidates, *chain.from_iterable(references)})
-        return np.stack(
-            [
-                _count_best(sentences[candidate], [sentences[reference] for reference in group], paraphrases)
-                for candidate, group in zip(candidates, references, strict=True)
-            ]
-        )
+        counts = []
+        for candidate, group in zip(candidates, references, strict=True):
+            matcher = Matcher(sentences[candidate], paraphrases)
+            counts += [_count(matcher, sentences[reference]) for reference in group]
+        return _best(additive(np.array(counts, dtype=np.float64)), list(map(len, references)))
 
-    def _annotate(self, texts: Iterable[str]) -> tuple[dict[str, Sentence], dict[bytes, list[bytes]]]:
+    def _annotate(self, texts: Iterable[str]) -> tuple[dict[str, Sentence], Paraphrases]:
         """Prepare all sentences, and select the paraphrases that occur in them together with their phrase.
 
         The separator of the jar's protocol is removed from texts, as in pycocoevalcap.
         """
         words = {text: self._normalize(java.one_line(text.replace("|||", ""))) for text in texts}
-        phrases = set(chain.from_iterable(map(phrase_texts, words.values())))
-        paraphrases = {}
+        texts_of = {text: phrase_texts(sentence) for text, sentence in words.items()}
+        phrases = set(chain.from_iterable(texts_of.values()))
+        present_of = {}
         for phrase in phrases & self._paraphrases.keys():
             if present := [other for other in self._paraphrases[phrase].split(b"\n") if other in phrases]:
-                paraphrases[phrase] = present
-        paraphrased = paraphrases.keys() | {*chain.from_iterable(paraphrases.values())}
-        sentences = {text: annotate(sentence, self._lexicon, paraphrased) for text, sentence in words.items()}
+                present_of[phrase] = present
+        paraphrases = Paraphrases(present_of)
+        paraphrased = paraphrases.phrases
+        sentences = {
+            text: annotate(sentence, texts_of[text], self._lexicon, paraphrased) for text, sentence in words.items()
+        }
         return sentences, paraphrases
 
 
-def _count_best(
-    candidate: Sentence, references: Sequence[Sentence], paraphrases: Mapping[bytes, Sequence[bytes]]
-) -> NDArray[np.float64]:
-    """Return the statistics (S) of the best-scoring reference (the first of equals)."""
-    counts = [_count(candidate, reference, find_matches(candidate, reference, paraphrases)) for reference in references]
-    statistics = additive(np.array(counts, dtype=np.float64))  # (references, S)
-    best: NDArray[np.float64] = statistics[score(statistics).argmax()]
-    return best
+def _best(statistics: NDArray[np.float64], sizes: Sequence[int]) -> NDArray[np.float64]:
+    """Choose the statistics (I, S) of each candidate with its best-scoring reference, the first of equals.
+
+    Args:
+        statistics: of every candidate with each of its references, one after the other.
+        sizes: the number of references of each candidate.
+    """
+    scores, starts = score(statistics), np.cumsum([0, *sizes[:-1]])
+    is_best = scores == np.repeat(np.maximum.reduceat(scores, starts), sizes)
+    rows = np.where(is_best, np.arange(len(scores)), len(scores))
+    chosen: NDArray[np.float64] = statistics[np.minimum.reduceat(rows, starts)]
+    return chosen
 
 
-def _count(candidate: Sentence, reference: Sentence, matches: Sequence[Sequence[Match]]) -> list[int]:
+def _count(matcher: Matcher, reference: Sentence) -> list[int]:
     """Return the statistics (S) of one pair, in the column order of score.py."""
-    chosen, num_chunks = align(matches)
+    candidate = matcher.candidate
+    chosen, num_chunks = align(matcher.matches(reference))
     matched = [0] * (4 * len(MATCHER_WEIGHTS))  # matcher x (content, function) x (candidate, reference)
-    for matcher, start, length, candidate_start, candidate_length in chosen:
+    for kind, start, length, candidate_start, candidate_length in chosen:
         for is_function in candidate.is_function[candidate_start : candidate_start + candidate_length]:
-            matched[4 * matcher + 2 * is_function] += 1
+            matched[4 * kind + 2 * is_function] += 1
         for is_function in reference.is_function[start : start + length]:
-            matched[4 * matcher + 2 * is_function + 1] += 1
+            matched[4 * kind + 2 * is_function + 1] += 1
     num_words = [len(candidate.words), len(reference.words)]
     num_function_words = [sum(candidate.is_function), sum(reference.is_function)]
     return [*num_words, *num_function_words, *matched, num_chunks]

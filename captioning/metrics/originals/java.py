@@ -29,7 +29,7 @@ _LINE_ENDS = str.maketrans(dict.fromkeys("\n\r\v\f\u2028\u2029", " "))
 
 def one_line(text: str) -> str:
     """Replace each line end of `text` by a space, so that a Java program reads one line."""
-    return text.translate(_LINE_ENDS)
+    return text if text.isprintable() else text.translate(_LINE_ENDS)  # no line end is printable
 
 
 def file_beside(module: ModuleType, name: str) -> Path:

@@ -78,6 +78,10 @@ class Lexer:
             token = self._without_context(number, token)
         return rule, token, at + len(token) - rule.reread
 
+    def is_decided(self, text: str, at: int) -> bool:
+        """Say whether the token that starts at `at` is the same whatever follows the text."""
+        return self.automaton.dies(text, at)
+
     def _without_context(self, number: int, text: str) -> str:
         """Return the longest token such that the rest of the match still matches `before`."""
         token, before = self.parts[number]
@@ -123,6 +127,15 @@ class Automaton:
             elif state is self.dead:
                 break
         return number, end
+
+    def dies(self, text: str, start: int) -> bool:
+        """Say whether no pattern can match longer texts than those within `text` from `start`."""
+        state = self.start
+        for position in range(start, len(text)):
+            state = state[text[position]]
+            if state is self.dead or state.is_last:
+                return True
+        return False
 
     def lengths(self, text: str) -> list[int]:
         """Return the lengths of all matches from the start of the text, shortest first."""

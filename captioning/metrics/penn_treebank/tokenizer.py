@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 from captioning.errors import InputError
@@ -35,6 +35,7 @@ PUNCTUATION = frozenset(
 # Words of ASCII letters, each followed by a space and a letter. No rule matches across a space between two letters, so
 # these words can be tokenized one by one.
 _PLAIN = re.compile("(?:[A-Za-z]+ )+(?=[A-Za-z])")
+_LONGEST_ENDING = 24  # characters
 _MORE_THAN_16_BITS = re.compile("[\U00010000-\U0010ffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -62,22 +63,32 @@ def tokenize(captions: Mapping[K, Sequence[str]]) -> dict[K, list[str]]:
 
 
 def _tokenize_lines(lines: list[str]) -> list[str]:
-    found: list[list[str]] = [[]]
+    found: list[list[str] | str] = [[]]
     unknown: list[str] = []
     text, at, lexer = _in_16_bits(lines), 0, _lexer()
+    begins = True  # a caption
     while at < len(text):
+        end = text.find("\n", at) if begins else -1
+        if end >= 0 and (caption := _simple_caption(text, at, end)) is not None:
+            found[-1] = caption
+            found.append([])
+            at = end + 1
+            continue
+        begins = False
+        last = found[-1]
+        assert isinstance(last, list)
         if plain := _PLAIN.match(text, at):
-            for word in plain[0].split():
-                found[-1] += _word(word)
+            last.extend(chain.from_iterable(map(_word, plain[0].split())))
             at = plain.end()
             continue
         rule, matched, at = lexer.token(text, at)
         token = rule.form(matched)
         if token == LINE_END:
             found.append([])
+            begins = True
         elif token is not None:
             first, *others = lower(_in_full(token)).split("\n")  # a tag can span captions
-            found[-1].append(first)
+            last.append(first)
             found.extend([other] for other in others)
         elif rule is UNKNOWN:
             unknown.append(matched)
@@ -88,7 +99,55 @@ def _tokenize_lines(lines: list[str]) -> list[str]:
             len(deleted),
             deleted[0],
         )
-    return [_without_punctuation(tokens) for tokens in found]
+    return [tokens if isinstance(tokens, str) else _without_punctuation(tokens) for tokens in found]
+
+
+def _simple_caption(text: str, at: int, end: int) -> str | None:
+    """Tokenize a caption of plain words that ends as others do, such as "A man rides a horse."; None for others.
+
+    Args:
+        text: the captions, a line each.
+        at: where the caption begins.
+        end: where its line ends.
+    """
+    plain = _PLAIN.match(text, at)
+    begin = plain.end() if plain else at
+    if end - begin > _LONGEST_ENDING or (tokens := _ending(text[begin : end + 2])) is None:
+        return None
+    words = plain[0].split() if plain else []
+    if not all(map(_stays_whole, words)):
+        return None
+    return " ".join([*map(str.lower, words), *tokens])
+
+
+@cache
+def _stays_whole(word: str) -> bool:
+    return _word(word) == [word.lower()]
+
+
+@cache
+def _ending(text: str) -> tuple[str, ...] | None:
+    """Tokenize the end of a caption, the line feed and the first character of the next caption, all in ASCII.
+
+    Returns:
+        The tokens without punctuation; None if they are unusual, or could depend on what follows this text.
+    """
+    lexer, at, tokens, line_end = _lexer(), 0, list[str](), text.index("\n")
+    token: str | None = None
+    while at <= line_end:
+        if not text.isascii() or not lexer.is_decided(text, at):
+            return None
+        rule, matched, at = lexer.token(text, at)
+        token = rule.form(matched)
+        if rule is UNKNOWN or (token is not None and token != LINE_END and token.split() != [token]):
+            return None
+        if token is not None and token != LINE_END:
+            tokens.append(lower(token))
+    return (
+        tuple(token for token in tokens if token not in PUNCTUATION)
+        if (at, token) == (line_end + 1, LINE_END)
+        else None
+    )
 
 
 def _without_punctuation(tokens: list[str]) -> str:

@@ -36,6 +36,7 @@ def config(scenes: Path, tmp_path: Path) -> DictConfig:
             "features": str(tmp_path / "features"),
             "splits": ["val"],
             "dtype": "float32",
+            "precision": "float32",
             "batch_size": 3,
             "regions": None,
             "device": "cpu",

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from captioning.data.images import load_image
-from captioning.data.readers.karpathy import read_karpathy
+from captioning.data.readers.karpathy import _decoded, read_karpathy
 from captioning.errors import InputError
 
 Entry = dict[str, Any]
@@ -137,7 +137,7 @@ def test_uncaptioned_image_of_another_split_does_no_harm(write: Callable[[object
 
 READ_AND_MEASURE = """
 import resource, sys, time
-from captioning.data.readers.karpathy import read_karpathy
+from captioning.data.readers.karpathy import _decoded, read_karpathy
 start = time.perf_counter()
 images = read_karpathy(sys.argv[1], "nowhere", "train", check_files=False)
 seconds, kibibytes = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -178,3 +178,41 @@ def test_names_outside_the_image_folder_are_refused(
     for check_files in (True, False):
         with pytest.raises(InputError, match=r"which is not inside"):
             read_karpathy(file, tmp_path / "images", "train", check_files=check_files)
+
+
+@pytest.mark.parametrize("images", [FLICKR, COCO])
+@pytest.mark.parametrize("separators", [(", ", ": "), (",", ":"), (" , ", " : ")])
+def test_the_form_of_the_json_does_not_matter(tmp_path: Path, images: list[Entry], separators: tuple[str, str]) -> None:
+    file, plain = tmp_path / "dataset.json", tmp_path / "plain.json"
+    plain.write_text(json.dumps({"images": images, "dataset": "any"}))
+    file.write_text(json.dumps({"dataset": '"raw":', "images": images}, separators=separators), encoding="utf-8-sig")
+    for split in ("train", "val", "test"):
+        expected = read_karpathy(plain, tmp_path, split, check_files=False)
+        assert read_karpathy(file, tmp_path, split, check_files=False) == expected
+
+
+def test_the_quick_reader_serves_the_usual_file_and_leaves_every_other_to_the_careful_one(tmp_path: Path) -> None:
+    file = tmp_path / "dataset.json"
+    for images in (FLICKR, COCO):
+        text = json.dumps({"images": images})
+        file.write_text(text)
+        assert [entry.filename for entry in _decoded(file) or []] == [image["filename"] for image in images]
+    for old, new in (
+        ('"raw": ', '"raw": "earlier", "raw": '),
+        ('"split": ', '"split": "val", "split": '),
+        (', "cocoid": 101', ""),
+        ('"A boat ."', '"\\ud800"'),
+        ('"A boat ."', "3"),
+        ("]}", "]"),
+    ):
+        assert text.count(old)
+        file.write_text(text.replace(old, new, 1))
+        assert _decoded(file) is None
+
+
+@pytest.mark.parametrize("key", ["filename", "split", "sentences", "raw", "images"])
+def test_a_repeated_key_is_refused(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "dataset.json"
+    file.write_text(json.dumps({"images": FLICKR}).replace(f'"{key}": ', f'"{key}": "a", "{key}": ', 1))
+    with pytest.raises(InputError, match=rf"1 keys are repeated in one object, the first is '{key}'"):
+        read_karpathy(file, tmp_path, "train", check_files=False)

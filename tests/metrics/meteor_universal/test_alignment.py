@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captioning.metrics.meteor_universal.alignment import align
+from captioning.metrics.meteor_universal.alignment import BEAM_SIZE, align
 from captioning.metrics.meteor_universal.matching import EXACT, PARAPHRASE, STEM, Match
 
 
@@ -91,3 +93,54 @@ def test_no_word_is_matched_twice(matches: list[list[Match]]):
     assert all(match in matches[match.start] for match in chosen)
     ends = {(match.start + match.length, match.candidate_start + match.candidate_length) for match in chosen}
     assert num_chunks == sum((match.start, match.candidate_start) not in ends for match in chosen)
+
+
+def aligned_as_written(matches: list[list[Match]]) -> tuple[list[Match], int]:
+    """The beam search of the module's docstring, one path after the other with tuples for ranks."""
+    uses = Counter(word for choices in matches for match in choices for word in words_of(match))
+    certain = {m.start: m for choices in matches for m in choices if all(uses[word] == 1 for word in words_of(m))}
+    paths = [((0, 0, 0), 0, -1, frozenset[int](), ())]  # covered, chunks, distance; next; open end; used; matches
+    for position, choices in enumerate(matches):
+        extended = []
+        for path in sorted(paths, key=lambda path: path[0])[:BEAM_SIZE]:
+            (covered, chunks, distance), following, open_end, used, chosen = path
+            if position < following:
+                extended.append(path)
+                continue
+            for match in [certain[position]] if position in certain else choices:
+                own = set(range(match.candidate_start, match.candidate_start + match.candidate_length))
+                if used & own:
+                    continue
+                half = 1 if match.matcher == EXACT else 2
+                rank = (
+                    covered - match.length // half - match.candidate_length // half,
+                    chunks + (open_end not in (-1, match.candidate_start)),
+                    distance,
+                )
+                end = match.candidate_start + match.candidate_length
+                extended.append((rank, match.start + match.length, end, used | own, (match, *chosen)))
+                distance += abs(match.start - match.candidate_start)
+            if position not in certain:
+                extended.append(((covered, chunks + (open_end != -1), distance), position + 1, -1, used, chosen))
+        paths = extended
+    best = sorted(paths, key=lambda path: path[0])[:BEAM_SIZE]
+    ended = [((covered, chunks + (end != -1), far), chosen) for (covered, chunks, far), _, end, _, chosen in best]
+    (_, num_chunks, _), chosen = min(ended, key=lambda path: path[0])
+    return list(chosen), num_chunks
+
+
+def words_of(match: Match) -> list[tuple[str, int]]:
+    reference = [("reference", word) for word in range(match.start, match.start + match.length)]
+    candidate = range(match.candidate_start, match.candidate_start + match.candidate_length)
+    return [*reference, *(("candidate", word) for word in candidate)]
+
+
+@given(some_matches())
+def test_the_alignment_is_that_of_the_beam_search_as_written(matches: list[list[Match]]):
+    assert align(matches) == aligned_as_written(matches)
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=9), st.lists(st.sampled_from("abc"), max_size=9))
+def test_more_paths_than_the_beam_keeps_are_left_out_in_the_same_order(candidate: list[str], reference: list[str]):
+    matches = exact(" ".join(candidate), " ".join(reference))
+    assert align(matches) == aligned_as_written(matches)

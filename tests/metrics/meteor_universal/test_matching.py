@@ -11,9 +11,10 @@ from captioning.metrics.meteor_universal.matching import (
     STEM,
     SYNONYM,
     Match,
+    Matcher,
+    Paraphrases,
     Sentence,
     annotate,
-    find_matches,
     phrase_texts,
 )
 
@@ -32,9 +33,9 @@ def lexicon() -> Lexicon:
 
 def matches(lexicon: Lexicon, candidate: str, reference: str) -> list[list[Match]]:
     def sentence(text: str) -> Sentence:
-        return annotate(text.split(), lexicon, PHRASES)
+        return annotate(text.split(), phrase_texts(text.split()), lexicon, PHRASES)
 
-    return find_matches(sentence(candidate), sentence(reference), PARAPHRASES)
+    return Matcher(sentence(candidate), Paraphrases(PARAPHRASES)).matches(sentence(reference))
 
 
 def test_phrases_of_a_sentence():

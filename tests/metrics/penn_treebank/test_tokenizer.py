@@ -373,3 +373,16 @@ def test_words_between_spaces_have_the_same_tokens_as_in_a_text():
         text = f"{word} {other} {word} "
         expected = [rule.form(token) for rule, token in lexer.tokens(text)]
         assert tokenize({1: [f"{text}end"]})[1][0].split()[:-1] == [token.lower() for token in expected if token]
+
+
+WORDS = st.sampled_from(["a", "Dog", "cannot", "Mr", "U.S", "no", "plan", "<b", "co", "5", "'s"])
+ENDS = st.sampled_from([".", " .", "", "!", "?.", "...", ":)", " ,", ">", "&"])
+
+
+@given(st.lists(st.tuples(st.lists(WORDS), ENDS), min_size=1))
+def test_captions_that_end_as_others_do_have_the_tokens_of_the_lexer(captions: list[tuple[list[str], str]]):
+    texts = [" ".join(words) + end for words, end in captions]
+    found = tokenize({0: texts})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(penn_treebank, "_simple_caption", lambda *_: None)
+        assert tokenize({0: texts}) == found
