@@ -23,8 +23,8 @@ def main(arguments: Sequence[str]) -> int:
         description="Measure speed, or the agreement of metrics with people. train and search: training steps and "
         "searches beside their matrix products alone, and the Trainer beside a bare loop; a ratio of 1 is perfect. "
         "recurrent: recurrent cells, relative to torch's fused LSTM. score: scoring, relative to pycocoevalcap. "
-        "humans: how well metrics agree with human judgements of Flickr8k's captions. coco: time and memory of training "
-        "on generated data of COCO's size. Compare ratios; spread is their interquartile range.",
+        "humans: how well metrics agree with human judgements of Flickr8k's captions. coco: time and memory of "
+        "training on generated data of COCO's size. Compare ratios; spread is their interquartile range.",
         epilog="example: captioning bench recurrent --threads 1 --json bench.json",
     )
     parser.add_argument(

@@ -136,7 +136,7 @@ class TrainingModule(pl.LightningModule, ABC):
         with _weights_converted_once(self.device.type):
             means = loss_means(self.objective, self.model.head, self.model.features(batch), batch)
         loss = loss_of_all(means, batch)
-        if not self.not_finite.passes(self.trainer, "loss", loss.detach()):
+        if not self.not_finite.passes(self, "loss", loss.detach()):
             return None
         self.log("train/loss", loss, batch_size=len(batch.lengths), prog_bar=True, sync_dist=True)
         return loss
@@ -205,7 +205,7 @@ class TrainingModule(pl.LightningModule, ABC):
             nn.utils.clip_grad_value_(self.parameters(), gradient_clip_val)
         else:
             norm = nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
-            if not self.not_finite.passes(self.trainer, "norm of the gradient", norm):
+            if not self.not_finite.passes(self, "norm of the gradient", norm):
                 optimizer.zero_grad()  # parameters without a gradient are not changed
 
     def configure_optimizers(self) -> Any:

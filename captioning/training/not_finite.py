@@ -8,8 +8,9 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from captioning.data.batch import CaptionBatch
+from captioning.encoders.processes import several_processes, sum_over_processes
 from captioning.errors import InputError, shown
-from captioning.training.saving import Checkpoints, highest, may_save
+from captioning.training.saving import Checkpoints, may_save
 
 log = logging.getLogger(__name__)
 
@@ -49,11 +50,11 @@ class NotFinite:
         self._images = batch.image_ids
         self._buffers = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
 
-    def passes(self, trainer: pl.Trainer, what: str, value: Tensor) -> bool:
+    def passes(self, module: pl.LightningModule, what: str, value: Tensor) -> bool:
         """Check a value of the step; the processes decide alike.
 
         Args:
-            trainer: the trainer.
+            module: what is trained.
             what: names the value in a message.
             value: a scalar.
 
@@ -63,8 +64,9 @@ class NotFinite:
         Raises:
             InputError: it is not finite, and the run stops. The message names the step and the images.
         """
-        if not highest(trainer, not value.isfinite()):
+        if not _anywhere(~value.isfinite()):
             return True
+        trainer = module.trainer
         for buffer, before in self._buffers:
             buffer.copy_(before)
         images = ", ".join(shown(image_id, 40) for image_id in self._images[:_MOST_IDS])
@@ -81,6 +83,11 @@ class NotFinite:
         self.num_skipped += 1
         log.warning("%s; the step is left out, the %d. so far", found, self.num_skipped)
         return False
+
+
+def _anywhere(found: Tensor) -> bool:
+    """Return whether it holds in any process."""
+    return bool(sum_over_processes(found.float()) if several_processes() else found)
 
 
 def _save(trainer: pl.Trainer) -> str:
