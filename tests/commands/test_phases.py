@@ -16,7 +16,7 @@ from captioning.errors import Stopped
 from captioning.training.captioning import CaptioningModule
 
 Command = Callable[..., Any]
-PHASES = ("finetuning=whole", "trainer.max_epochs=1", "then=leave_one_out", "+then.trainer.max_epochs=2",
+PHASES = ("finetuning=whole", "trainer.max_epochs=1", "then=leave_one_out", "then.trainer.max_epochs=2",
           "then.objective.num_samples=2", "then.data.batch_size=2")  # fmt: skip
 
 
