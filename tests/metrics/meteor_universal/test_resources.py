@@ -18,20 +18,30 @@ def write_table(folder: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -
     (folder / "data").mkdir(exist_ok=True)
     (folder / "data" / "paraphrase-en.gz").write_bytes(content)
     monkeypatch.setattr(reference_meteor, "__file__", str(folder / "meteor.py"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
 
 
 def test_the_table_keeps_the_order_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     text = "0.1\nb\nz\n0.2\nb\na a\n0.3\na\nb\n0.4\nb\nm\n"
     write_table(tmp_path, gzip.compress(text.encode()), monkeypatch)
-    assert resources.paraphrase_table() == {b"b": b"z\na a\nm\n", b"a": b"b\n"}
+    for _ in range(2):  # from the file, and from the cache
+        assert resources.paraphrase_table() == {b"b": b"z\na a\nm\n", b"a": b"b\n"}
+
+
+def test_another_table_is_not_taken_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for word in (b"b", b"c"):
+        write_table(tmp_path, gzip.compress(b"0.1\na\n" + word + b"\n"), monkeypatch)
+        assert resources.paraphrase_table() == {b"a": word + b"\n"}
+    assert len(list((tmp_path / "cache" / "captioning").iterdir())) == 2
 
 
 def test_the_table_is_read_in_chunks_of_any_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     write_table(tmp_path, gzip.compress("0.1\nü b\nz\n0.2\nü b\na é\n0.3\na\nb\n".encode()), monkeypatch)
-    whole = resources.paraphrase_table()
+    file = tmp_path / "data" / "paraphrase-en.gz"
+    whole = resources._table(file)
     for size in range(1, 40):
         monkeypatch.setattr(resources, "_CHUNK", size)
-        assert resources.paraphrase_table() == whole
+        assert resources._table(file) == whole
 
 
 @pytest.mark.parametrize(
