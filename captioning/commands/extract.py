@@ -15,8 +15,7 @@ HELP = """usage: captioning extract data=NAME data.root=DIR encoder=NAME feature
 
 Run a frozen encoder over every image once, and cache its features in memory-mapped files, one folder per split. Train
 from them with data.features=DIR. Training refuses features of another encoder, transform or weights, features of images
-that were replaced, and damaged features. Run extract again to resume an interrupted extraction or to verify a finished
-one.
+that were replaced, and damaged features. Run extract again to resume an extraction or to verify a finished one.
 
 examples:
   captioning extract data=flickr8k data.root=PATH encoder=efficientnet_lite features=features/lite0
