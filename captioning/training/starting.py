@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from captioning.errors import InputError
+from captioning.model.bundle import HEADS
 from captioning.model.image_model import ImageModel
 from captioning.model.safe_build import packages
 from captioning.model.where import read_model
@@ -36,8 +37,9 @@ class Start:
 
     def __init__(self, config: DictConfig) -> None:
         self.where = Path(config.start)
-        plain: Any = OmegaConf.to_container(config, resolve=True)
-        parts, self._load = read_model(self.where, trust=packages(plain))
+        named = [part for part in ("encoder", *HEADS, "search") if config.get(part) is not None]
+        plain: Any = {part: OmegaConf.to_container(config[part], resolve=True) for part in named}
+        parts, self._load = read_model(self.where, trust=packages(plain))  # what the run itself is built from
         self.saved: Mapping[str, Any] = {
             "config": parts.config,
             "tokenizer": parts.tokenizer.to_json(),
