@@ -32,6 +32,7 @@ from captioning.training.assemble import assemble, prepare
 from captioning.training.checks import RESUME_OR_ANOTHER, check_data, check_output, check_run
 from captioning.training.loggers import log_settings
 from captioning.training.phases import phases
+from captioning.training.ranges import check_settings
 from captioning.training.resuming import (
     Resuming,
     check_resumable,
@@ -63,6 +64,9 @@ def train(config: DictConfig, output: Path) -> float:
     """
     check_folders(config, output)
     parts = phases(config, output)
+    for settings, _ in parts[1:]:  # what a later phase refuses is found before the first one trains
+        check_settings(settings)
+        assemble(settings)
     for number, (settings, folder) in enumerate(parts, start=1):
         if len(parts) > 1:
             log.info("phase %d of %d: %s", number, len(parts), folder)

@@ -80,6 +80,22 @@ def test_a_run_that_was_stopped_in_either_phase_resumes_as_if_it_had_not_been(
     assert equal(weights(tmp_path / "run"), weights(two_phases))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("+then.objective.reward.SPICE=1",), "SPICE is no score of single captions"),
+        (("then.objective.num_samples=1",), "num_samples=1 must be at least 2"),
+        (("then.data.batch_size=0",), "data.batch_size"),
+    ],
+)
+def test_what_the_second_phase_refuses_is_found_before_the_first_one_trains(
+    train: Command, tmp_path: Path, overrides: tuple[str, ...], message: str
+) -> None:
+    ran = train(tmp_path / "run", "finetuning=whole", "then=leave_one_out", *overrides)
+    assert ran.status == 1 and message in ran.err and "Traceback" not in ran.err, ran.err
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
 def test_a_finished_run_of_two_phases_has_nothing_left_to_train(train: Command, two_phases: Path) -> None:
     before = (two_phases / "metrics.json").stat().st_mtime_ns
     assert train(two_phases, *PHASES, "resume=auto").status == 0
