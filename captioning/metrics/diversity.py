@@ -52,6 +52,7 @@ def summary(captions: Sequence[str]) -> dict[str, float]:
         "distinct-2": distinct(captions, 2),
         "different": len(set(captions)),
         "bad_endings": bad_ending_share(captions),
+        "repetitions": repetition_share(captions),
     }
 
 
@@ -86,6 +87,20 @@ def novel_share(captions: Sequence[str], known: Collection[str]) -> float:
 def bad_ending_share(captions: Sequence[str]) -> float:
     """Compute the share of captions whose last word is one of `BAD_ENDINGS`."""
     return _share(sum(caption.rpartition(" ")[2] in BAD_ENDINGS for caption in captions), len(captions))
+
+
+def repetition_share(captions: Sequence[str], order: int = 3) -> float:
+    """Compute the share of captions that contain some n-gram more than once.
+
+    Of `order` words, three by default: shorter ones such as "in a" also repeat in good captions. Beam search blocks the
+    same repetitions with `no_repeat_ngram`.
+    """
+    return _share(sum(_repeats(caption.split(), order) for caption in captions), len(captions))
+
+
+def _repeats(words: Sequence[str], order: int) -> bool:
+    ngrams = [tuple(words[start : start + order]) for start in range(len(words) - order + 1)]
+    return len(set(ngrams)) < len(ngrams)
 
 
 def self_cider(captions: Sequence[Sequence[str]], frequencies: DocumentFrequencies) -> NDArray[np.float64]:

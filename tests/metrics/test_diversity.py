@@ -15,6 +15,7 @@ from captioning.metrics.diversity import (
     mean_length,
     novel_share,
     oracle,
+    repetition_share,
     self_cider,
     summary,
     vocabulary_size,
@@ -47,6 +48,13 @@ def test_novel_captions_are_those_not_known_word_for_word():
 def test_only_last_words_are_bad_endings():
     assert bad_ending_share([*CAPTIONS, "of", "the lights are on"]) == 3 / 6
     assert bad_ending_share(["a sofa", "an ankle", ""]) == 0
+
+
+def test_captions_that_say_three_words_twice_are_repetitions():
+    repeated = ["a red dog and a red dog", "on on on on", "a man in a hat and in a shirt", "a dog", ""]
+    assert repetition_share(repeated) == 2 / 5
+    assert repetition_share(repeated, order=2) == 3 / 5
+    assert repetition_share([]) == 0
 
 
 def test_self_cider_is_0_for_equal_captions_and_1_for_unrelated_ones():
@@ -132,4 +140,5 @@ def test_a_summary_counts_empty_and_repeated_captions():
         "distinct-2": 4 / 8,
         "different": 3,
         "bad_endings": 0.25,
+        "repetitions": 0.0,
     }
