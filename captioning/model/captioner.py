@@ -104,12 +104,17 @@ class Captioner(ImageModel):
     def pack(self) -> Self:
         """Search faster on the CPU from now on, with a copy of the decoder's weights that is made for products.
 
-        The copy does not change with the weights, so call it again after you have changed them. `train`, `decode_in`
-        and `load_state_dict` remove it, and a decoder that has got another precision does without it. Scores differ by
+        The copy does not change with the weights, so call it again after you have changed them. `unpack`, `train`,
+        `decode_in` and `load_state_dict` remove it, and a decoder that has got another precision does without it. Scores differ by
         rounding. On other devices, and where torch has no such products, it changes nothing.
         """
         made = packed_decoder(self.decoder)
         self._packed = None if made is None else (made, self._dtype)
+        return self
+
+    def unpack(self) -> Self:
+        """Remove the copy that `pack` has made."""
+        self._packed = None
         return self
 
     @property

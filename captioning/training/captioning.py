@@ -71,6 +71,10 @@ class CaptioningModule(TrainingModule):
         """The model."""
         return cast(Captioner, self.model)
 
+    def on_validation_epoch_start(self) -> None:
+        """Pack the weights for this validation's searches."""
+        self.captioner.pack()
+
     def validation_step(self, batch: CaptionBatch, batch_index: int) -> None:
         """Caption a batch in full precision, so that the scores are those of the bundle."""
         with torch.autocast(self.device.type, enabled=False):
@@ -86,6 +90,7 @@ class CaptioningModule(TrainingModule):
 
     def on_validation_epoch_end(self) -> None:
         """Gather the predictions of all processes, score them once, and log the scores on every process."""
+        self.captioner.unpack()
         predictions, self._predictions = gather(self._predictions), []
         result: list[Evaluation | None] = [None]
         if self.global_rank == 0:

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from captioning.data import CaptionDataModule, Loading, Splits
 from captioning.data.example import CaptionedImage
-from captioning.decoders import MRNN
+from captioning.decoders import MRNN, packed
 from captioning.encoders import SmallCNN
 from captioning.encoders.batch_norm import SyncedBatchNorm, synchronise
 from captioning.errors import InputError
@@ -25,6 +25,7 @@ from captioning.metrics import CocoScorer
 from captioning.model.captioner import Captioner
 from captioning.search import GreedySearch
 from captioning.text import train_words
+from captioning.training.averaging import MovingAverage
 from captioning.training.captioning import CaptioningModule
 from captioning.training.module import FineTuning
 from captioning.training.schedules import WarmupCosine
@@ -103,6 +104,28 @@ def test_a_caption_that_its_image_determines_is_learnt(tmp_path: Path) -> None:
     assert module.evaluation is not None
     assert [p.image_id for p in module.evaluation.predictions] == [0, 1, 2, 3]
     assert module.evaluation.scores.corpus["CIDEr"] > 1
+
+
+def test_each_validation_searches_with_packed_copies_of_the_weights_that_it_validates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "SMALLEST", 1)
+    module, data = built(tmp_path)
+    captioner, errors = module.captioner, []
+
+    class Compare(pl.Callback):
+        def on_validation_batch_end(self, *_: object) -> None:
+            assert captioner.searched is not captioner.decoder
+            hidden = torch.linspace(-1, 1, captioner.decoder.head.in_features).expand(2, -1)
+            errors.append((captioner.searched.head(hidden) - captioner.decoder.head(hidden)).abs().max())
+
+        def on_train_epoch_start(self, *_: object) -> None:
+            assert captioner.searched is captioner.decoder
+
+    averages = MovingAverage(decay=0.5)  # it validates other weights than those of the last step
+    trainer(tmp_path, 3, callbacks=[averages, Compare()]).fit(module, datamodule=data)
+    assert len(errors) == 3 and max(errors) < 1e-5
+    assert captioner.searched is captioner.decoder
 
 
 def test_the_scorer_of_a_run_is_built_once(tmp_path: Path) -> None:
