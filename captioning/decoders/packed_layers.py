@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from captioning.decoders.recurrence import rows_first, step
 from captioning.recurrent.gru import GRU
-from captioning.recurrent.layer import Hidden
+from captioning.recurrent.layer import Hidden, unroll
 from captioning.recurrent.lstm import LSTM
 
 
@@ -71,7 +72,7 @@ class PackedLinear(nn.Module):
 
 
 class PackedLayer(nn.Module, ABC):
-    """A recurrent layer whose single steps use packed products; over sequences it is the layer itself.
+    """A recurrent layer whose steps use packed products.
 
     Args:
         layer: the layer, in evaluation mode.
@@ -88,8 +89,10 @@ class PackedLayer(nn.Module, ABC):
 
     def forward(self, inputs: PackedSequence, state: Hidden | None = None) -> tuple[PackedSequence, Hidden]:
         """See `SequenceLayer`."""
-        outputs, final = self.layer(inputs, state)
-        return outputs, final
+        if state is None:
+            state = self.initial(int(inputs.batch_sizes[0]), like=inputs.data)
+        outputs, final = unroll(lambda x, s: step(self, x, s), inputs, rows_first(state))
+        return outputs, rows_first(final)
 
     @abstractmethod
     def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:

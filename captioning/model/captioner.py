@@ -105,8 +105,8 @@ class Captioner(ImageModel):
         """Search faster on the CPU from now on, with a copy of the decoder's weights that is made for products.
 
         The copy does not change with the weights, so call it again after you have changed them. `unpack`, `train`,
-        `decode_in` and `load_state_dict` remove it, and a decoder that has got another precision does without it. Scores differ by
-        rounding. On other devices, and where torch has no such products, it changes nothing.
+        `decode_in` and `load_state_dict` remove it, and a decoder that has got another precision does without it.
+        Scores differ by rounding. On other devices, and where torch has no such products, it changes nothing.
         """
         made = packed_decoder(self.decoder)
         self._packed = None if made is None else (made, self._dtype)

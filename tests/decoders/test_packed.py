@@ -66,8 +66,10 @@ def test_a_packed_layer_steps_as_its_layer_does(layer: Any, kind: Any, num_layer
     (output, state), (wanted, wanted_state) = quick.step(x), plain.step(x)
     assert_close((output, state), (wanted, wanted_state))
     assert_close(quick.step(x, state), plain.step(x, wanted_state))
-    sequence = nn.utils.rnn.pack_padded_sequence(torch.randn(3, 2, 5), torch.tensor([3, 2]))
-    assert_close(quick(sequence)[0].data, plain(sequence)[0].data)
+    lengths = torch.tensor([2, 3, 1, 3])
+    sequence = nn.utils.rnn.pack_padded_sequence(torch.randn(3, 4, 5), lengths, enforce_sorted=False)
+    assert_close(quick(sequence), plain(sequence))
+    assert_close(quick(sequence, state), plain(sequence, wanted_state))
 
 
 def test_layers_are_replaced_in_a_copy_alone(small) -> None:
