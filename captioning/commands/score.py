@@ -16,11 +16,14 @@ if TYPE_CHECKING:
     from captioning.metrics.files import ImageId
 
 _NAMES = [", ".join(name.lower() for name in METRICS if (name in COCO_METRICS) is default) for default in (True, False)]
-DESCRIPTION = f"""Score captions of any model as COCO does, with 95 % confidence intervals.
-REFERENCES  COCO's captions JSON, Karpathy's (with --split), {{"42": ["a dog"], ...}}, .jsonl, .csv, .tsv or lines
-RESULTS     [{{"image_id": 42, "caption": "a dog"}}, ...], {{"42": "a dog", ...}}, .jsonl, .csv, .tsv or lines of text
-METRICS     {_NAMES[0]} (the default), {_NAMES[1]}
+DESCRIPTION = """Score captions of any model as COCO does, with 95 % confidence intervals.
+REFERENCES  COCO's captions JSON, Karpathy's (with --split), {"42": ["a dog"], ...}, .jsonl, .csv, .tsv or lines
+RESULTS     [{"image_id": 42, "caption": "a dog"}, ...], {"42": "a dog", ...}, .jsonl, .csv, .tsv or lines of text
 example: captioning score captions_val2017.json results.json --compare other.json --json scores.json"""
+
+
+FORMATS = ("table", "markdown", "latex", "csv", "json")
+"""The forms in which scores are printed."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     add("results", type=Path, help=argparse.SUPPRESS)
     add("--split", metavar="NAME", help="the split of Karpathy's JSON to score")
     add("--subset", action="store_true", help="score the images that have a caption; without it each image needs one")
-    add("--metrics", metavar="NAMES", help="names from METRICS, separated by commas, in upper or lower case")
+    add("--metrics", metavar="NAMES", help=f"{_NAMES[0]} (the default); {_NAMES[1]}")
     add(
         "--backend",
         choices=list(BACKENDS),
@@ -52,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--compare", type=Path, metavar="FILE", help="test the difference to the captions in FILE")
     add("--replicates", type=positive, default=1000, metavar="N", help="bootstrap replicates (default: 1000)")
     add("--seed", type=natural, default=0, metavar="N", help="seed of the bootstrap (default: 0)")
+    add("--format", choices=FORMATS, default="table", metavar="NAME", help=f"what to print: {', '.join(FORMATS)}")
     add("--json", type=Path, metavar="FILE", help="write the scores, in the form of metrics.json")
     add("--per-image", type=Path, metavar="FILE", help="write each image's scores as CSV")
     add("--signature", action="store_true", help="print what determines the scores in one line, to be quoted with them")
@@ -68,6 +72,7 @@ def score(options: argparse.Namespace) -> None:
     from captioning.metrics import files, tokenize
     from captioning.metrics.document_frequencies import DocumentFrequencies
     from captioning.reports.result import BOOTSTRAP, Result
+    from captioning.reports.score_table import TEXTS
 
     for file in (options.json, options.per_image, options.save_document_frequencies):
         if file is not None and not file.parent.is_dir():
@@ -111,8 +116,11 @@ def score(options: argparse.Namespace) -> None:
             compared_with=None if others is None else (str(options.compare), scorer.score(others)),
             bootstrap={**BOOTSTRAP, "num_replicates": options.replicates, "seed": options.seed},
         )
-    title = str(options.results) if others is None else f"{options.results} beside {options.compare}"
-    result.print(title=title, signature=options.signature)
+    if options.format == "table":
+        title = str(options.results) if others is None else f"{options.results} beside {options.compare}"
+        result.print(title=title, signature=options.signature)
+    else:
+        print(TEXTS[options.format](result.content))
     if options.json:
         result.write_json(options.json)
     if options.per_image:

@@ -27,6 +27,12 @@ from captioning.metrics.uncertainty import Comparison, Interval, approximate_ran
 
 logger = logging.getLogger(__name__)
 
+_OTHER_NAMES = {**{f"BLEU-{order}": f"Bleu_{order}" for order in range(1, 5)}, "ROUGE-L": "ROUGE_L"}
+"""Pycocoevalcap's names of scores, where they differ."""
+
+References = Mapping[ImageId, Sequence[str]] | Sequence[Sequence[str] | str]
+"""The references of each image: by its id, or in a list, whose places are then the ids."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -46,6 +52,10 @@ class Scores:
     tokenized: dict[ImageId, str] = field(default_factory=dict, compare=False)
     statistics: dict[str, NDArray[np.float64]] = field(default_factory=dict, compare=False)
 
+    def named_as_in_pycocoevalcap(self) -> dict[str, float]:
+        """Return the scores of the corpus by pycocoevalcap's names, such as Bleu_4 and ROUGE_L."""
+        return {_OTHER_NAMES.get(name, name): value for name, value in self.corpus.items()}
+
 
 class CocoScorer:
     """Score captions against references that are prepared once.
@@ -54,7 +64,8 @@ class CocoScorer:
     document frequencies from these references: it is 0 for a single image and depends on the set of images.
 
     Args:
-        references: the reference captions of each image, as published.
+        references: the reference captions of each image, as published: by the image's id, or in a list. In a list,
+            a string is an image with one reference.
         metrics: names in `METRICS`, or paths of metrics of other packages.
         frequencies: CIDEr's document frequencies; None counts these references, as COCO does.
         backend: a name in `BACKENDS`.
@@ -69,7 +80,7 @@ class CocoScorer:
     @without_collection()
     def __init__(
         self,
-        references: Mapping[ImageId, Sequence[str]],
+        references: References,
         *,
         metrics: Collection[str] = COCO_METRICS,
         frequencies: DocumentFrequencies | None = None,
@@ -79,6 +90,7 @@ class CocoScorer:
     ) -> None:
         given = {"frequencies": frequencies, "images": images, "embedding": embedding}
         check_metrics(metrics, backend, given=[name for name, value in given.items() if value is not None])
+        references = _by_place(references)
         _check_references(references)
         ordered = in_order(metrics)
         beside = [name for name in ordered if metric_class(name).tokenizer is None]
@@ -109,15 +121,18 @@ class CocoScorer:
         self._backend.close()
 
     @without_collection()
-    def score(self, captions: Mapping[ImageId, str]) -> Scores:
+    def score(self, captions: Mapping[ImageId, str] | Sequence[str]) -> Scores:
         """Score one caption for each image of the references.
 
         Args:
-            captions: untokenized captions by image id, in any order. An empty caption is scored, and logged.
+            captions: untokenized captions, by image id in any order, or in a list if the references are in one. An
+                empty caption is scored, and logged.
 
         Raises:
             InputError: the ids differ from the references', a caption is not a string, or a metric failed.
         """
+        if not isinstance(captions, Mapping):
+            captions = self._in_order(captions)
         self._check_captions(captions)
         texts = {image_id: [captions[image_id]] for image_id in self._references}
         candidates = self._tokenizer.tokenize(texts)
@@ -150,6 +165,18 @@ class CocoScorer:
             "min_references": min(counts),
             "max_references": max(counts),
         }
+
+    def _in_order(self, captions: Sequence[str]) -> dict[ImageId, str]:
+        """Give the captions of a list their places as ids."""
+        if isinstance(captions, str) or list(self._references) != list(range(len(self._references))):
+            raise InputError(
+                "expected captions by image id; a list of captions is for references that were given in a list"
+            )
+        if len(captions) != len(self._references):
+            raise InputError(
+                f"expected a caption for each of the {len(self._references)} images, found {len(captions)}"
+            )
+        return dict(enumerate(captions))
 
     def _check_captions(self, captions: Mapping[ImageId, str]) -> None:
         check_same_images(self._references, captions)
@@ -230,6 +257,15 @@ def _digest(references: Mapping[ImageId, Sequence[str]]) -> str:
     """Compute an identifier of the references; scores against different references are not compared."""
     text = json.dumps(list(references.items()), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _by_place(references: References) -> Mapping[ImageId, Sequence[str]]:
+    """Give the images of a list their places as ids; a mapping has ids already."""
+    if isinstance(references, Mapping):
+        return references
+    if isinstance(references, str):
+        raise InputError("expected references for each image, by its id or in a list; found a string")
+    return {place: [group] if isinstance(group, str) else group for place, group in enumerate(references)}
 
 
 def _check_references(references: Mapping[ImageId, Sequence[str]]) -> None:

@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.table import Table
-
 from captioning.errors import InputError, shown
 from captioning.files.atomic import remove_unfinished, write_json
 from captioning.files.digests import DIGESTS, write_digests
@@ -19,6 +17,7 @@ from captioning.metrics.diversity import summary
 from captioning.metrics.files import ImageId
 from captioning.metrics.signature import split_signature
 from captioning.metrics.statistics_file import save_statistics
+from captioning.reports.score_table import table
 from captioning.reports.tables import console, write_table
 
 if TYPE_CHECKING:
@@ -215,10 +214,10 @@ def print_scores(content: Mapping[str, Any], *, title: str | None = None, signat
         title: printed above the table; by default, data set and split.
         signature: whether to print the signature too, in one line to be quoted.
     """
-    signed, other = content["signature"], content.get("comparison")
+    signed = content["signature"]
     title = f"{signed['data']} {signed['split']}" if title is None else title
     console().print(f"{shown(title, 300)}, {signed['num_images']} images (fractions)", soft_wrap=True)
-    console().print(_table(content, other))
+    console().print(table(content))
     if not content["intervals"]:
         reason = "there is one image" if signed["num_images"] == 1 else "this backend keeps no statistics"
         console().print(f"no intervals and no p-values: {reason}")
@@ -232,39 +231,6 @@ def print_scores(content: Mapping[str, Any], *, title: str | None = None, signat
     own, others = split_signature(signed)
     for line in [*([signature_line(own)] if signature else []), *others]:
         console().print(shown(line, 2000), soft_wrap=True, highlight=False, emoji=False)
-
-
-def _table(content: Mapping[str, Any], other: Mapping[str, Any] | None) -> Table:
-    table = Table()
-    columns = ["", "score"]
-    if content["intervals"]:
-        columns.append(_heading(content))
-    if other:
-        columns.append(shown(Path(other["with"]).name))
-        columns += ["difference", _heading(content), "p"] if other["differences"] else []
-    for column in columns:
-        table.add_column(column, justify="right" if column else "left")
-    for name, score in content["metrics"].items():
-        interval = [_ends(content["intervals"].get(name))] if content["intervals"] else []
-        table.add_row(name, f"{score:.4f}", *interval, *_compared(name, other))
-    return table
-
-
-def _heading(content: Mapping[str, Any]) -> str:
-    return f"{100 * content['signature']['bootstrap']['confidence']:g} % interval"
-
-
-def _ends(interval: Sequence[float] | None) -> str:
-    return "" if interval is None else f"{interval[0]:.4f} – {interval[1]:.4f}"
-
-
-def _compared(name: str, other: Mapping[str, Any] | None) -> list[str]:
-    if other is None:
-        return []
-    score = f"{other['metrics'][name]:.4f}"
-    if (found := other["differences"].get(name)) is None:
-        return [score]
-    return [score, f"{found['difference']:+.4f}", _ends((found["low"], found["high"])), f"{found['p_value']:.4f}"]
 
 
 def describe(search: Search) -> dict[str, Any]:

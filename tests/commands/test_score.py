@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import sacrebleu
 
+from captioning.commands.score import FORMATS
 from captioning.metrics import METRICS, CocoScorer
+from captioning.reports.score_table import TEXTS
 
 Command = Callable[..., Any]
 
@@ -64,6 +66,24 @@ def test_another_model_s_captions_are_compared(command: Command, files: tuple[Pa
         assert found["difference"] == pytest.approx(written["metrics"][name] - comparison["metrics"][name])
         assert 0 < found["p_value"] <= 1
     assert "difference" in ran.out
+
+
+@pytest.mark.parametrize("form", FORMATS[1:])
+def test_other_formats_print_the_scores_and_nothing_else(command: Command, files: tuple[Path, Path], form: str) -> None:
+    ran = command("score", *files, *FAST, "--format", form)
+    assert ran.status == 0, ran.err
+    start, end = {
+        "markdown": ("|", "|"),
+        "latex": (r"\begin{tabular}", r"\end{tabular}"),
+        "csv": ("metric,", ""),
+        "json": ("{", "}"),
+    }[form]
+    assert ran.out.startswith(start) and ran.out.rstrip().endswith(end)
+    assert "BLEU-4" in ran.out and "images (fractions)" not in ran.out
+
+
+def test_every_format_but_the_table_has_a_function() -> None:
+    assert ("table", *TEXTS) == FORMATS
 
 
 def test_images_without_a_caption_are_an_error_without_subset(command: Command, files: tuple[Path, Path]) -> None:

@@ -91,6 +91,40 @@ def assert_equals_reference(
         assert found.per_image[image_id] == pytest.approx(scores, rel=0, abs=within), image_id
 
 
+FAST = ("BLEU", "ROUGE-L", "CIDEr")
+
+
+def test_lists_are_scored_as_mappings_are() -> None:
+    by_id = CocoScorer(REFERENCES, metrics=FAST).score(CAPTIONS)
+    by_place = CocoScorer(list(REFERENCES.values()), metrics=FAST).score([CAPTIONS[image] for image in REFERENCES])
+    assert by_place.corpus == by_id.corpus
+    assert list(by_place.per_image) == [0, 1, 2]
+    assert list(by_place.per_image.values()) == list(by_id.per_image.values())
+
+
+def test_a_string_in_a_list_is_one_reference() -> None:
+    captions = ["a dog", "a red bus"]
+    one = CocoScorer(["a dog runs", "the bus"], metrics=FAST).score(captions)
+    assert one == CocoScorer([["a dog runs"], ["the bus"]], metrics=FAST).score(captions)
+
+
+def test_lists_of_other_images_are_refused() -> None:
+    with pytest.raises(InputError, match="a caption for each of the 3 images, found 2"):
+        CocoScorer(list(REFERENCES.values()), metrics=FAST).score(["a", "b"])
+    with pytest.raises(InputError, match="a list of captions is for references that were given in a list"):
+        CocoScorer(REFERENCES, metrics=FAST).score(list(CAPTIONS.values()))
+    with pytest.raises(InputError, match="found a string"):
+        CocoScorer("a dog", metrics=FAST)
+    with pytest.raises(InputError, match="expected captions by image id"):
+        CocoScorer(["a dog"], metrics=FAST).score("a")
+
+
+def test_scores_have_pycocoevalcaps_names_too() -> None:
+    scores = CocoScorer(REFERENCES, metrics=FAST).score(CAPTIONS)
+    assert list(scores.named_as_in_pycocoevalcap()) == ["Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr"]
+    assert list(scores.named_as_in_pycocoevalcap().values()) == list(scores.corpus.values())
+
+
 @pytest.mark.usefixtures("quick_meteor", "reference_java")
 @pytest.mark.parametrize(("backend", "within"), [("captioning", 1e-9), ("pycocoevalcap", 1e-12)])
 def test_scores_equal_pycocoevalcaps(
