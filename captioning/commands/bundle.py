@@ -1,30 +1,76 @@
-"""captioning bundle: make a bundle from a run's checkpoints."""
+"""captioning bundle: make a bundle of checkpoints, of a run, or of another bundle."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from captioning.commands._bundles import add_trust
+from captioning.errors import InputError, shown
+
+if TYPE_CHECKING:
+    from captioning.model.image_model import ImageModel
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="captioning bundle",
-        description="Make a bundle from any checkpoint of a run, or from the average of several. A bundle is the "
-        "folder that `captioning caption` and `Captioner.from_pretrained` read.",
+        description="Make a bundle of any model: of a checkpoint, the average of several, a run, or another bundle. A "
+        "bundle is the folder that `captioning caption` and `Captioner.from_pretrained` read.",
         epilog="examples: captioning bundle runs/2026-01-31/checkpoints/last.ckpt my_bundle; captioning bundle "
-        "runs/2026-01-31/checkpoints/epoch_*.ckpt average, after training with callbacks.checkpoint.save_top_k=-1",
+        "runs/2026-01-31/checkpoints/epoch_*.ckpt average, after training with callbacks.checkpoint.save_top_k=-1; "
+        "captioning bundle runs/2026-01-31 small --bits 8",
     )
     parser.add_argument(
-        "checkpoint", nargs="+", help="a .ckpt file from a run's checkpoints/; of several, the weights are averaged"
+        "model",
+        nargs="+",
+        help="a bundle, a run's folder or a checkpoint (.ckpt); of several checkpoints, the weights are averaged",
     )
     parser.add_argument("out", help="folder of the new bundle; must be empty or not exist")
+    parser.add_argument(
+        "--bits",
+        type=int,
+        choices=(32, 8),
+        default=32,
+        help="of each weight in the file; 8 makes it a quarter as large, "
+        "and changes the model slightly, so evaluate it again (default: 32)",
+    )
+    parser.add_argument(
+        "--metrics", type=Path, metavar="FILE", help="the metrics.json of `captioning evaluate`, for the model card"
+    )
     add_trust(parser)
     options = parser.parse_args(arguments)
+    metrics = None if options.metrics is None else _metrics(options.metrics)
 
-    from captioning.training.checkpoints import bundle_checkpoints
+    from captioning.training.checkpoints import average_checkpoints
 
-    print(bundle_checkpoints(options.checkpoint, options.out, trust=options.trust))
+    if any(Path(model).suffix == ".ckpt" for model in options.model):
+        model, origin = average_checkpoints(options.model, trust=options.trust)
+    else:
+        model, origin = _load(options.model, options.trust), {}
+    print(model.save(options.out, metrics=origin if metrics is None else metrics, bits=options.bits))
     return 0
+
+
+def _load(models: Sequence[str], trust: Collection[str]) -> ImageModel:
+    from captioning.model.load import load_model
+
+    if len(models) > 1:
+        raise InputError(
+            f"{len(models)} models: only a run's checkpoints (.ckpt) are averaged; `captioning ensemble` joins models"
+        )
+    return load_model(models[0], trust=trust)
+
+
+def _metrics(path: Path) -> dict[str, Any]:
+    from captioning.json_files import read_json
+
+    found = read_json(path)
+    if not isinstance(found.get("metrics"), dict) or not isinstance(found.get("signature"), dict):
+        raise InputError(
+            f"{shown(path, 300)} has no metrics and signature; expected a metrics.json of `captioning evaluate`"
+        )
+    return found

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from captioning.errors import InputError
+from captioning.model.quantised import SCALE, dequantised
 
 
 def shapes_of(path: Path) -> dict[str, list[int]]:
@@ -21,7 +22,8 @@ def shapes_of(path: Path) -> dict[str, list[int]]:
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
-            return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 - no mapping
+            names = [name for name in file.keys() if not name.endswith(SCALE)]  # noqa: SIM118 - no mapping
+            return {name: file.get_slice(name).get_shape() for name in names}
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(f"{path} is damaged: {str(error)[:200]}; copy the bundle again") from error
 
@@ -39,9 +41,10 @@ def load_weights(model: nn.Module, folder: Path) -> None:
     """
     path = folder / "model.safetensors"
     try:
-        weights = load_file(path)
+        stored = load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(f"{path} is damaged: {error}; copy the bundle again") from error
+    weights = dequantised(stored, path)
     check_weights(model, weights, path)
     model.load_state_dict(weights)
 

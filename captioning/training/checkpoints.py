@@ -69,19 +69,20 @@ def _write_digests(path: Path, digests: list[str]) -> None:
     write_text(digest_file(path), "".join(f"{digest}  {path.name}\n" for digest in digests))
 
 
-def bundle_checkpoints(checkpoints: Sequence[str | Path], folder: str | Path, *, trust: Collection[str] = ()) -> Path:
-    """Make a bundle from checkpoints of one model, whose weights are averaged.
-
-    Its metrics.json names their epochs and steps, and has no scores. A buffer that counts is that of the last one.
+def average_checkpoints(
+    checkpoints: Sequence[str | Path], *, trust: Collection[str] = ()
+) -> tuple[ImageModel, dict[str, Any]]:
+    """Build the model of checkpoints, whose weights are averaged. A buffer that counts is that of the last one.
 
     Args:
         checkpoints: the files, at least one.
-        folder: the bundle's folder.
         trust: packages whose classes the checkpoints may name; see `captioning.model.safe_build.build`.
 
+    Returns:
+        The model, and the epochs and steps of the checkpoints, for a bundle's metrics.json.
+
     Raises:
-        InputError: a file is not a checkpoint of this package, is damaged or of another model than the first one, or
-            the folder cannot be written.
+        InputError: a file is not a checkpoint of this package, is damaged or of another model than the first one.
     """
     model, saved = read_model(checkpoints[0], trust=trust)
     found, mean = [saved], {name: value.double() for name, value in model.state_dict().items()}
@@ -93,7 +94,7 @@ def bundle_checkpoints(checkpoints: Sequence[str | Path], folder: str | Path, *,
             mean[name] = mean[name].lerp(value.double(), 1 / count) if value.is_floating_point() else value
     model.load_state_dict(mean)
     named = [{"epoch": saved["epoch"], "step": saved["global_step"]} for saved in found]
-    return model.save(folder, metrics={"checkpoint": named[0]} if len(named) == 1 else {"checkpoints": named})
+    return model, {"checkpoint": named[0]} if len(named) == 1 else {"checkpoints": named}
 
 
 def read_model(checkpoint: str | Path, *, trust: Collection[str] = ()) -> tuple[ImageModel, dict[str, Any]]:

@@ -32,6 +32,31 @@ def test_the_bundle_of_a_checkpoint_equals_that_of_its_run(
     assert metrics == {"checkpoint": {"epoch": saved["epoch"], "step": saved["global_step"]}}
 
 
+def test_a_bundle_of_8_bits_is_a_quarter_as_large_and_captions_alike(
+    command: Command, run_folder: Path, scenes: Path, tmp_path: Path
+) -> None:
+    (metrics := tmp_path / "metrics.json").write_text((run_folder / "metrics.json").read_text())
+    small, own = tmp_path / "small", run_folder / "bundle"
+    ran = command("bundle", run_folder, small, "--bits", 8, "--metrics", metrics)
+    assert (ran.status, ran.out) == (0, f"{small}\n")
+    assert (small / "model.safetensors").stat().st_size < 0.3 * (own / "model.safetensors").stat().st_size
+    assert json.loads((small / "metrics.json").read_text()) == json.loads(metrics.read_text())
+    assert command("check", small).status == 0
+    images = sorted((scenes / "test2017").glob("*.jpg"))
+    models = [Captioner.from_pretrained(path) for path in (small, own)]
+    assert torch.allclose(*(m.encode(m.pixels(images)).pooled for m in models), atol=0.1)
+    assert models[0].caption(images)[0].words
+
+
+def test_what_cannot_be_bundled_is_refused(command: Command, run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"metrics": 1}')
+    message = command("bundle", run_folder, tmp_path / "out", "--metrics", tmp_path / "other.json").message
+    assert "other.json has no metrics and signature" in message
+    message = command("bundle", run_folder, run_folder / "bundle", tmp_path / "out").message
+    assert "2 models: only a run's checkpoints" in message
+    assert not (tmp_path / "out").exists()
+
+
 def test_other_files_are_refused_without_running_them(command: Command, tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> Any:
@@ -45,7 +70,7 @@ def test_other_files_are_refused_without_running_them(command: Command, tmp_path
         message = command("bundle", tmp_path / name, tmp_path / "out").message
         assert f"{name} is not a checkpoint of captioning" in message
         assert "weights_only" not in message  # torch advises to run what the file holds
-    assert f"{tmp_path} cannot be read: Is a directory" in command("bundle", tmp_path, tmp_path / "out").message
+    assert f"{tmp_path} is no bundle, and no run" in command("bundle", tmp_path, tmp_path / "out").message
     assert "no checkpoint at" in command("bundle", tmp_path / "none.ckpt", tmp_path / "out").message
     assert not (tmp_path / "hacked").exists()
     assert not (tmp_path / "out").exists()
