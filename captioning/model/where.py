@@ -1,4 +1,4 @@
-"""Find the model that a path names: a bundle, the folder of a run, or a run's checkpoint."""
+"""Find the model that is named: a bundle, a run's folder, a run's checkpoint, a shipped model, or one on the hub."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch import nn
 from captioning.errors import InputError, shown
 from captioning.model.bundle import FILES, Parts, read_bundle
 from captioning.model.checkpoint import checkpoint_parts, load_checkpoint, read_checkpoint
+from captioning.model.hub import download, is_hub_name
+from captioning.model.shipped import shipped
 from captioning.model.stored_weights import load_weights
 
 log = logging.getLogger(__name__)
@@ -22,11 +24,12 @@ BUNDLE, CHECKPOINTS, LAST, SUFFIX = "bundle", "checkpoints", "last.ckpt", ".ckpt
 
 
 def locate(where: Path) -> Path:
-    """Find the bundle or the checkpoint that a path names.
+    """Find the bundle or the checkpoint that a path or a name stands for.
 
     Args:
         where: a bundle; the folder of a run, which has a bundle once it is finished, and until then stands for its best
-            checkpoint so far, or its last one if none is the best yet; or a checkpoint's file.
+            checkpoint so far, or its last one if none is the best yet; or a checkpoint's file. If there is no such
+            file, the name of a model that comes with the package, or of one on the hub, owner/name.
 
     Returns:
         The bundle's folder, or the checkpoint's file.
@@ -34,10 +37,12 @@ def locate(where: Path) -> Path:
     Raises:
         InputError: there is no model.
     """
+    if not where.exists():
+        return _named(where)
     if where.is_file() and where.suffix == SUFFIX:
         return where
     if not where.is_dir():
-        raise InputError(f"{shown(where, 300)} {'is a file' if where.exists() else 'does not exist'}; {_EXPECTED}")
+        raise InputError(f"{shown(where, 300)} is a file; {_EXPECTED}")
     if any((where / name).exists() for name in FILES):
         return where
     if (where / BUNDLE).is_dir():
@@ -53,6 +58,17 @@ def locate(where: Path) -> Path:
 
 
 _EXPECTED = "expected a bundle, the folder of a run, or a run's checkpoint (.ckpt)"
+
+
+def _named(where: Path) -> Path:
+    """Find a model by its name, in the package or on the hub."""
+    models = shipped()
+    if (found := models.get(str(where))) is not None:
+        return found
+    if is_hub_name(where):
+        return download(where.as_posix())
+    names = f", or one of the package's models: {', '.join(models)}" if models else ""
+    raise InputError(f"{shown(where, 300)} does not exist; {_EXPECTED}{names}")
 
 
 def read_model(where: Path, *, trust: Collection[str] = ()) -> tuple[Parts, Callable[[nn.Module], None]]:

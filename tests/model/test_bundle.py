@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -297,6 +299,16 @@ def test_each_flipped_bit_of_what_is_loaded_is_found(bundle: Path, name: str) ->
         (bundle / name).write_bytes(changed)
         with pytest.raises(InputError, match=rf"1 of 4 files are damaged, changed or missing \({name}\)"):
             Captioner.from_pretrained(bundle)
+
+
+def test_the_hub_reads_the_scores_of_a_model_card(tmp_path: Path) -> None:
+    metrics = {"metrics": {"CIDEr": 0.51239, "BLEU-4": math.nan}, "signature": {"data": "flickr8k", "split": "val"}}
+    folder = tiny_captioner().save(tmp_path / "scored", metrics=metrics)
+    data = ModelCard.load(folder / "README.md").data
+    assert (data.library_name, data.pipeline_tag, data.tags) == ("captioning", "image-to-text", ["image-captioning"])
+    (result,) = data.eval_results
+    assert (result.dataset_name, result.dataset_split) == ("flickr8k", "val")
+    assert (result.metric_type, result.metric_value) == ("CIDEr", 0.5124)
 
 
 def test_a_model_card_may_be_edited(bundle: Path) -> None:
