@@ -155,10 +155,12 @@ def test_runs(
     wide = "coco/" in experiment and "grid: true" in text and "override /decoder: null" not in text  # 1,000 and more
     narrow = ["decoder.hidden_size=24"] if wide else []
     describes_regions = "override /data: regions" in text
+    phases = ["then.trainer.max_epochs=1", "then.finetuning.num_stages=2", "then.then.trainer.max_epochs=1"]
     train_composed(
         tmp_path / "run",
         f"experiment={experiment}",
         *narrow,
+        *(phases if "override /then: finetuned_encoder" in text else []),
         *([f"data.root={region_data}"] if describes_regions else roots[experiment.partition("/")[0]]),
         *encoder_of(experiment, text, weights, regions, aligner, word_detector),
         "text.min_count=1",
