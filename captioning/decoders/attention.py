@@ -103,12 +103,21 @@ class AdditiveAttention(nn.Module):
         count = len(queries) if torch.is_grad_enabled() else _CACHED // max(1, num_regions * width)
         count = max(1, count)
         parts = [
-            self.score(memory.keys.index_select(0, image).add_(some[:, None]).tanh_())
+            self._scores(memory.keys.index_select(0, image).add_(some[:, None]))
             for image, some in zip(torch.split(memory.image, count), torch.split(queries, count), strict=True)
         ]
         e = torch.cat(parts).squeeze(2)
         if memory.mask is not None:
             e = e.masked_fill(~memory.mask.index_select(0, memory.image), -torch.inf)
+        return e
+
+    def _scores(self, x: Tensor) -> Tensor:
+        """Compute w · tanh(x), (b, R, 1), for x (b, R, A), which is overwritten."""
+        e: Tensor
+        if torch.is_grad_enabled() or x.element_size() < 4:
+            e = self.score(x.tanh_())
+        else:  # tanh(x) = 2 σ(2x) - 1, and torch computes σ in a fraction of the time; too coarse for bfloat16
+            e = self.score(x.mul_(2).sigmoid_()).mul_(2).sub_(self.score.weight.sum())
         return e
 
     def forward(self, query: Tensor, memory: Memory) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -37,7 +37,7 @@ class State:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """Apply `change` to every tensor."""
-        return replace(self, **{f.name: _map(getattr(self, f.name), change) for f in fields(self)})
+        return type(self)(**{f.name: _map(getattr(self, f.name), change) for f in fields(self)})
 
 
 def _map(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -41,6 +41,8 @@ def packed(decoder: Decoder[S]) -> Decoder[S] | None:
 
 def _packed(module: nn.Module) -> nn.Module:
     """Replace the layers within a module, in a copy that shares everything else."""
+    if isinstance(module, nn.Dropout):
+        return nn.Identity()  # as in evaluation mode, without a call of torch
     pack = _PACKED.get(type(module))
     if pack is not None:
         return pack(module) if sum(p.numel() for p in module.parameters()) >= SMALLEST else module

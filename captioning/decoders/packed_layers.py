@@ -22,7 +22,7 @@ from captioning.recurrent.layer import Hidden, unroll
 from captioning.recurrent.lstm import LSTM
 
 
-class Product(nn.Module):
+class Product:
     """Computes y = x Wᵀ + b without gradients.
 
     It holds a copy of W, so it does not follow later changes of the weights.
@@ -33,11 +33,10 @@ class Product(nn.Module):
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
         self.bias = None if bias is None else bias.detach()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         """Map (.., inputs) to (.., outputs)."""
         y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
         return y
@@ -67,8 +66,7 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (.., in_features) to (.., out_features)."""
-        y: Tensor = self.product(x)
-        return y
+        return self.product(x)
 
 
 class PackedLayer(nn.Module, ABC):
@@ -104,9 +102,7 @@ class PackedLSTM(PackedLayer):
 
     def __init__(self, layer: LSTM) -> None:
         super().__init__(layer)
-        self.products = nn.ModuleList(
-            Product(torch.cat([w, u], 1), b_w + b_u) for w, u, b_w, b_u in layer.fused.all_weights
-        )
+        self.products = [Product(torch.cat([w, u], 1), b_w + b_u) for w, u, b_w, b_u in layer.fused.all_weights]
 
     def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
@@ -124,9 +120,7 @@ class PackedGRU(PackedLayer):
 
     def __init__(self, layer: GRU) -> None:
         super().__init__(layer)
-        self.products = nn.ModuleList(
-            nn.ModuleList([Product(w, b_w), Product(u, b_u)]) for w, u, b_w, b_u in layer.fused.all_weights
-        )
+        self.products = [(Product(w, b_w), Product(u, b_u)) for w, u, b_w, b_u in layer.fused.all_weights]
 
     def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""

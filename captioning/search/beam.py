@@ -81,7 +81,7 @@ class BeamSearch(Search):
                 best.add(images, beams.extended(alive), ranks, finished=True)
                 scores, index = found.scores.masked_fill(ends, -torch.inf).topk(alive.scores.shape[1], dim=1)
                 alive = found.pick(index, scores)
-            beams, source = beams.extended(alive), alive.rows
+            beams, source, last = beams.extended(alive), alive.rows, alive.words
             if t + 1 == self.max_length:
                 best.fill(images, beams)
                 break
@@ -90,8 +90,9 @@ class BeamSearch(Search):
             if not len(running):
                 break
             if len(running) < len(images):
-                images, beams, source = images[running], beams.images(running), source[running]
-            state, last = state.rows(source.flatten()), beams.tokens[:, :, -1].flatten()
+                images, beams = images[running], beams.images(running)
+                source, last = source[running], last[running]
+            state, last = state.rows(source.flatten()), last.flatten()
         return best.hypotheses(t + 1)
 
 

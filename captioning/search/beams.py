@@ -67,8 +67,11 @@ class Beams:
             log_probs: of each prefix's next token, (i·k, V).
             beam_size: K.
         """
-        scores, rows, words = most_probable(log_probs, self.scores, 2 * beam_size)
-        return Continuations(rows, words, log_probs[rows, words], scores)
+        (num_images, width), vocab_size = self.scores.shape, log_probs.shape[1]
+        scores, places = most_probable(log_probs, self.scores, 2 * beam_size)
+        first = torch.arange(0, num_images * width, width, device=places.device)[:, None]
+        step_scores = log_probs.reshape(num_images, width * vocab_size).gather(1, places)
+        return Continuations(first + places // vocab_size, places % vocab_size, step_scores, scores)
 
     def extended(self, by: Continuations) -> Beams:
         """Return the prefixes that continuations make."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,7 @@ def log_probabilities(logits: Tensor) -> Tensor:
     return torch.log_softmax(log_probs, 1, out=log_probs)
 
 
-def most_probable(log_probs: Tensor, before: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+def most_probable(log_probs: Tensor, before: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Find the most probable continuations of each image's prefixes by one token.
 
     Equal sums are ordered as `torch.topk` orders them.
@@ -29,28 +31,36 @@ def most_probable(log_probs: Tensor, before: Tensor, count: int) -> tuple[Tensor
         count: the number of continuations; fewer are found if there are fewer, k·V.
 
     Returns:
-        (i, c) each, best first: `before` + `log_probs` of the continuation, its row in `log_probs`, and its token.
+        (i, c) each, best first: `before` + `log_probs` of the continuation, and its place among the k·V of the image.
     """
     (num_images, width), num_tokens = before.shape, log_probs.shape[1]
-    first = torch.arange(0, num_images * width, width, device=before.device)[:, None]
+    own = log_probs.reshape(num_images, width * num_tokens)
     if num_tokens < 2 * count * _WIDTH:
-        totals = (log_probs + before.flatten()[:, None]).view(num_images, width * num_tokens)
-        sums, at = totals.topk(min(count, width * num_tokens), dim=1)
-        return sums, first + at // num_tokens, at % num_tokens
+        totals = own.view(num_images, width, num_tokens) + before[:, :, None]
+        sums, places = totals.flatten(1).topk(min(count, width * num_tokens), dim=1)
+        return sums, places
     # The largest sums are in the blocks with the largest maxima, or in the rest behind a row's last block.
-    blocks = _blocks(log_probs)
-    num_blocks = blocks.shape[1]
-    maxima = (blocks.amax(2) + before.flatten()[:, None]).view(num_images, width * num_blocks)
-    near = maxima.topk(count, dim=1).indices
-    rows, block = first + near // num_blocks, near % num_blocks
-    inside = blocks[rows, block] + before.flatten()[rows][:, :, None]
-    rest = log_probs[:, num_blocks * _WIDTH :] + before.flatten()[:, None]
-    num_rest, num_near = rest.shape[1], count * _WIDTH
-    sums, at = torch.cat([inside.flatten(1), rest.view(num_images, width * num_rest)], 1).topk(count, dim=1)
-    which, behind, num_rest = (at // _WIDTH).clamp(max=count - 1), at - num_near, max(1, num_rest)
-    near_words, last_words = block.gather(1, which) * _WIDTH + at % _WIDTH, num_blocks * _WIDTH + behind % num_rest
-    found = torch.where(at < num_near, rows.gather(1, which), first + behind // num_rest)
-    return sums, found, torch.where(at < num_near, near_words, last_words)
+    maxima = _blocks(log_probs).amax(2) + before.reshape(-1, 1)
+    firsts, inside, rest = _places(width, num_tokens, before.device)
+    near = firsts.take(maxima.view(num_images, len(firsts)).topk(count, dim=1).indices)
+    places = torch.cat([(near[:, :, None] + inside).flatten(1), rest.expand(num_images, -1)], 1)
+    totals = own.gather(1, places) + before.gather(1, places // num_tokens)
+    sums, best = totals.topk(count, dim=1)
+    return sums, places.gather(1, best)
+
+
+@lru_cache(maxsize=4)
+def _places(width: int, num_tokens: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return places among the k·V continuations of an image, (k·V).
+
+    Returns:
+        Those of the first tokens of all blocks, what to add to such a place within a block, (64), and those of the rest
+        behind the last block of each row.
+    """
+    behind = num_tokens // _WIDTH * _WIDTH
+    rows = torch.arange(width, device=device)[:, None] * num_tokens
+    tokens = torch.arange(num_tokens, device=device)
+    return (rows + tokens[:behind:_WIDTH]).flatten(), tokens[:_WIDTH], (rows + tokens[behind:]).flatten()
 
 
 def most_probable_one(log_probs: Tensor) -> Tensor:

@@ -131,6 +131,16 @@ def test_a_few_rows_at_a_time_give_the_weights_of_all_rows_at_once(attention, va
     assert at_once.requires_grad
 
 
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-6), (torch.float64, 1e-14), (torch.bfloat16, 0.0)])
+def test_energies_without_gradients_are_those_of_training(attention, values, mask, dtype, error):
+    """In bfloat16 to the bit, because the other formula for tanh would be coarser there."""
+    attention = attention.to(dtype)
+    memory, query = attention.memory(values.to(dtype), mask), 5 * torch.randn(I, D).to(dtype)
+    expected = attention.energies(query, memory)
+    with torch.no_grad():
+        assert_close(attention.energies(query, memory), expected.detach(), rtol=0, atol=error)
+
+
 @dataclass(frozen=True)
 class Sum(State):
     total: Tensor

@@ -81,6 +81,15 @@ def test_layers_are_replaced_in_a_copy_alone(small) -> None:
     assert quick.head.weight is small.head.weight
 
 
+def test_dropout_is_left_out(features) -> None:
+    decoder = ShowAndTell(feature_size=13, vocab_size=11, recurrent=LSTM, image_dropout=0.5, dropout=0.5).eval()
+    with torch.no_grad():
+        quick: Any = packed.packed(decoder)
+        assert not any(isinstance(module, nn.Dropout) for module in quick.modules())
+        assert_close(steps(quick, features), steps(decoder, features), rtol=1e-4, atol=1e-5)
+    assert isinstance(decoder.dropout, nn.Dropout)
+
+
 @torch.no_grad()
 def test_it_does_not_change_with_the_weights(small, features) -> None:
     quick: Any = packed.packed(small)
@@ -97,7 +106,7 @@ def test_other_precisions_are_not_packed(small) -> None:
 @torch.no_grad()
 def test_small_layers_are_not_packed(small, monkeypatch) -> None:
     monkeypatch.setattr(packed, "SMALLEST", 10_000)
-    assert packed.packed(small) is small
+    assert packed.packed(small).head is small.head
 
 
 @pytest.mark.parametrize("error", [AttributeError, NotImplementedError, RuntimeError])
@@ -110,7 +119,7 @@ def test_a_torch_without_packed_products_packs_nothing(monkeypatch, error: type[
 
 
 def test_products_that_give_other_numbers_are_not_used(monkeypatch) -> None:
-    monkeypatch.setattr(Product, "forward", lambda self, x: x.new_full((len(x), 32), 0.5))
+    monkeypatch.setattr(Product, "__call__", lambda self, x: x.new_full((len(x), 32), 0.5))
     assert not can_pack.__wrapped__(torch.float32)
 
 
