@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from functools import partial
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
@@ -131,8 +131,20 @@ def prepare(config: DictConfig, module: TrainingModule, data: CaptionDataModule)
 
 
 def arguments_of(settings: DictConfig, available: Mapping[str, Any]) -> dict[str, Any]:
-    """Choose the arguments that the class of `settings` takes and that the settings do not give themselves."""
+    """Choose the arguments that the class of `settings` takes and that the settings do not give themselves.
+
+    Raises:
+        InputError: the settings give an argument that the class does not take, such as one that an experiment sets for
+            another class of this group.
+    """
     parameters = signature(find(settings)).parameters
+    if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        group, name = settings._get_full_key(None), str(settings._target_).rpartition(".")[2]
+        if other := [key for key in settings if not str(key).startswith("_") and key not in parameters]:
+            raise InputError(
+                f"{group}.{other[0]}: {name} takes no {', '.join(map(str, other))}. If the experiment sets this for another "
+                f"class, leave it out: {' '.join(f'~{group}.{key}' for key in other)}"
+            )
     return {name: value for name, value in available.items() if name in parameters and name not in settings}
 
 

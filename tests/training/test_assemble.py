@@ -141,6 +141,13 @@ def test_an_objective_must_be_one_that_the_decoder_learns_from(
         built(scenes, "encoder.grid=true", f"decoder={decoder}", f"objective={objective}")
 
 
+def test_settings_of_another_class_than_the_chosen_one_are_refused_with_how_to_leave_them_out(scenes: Path) -> None:
+    with pytest.raises(InputError, match=r"objective\.weight: LeaveOneOut takes no weight\..* ~objective\.weight$"):
+        built(scenes, "objective=leave_one_out", "+objective.weight=0.01")
+    with pytest.raises(InputError, match=r"decoder\.feature_map: ShowAndTell takes no feature_map"):
+        built(scenes, "+decoder.feature_map=3")
+
+
 def test_an_encoder_with_random_weights_must_be_trained(scenes: Path) -> None:
     settings = ("data=scenes",)
     assert built(scenes, *settings)[0].finetuning is not None
