@@ -117,7 +117,7 @@ class Folder:
         if not names:
             sizes = ", ".join(f"{count:,} in {name}" for name, count in Counter(found.splits.values()).items())
             raise InputError(
-                f"{found.source}: no images in the split {shown(split)}; it has {sizes or 'none in any'}; add some to it, "
+                f"{found.source}: no images in the split {shown(split)}; it has {sizes or 'none in any'}; add some, "
                 "or choose another with data.split"
             )
         return [CaptionedImage(name, Path(self.root, name), found.captions[name]) for name in names]
