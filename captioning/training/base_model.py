@@ -35,14 +35,14 @@ def check_base(config: DictConfig) -> None:
     if config.get("model") is None:
         if config.get("vocabulary") is not None:
             raise InputError(
-                "vocabulary= without model=: a new model learns its vocabulary from the training captions; set "
-                "model=WHERE experiment=finetune to fine-tune a model, or vocabulary=null"
+                "model=WHERE must be given, because vocabulary= is for a model that is fine-tuned; name its "
+                "bundle or its run's folder, or train a new model with vocabulary=null"
             )
         return
     given = [name for name in _OF_THE_MODEL if config.get(name) not in (None, False)]
     if given:
         raise InputError(
-            f"model={config.model} with {'=, '.join(given)}=: a model that is fine-tuned keeps its own; leave out "
+            f"model={config.model} with {'=, '.join(given)}=: a model that is fine-tuned has its own; remove "
             f"{'this setting' if len(given) == 1 else 'these settings'}, and use experiment=finetune"
         )
     if config.get("vocabulary") is None:

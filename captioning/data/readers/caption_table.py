@@ -74,7 +74,7 @@ def quoted_rows(file: Path, text: str, separator: str, header: str) -> Iterator[
     spaces = f"{separator} " in header
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=spaces, strict=True)
     try:
-        next(rows)
+        next(rows, None)  # the header
         yield from ((rows.line_num, row) for row in rows if row)  # an empty line gives no fields
     except csv.Error as error:
         raise InputError(f"{file}:{rows.line_num}: broken CSV ({error}); correct this line's quotes") from error

@@ -109,11 +109,13 @@ def made_splits(
     """
     group_of = {name: tuple(group) for group in copies for name in group}
     groups = {group_of.get(name, (name,)) for name in names}
-    val, test = (max(1, round(share * len(names))) if share else 0 for share in (val_share, test_share))
+    shares = {"val": val_share, "test": test_share}
+    left = {split: max(1, round(share * len(names))) if share else 0 for split, share in shares.items()}
     splits = dict[str, str]()
     # Sorting by hash gives the same order in every version of every library, unlike a random shuffle.
     for group in sorted(groups, key=lambda own: hashlib.sha256(f"{seed}/{min(own)}".encode()).digest()):
-        split = "val" if len(splits) < val else "test" if len(splits) < val + test else "train"
+        split = next((split for split, count in left.items() if count > 0), "train")
+        left[split] = left.get(split, 0) - len(group)
         splits |= dict.fromkeys(group, split)
     if "train" not in splits.values():
         raise InputError(
