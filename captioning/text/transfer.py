@@ -26,7 +26,7 @@ def keep_vocabulary(tokenizer: Tokenizer, captions: Iterable[str]) -> Tokenizer:
         captions: the captions of the training split.
     """
     if tokenizer.is_word_level:
-        _log_unknown(tokenizer, _count(tokenizer, captions))
+        _log_unknown(tokenizer, _count(tokenizer, captions), advice="vocabulary=extend adds those that occur often")
     return tokenizer
 
 
@@ -59,7 +59,7 @@ def extend_vocabulary(tokenizer: Tokenizer, captions: Iterable[str], *, min_coun
         len(new),
         min_count,
     )
-    _log_unknown(extended, counts)
+    _log_unknown(extended, counts, advice="vocabulary.min_count=1 adds all")
     return extended
 
 
@@ -67,17 +67,17 @@ def _count(tokenizer: Tokenizer, captions: Iterable[str]) -> Counter[str]:
     return Counter(word for caption in captions for word in tokenizer.words(caption))
 
 
-def _log_unknown(tokenizer: Tokenizer, counts: Counter[str]) -> None:
+def _log_unknown(tokenizer: Tokenizer, counts: Counter[str], *, advice: str) -> None:
     known = set(tokenizer.vocabulary)
     unknown = Counter({word: count for word, count in counts.items() if word not in known})
     if not unknown:
         log.info("the vocabulary has every word of the training captions")
         return
-    named = ", ".join(f"{word} ({count})" for word, count in unknown.most_common(_NAMED))
     log.warning(
-        "%d different words of the training captions are not in the vocabulary and become <unk>, %.1f %% of all words; "
-        "the most frequent: %s",
-        len(unknown),
+        "%.1f %% of the words in the training captions are not in the vocabulary and become <unk>; different ones: %d, "
+        "the most frequent: %s; %s",
         100 * unknown.total() / counts.total(),
-        named,
+        len(unknown),
+        ", ".join(f"{word} ({count})" for word, count in unknown.most_common(_NAMED)),
+        advice,
     )

@@ -98,7 +98,7 @@ def with_tokenizer(parts: Parts, tokenizer: Tokenizer, config: DictConfig) -> Pa
     values = _resized(parts.config["decoder"], tokenizer)
     search = _resized(parts.config["search"], tokenizer)
     decoder: nn.Module = build(values, HEADS["decoder"], source=source, trust=config.trust)
-    _copy_rows(parts.head, decoder, old=len(parts.tokenizer), source=source)
+    copy_rows(parts.head, decoder, num_tokens=len(parts.tokenizer), source=source)
     return replace(
         parts,
         head=decoder,
@@ -115,14 +115,24 @@ def _resized(values: Mapping[str, Any], tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _copy_rows(old_decoder: nn.Module, new_decoder: nn.Module, *, old: int, source: str) -> None:
-    """Copy all weights of a decoder of `old` tokens into one of more tokens."""
-    weights = old_decoder.state_dict()
-    for name, value in new_decoder.state_dict().items():
+def copy_rows(old: nn.Module, new: nn.Module, *, num_tokens: int, source: str) -> None:
+    """Copy all weights of a decoder into one with further tokens; of weights with a row for each token, the first rows.
+
+    Args:
+        old: the decoder that is copied.
+        new: one of the same settings and a larger vocabulary. The rows of its further tokens stay as they are.
+        num_tokens: V of `old`.
+        source: where `old` comes from, for the message.
+
+    Raises:
+        InputError: weights depend on the vocabulary in another way than by one row for each token.
+    """
+    weights = old.state_dict()
+    for name, value in new.state_dict().items():
         own = weights[name]
-        if own.shape != value.shape and (len(own) != old or own.shape[1:] != value.shape[1:]):
+        if own.shape != value.shape and (len(own) != num_tokens or own.shape[1:] != value.shape[1:]):
             raise InputError(
-                f"{source}: {type(old_decoder).__name__}'s {name} does not have one row for each token, so that its "
-                "vocabulary cannot be extended; set vocabulary=keep"
+                f"{source}: {type(old).__name__}'s {name} does not have one row for each token, so that its vocabulary "
+                "cannot be extended; set vocabulary=keep"
             )
         value[: len(own)] = own
