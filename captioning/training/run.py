@@ -154,6 +154,7 @@ def _train(config: DictConfig, output: Path, resumed: tuple[Path, dict[str, Any]
         result.write(output, training=cost)
         result.print()
         model.save(output / "bundle", metrics=result.content, examples=examples(model, data))
+        log.info("the model is in %s", output / "bundle")
     trainer.strategy.barrier()  # the next phase reads the bundle in every process
     return float(trainer.callback_metrics[f"val/{config.metrics.monitor}"])
 
