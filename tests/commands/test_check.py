@@ -113,8 +113,8 @@ def test_a_folder_of_images_is_checked_before_training(command: Command, photos:
     ran = command("check", photos, "--image-column", "bild")
     assert (ran.status, ran.err) == (0, "")
     assert ran.out == (
-        f"{photos}: 5 images (train 3, val 1, test 1) with 5 captions of up to 3 words; images in bild, captions in "
-        "caption, splits made from data.split_seed=1\n  nothing stops training\n"
+        f"{photos}: 5 images (train 3, val 1, test 1) with 5 captions of up to 3 words; captions.csv: images in "
+        "bild, captions in caption, splits made from data.split_seed=1\n  nothing stops training\n"
     )
 
 

@@ -140,7 +140,8 @@ class Folder:
             rows, how = _rows_beside(root, names), "captions in a text file beside each image"
         else:
             table = read_caption_rows(file, Columns(self.image_column, self.caption_column, self.split_column))
-            rows, how = table.rows, f"images in {table.columns.image}, captions in {table.columns.caption}"
+            found_in = f"images in {table.columns.image}, captions in {table.columns.caption}"
+            rows, how = table.rows, f"{file.name}: {found_in}"
         images = ImageNames(root, names)
         found = [(images.find(row.image, row.place), row) for row in rows]
         captions = _captions(found)
@@ -235,7 +236,7 @@ def _captions(rows: Sequence[tuple[str, CaptionRow]]) -> dict[str, tuple[str, ..
 
 def _report(found: Contents) -> None:
     """Log what was found, and each thing that is left out."""
-    log.info("%s: %s", found.source, found.how)
+    log.info("%s", found.how)
     for names, what in (
         (found.without_captions, "images without captions are left out"),
         (found.unlisted, "images are in no list of a split and are left out"),
