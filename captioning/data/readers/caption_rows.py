@@ -101,7 +101,7 @@ def _column(file: Path, names: Sequence[str], what: str, named: str | None) -> s
     if found is None and what != "split":
         raise InputError(
             f"{file}: no column for the {what}, expected one of {', '.join(_COLUMNS[what])}; {_found(names)}; set "
-            f"data.{what}_column=NAME"
+            f"data.{what}_column=NAME, or --{what}-column NAME in captioning check"
         )
     return found
 

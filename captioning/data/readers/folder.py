@@ -105,7 +105,8 @@ class Folder:
 
     def read(self, split: str, *, check_files: bool = True) -> list[CaptionedImage]:
         """See `captioning.data.splits.Reader`. `image_id` is the image's path relative to the folder."""
-        found, missing = self.contents, set(self.contents.missing) if check_files else set()
+        found = self._reported
+        missing = set(found.missing) if check_files else set()
         if missing and not self.skip_missing:
             raise InputError(
                 f"{found.source} names {len(found.captions):,} images, of which {len(missing):,} have no file in "
@@ -123,8 +124,14 @@ class Folder:
         return [CaptionedImage(name, Path(self.root, name), found.captions[name]) for name in names]
 
     @cached_property
+    def _reported(self) -> Contents:
+        """The contents, of which the log names once whatever is left out."""
+        _report(self.contents)
+        return self.contents
+
+    @cached_property
     def contents(self) -> Contents:
-        """Read the captions, find the images, and log whatever is left out.
+        """Read the captions, find the images, and bring both together.
 
         Raises:
             InputError: there is no such folder, it has no captions, or the captions or the splits are broken.
@@ -147,7 +154,7 @@ class Folder:
         captions = _captions(found)
         copies = identical(root, [name for name in names if name in captions])
         splits, origin = self._splits(found, images, captions, copies)
-        contents = Contents(
+        return Contents(
             source=file or root,
             how=f"{how}, splits {origin}",
             captions=captions,
@@ -159,8 +166,6 @@ class Folder:
             unlisted=[name for name in captions if name not in splits],
             copies=copies,
         )
-        _report(contents)
-        return contents
 
     def _splits(
         self,
