@@ -231,6 +231,22 @@ def decoder_to_train(request: pytest.FixtureRequest) -> Any:
     return request.param()
 
 
+OF_ANY_SIZE = {
+    name
+    for name, b in TRAINED.items()
+    if b.func is primes and "num_ngrams" not in inspect.signature(b.args[0]).parameters
+}
+"""The decoders that another vocabulary can be given: they do not consist of others, and keep no n-grams."""
+
+
+@pytest.fixture(params=sorted(OF_ANY_SIZE))
+def sized_decoder(request: pytest.FixtureRequest) -> Callable[[int], Any]:
+    """Builds one decoder of each class in turn, with a vocabulary of the given size and its own initial weights."""
+    builder: Any = TRAINED[request.param]
+    cls, sizes = builder.args
+    return lambda vocab_size: primes(cls, {**sizes, "vocab_size": vocab_size}, **builder.keywords)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data and weights; tests that use it are marked `shared`."""

@@ -52,6 +52,7 @@ GIVEN = {
     "detector": {"feature_size", "vocab_size"},
     "text": {"captions"},
     "source_text": {"captions"},
+    "vocabulary": {"tokenizer", "captions"},  # of the model that is fine-tuned, and of the training split
     "optimizer": {"params"},
     "schedule": {"optimizer", "num_steps"},
     "recurrent": {"input_size", "hidden_size"},
@@ -73,7 +74,7 @@ def hydra_s_folder() -> Iterator[None]:
 
 def compose(*overrides: str, name: str = "train") -> dict[str, Any]:
     config = hydra.compose(name, [*overrides, "name=a-run", "output=runs/a-run"] if name == "train" else [*overrides])
-    for key in ("data.root", "bundle", "features", "objective.teacher"):
+    for key in ("data.root", "bundle", "features", "objective.teacher", "model"):
         if OmegaConf.is_missing(OmegaConf.select(config, key.rpartition(".")[0]) or config, key.split(".")[-1]):
             OmegaConf.update(config, key, "somewhere")
     return plain(config)

@@ -39,7 +39,7 @@ SUMMARIES = {
     "bundle": "make a bundle from a run's checkpoint",
     "ensemble": "make one bundle of several captioners",
     "contrast": "make a bundle that prefers words of this image to words of any",
-    "check": "check that a bundle, a feature store or a run is undamaged",
+    "check": "check a bundle, a feature store or a run for damage, or images for training",
     "vectors": "learn word vectors from captions, to initialise a decoder",
     "scenes": "generate the synthetic data set",
     "bench": "measure speed, and the agreement of metrics with people",

@@ -277,6 +277,11 @@ def _explain(config: str, before: Sequence[str], override: str, error: Exception
     except ERRORS:
         return f"{override}: {error}"
     path = key.split(".")
+    if len(path) > 1 and path[0] not in node and configs.group_exists(path[0]):
+        return (
+            f"{override}: no option of the group {path[0]} is chosen, so it has no settings; choose one with "
+            f"{path[0]}=NAME (a model that is fine-tuned, model=WHERE, has its own)"
+        )
     while len(path) > 1 and OmegaConf.is_dict(OmegaConf.select(node, path[0], throw_on_missing=False)):
         node, path = node[path[0]], path[1:]
     if path[0] in node and len(path) == 1:

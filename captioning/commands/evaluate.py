@@ -42,7 +42,7 @@ examples:
 
 settings:
   bundle=WHERE         a bundle, a run's folder or a checkpoint; [A,B]: an ensemble; --trust PACKAGE runs its code
-  data=NAME            flickr8k, flickr30k, coco, coco2014, coco2017, scenes; multi30k, with data.source and data.target
+  data=NAME            folder, flickr8k, flickr30k, coco, coco2014, coco2017, scenes; multi30k (data.source data.target)
   data.split=NAME      train, val or test; only this split's files are needed
   data.features=DIR    cached features instead of images; data.skip_broken=true leaves out images that cannot be read
   search.KEY=VALUE     an option of `captioning caption`, such as beam_size=10 or banned=[man,woman]

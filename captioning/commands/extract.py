@@ -23,7 +23,7 @@ examples:
   captioning extract data=coco data.root=PATH encoder=regions regions=FILE.tsv features=features/bottom-up
 
 settings:
-  data=NAME              flickr8k, flickr30k, coco, coco2014, coco2017, scenes
+  data=NAME              folder, flickr8k, flickr30k, coco, coco2014, coco2017, scenes
   encoder=NAME           as in training; encoder.weights=FILE reads a local file
   encoder=detected_words, encoder.weights=DIR    also the words that the word detector of this bundle finds
   encoder=regions        no network: reads a detector's features of up to encoder.num_regions=100 regions per image

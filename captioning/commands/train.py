@@ -13,7 +13,7 @@ HELP = """usage: captioning train [experiment=NAME] [KEY=VALUE ...] [-m]
 Train a captioner. Every setting is a Hydra override, and an experiment is a set of overrides.
 
 examples:
-  captioning train experiment=scenes/show_and_tell
+  captioning train experiment=finetune model=WHERE data=folder data.root=PHOTOS    (docs/own_data.md)
   captioning train experiment=flickr8k/mrnn data.root=PATH/OF/flickr8k decoder.dropout=0.3 trainer.max_epochs=5
   captioning train -m experiment=scenes/show_and_tell,scenes/mrnn seed=1,2
 
@@ -37,10 +37,11 @@ def main(arguments: Sequence[str]) -> int:
         groups = [p.name for p in folder.iterdir() if p.is_dir()]
         print(HELP.format(experiments=_experiments(folder), groups=_listed("groups", groups)), end="")
         return 0
+    from captioning.commands._bundles import trust_as_override
     from captioning.commands._hydra import run
     from captioning.training.run import check_folders, train
 
-    return run("train", train, arguments, check=check_folders)
+    return run("train", train, trust_as_override(arguments), check=check_folders)
 
 
 def _experiments(folder: Path) -> str:
@@ -51,7 +52,8 @@ def _experiments(folder: Path) -> str:
     names: dict[str, list[str]] = {}
     for name, found in data_sets.items():
         names.setdefault("|".join(found), []).append(name)
-    return _listed("experiments", [f"{found}/{{{', '.join(own)}}}" for found, own in names.items()])
+    alone = [path.stem for path in folder.glob("experiment/[!_]*.yaml")]
+    return _listed("experiments", [*alone, *(f"{found}/{{{', '.join(own)}}}" for found, own in names.items())])
 
 
 def _listed(name: str, what: Sequence[object]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -37,10 +37,25 @@ class _Problems(Dataset[str]):
         return ""
 
 
-def without_broken(images: Sequence[CaptionedImage], *, skip: bool) -> list[CaptionedImage]:
-    """Find the images that cannot be read, and leave them out or raise an error.
+def find_broken(paths: Iterable[Path]) -> dict[Path, str]:
+    """Find the images that cannot be read, and say what is wrong with each.
 
     Every image is decoded once, by up to 16 processes. Faster checks miss damage that would stop the training.
+    """
+    paths = list(dict.fromkeys(paths))
+    loader = DataLoader(
+        _Problems(paths),
+        batch_size=64,
+        num_workers=0 if len(paths) <= _FEW else min(16, len(os.sched_getaffinity(0))),
+        collate_fn=list,
+        generator=torch.Generator(),  # the run's own random numbers stay as they are
+    )
+    problems = [problem for batch in loader for problem in batch]
+    return {path: problem for path, problem in zip(paths, problems, strict=True) if problem}
+
+
+def without_broken(images: Sequence[CaptionedImage], *, skip: bool) -> list[CaptionedImage]:
+    """Find the images that cannot be read, and leave them out or raise an error.
 
     Args:
         images: a split. Sentences are not checked.
@@ -53,16 +68,8 @@ def without_broken(images: Sequence[CaptionedImage], *, skip: bool) -> list[Capt
         InputError: images cannot be read and `skip` is false, or none can be read. The message counts them and
             describes the first three.
     """
-    paths = list(dict.fromkeys(image.path for image in images if image.text is None))
-    loader = DataLoader(
-        _Problems(paths),
-        batch_size=64,
-        num_workers=0 if len(paths) <= _FEW else min(16, len(os.sched_getaffinity(0))),
-        collate_fn=list,
-        generator=torch.Generator(),  # the run's own random numbers stay as they are
-    )
-    problems = [problem for batch in loader for problem in batch]
-    broken = {path: problem for path, problem in zip(paths, problems, strict=True) if problem}
+    paths = dict.fromkeys(image.path for image in images if image.text is None)
+    broken = find_broken(paths)
     if not broken:
         return list(images)
     if not skip or len(broken) == len(paths):

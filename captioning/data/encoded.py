@@ -14,7 +14,7 @@ from captioning.text.tokenizer import Tokenizer
 
 log = logging.getLogger(__name__)
 
-_MAX_TRUNCATED = 0.1
+MAX_TRUNCATED = 0.1
 """The largest fraction of captions that may be truncated."""
 
 
@@ -79,11 +79,11 @@ class EncodedCaptions:
 def _num_too_long(sizes: NDArray[np.int64], max_length: int) -> int:
     """Count and log the captions that are truncated, and refuse to truncate too many."""
     too_long = int((sizes > max_length + 2).sum())
-    if too_long > _MAX_TRUNCATED * len(sizes):
+    if too_long > MAX_TRUNCATED * len(sizes):
         longest = int(sizes.max()) - 2
         raise InputError(
             f"data.max_length={max_length} would truncate {too_long:,} of {len(sizes):,} training captions, "
-            f"more than {_MAX_TRUNCATED:.0%}; set data.max_length={longest} search.max_length={longest + 1} "
+            f"more than {MAX_TRUNCATED:.0%}; set data.max_length={longest} search.max_length={longest + 1} "
             "(the longest caption, and <eos>)"
         )
     log.log(

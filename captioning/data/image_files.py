@@ -85,6 +85,25 @@ def _only_images(paths: Iterable[Path]) -> tuple[list[Path], str]:
     return sorted(images), ", ".join(f"{count:,} {kind}" for kind, count in sorted(others.items()))
 
 
+def images_below(root: Path) -> list[str]:
+    """List the images in a folder and its subfolders, as paths relative to the folder, in alphabetical order.
+
+    Images are told by their suffix. Hidden files and folders are left out. Links are followed, each folder once.
+    """
+    found, seen = [], set[Path]()
+    for folder, subfolders, files in os.walk(root, followlinks=True):
+        seen.add(Path(folder).resolve())
+        subfolders[:] = [
+            name for name in subfolders if not name.startswith(".") and Path(folder, name).resolve() not in seen
+        ]
+        found += [
+            Path(folder, name).relative_to(root).as_posix()
+            for name in files
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+        ]
+    return sorted(found)
+
+
 def missing_files(paths: Iterable[Path]) -> list[Path]:
     """List the paths that are no regular files. It reads each folder once, which is faster than a query for each."""
     listings: dict[str, set[str]] = {}

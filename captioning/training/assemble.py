@@ -30,6 +30,7 @@ from captioning.modes import evaluating
 from captioning.objectives import check_objective, needs
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
+from captioning.training.base_model import base_parts, check_base, with_tokenizer
 from captioning.training.checks import check_encoder, check_own_code
 from captioning.training.detected import check_words, num_ngrams, search_arguments, words_of
 from captioning.training.encoder_parts import encoder_parts
@@ -51,63 +52,46 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
     """Build every part of a run; the vocabulary and the statistics come from the training split.
 
     Args:
-        config: the run's settings.
+        config: the run's settings. If `model` is set, the model's parts come from there, with their weights.
         saved: the part "captioning" of the checkpoint from which the run resumes, whose tokenizers' rules are kept.
 
     Raises:
         InputError: a setting is invalid or contradicts another, or the training split cannot be read.
     """
-    name = head_of(config)
-    foreign = check_own_code(config, name)
-    splits, loading = open_data(config.data, reads=find_class(config.encoder, Encoder).reads)  # type: ignore[type-abstract]
+    check_base(config)
+    base = None if config.get("model") is None else base_parts(config)
+    name = head_of(config) if base is None else base.head_name
+    foreign = check_own_code(config, name) if base is None else list(config.trust)
+    reads = base.encoder.reads if base else find_class(config.encoder, Encoder).reads  # type: ignore[type-abstract]
+    splits, loading = open_data(config.data, reads=reads)
     check_encoder(config, loading)
     kind = KINDS[name]
     validation = kind.validation(config)
-    captions = splits.captions("train")
-    tokenizer = learn_vocabulary(instantiate(config.text), captions, saved_tokenizer(saved, "tokenizer"))
-    encoder, transform, encoder_values = build_encoder(config, splits, saved)
-    readers = [part for part in (name, "objective") if Capability.OBJECTS in needs(find(config[part]))]
-    objects = {"categories": splits.categories("train")} if readers else {}
-    available = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer), **objects}
-    available |= {"vocabulary": tokenizer.vocabulary, "eos": tokenizer.special.eos, "special": tokenizer.special}
-    words = words_of(encoder, tokenizer)
-    check_words(config[name], words)
-    available |= words | num_ngrams(config[name], tokenizer, captions)
-    training = available | {"tokenizer": tokenizer, "references": splits.references("train")}
-    given = {name: arguments_of(config[name], available), "objective": arguments_of(config.objective, training)}
-    given["search"] = arguments_of(config.search, search_arguments(encoder, tokenizer)) if kind.searches else {}
-    given["objective"] |= teacher_of(
-        config.objective, (encoder, transform), tokenizer, cached=loading.features is not None, trust=foreign
+    if base is None:
+        parts = new_parts(config, splits, saved)
+    else:
+        tokenizer = instantiate(config.vocabulary)(base.tokenizer, splits.captions("train"))
+        parts = with_tokenizer(base, tokenizer, config)
+    reads_objects = Capability.OBJECTS in needs(parts.head) | needs(find(config.objective))
+    objects = {"categories": getattr(parts.head, "categories", splits.categories("train"))} if reads_objects else {}
+    training = {**known(parts.encoder, parts.tokenizer), **objects, "tokenizer": parts.tokenizer}
+    given = arguments_of(config.objective, training | {"references": splits.references("train")})
+    given |= teacher_of(
+        config.objective,
+        (parts.encoder, parts.transform),
+        parts.tokenizer,
+        cached=loading.features is not None,
+        trust=foreign,
     )
-    head = build(config[name], HEADS[name], **given[name])
-    start_words(config, (encoder, transform), (head, tokenizer))
     objective = instantiate(config.objective)  # partial if it has parameters of its own
-    check_objective(head, objective)
-    data = CaptionDataModule(splits, loading, encoder=encoder, transform=transform, tokenizer=tokenizer, **objects)
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    deviation = config.standardise
-    searches = {"search": {**plain["search"], **given["search"]}} if kind.searches else {}
-    model = model_of(
-        Parts(
-            encoder,
-            name,
-            head,
-            tokenizer,
-            transform,
-            standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
-            search=build(config.search, Search, **given["search"]) if kind.searches else None,  # type: ignore[type-abstract]
-            config={
-                "encoder": {**plain["encoder"], **encoder_values},
-                name: {**plain[name], **given[name]},
-                **searches,
-                "standardise": plain["standardise"],
-            },
-        )
+    check_objective(parts.head, objective)
+    data = CaptionDataModule(
+        splits, loading, encoder=parts.encoder, transform=parts.transform, tokenizer=parts.tokenizer, **objects
     )
     module = kind.module(
-        model,
+        model_of(parts),
         **validation,
-        objective=objective(**given["objective"]) if isinstance(objective, partial) else objective,
+        objective=objective(**given) if isinstance(objective, partial) else objective,
         optimizer=instantiate(config.optimizer),
         schedule=instantiate(config.schedule),
         finetuning=instantiate(config.finetuning),
@@ -116,6 +100,47 @@ def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tupl
         not_finite=NotFinite(config.not_finite),
     )
     return module, data
+
+
+def new_parts(config: DictConfig, splits: Splits, saved: Mapping[str, Any] | None) -> Parts:
+    """Build the parts of the new model that the settings describe; arguments and errors as for `assemble`."""
+    name = head_of(config)
+    captions = splits.captions("train")
+    tokenizer = learn_vocabulary(instantiate(config.text), captions, saved_tokenizer(saved, "tokenizer"))
+    encoder, transform, encoder_values = build_encoder(config, splits, saved)
+    objects = {"categories": splits.categories("train")} if Capability.OBJECTS in needs(find(config[name])) else {}
+    words = words_of(encoder, tokenizer)
+    check_words(config[name], words)
+    available = known(encoder, tokenizer) | objects | num_ngrams(config[name], tokenizer, captions)
+    given = {name: arguments_of(config[name], available)}
+    searches = KINDS[name].searches
+    given["search"] = arguments_of(config.search, search_arguments(encoder, tokenizer)) if searches else {}
+    head = build(config[name], HEADS[name], **given[name])
+    start_words(config, (encoder, transform), (head, tokenizer))
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    deviation = config.standardise
+    return Parts(
+        encoder,
+        name,
+        head,
+        tokenizer,
+        transform,
+        standardise=Standardise(encoder.feature_size, deviation=float(deviation)) if deviation else None,
+        search=build(config.search, Search, **given["search"]) if searches else None,  # type: ignore[type-abstract]
+        config={
+            "encoder": {**plain["encoder"], **encoder_values},
+            name: {**plain[name], **given[name]},
+            **({"search": {**plain["search"], **given["search"]}} if searches else {}),
+            "standardise": plain["standardise"],
+        },
+    )
+
+
+def known(encoder: Encoder, tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return what heads and objectives can be told of a model's encoder and vocabulary."""
+    sizes = {"feature_size": encoder.feature_size, "vocab_size": len(tokenizer)}
+    special = {"vocabulary": tokenizer.vocabulary, "eos": tokenizer.special.eos, "special": tokenizer.special}
+    return sizes | special | words_of(encoder, tokenizer)
 
 
 def prepare(config: DictConfig, module: TrainingModule, data: CaptionDataModule) -> None:

@@ -60,14 +60,16 @@ def check_output(config: DictConfig, output: Path) -> None:
 
 
 def check_encoder(config: DictConfig, loading: Loading) -> None:
-    """Check that the encoder's settings do not contradict each other.
+    """Check that the encoder's settings do not contradict each other. That of a fine-tuned model has its weights.
 
     Raises:
         InputError: `finetuning` or `augment` is set with cached features; or the weights are random, and the encoder is
             frozen or its features are standardised.
     """
     trained, cached = config.finetuning is not None, loading.features is not None
-    if trained and config.standardise and config.encoder.get("weights") is None:
+    encoder = config.get("encoder")
+    untrained = encoder is not None and encoder.get("weights", "") is None
+    if trained and config.standardise and untrained:
         raise InputError(
             f"standardise={config.standardise} with encoder.weights=null: the statistics would be those of random "
             "weights; set standardise=false, or encoder.weights to a file or to published weights"
@@ -82,7 +84,7 @@ def check_encoder(config: DictConfig, loading: Loading) -> None:
             f"data.features={loading.features} holds features of images without augmentation; set data.augment=null, "
             "or data.features=null to train from augmented images"
         )
-    if not trained and config.encoder.get("weights", "") is None:
+    if not trained and untrained:
         raise InputError(
             "encoder.weights=null without finetuning: the features of a frozen encoder with random weights say "
             "nothing; set finetuning=whole, or encoder.weights to a file, to published weights, for "

@@ -120,7 +120,7 @@ def _train(config: DictConfig, output: Path, resumed: tuple[Path, dict[str, Any]
     check_data(data)  # before the encoder reads every training image
     if start is not None:
         start.load(model, module.description())
-    elif resumed is None:
+    elif resumed is None and config.get("model") is None:
         prepare(config, module, data)
     check_run(config, output, module, data)
     timer = Timer()  # checkpoints keep its time, so that a resumed run adds to it
@@ -154,6 +154,7 @@ def _train(config: DictConfig, output: Path, resumed: tuple[Path, dict[str, Any]
         result.write(output, training=cost)
         result.print()
         model.save(output / "bundle", metrics=result.content, examples=examples(model, data))
+        log.info("the model is in %s", output / "bundle")
     trainer.strategy.barrier()  # the next phase reads the bundle in every process
     return float(trainer.callback_metrics[f"val/{config.metrics.monitor}"])
 
@@ -176,7 +177,8 @@ def _extended(config: DictConfig) -> str:
 def count_parameters(config: DictConfig, model: ImageModel) -> dict[str, int]:
     """Count and log the head's parameters, and the encoder's if it is trained from scratch."""
     parts: dict[str, nn.Module] = {model.head_name: model.head}
-    if config.finetuning is not None and config.encoder.get("weights") is None:
+    encoder = config.get("encoder")
+    if config.finetuning is not None and encoder is not None and encoder.get("weights") is None:
         parts["encoder"] = model.encoder
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
     for name, count in counts.items():

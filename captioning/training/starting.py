@@ -39,7 +39,8 @@ class Start:
         self.where = Path(config.start)
         named = [part for part in ("encoder", *HEADS, "search") if config.get(part) is not None]
         plain: Any = {part: OmegaConf.to_container(config[part], resolve=True) for part in named}
-        parts, self._load = read_model(self.where, trust=packages(plain))  # what the run itself is built from
+        trust = packages(plain) | set(config.get("trust") or ())  # what the run itself is built from
+        parts, self._load = read_model(self.where, trust=trust)
         self.saved: Mapping[str, Any] = {
             "config": parts.config,
             "tokenizer": parts.tokenizer.to_json(),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 Command = Callable[..., Any]
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -93,3 +95,55 @@ def test_what_cannot_be_checked_is_reported_beside_the_rest(command: Command, tm
     assert ran.err.count("captioning check: ") == 3
     assert "empty holds no bundle, no feature store and no run's checkpoints" in ran.err
     assert ran.out.startswith(f"{bundle}: ")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Five images with a caption each."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for n in range(5):
+        Image.new("RGB", (5, 7), (n, 0, 0)).save(folder / f"{n}.png")
+    rows = "".join(f"{n}.png;A dog, running\n" for n in range(5))
+    (folder / "captions.csv").write_text(f"bild;caption\n{rows}")
+    return folder
+
+
+def test_a_folder_of_images_is_checked_before_training(command: Command, photos: Path) -> None:
+    ran = command("check", photos, "--image-column", "bild")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out == (
+        f"{photos}: 5 images (train 3, val 1, test 1) with 5 captions of up to 3 words; captions.csv: images in "
+        "bild, captions in caption, splits made from data.split_seed=1\n  nothing stops training\n"
+    )
+
+
+def test_what_would_stop_training_is_named_and_gives_status_1(command: Command, photos: Path) -> None:
+    (photos / "4.png").unlink()
+    ran = command("check", photos, "--image-column", "bild", "--max-length", "2")
+    assert (ran.status, ran.err) == (1, "")
+    assert "  stops training: images with captions and without a file: 1 (4.png)\n" in ran.out
+    assert "  stops training: training captions of more than 2 words" in ran.out
+    assert ran.out.endswith("correct what stops training, and check again\n")
+
+
+def test_a_missing_column_is_reported_with_those_that_there_are(command: Command, photos: Path) -> None:
+    assert "no column for the image" in command("check", photos).message
+    assert "it has the columns bild, caption" in command("check", photos).message
+
+
+def test_outcomes_can_be_read_by_programs(command: Command, photos: Path) -> None:
+    (photos / "4.png").unlink()
+    bundle = FIXTURES / "cached" / "bundle"
+    ran = command("check", photos, bundle, "--image-column", "bild", "--json")
+    assert ran.status == 1
+    data, whole = map(json.loads, ran.out.splitlines())
+    assert (data["path"], data["ok"], data["images"]) == (str(photos), False, {"train": 3, "val": 1, "test": 1})
+    assert [(finding["count"], finding["examples"]) for finding in data["findings"]] == [(1, ["4.png"])]
+    assert (whole["path"], whole["ok"]) == (str(bundle), True)
+
+
+def test_a_folder_in_coco_s_layout_is_checked_as_one(command: Command, scenes: Path) -> None:
+    ran = command("check", scenes)
+    assert ran.status == 0, ran.err + ran.out
+    assert "in the layout of coco" in ran.out

@@ -180,3 +180,14 @@ def test_the_true_error_of_own_code_is_shown(
 def test_a_package_that_is_not_installed_is_named(train: Command, tmp_path: Path) -> None:
     said = train(tmp_path / "run", "decoder._target_=nopackage.decoders.D").message
     assert "decoder._target_=nopackage.decoders.D: there is no package nopackage; install it" in said
+
+
+def test_a_model_of_an_own_package_is_fine_tuned_if_it_is_trusted(
+    command: Command, own_run: Path, table: Path, tmp_path: Path
+) -> None:
+    given = ("train", TINY[0], "experiment=finetune", f"model={own_run}", "data=table", f"data.root={table}",
+             METRICS, *TINY[6:])  # fmt: skip
+    assert "unless you trust it" in command(*given, f"output={tmp_path / 'one'}").message
+    ran = command(*given, "--trust", "mypackage", f"output={tmp_path / 'two'}")
+    assert ran.status == 0, ran.err
+    assert Captioner.from_pretrained(tmp_path / "two", trust=["mypackage"])

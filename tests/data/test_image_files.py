@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from captioning.data.image_files import FoundImages, find_images, missing_files, require_files
+from captioning.data.image_files import FoundImages, find_images, images_below, missing_files, require_files
 from captioning.errors import InputError
 
 
@@ -111,3 +111,12 @@ def test_a_name_of_any_length_is_a_problem_of_its_own(folder: Path) -> None:
     assert found.paths == [folder / "b.jpg"]
     assert len(found.problems) == 1
     assert len(found.problems[0]) < 300
+
+
+def test_images_below_a_folder_are_those_of_all_subfolders_once(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a/c.PNG", "a/d/e.webp", "a/notes.txt", ".hidden.jpg", ".cache/f.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    assert images_below(tmp_path) == ["a/c.PNG", "a/d/e.webp", "b.jpg"]
+    assert images_below(tmp_path / "none") == []

@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from captioning.data.readers.coco import Coco
     from captioning.data.readers.flickr8k import Flickr8k
+    from captioning.data.readers.folder import Folder
     from captioning.data.readers.karpathy import Karpathy
     from captioning.data.readers.parallel import ParallelText
 
-_MODULES = {"Coco": "coco", "Flickr8k": "flickr8k", "Karpathy": "karpathy", "ParallelText": "parallel"}
-__all__ = ["Coco", "Flickr8k", "Karpathy", "ParallelText"]
+_MODULES = {
+    "Coco": "coco",
+    "Flickr8k": "flickr8k",
+    "Folder": "folder",
+    "Karpathy": "karpathy",
+    "ParallelText": "parallel",
+}
+__all__ = ["Coco", "Flickr8k", "Folder", "Karpathy", "ParallelText"]
 
 
 def __getattr__(name: str) -> Any:

@@ -46,7 +46,7 @@ def read_caption_table(file: Path, text: str) -> dict[str, tuple[str, ...]]:
     (name,), (caption,) = places
     captions: dict[str, list[str]] = {}
     for number, row in (
-        _quoted(file, text, separator, header) if separator in ",;" else _plain(text, separator, columns)
+        quoted_rows(file, text, separator, header) if separator in ",;" else _plain(text, separator, columns)
     ):
         if len(row) != len(columns):
             raise InputError(
@@ -57,12 +57,24 @@ def read_caption_table(file: Path, text: str) -> dict[str, tuple[str, ...]]:
     return {image: tuple(own) for image, own in captions.items()}
 
 
-def _quoted(file: Path, text: str, separator: str, header: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of CSV with their line numbers. Spaces after a comma are dropped if the header has them too."""
+def quoted_rows(file: Path, text: str, separator: str, header: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of CSV after the header, with the numbers of their last lines.
+
+    Spaces after a separator are dropped if the header has them too.
+
+    Args:
+        file: names the table in messages.
+        text: its content.
+        separator: of the fields.
+        header: the first line.
+
+    Raises:
+        InputError: a quote is not closed, or a field is too long.
+    """
     spaces = f"{separator} " in header
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=spaces, strict=True)
     try:
-        next(rows)
+        next(rows, None)  # the header
         yield from ((rows.line_num, row) for row in rows if row)  # an empty line gives no fields
     except csv.Error as error:
         raise InputError(f"{file}:{rows.line_num}: broken CSV ({error}); correct this line's quotes") from error

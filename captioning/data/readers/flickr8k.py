@@ -31,6 +31,7 @@ from captioning.data.readers.caption_table import read_caption_table
 from captioning.data.readers.karpathy import read_karpathy
 from captioning.errors import InputError, shown
 from captioning.files.inside import inside
+from captioning.files.text_files import read_text
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +185,7 @@ def _read_captions(root: Path) -> tuple[Path, dict[str, tuple[str, ...]]]:
     """Return the captions file, and every image's captions keyed by file name."""
     for name in _CAPTIONS_FILES:
         if file := text_file(root, name):
-            text = _read_text(file)
+            text = read_text(file)
             tokens = ".token" in name or _TOKEN_LINE.fullmatch(text.lstrip().partition("\n")[0].rstrip("\r"))
             return file, _read_token_file(file) if tokens else read_caption_table(file, text)
     raise InputError(
@@ -288,18 +289,5 @@ def text_file(root: Path, name: str) -> Path | None:
 
 def lines_of(file: Path) -> list[tuple[int, str]]:
     """Read the non-empty lines with their numbers."""
-    lines = _read_text(file).split("\n")  # splitlines() would also split at rare characters within a caption
+    lines = read_text(file).split("\n")  # splitlines() would also split at rare characters within a caption
     return [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1) if line.strip()]
-
-
-def _read_text(file: Path) -> str:
-    data = file.read_bytes()
-    if b"\n" not in data:
-        data = data.replace(b"\r", b"\n")  # line ends of classic Mac OS
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line_number = data.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{file}:{line_number}: byte {data[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-        ) from error
