@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import PackedSequence
 from captioning.decoders.decoder import State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
+from captioning.onednn import tanh
 
 _CACHED = 2**18
 """The number of keys' elements that are computed at a time: 1 MB in float32."""
@@ -103,7 +104,7 @@ class AdditiveAttention(nn.Module):
         count = len(queries) if torch.is_grad_enabled() else _CACHED // max(1, num_regions * width)
         count = max(1, count)
         parts = [
-            self.score(memory.keys.index_select(0, image).add_(some[:, None]).tanh_())
+            self.score(tanh(memory.keys.index_select(0, image).add_(some[:, None])))
             for image, some in zip(torch.split(memory.image, count), torch.split(queries, count), strict=True)
         ]
         e = torch.cat(parts).squeeze(2)
