@@ -42,7 +42,7 @@ def folder(module: str) -> str:
 
 def test_the_package_s_root_holds_folders_and_what_everybody_stands_on() -> None:
     files = {path.name for path in ROOT.iterdir() if path.is_file()}
-    modules = {"errors.py", "json_files.py", "memory.py", "modes.py", "processes.py", "seeds.py"}
+    modules = {"errors.py", "json_files.py", "memory.py", "modes.py", "onednn.py", "processes.py", "seeds.py"}
     assert files == {"__init__.py", "__main__.py", "py.typed", *modules}
     assert {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"} <= {*LEVEL, "conf"}
 

@@ -40,6 +40,7 @@ from captioning.objectives import CrossEntropy, DoublyStochastic, Reinforce
 from captioning.recurrent import LSTM
 from captioning.text import train_words
 from captioning.training.captioning import CaptioningModule
+from captioning.training.on_cpu import OnCPU
 from captioning.training.saving import Checkpoints
 from captioning.training.signals import Signals
 from captioning.training.trainer import quieten_lightning
@@ -282,7 +283,7 @@ def bare_step(decoder: Decoder[Any], objective: Any, batch: CaptionBatch, case: 
     optimizer = ADAM(weights)
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=case.dtype == "bfloat16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=case.dtype == "bfloat16"), OnCPU():
             loss = objective(decoder, features, batch)
         optimizer.zero_grad()
         loss.backward()

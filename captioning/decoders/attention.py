@@ -22,6 +22,7 @@ from torch.nn.utils.rnn import PackedSequence
 from captioning.decoders.decoder import State
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
+from captioning.onednn import tanh
 
 _CACHED = 2**18
 """The number of keys' elements that are computed at a time: 1 MB in float32."""
@@ -112,10 +113,10 @@ class AdditiveAttention(nn.Module):
         return e
 
     def _scores(self, x: Tensor) -> Tensor:
-        """Compute w · tanh(x), (b, R, 1), for x (b, R, A), which is overwritten."""
+        """Compute w · tanh(x), (b, R, 1), for x (b, R, A), which may be overwritten."""
         e: Tensor
         if torch.is_grad_enabled() or x.element_size() < 4:
-            e = self.score(x.tanh_())
+            e = self.score(tanh(x))
         else:  # tanh(x) = 2 σ(2x) - 1, and torch computes σ in a fraction of the time; too coarse for bfloat16
             e = self.score(x.mul_(2).sigmoid_()).mul_(2).sub_(self.score.weight.sum())
         return e

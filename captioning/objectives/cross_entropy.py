@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from captioning.data.batch import CaptionBatch
@@ -34,8 +34,51 @@ def mean_cross_entropy(decoder: Decoder[Any], hidden: Tensor, targets: Tensor, *
         targets: (sum of lengths) int64.
         label_smoothing: the share of the target's probability that is spread over the vocabulary.
     """
-    loss = partial(F.cross_entropy, reduction="none", label_smoothing=label_smoothing)
-    return summed_loss(decoder, hidden, loss, targets) / len(targets)
+
+    def losses(logits: Tensor, targets: Tensor) -> Tensor:
+        return smoothed_losses(logits, targets, label_smoothing)[0]
+
+    return summed_loss(decoder, hidden, losses, targets) / len(targets)
+
+
+def smoothed_losses(logits: Tensor, targets: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
+    """Compute the cross-entropy of each row. Its gradient, p - q, cannot be differentiated again.
+
+        loss = -Σ_v q_v log p_v        p = softmax(logits)        q_v = (1 - ε) [v = target] + ε / V
+
+    It takes less time than torch's cross-entropy, because p is computed once.
+
+    Args:
+        logits: (n, V).
+        targets: (n) int64.
+        label_smoothing: ε.
+
+    Returns:
+        The losses, (n), and log p of the targets without a gradient, (n).
+    """
+    found: tuple[Tensor, Tensor] = _SmoothedLosses.apply(logits, targets, label_smoothing)
+    return found
+
+
+class _SmoothedLosses(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, label_smoothing: float) -> tuple[Tensor, Tensor]:
+        p, largest = logits.softmax(1), logits.amax(1)
+        to_log_p = p.amax(1).log() - largest  # the largest p is at least 1 / V, so its logarithm is exact
+        of_target = logits.gather(1, targets[:, None])[:, 0] + to_log_p
+        losses = -(of_target.lerp(logits.mean(1) + to_log_p, label_smoothing) if label_smoothing else of_target)
+        ctx.save_for_backward(p, targets)
+        ctx.label_smoothing = label_smoothing
+        ctx.mark_non_differentiable(of_target)
+        return losses, of_target
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_losses: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+        (p, targets), share = ctx.saved_tensors, ctx.label_smoothing
+        of_losses = of_losses[:, None]
+        of_logits = (p - share / p.shape[1] if share else p) * of_losses
+        return of_logits.scatter_add_(1, targets[:, None], (share - 1) * of_losses), None, None
 
 
 def check_label_smoothing(share: float) -> None:

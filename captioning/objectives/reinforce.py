@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from captioning.data.batch import CaptionBatch
 from captioning.decoders.attention import in_float
@@ -14,7 +13,7 @@ from captioning.decoders.decoder import AttentiveDecoder, Capability, packed_row
 from captioning.encoders.features import ImageFeatures
 from captioning.objectives.averages import mean_of_all
 from captioning.objectives.chunks import summed_loss
-from captioning.objectives.cross_entropy import check_label_smoothing
+from captioning.objectives.cross_entropy import check_label_smoothing, smoothed_losses
 
 
 class Reinforce(nn.Module):
@@ -80,7 +79,6 @@ class Reinforce(nn.Module):
 
     def _log_likelihood(self, logits: Tensor, targets: Tensor, log_p: Tensor) -> Tensor:
         """Compute the smoothed log-likelihood of each target, and write that without smoothing into `log_p`."""
-        log_probs = logits.log_softmax(1)
-        of_target = -F.nll_loss(log_probs, targets, reduction="none")
-        log_p.copy_(of_target.detach())
-        return of_target.lerp(log_probs.mean(1), self.label_smoothing)
+        losses, of_targets = smoothed_losses(logits, targets, self.label_smoothing)
+        log_p.copy_(of_targets)
+        return -losses

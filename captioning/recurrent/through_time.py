@@ -26,6 +26,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from captioning.onednn import linear
+
 Outputs = tuple[Tensor, Tensor, Tensor]
 
 
@@ -60,13 +62,13 @@ class _ThroughTime(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             x, w, u = x.to(dtype), w.to(dtype), u.to(dtype)
             ends_h, ends_c = h.to(b.dtype, copy=True), c.to(b.dtype, copy=True)
-            gates = (x @ w.T).to(b.dtype).add_(b)  # (N, 4D), a of all steps but for U h
+            gates = linear(x, w).to(b.dtype).add_(b)  # (N, 4D), a of all steps but for U h
             outputs, before, cells = (b.new_empty(len(x), h.shape[1]) for _ in range(3))
             cells_before = torch.empty_like(cells)
             for rows, num in _steps(sizes):
                 h, c, (i, f, g, o) = ends_h[:num], ends_c[:num], gates[rows].chunk(4, 1)
                 before[rows], cells_before[rows] = h, c
-                gates[rows] += h.to(dtype) @ u.T
+                gates[rows] += linear(h.to(dtype), u)
                 i.sigmoid_(), f.sigmoid_(), g.tanh_(), o.sigmoid_()
                 c.mul_(f).addcmul_(i, g)
                 torch.tanh(c, out=cells[rows])
@@ -92,9 +94,9 @@ class _ThroughTime(torch.autograd.Function):
                 torch.mul(c * cells_before[rows], f * (1 - f), out=d_f)
                 torch.mul(c * i, 1 - g * g, out=d_g)
                 c.mul_(f)
-                h.copy_(d_gates[rows].to(u.dtype) @ u)
+                h.copy_(linear(d_gates[rows].to(u.dtype), u.T))
             d_a = d_gates.to(w.dtype)
-            d_x, d_w, d_u = d_a @ w, d_a.T @ x, d_a.T @ before.to(w.dtype)
+            d_x, d_w, d_u = linear(d_a, w.T), linear(d_a.T, x.T), linear(d_a.T, before.to(w.dtype).T)
         return d_x, d_h, d_c, d_w, d_u, d_gates.sum(0), None, None
 
 

@@ -165,9 +165,9 @@ def arguments_of(settings: DictConfig, available: Mapping[str, Any]) -> dict[str
     parameters = signature(find(settings)).parameters
     if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
         group, name = settings._get_full_key(None), str(settings._target_).rpartition(".")[2]
-        if other := [key for key in settings if not str(key).startswith("_") and key not in parameters]:
+        if other := [key for key in map(str, settings) if not key.startswith("_") and key not in parameters]:
             raise InputError(
-                f"{group}.{other[0]}: {name} takes no {', '.join(map(str, other))}. If the experiment sets this for "
+                f"{group}.{other[0]}: {name} takes no {', '.join(other)}. If the experiment sets this for "
                 f"another class, leave it out: {' '.join(f'~{group}.{key}' for key in other)}"
             )
     return {name: value for name, value in available.items() if name in parameters and name not in settings}

@@ -27,6 +27,7 @@ from captioning.objectives import loss_means, loss_of_all
 from captioning.seeds import seed_of
 from captioning.training.checkpoints import check_same_model
 from captioning.training.not_finite import NotFinite
+from captioning.training.on_cpu import OnCPU
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class TrainingModule(pl.LightningModule, ABC):
         """
         count_images(self.model.encoder, not batch.repeated)
         self.not_finite.begin(batch, *self._with_changing_buffers())
-        with _weights_converted_once(self.device.type):
+        with _weights_converted_once(self.device.type), OnCPU():
             means = loss_means(self.objective, self.model.head, self.model.features(batch), batch)
         loss = loss_of_all(means, batch)
         if not self.not_finite.passes(self, "loss", loss.detach()):

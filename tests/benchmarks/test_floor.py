@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from captioning.benchmarks import floor
 from captioning.benchmarks.floor import Product, fastest, merged, paths, recorded
 from captioning.benchmarks.search import CASES, SEARCHES, SPECIAL, Case, Sizes, build
+from captioning.onednn import linear
 
 SMALL = Sizes(vocabulary=41, width=7, features=13, regions=5, steps=3)
 
@@ -26,9 +27,9 @@ def shapes(products: list[Product]) -> list[Product]:
 def test_products_are_recorded_with_their_shapes() -> None:
     x, w, b = torch.randn(3, 7), torch.randn(5, 7), torch.randn(5)
     batch = torch.randn(2, 3, 7), torch.randn(2, 7, 11)
-    found = recorded(lambda: (F.linear(x, w, b), torch.bmm(*batch), x @ x.t()))
-    assert shapes(found) == [Product(3, 7, 5), Product(3, 7, 11, batch=2), Product(3, 7, 3)]
-    assert [p.multiplications for p in found] == [105, 462, 63]
+    found = recorded(lambda: (F.linear(x, w, b), torch.bmm(*batch), x @ x.t(), linear(x, w)))
+    assert shapes(found) == [Product(3, 7, 5), Product(3, 7, 11, batch=2), Product(3, 7, 3), Product(3, 7, 5)]
+    assert [p.multiplications for p in found] == [105, 462, 63, 105]
 
 
 def test_products_with_one_weight_in_a_row_are_one_product_and_weights_are_told_apart() -> None:
