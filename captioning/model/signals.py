@@ -1,0 +1,110 @@
+"""Signals that say how far a caption can be trusted, from what a search found and from the words of the training captions.
+
+The rarity of a token is -log f, where f is the share of training images with a reference that has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from captioning.search.hypotheses import Hypotheses, Search
+
+Floats = NDArray[np.float64]
+
+CAPTION_SIGNALS = ("log_prob", "agreement", "rarity", "distance")
+"""Of a caption: its log-probability per token, its agreement with the other hypotheses, the mean rarity of its tokens,
+and the logarithm of the image's distance from the training images."""
+WORD_SIGNALS = ("log_prob", "frequency", "frequency_squared")
+"""Of a token: its log-probability, the logit of its f, and the square of this logit."""
+
+
+def searching_all(search: Search) -> Search:
+    """Let a search that keeps some of its beams return all, among which a caption's agreement is measured.
+
+    The best caption stays the same.
+    """
+    names = {field.name for field in fields(cast(Any, search))} if is_dataclass(search) else set()
+    if not {"beam_size", "num_best"} <= names:
+        return search
+    return cast(Search, replace(cast(Any, search), num_best=cast(Any, search).beam_size))
+
+
+def first(found: Hypotheses, num_best: int) -> Hypotheses:
+    """Return the first hypotheses of each image, as a search with this `num_best` returns them."""
+    return Hypotheses(**{name: value[:, :num_best] for name, value in vars(found).items()})
+
+
+def token_frequencies(images: Iterable[Collection[int]], vocab_size: int) -> Floats:
+    """Compute f of each token, (V), between 0 and 1: half an image is added to those with the token and those without.
+
+    Args:
+        images: the tokens of all references of each training image.
+        vocab_size: V.
+    """
+    counts, num_images = np.zeros(vocab_size), 0
+    for tokens in images:
+        counts[list(set(tokens))] += 1
+        num_images += 1
+    frequencies: Floats = (counts + 0.5) / (num_images + 1)
+    return frequencies
+
+
+def caption_signals(found: Hypotheses, frequencies: Floats, distances: Floats, eos: int) -> Floats:
+    """Compute the signals of the best caption of each image, (I, 4); -inf as the log-probability if there is none.
+
+    Args:
+        found: the hypotheses of I images.
+        frequencies: (V) f.
+        distances: (I) of the images from the training images.
+        eos: the id of `<eos>`, which is no word.
+    """
+    rarity = -np.log(frequencies)
+    lengths, scores = found.lengths.double().cpu().numpy(), found.scores.double().cpu().numpy()
+    rows = []
+    for captions, length, score, distance in zip(_tokens(found, eos), lengths, scores, distances, strict=True):
+        mean = score[0] / length[0] if length[0] else -np.inf
+        best = captions[0] if captions else []
+        own = float(rarity[best].mean()) if best else 0.0
+        rows.append((mean, _agreement(captions, rarity), own, np.log(distance + 1e-12)))
+    return np.array(rows, np.float64).reshape(-1, len(CAPTION_SIGNALS))
+
+
+def word_signals(log_probs: Sequence[float], tokens: Sequence[int], frequencies: Floats) -> Floats:
+    """Compute the signals of T tokens, (T, 3).
+
+    Args:
+        log_probs: (T) of the tokens.
+        tokens: (T) ids.
+        frequencies: (V) f.
+    """
+    own = frequencies[np.array(tokens, np.int64)]
+    logits = np.log(own / (1 - own))
+    return np.column_stack([np.array(log_probs, np.float64), logits, logits**2]).reshape(-1, len(WORD_SIGNALS))
+
+
+def _tokens(found: Hypotheses, eos: int) -> list[list[list[int]]]:
+    """Return the tokens of the captions of each image without `<eos>`, best first."""
+    return [
+        [[i for i in ids[:length] if i != eos] for ids, length in zip(own, lengths, strict=True) if length]
+        for own, lengths in zip(found.tokens.tolist(), found.lengths.tolist(), strict=True)
+    ]
+
+
+def _agreement(captions: Sequence[Sequence[int]], rarity: Floats) -> float:
+    """Compute the mean Dice coefficient of the first caption's tokens and those of each other one; 1 without others.
+
+    Each different token counts with its rarity, so that captions do not agree because of words such as "a".
+    """
+    if len(captions) < 2:
+        return 1.0
+    best, *others = map(set, captions)
+
+    def weight(tokens: set[int]) -> float:
+        return float(rarity[list(tokens)].sum())
+
+    return float(np.mean([2 * weight(best & own) / max(weight(best) + weight(own), 1e-12) for own in others]))
