@@ -22,13 +22,12 @@ from captioning.model.calibration import (
     FARTHEST_QUANTILE,
     Calibration,
     Correctness,
-    Judgement,
     Values,
     best_tokens,
     pooled_of,
 )
 from captioning.model.captioner import Captioner
-from captioning.model.domain import Domain
+from captioning.model.domain import RANK, Domain
 from captioning.model.logistic import Logistic
 from captioning.model.signals import caption_signals, searching_all, token_frequencies, word_signals
 from captioning.reranking import halves
@@ -78,14 +77,14 @@ def check(captioner: Captioner, data: CaptionDataModule) -> None:
         raise InputError(f"{data.split} has {found} images, expected at least {FEWEST} to calibrate and report on")
 
 
-def training_images(captioner: Captioner, data: CaptionDataModule) -> tuple[Domain, Floats]:
+def training_images(captioner: Captioner, data: CaptionDataModule, *, rank: int = RANK) -> tuple[Domain, Floats]:
     """Find where the training images lie, and in which share of them each token occurs, (V)."""
     parts = []
     for batch in track(data.evaluation_dataloader("train"), "reading the training images"):
         with torch.inference_mode():
             parts.append(pooled_of(captioner.features(batch.to(captioner.device))))
     tokens = tokens_of(captioner, data.splits.references("train")).values()
-    return Domain.fit(np.concatenate(parts)), token_frequencies(tokens, len(captioner.tokenizer))
+    return Domain.fit(np.concatenate(parts), rank), token_frequencies(tokens, len(captioner.tokenizer))
 
 
 def tokens_of(captioner: Captioner, references: Mapping[ImageId, Sequence[str]]) -> dict[ImageId, set[int]]:
@@ -282,10 +281,24 @@ def _controlled(confidences: Floats, right: Flags, risk: float) -> dict[str, flo
     }
 
 
-def outside(captioner: Captioner, calibration: Calibration, features: Iterable[ImageFeatures]) -> Floats:
-    """Compute the distances of images from elsewhere, as multiples of the one that counts as out of domain."""
-    distances = [calibration.domain.distances(pooled_of(own)) for own in features]
-    return np.concatenate(distances) / calibration.values.farthest
+def outside(calibration: Calibration, observed: Sequence[Observed], elsewhere: Iterable[ImageFeatures]) -> dict[str, float]:
+    """Measure how well the distance tells images from elsewhere apart.
+
+    Args:
+        calibration: was fitted on other images.
+        observed: of the training images' kind.
+        elsewhere: features of at least one image of another kind, in batches, as the decoder reads them.
+
+    Returns:
+        Their number, the share of them that count as out of domain, and the AUROC of their distance.
+    """
+    own = np.array([own.distance for own in observed])
+    others = np.concatenate([calibration.domain.distances(pooled_of(features)) for features in elsewhere])
+    return {
+        "num_outside": len(others),
+        "flagged_outside": float((others > calibration.values.farthest).mean()),
+        "auroc": auroc(np.append(own, others), np.arange(len(own) + len(others)) >= len(own)),
+    }
 
 
 def split_in_halves(observed: Sequence[Observed]) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
