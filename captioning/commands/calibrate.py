@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from captioning.encoders.features import ImageFeatures
-    from captioning.model.calibration import Calibration, Correctness
     from captioning.model.captioner import Captioner
+    from captioning.model.confidences import Correctness
 
 HELP = """usage: captioning calibrate bundle=WHERE data=NAME data.root=DIR [data.split=val] [KEY=VALUE ...]
 
@@ -27,7 +27,7 @@ examples:
   captioning caption photo.jpg --model calibrated --coverage 0.7
 
 settings:
-  bundle=WHERE            a captioner (required): a bundle, a run's folder or a checkpoint; --trust PACKAGE runs its code
+  bundle=WHERE            a captioner (required): a bundle, a run or a checkpoint; --trust PACKAGE runs its code
   data=..., data.split=val   as for `captioning evaluate`; the training images are read too
   correct.metric=CIDEr    any metric with one score; a caption is right from correct.threshold=X, by default the score
                           that nine of ten of people's captions reach
@@ -57,8 +57,8 @@ def calibrate(config: DictConfig, output: Path) -> None:
     from captioning.data.module import CaptionDataModule
     from captioning.evaluation import calibration as calibrating
     from captioning.files.atomic import write_json
-    from captioning.model.calibration import described
     from captioning.model.captioner import Captioner
+    from captioning.model.confidences import described
     from captioning.reports.calibration import print_report, write_calibration
     from captioning.training.assemble import open_data
     from captioning.training.run import examples
@@ -84,27 +84,26 @@ def calibrate(config: DictConfig, output: Path) -> None:
     correctness = _correctness(config, references)
     elsewhere = None if config.outside is None else _elsewhere(captioner, config.outside)
 
-    domain, frequencies = calibrating.training_images(captioner, data, rank=config.rank)
-    observed = calibrating.observe(captioner, data, domain, frequencies)
+    training = calibrating.training_images(captioner, data, rank=config.rank)
+    observed = calibrating.observe(captioner, data, training)
     scores = calibrating.scores_of({own.image_id: own.caption for own in observed}, references, correctness.metric)
     right = np.array([scores[own.image_id] >= correctness.threshold for own in observed])
     fitted, reported = calibrating.split_in_halves(observed)
-    calibration = calibrating.fit(
+    confidences = calibrating.fit(
         [observed[row] for row in fitted],
         right[fitted],
-        domain,
-        frequencies,
+        training,
         correctness,
         {"data": splits.name, "split": data.split, "num_images": len(fitted)},
     )
     held_out = [observed[row] for row in reported]
     content = {
-        **described(calibration),
-        **calibrating.report(calibration, held_out, right[reported], risk=config.risk),
+        **described(confidences),
+        **calibrating.report(confidences, held_out, right[reported], risk=config.risk),
     }
     if elsewhere is not None:
-        content["out_of_domain"] |= calibrating.outside(calibration, held_out, elsewhere)
-    captioner.calibration = calibration
+        content["out_of_domain"] |= calibrating.outside(confidences, held_out, elsewhere)
+    captioner.confidences = confidences
     captioner.save(target, metrics=_metrics(config.bundle), examples=examples(captioner, data))
     write_json(output / "calibration.json", content)
     write_calibration(output / "page.html", content)
@@ -120,7 +119,7 @@ def _correctness(config: DictConfig, references: Any) -> Correctness:
     """
     from captioning.evaluation.calibration import score_of_people
     from captioning.metrics.table import check_metrics
-    from captioning.model.calibration import Correctness
+    from captioning.model.confidences import Correctness
 
     metric, threshold = str(config.correct.metric), config.correct.threshold
     check_metrics([metric])
@@ -149,4 +148,6 @@ def _elsewhere(captioner: Captioner, outside: Any) -> Iterator[ImageFeatures]:
     paths, _ = find([str(path) for path in outside] if isinstance(outside, ListConfig) else [str(outside)], "calibrate")
     if not paths:
         raise InputError("outside: there is no image; give files, folders or globs as outside=[PATH,...]")
-    return (captioner.encode(images) for _, images, _ in batches(captioner, paths, 32, "calibrate") if images is not None)
+    return (
+        captioner.encode(images) for _, images, _ in batches(captioner, paths, 32, "calibrate") if images is not None
+    )

@@ -15,18 +15,21 @@ from captioning.data.batch import CaptionBatch
 from captioning.data.module import CaptionDataModule
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
+from captioning.evaluation.predictions import Evaluation
 from captioning.evaluation.scorer import build_scorer
 from captioning.metrics.calibration import COVERAGES, auroc, reliability, risks
 from captioning.metrics.risk_control import least_confidence
-from captioning.model.calibration import (
+from captioning.model.captioner import Captioner
+from captioning.model.confidences import (
     FARTHEST_QUANTILE,
-    Calibration,
+    Confidences,
     Correctness,
     Values,
+    Vectors,
     best_tokens,
-    pooled_of,
+    described,
+    vectors_of,
 )
-from captioning.model.captioner import Captioner
 from captioning.model.domain import RANK, Domain
 from captioning.model.logistic import Logistic
 from captioning.model.signals import caption_signals, searching_all, token_frequencies, word_signals
@@ -77,14 +80,39 @@ def check(captioner: Captioner, data: CaptionDataModule) -> None:
         raise InputError(f"{data.split} has {found} images, expected at least {FEWEST} to calibrate and report on")
 
 
-def training_images(captioner: Captioner, data: CaptionDataModule, *, rank: int = RANK) -> tuple[Domain, Floats]:
-    """Find where the training images lie, and in which share of them each token occurs, (V)."""
-    parts = []
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What is known of the training images.
+
+    Attributes:
+        domain: where they lie.
+        vectors: in which vectors of theirs.
+        frequencies: (V) the share of them with each token.
+    """
+
+    domain: Domain
+    vectors: Vectors
+    frequencies: Floats
+
+
+def training_images(captioner: Captioner, data: CaptionDataModule, *, rank: int = RANK) -> Training:
+    """Find where the training images lie, and in which share of them each token occurs.
+
+    Args:
+        captioner: in evaluation mode.
+        data: a data module that was built with the captioner's encoder, transform and tokenizer.
+        rank: see `Domain.fit`.
+    """
+    parts: list[Floats] = []
+    vectors: Vectors = "pooled"
     for batch in track(data.evaluation_dataloader("train"), "reading the training images"):
         with torch.inference_mode():
-            parts.append(pooled_of(captioner.features(batch.to(captioner.device))))
+            features = captioner.features(batch.to(captioner.device))
+        vectors = "pooled" if features.layers is None else "layers"
+        parts.append(vectors_of(features, vectors))
     tokens = tokens_of(captioner, data.splits.references("train")).values()
-    return Domain.fit(np.concatenate(parts), rank), token_frequencies(tokens, len(captioner.tokenizer))
+    frequencies = token_frequencies(tokens, len(captioner.tokenizer))
+    return Training(Domain.fit(np.concatenate(parts), rank), vectors, frequencies)
 
 
 def tokens_of(captioner: Captioner, references: Mapping[ImageId, Sequence[str]]) -> dict[ImageId, set[int]]:
@@ -92,34 +120,29 @@ def tokens_of(captioner: Captioner, references: Mapping[ImageId, Sequence[str]])
     return {i: {token for ids in captioner.tokenizer.encode(own) for token in ids} for i, own in references.items()}
 
 
-def observe(captioner: Captioner, data: CaptionDataModule, domain: Domain, frequencies: Floats) -> list[Observed]:
+def observe(captioner: Captioner, data: CaptionDataModule, training: Training) -> list[Observed]:
     """Caption each image of the data module's split with the model's own search.
 
     Args:
         captioner: in evaluation mode.
         data: a data module that was built with the captioner's encoder, transform and tokenizer.
-        domain: where the training images lie.
-        frequencies: (V) the share of training images with each token.
+        training: what is known of the training images.
     """
     references = tokens_of(captioner, data.splits.references(data.split))
     found: list[Observed] = []
     for batch in track(data.evaluation_dataloader(data.split), "captioning"):
         with torch.inference_mode():
-            found += _observed(captioner, batch.to(captioner.device), domain, frequencies, references)
+            found += _observed(captioner, batch.to(captioner.device), training, references)
     return found
 
 
 def _observed(
-    captioner: Captioner,
-    batch: CaptionBatch,
-    domain: Domain,
-    frequencies: Floats,
-    references: Mapping[ImageId, set[int]],
+    captioner: Captioner, batch: CaptionBatch, training: Training, references: Mapping[ImageId, set[int]]
 ) -> list[Observed]:
     special, features = captioner.tokenizer.special, captioner.features(batch)
     hypotheses = searching_all(captioner.search)(captioner.searched, features, special)
-    distances = domain.distances(pooled_of(features))
-    signals = caption_signals(hypotheses, frequencies, distances, special.eos)
+    distances = training.domain.distances(vectors_of(features, training.vectors))
+    signals = caption_signals(hypotheses, training.frequencies, distances, special.eos)
     found = []
     for image_id, (tokens, log_probs), own, distance in zip(
         batch.image_ids, best_tokens(hypotheses), signals, distances, strict=True
@@ -134,7 +157,7 @@ def _observed(
                 caption=captioner.tokenizer.decode(tokens),
                 signals=own,
                 distance=float(distance),
-                words=word_signals(log_probs, tokens, frequencies)[words],
+                words=word_signals(log_probs, tokens, training.frequencies)[words],
                 in_references=said[words],
             )
         )
@@ -175,18 +198,16 @@ def score_of_people(references: Mapping[ImageId, Sequence[str]], metric: str, sh
 def fit(
     observed: Sequence[Observed],
     right: Flags,
-    domain: Domain,
-    frequencies: Floats,
+    training: Training,
     correctness: Correctness,
     fitted: Mapping[str, str | int],
-) -> Calibration:
+) -> Confidences:
     """Fit the probabilities that captions and words are right.
 
     Args:
         observed: of the images to fit on.
         right: whether the caption of each is right.
-        domain: where the training images lie.
-        frequencies: (V) the share of training images with each token.
+        training: what is known of the training images.
         correctness: what a right caption is.
         fitted: data set, split and number of images.
 
@@ -210,23 +231,24 @@ def fit(
         farthest=float(np.quantile([own.distance for own in observed], FARTHEST_QUANTILE)),
         quantiles=tuple(np.quantile(captions(signals), np.linspace(0, 1, 101)).clip(0, 1).tolist()),
         fitted=dict(fitted),
+        vectors=training.vectors,
     )
-    return Calibration(values, domain, frequencies)
+    return Confidences(values, training.domain, training.frequencies)
 
 
 def report(
-    calibration: Calibration, observed: Sequence[Observed], right: Flags, *, risk: float | None = None
+    fitted: Confidences, observed: Sequence[Observed], right: Flags, *, risk: float | None = None
 ) -> dict[str, Any]:
     """Measure confidences on images that they were not fitted on, as plain values.
 
     Args:
-        calibration: was fitted on other images.
+        fitted: was fitted on other images.
         observed: of the images to report.
         right: whether the caption of each is right.
         risk: also choose the least confidence for this expected share of images whose caption is given and wrong; see
             `captioning.metrics.risk_control`.
     """
-    values = calibration.values
+    values = fitted.values
     confidences = values.captions(np.stack([own.signals for own in observed]))
     words = values.words(np.concatenate([own.words for own in observed]))
     images = np.repeat(np.arange(len(observed)), [len(own.words) for own in observed])
@@ -250,6 +272,24 @@ def describe(confidences: Floats, right: Flags) -> dict[str, Any]:
         **_reliabilities(confidences, right),
         "risk": {f"{coverage:g}": own for coverage, own in zip(COVERAGES, risks(confidences, right), strict=True)},
         "auroc": auroc(confidences, right),
+    }
+
+
+def describe_evaluation(evaluation: Evaluation, confidences: Confidences | None) -> dict[str, Any] | None:
+    """Describe the confidences of an evaluation's captions.
+
+    None if the model is not calibrated, or if the evaluation has no scores of the metric that says which are right.
+    """
+    if confidences is None or confidences.values.correctness.metric not in evaluation.scores.corpus:
+        return None
+    rule, found = confidences.values.correctness, evaluation.predictions
+    right = np.array([evaluation.scores.per_image[own.image_id][rule.metric] >= rule.threshold for own in found])
+    judged = np.array([(own.confidence, own.distance) for own in found], np.float64)
+    return {
+        **described(confidences),
+        "num_images": len(found),
+        "captions": describe(judged[:, 0], right),
+        "out_of_domain": {"flagged": float((judged[:, 1] > 1).mean())},
     }
 
 
@@ -281,11 +321,11 @@ def _controlled(confidences: Floats, right: Flags, risk: float) -> dict[str, flo
     }
 
 
-def outside(calibration: Calibration, observed: Sequence[Observed], elsewhere: Iterable[ImageFeatures]) -> dict[str, float]:
+def outside(fitted: Confidences, observed: Sequence[Observed], elsewhere: Iterable[ImageFeatures]) -> dict[str, float]:
     """Measure how well the distance tells images from elsewhere apart.
 
     Args:
-        calibration: was fitted on other images.
+        fitted: was fitted on other images.
         observed: of the training images' kind.
         elsewhere: features of at least one image of another kind, in batches, as the decoder reads them.
 
@@ -293,10 +333,12 @@ def outside(calibration: Calibration, observed: Sequence[Observed], elsewhere: I
         Their number, the share of them that count as out of domain, and the AUROC of their distance.
     """
     own = np.array([own.distance for own in observed])
-    others = np.concatenate([calibration.domain.distances(pooled_of(features)) for features in elsewhere])
+    others = np.concatenate(
+        [fitted.domain.distances(vectors_of(features, fitted.values.vectors)) for features in elsewhere]
+    )
     return {
         "num_outside": len(others),
-        "flagged_outside": float((others > calibration.values.farthest).mean()),
+        "flagged_outside": float((others > fitted.values.farthest).mean()),
         "auroc": auroc(np.append(own, others), np.arange(len(own) + len(others)) >= len(own)),
     }
 

@@ -38,7 +38,7 @@ Binning = Literal["equal_mass", "equal_width"]
 MOST_BINS = 15
 """The bins of Guo et al."""
 LEAST_MASS = 100
-"""Outcomes of a bin of equal mass. With fewer, (1) measures chance rather than calibration."""
+"""Outcomes of a bin of equal mass, if there are 200 in all. With fewer, (1) measures chance more than calibration."""
 _CHANCES = 200
 
 
@@ -83,8 +83,8 @@ def reliability(
         confidences: (n) probabilities.
         right: (n) the outcomes.
         images: (n) the row of each outcome's image, from 0; None if each image has one outcome.
-        binning: "equal_mass" makes bins of at least 100 outcomes each, and at most 15 of them. Outcomes of the same
-            confidence are in the same bin. "equal_width" makes 15 bins, of which the empty ones are left out.
+        binning: "equal_mass" makes 2 to 15 bins, of at least 100 outcomes each if there are as many. Outcomes of the
+            same confidence are in the same bin. "equal_width" makes 15 bins, of which the empty ones are left out.
         num_replicates: how often images are drawn.
         seed: of the draws.
 
@@ -131,7 +131,7 @@ def _bins(confidences: Floats, binning: Binning) -> NDArray[np.int64]:
     if binning == "equal_width":
         own = np.minimum((confidences * MOST_BINS).astype(int), MOST_BINS - 1)
     else:
-        num_bins = min(MOST_BINS, max(1, len(confidences) // LEAST_MASS))
+        num_bins = min(MOST_BINS, max(2, len(confidences) // LEAST_MASS))
         inner = np.quantile(confidences, np.arange(1, num_bins) / num_bins)
         own = np.searchsorted(inner, confidences, side="right")
     numbers: NDArray[np.int64] = np.unique(own, return_inverse=True)[1]

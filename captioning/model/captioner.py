@@ -19,14 +19,13 @@ from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError, shown
 from captioning.model.bundle import Parts
-from captioning.model.calibration import Calibration, Judgement, with_confidences
 from captioning.model.caption import Caption
+from captioning.model.confidences import Confidences, find, with_confidences
 from captioning.model.found import captions_of
 from captioning.model.image_model import ImageModel
-from captioning.model.signals import first, searching_all
 from captioning.modes import evaluating
 from captioning.search import BeamSearch
-from captioning.search.hypotheses import Hypotheses, Search
+from captioning.search.hypotheses import Search
 from captioning.search.options import Options, with_options
 from captioning.text.tokenizer import Tokenizer
 
@@ -50,7 +49,7 @@ class Captioner(ImageModel):
         standardise: scales the features between encoder and decoder; None for no scaling.
         search: how captions are decoded.
         config: plain values from which `captioning.model.bundle` rebuilds encoder, decoder and search.
-        calibration: computes the confidence of each caption; None for none.
+        confidences: computes the confidence of each caption; None for none.
 
     Raises:
         InputError: `transform` is None and the encoder has none.
@@ -68,10 +67,10 @@ class Captioner(ImageModel):
         standardise: Standardise | None = None,
         search: Search | None = None,
         config: Mapping[str, Any] | None = None,
-        calibration: Calibration | None = None,
+        confidences: Confidences | None = None,
     ) -> None:
         super().__init__(encoder, tokenizer, transform=transform, standardise=standardise, config=config)
-        self.decoder, self.search, self.calibration = decoder, search or BeamSearch(), calibration
+        self.decoder, self.search, self.confidences = decoder, search or BeamSearch(), confidences
         # In a tuple, so that it is no part of the model's state.
         self._packed: tuple[Decoder[Any], torch.dtype] | None = None
 
@@ -86,7 +85,7 @@ class Captioner(ImageModel):
             standardise=parts.standardise,
             search=parts.search,
             config=parts.config,
-            calibration=parts.calibration,
+            confidences=parts.confidences,
         )
 
     def decode_in(self, dtype: str) -> Self:
@@ -297,12 +296,12 @@ class Captioner(ImageModel):
         Raises:
             InputError: the model is not calibrated, not exactly one of the two is given, or one is no share.
         """
-        calibration = self.calibrated()
+        confidences = self.calibrated()
         if (min_confidence is None) == (coverage is None):
             raise InputError("expected either a least confidence or a coverage")
         if min_confidence is not None and not 0 <= min_confidence <= 1:
             raise InputError(f"min_confidence={min_confidence}: expected a probability, such as 0.5")
-        least = calibration.least_confidence(coverage) if coverage is not None else cast(float, min_confidence)
+        least = confidences.least_confidence(coverage) if coverage is not None else cast(float, min_confidence)
         why = "" if coverage is None else f", which a share of {coverage:g} of the captions reached in calibration"
         return [
             replace(caption, withheld=f"confidence {caption.confidence:.4f} is below {least:.4f}{why}")
@@ -311,22 +310,22 @@ class Captioner(ImageModel):
             for caption in captions
         ]
 
-    def calibrated(self) -> Calibration:
-        """Return the calibration.
+    def calibrated(self) -> Confidences:
+        """Return what computes the confidences.
 
         Raises:
             InputError: there is none.
         """
-        if self.calibration is None:
+        if self.confidences is None:
             raise InputError(
                 "this model has no confidences; calibrate it with `captioning calibrate bundle=MODEL data=NAME "
                 "data.root=DIR output=DIR`, and use the bundle that this writes"
             )
-        return self.calibration
+        return self.confidences
 
     def _captions(self, features: ImageFeatures, search: Search, runners_up: int) -> list[Caption]:
         with evaluating(self):
-            found, judged = self.find(features, search)
+            found, judged = find(self.searched, search, features, self.tokenizer.special, self.confidences)
             captions = captions_of(
                 found,
                 self.decoder,
@@ -336,17 +335,3 @@ class Captioner(ImageModel):
                 allow_unknown=search.allow_unknown,
             )
         return captions if judged is None else with_confidences(captions, judged)
-
-    def find(self, features: ImageFeatures, search: Search) -> tuple[Hypotheses, Judgement | None]:
-        """Search for captions, and judge the best one of each image if the model is calibrated.
-
-        Args:
-            features: as the decoder reads them.
-            search: how captions are found.
-        """
-        special = self.tokenizer.special
-        if self.calibration is None:
-            return search(self.searched, features, special), None
-        found = searching_all(search)(self.searched, features, special)
-        judged = self.calibration.judge(found, features, special)
-        return first(found, getattr(search, "num_best", found.tokens.shape[1])), judged

@@ -21,8 +21,8 @@ from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.model.bundle import Parts, write_bundle
-from captioning.model.calibration import Calibration
 from captioning.model.caption import Caption
+from captioning.model.confidences import Confidences
 from captioning.model.golden import Golden, made_up_features, make_golden
 from captioning.model.where import read_model
 from captioning.modes import evaluating
@@ -41,7 +41,7 @@ class ImageModel(nn.Module, ABC):
 
     Attributes:
         head_name: the attribute that holds the head, which is also its name in configurations and bundles.
-        calibration: computes the confidences of captions; None of a model that has none.
+        confidences: computes those of captions; None of a model that has none.
 
     Raises:
         InputError: `transform` is None and the encoder has none.
@@ -66,7 +66,7 @@ class ImageModel(nn.Module, ABC):
         # Convolutions are faster if a pixel's channels are next to each other.
         self.encoder = encoder.to(memory_format=torch.channels_last)
         self.tokenizer, self.config = tokenizer, config
-        self.calibration: Calibration | None = None
+        self.confidences: Confidences | None = None
         self.standardise: nn.Module = standardise or nn.Identity()
 
     @property
@@ -138,7 +138,7 @@ class ImageModel(nn.Module, ABC):
             transform=self.transform.to_dict(),
             metrics=metrics or {},
             golden=self._golden(examples),
-            calibration=self.calibration,
+            confidences=self.confidences,
         )
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Signals that say how far a caption can be trusted, from what a search found and from the words of the training captions.
+"""Signals that say how far a caption can be trusted.
 
 The rarity of a token is -log f, where f is the share of training images with a reference that has it.
 """
@@ -6,7 +6,7 @@ The rarity of a token is -log f, where f is the share of training images with a 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -28,10 +28,10 @@ def searching_all(search: Search) -> Search:
 
     The best caption stays the same.
     """
-    names = {field.name for field in fields(cast(Any, search))} if is_dataclass(search) else set()
-    if not {"beam_size", "num_best"} <= names:
+    settings = search.settings()
+    if not {"beam_size", "num_best"} <= settings.keys():
         return search
-    return cast(Search, replace(cast(Any, search), num_best=cast(Any, search).beam_size))
+    return cast(Search, replace(cast(Any, search), num_best=settings["beam_size"]))
 
 
 def first(found: Hypotheses, num_best: int) -> Hypotheses:

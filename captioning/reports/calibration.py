@@ -29,8 +29,8 @@ def print_report(content: Mapping[str, Any]) -> None:
     print_domain(content["out_of_domain"])
     if control := content.get("risk_control"):
         console().print(
-            f"risk {control['risk']:g}: give captions with --min-confidence {control['min_confidence']:.4f}; here these "
-            f"are {control['coverage']:.1%}, and {control['given_and_wrong']:.1%} of the images get a wrong one",
+            f"risk {control['risk']:g}: give captions with --min-confidence {control['min_confidence']:.4f}; here "
+            f"{control['coverage']:.1%} of the images get a caption, and {control['given_and_wrong']:.1%} a wrong one",
             soft_wrap=True,
         )
 
@@ -43,7 +43,7 @@ def print_confidence(content: Mapping[str, Any]) -> None:
     """
     own, rule, captions = content["fitted"], content["correctness"], content["captions"]
     for line in (
-        f"a caption is right if its {rule['metric']} is at least {rule['threshold']:.4g}; here {captions['right']:.1%} are",
+        f"a caption is right if its {rule['metric']} is at least {rule['threshold']:.4g}; {captions['right']:.1%} are",
         f"fitted on {own['num_images']} images of {own['data']} {own['split']}, reported on {content['num_images']}",
         "",
         "captions: the probability that the caption is right",

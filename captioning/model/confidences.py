@@ -1,4 +1,4 @@
-"""The calibration of a captioner: how likely its captions and words are right, and which images are unlike the training's.
+"""How likely captions and words are right, and which images are unlike the training images.
 
     calibration.json           the fitted probabilities, and what a right caption is
     calibration.safetensors    where the training images lie, and how frequent each token is
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from captioning.decoders.decoder import Decoder
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.files.atomic import write_json
@@ -26,8 +27,15 @@ from captioning.json_files import Finite, read_typed
 from captioning.model.caption import Caption
 from captioning.model.domain import Domain
 from captioning.model.logistic import Logistic
-from captioning.model.signals import CAPTION_SIGNALS, WORD_SIGNALS, caption_signals, word_signals
-from captioning.search.hypotheses import Hypotheses
+from captioning.model.signals import (
+    CAPTION_SIGNALS,
+    WORD_SIGNALS,
+    caption_signals,
+    first,
+    searching_all,
+    word_signals,
+)
+from captioning.search.hypotheses import Hypotheses, Search
 from captioning.text.tokenizer import SpecialTokens
 
 Floats = NDArray[np.float64]
@@ -36,6 +44,8 @@ VALUES, ARRAYS = FILES = ("calibration.json", "calibration.safetensors")
 FARTHEST_QUANTILE = 0.999
 """The share of held-out images of the training images' kind that are not further away than `Values.farthest`."""
 
+Vectors = Literal["pooled", "layers"]
+"""Names in ImageFeatures."""
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -61,6 +71,7 @@ class Values(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         farthest: the distance from which an image counts as out of domain.
         quantiles: the confidences of the captions that the calibration was fitted on, ascending; 0 %, 1 %, ..., 100 %.
         fitted: data set, split and number of images that it was fitted on.
+        vectors: which vector of an image tells how far it is from the training images.
     """
 
     correctness: Correctness
@@ -69,6 +80,7 @@ class Values(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     farthest: Annotated[float, msgspec.Meta(gt=0, le=1e300)]
     quantiles: Annotated[tuple[Probability, ...], msgspec.Meta(min_length=101, max_length=101)]
     fitted: dict[str, str | int]
+    vectors: Vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +99,8 @@ class Judgement:
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
-    """Computes confidences.
+class Confidences:
+    """Computes the confidences of a captioner's captions and words.
 
     Attributes:
         values: the content of calibration.json.
@@ -108,16 +120,16 @@ class Calibration:
             features: of the I images, as the decoder reads them.
             special: the ids of the special tokens.
         """
-        distances = self.domain.distances(pooled_of(features))
+        distances = self.domain.distances(vectors_of(features, self.values.vectors))
         signals = caption_signals(found, self.frequencies, distances, special.eos)
-        exist = np.isfinite(signals).all(1)
+        exist = np.isfinite(signals[:, 0])  # -inf without a caption
         confidences = np.where(exist, self.values.captions(np.where(exist[:, None], signals, 0.0)), 0.0)
-        rows = zip(best_tokens(found), special.eos == found.tokens[:, 0].cpu().numpy(), strict=True)
-        words = [
-            np.where(ends[: len(tokens)], np.nan, self.values.words(word_signals(log_probs, tokens, self.frequencies)))
-            for (tokens, log_probs), ends in rows
-        ]
-        return Judgement(confidences, distances / self.values.farthest, tuple(words))
+        words = tuple(self._of_words(*own, special.eos) for own in best_tokens(found))
+        return Judgement(confidences, distances / self.values.farthest, words)
+
+    def _of_words(self, tokens: Sequence[int], log_probs: Sequence[float], eos: int) -> Floats:
+        confidences = self.values.words(word_signals(log_probs, tokens, self.frequencies))
+        return np.where(np.array(tokens, np.int64) == eos, np.nan, confidences)
 
     def least_confidence(self, coverage: float) -> float:
         """Return the confidence that the given share of captions had, of those that it was fitted on.
@@ -135,7 +147,7 @@ class Calibration:
         save_file({**self.domain.arrays(), "frequencies": self.frequencies.astype(np.float32)}, folder / ARRAYS)
 
     @classmethod
-    def read(cls, folder: Path, *, feature_size: int, vocab_size: int) -> Calibration:
+    def read(cls, folder: Path, *, feature_size: int, vocab_size: int) -> Confidences:
         """Read the two files.
 
         Args:
@@ -151,12 +163,14 @@ class Calibration:
             raise InputError(f"{folder / VALUES} is damaged: it has other signals; calibrate the model again")
         try:
             arrays = load_file(folder / ARRAYS)
-            domain = Domain.from_arrays(arrays, feature_size)
+            domain = Domain.from_arrays(arrays)
             frequencies = arrays["frequencies"].astype(np.float64)
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise InputError(
                 f"{folder / ARRAYS} is damaged or of another model ({str(error)[:200]}); calibrate the model again"
             ) from error
+        if values.vectors == "pooled" and len(domain.mean) != feature_size:
+            raise InputError(f"{folder / ARRAYS} is of another model than config.json; calibrate the model again")
         if frequencies.shape != (vocab_size,) or not ((frequencies > 0) & (frequencies < 1)).all():
             raise InputError(
                 f"{folder / ARRAYS}: expected shares of {vocab_size} tokens, between 0 and 1; calibrate the model again"
@@ -164,15 +178,47 @@ class Calibration:
         return cls(values, domain, frequencies)
 
 
+def find(
+    decoder: Decoder[Any],
+    search: Search,
+    features: ImageFeatures,
+    special: SpecialTokens,
+    confidences: Confidences | None,
+) -> tuple[Hypotheses, Judgement | None]:
+    """Search for captions, and judge the best one of each image.
+
+    Args:
+        decoder: in evaluation mode.
+        search: how captions are found. To be judged, they are compared with all that the search can return.
+        features: as the decoder reads them.
+        special: the ids of the special tokens.
+        confidences: judges; None for no judgement.
+    """
+    if confidences is None:
+        return search(decoder, features, special), None
+    found = searching_all(search)(decoder, features, special)
+    judged = confidences.judge(found, features, special)
+    return first(found, getattr(search, "num_best", found.tokens.shape[1])), judged
+
+
 def found_in(folder: Path) -> bool:
     """Return whether a bundle has one of the files."""
     return any((folder / name).exists() for name in FILES)
 
 
-def pooled_of(features: ImageFeatures) -> Floats:
-    """Return the vector of each image, (I, P)."""
-    pooled: Floats = features.pooled.double().cpu().numpy()
-    return pooled
+def vectors_of(features: ImageFeatures, vectors: Vectors) -> Floats:
+    """Return the vector of each image that tells how unusual it is, (I, P).
+
+    Raises:
+        InputError: the features lack it, because they are cached ones.
+    """
+    found = getattr(features, vectors)
+    if found is None:
+        raise InputError(
+            "these confidences were fitted on images, and cached features lack what they need; leave out data.features"
+        )
+    numbers: Floats = found.double().cpu().numpy()
+    return numbers
 
 
 def best_tokens(found: Hypotheses) -> list[tuple[list[int], list[float]]]:
@@ -201,6 +247,6 @@ def with_confidences(captions: Sequence[Caption], judged: Judgement) -> list[Cap
     ]
 
 
-def described(calibration: Calibration) -> dict[str, Any]:
+def described(confidences: Confidences) -> dict[str, Any]:
     """Describe a calibration as plain values, for a signature."""
-    return msgspec.to_builtins({"correctness": calibration.values.correctness, "fitted": calibration.values.fitted})  # type: ignore[no-any-return]
+    return msgspec.to_builtins({"correctness": confidences.values.correctness, "fitted": confidences.values.fitted})  # type: ignore[no-any-return]
