@@ -209,7 +209,7 @@ def _write_captions(module: CaptioningModule, data: CaptionDataModule, output: P
         dtype="float32" if config.dtype is None else str(config.dtype),
         decoder=module.captioner.known_config["decoder"],
         retrieval=retrieve(module.captioner, data, captions_per_image=retrieval) if retrieval else None,
-        confidence=describe_evaluation(module.evaluation, module.captioner.confidences),
+        calibration=describe_evaluation(module.evaluation, module.captioner.confidences),
     )
     result.write(output)
     if examples:

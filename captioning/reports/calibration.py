@@ -99,4 +99,4 @@ def write_calibration(path: Path, content: Mapping[str, Any]) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    write_text(path, render("calibration_page.html", confidence=content))
+    write_text(path, render("calibration_page.html", calibration=content))

@@ -53,7 +53,7 @@ class Result:
         unfinished: how many captions were truncated at the maximum length; None without a model.
         retrieval: as `captioning.evaluation.retrieval.retrieve` returns it; None if it was not measured.
         alternatives: the search's several captions of each image, described; empty if it finds one.
-        confidence: how far the captions' confidences can be trusted; None of a model that is not calibrated.
+        calibration: how far the captions' confidences can be trusted; None of a model that is not calibrated.
         compared_with: the name and the scores of other captions of the same images; None if there are none.
         bootstrap: the arguments of `captioning.metrics.intervals`.
     """
@@ -66,7 +66,7 @@ class Result:
     unfinished: int | None = None
     retrieval: Mapping[str, Any] | None = None
     alternatives: Mapping[str, float] = field(default_factory=dict)
-    confidence: Mapping[str, Any] | None = None
+    calibration: Mapping[str, Any] | None = None
     compared_with: tuple[str, Scores] | None = None
     bootstrap: Mapping[str, Any] = field(default_factory=lambda: BOOTSTRAP)
 
@@ -81,7 +81,7 @@ class Result:
         dtype: str = "float32",
         decoder: Mapping[str, Any] | None = None,
         retrieval: Mapping[str, Any] | None = None,
-        confidence: Mapping[str, Any] | None = None,
+        calibration: Mapping[str, Any] | None = None,
     ) -> Self:
         """Collect the result of a model.
 
@@ -93,7 +93,7 @@ class Result:
             dtype: the precision of the decoder; the signature has it if it is not float32.
             decoder: the plain values of the decoder; the signature describes one that consists of others.
             retrieval: as `captioning.evaluation.retrieval.retrieve` returns it.
-            confidence: as `captioning.evaluation.calibration.describe_evaluation` returns it.
+            calibration: as `captioning.evaluation.calibration.describe_evaluation` returns it.
         """
         described = None if decoder is None else describe_decoder(decoder)
         return cls(
@@ -122,7 +122,7 @@ class Result:
             unfinished=evaluation.num_unfinished,
             retrieval=retrieval,
             alternatives=evaluation.alternatives,
-            confidence=confidence,
+            calibration=calibration,
         )
 
     @cached_property
@@ -141,7 +141,7 @@ class Result:
             "captions": {**unfinished, **summary(list(self.scores.tokenized.values()))},
             **({"alternatives": self.alternatives} if self.alternatives else {}),
             **({} if self.retrieval is None else {"retrieval": self.retrieval}),
-            **({} if self.confidence is None else {"confidence": self.confidence}),
+            **({} if self.calibration is None else {"calibration": self.calibration}),
             "signature": {**self.signature, **({"bootstrap": self.bootstrap} if self.intervals else {})},
             **({} if self.compared_with is None else {"comparison": self._comparison(*self.compared_with)}),
         }
@@ -244,9 +244,9 @@ def print_scores(content: Mapping[str, Any], *, title: str | None = None, signat
     for direction in ("text_to_image", "image_to_text"):
         if ranks := content.get("retrieval", {}).get(direction):
             console().print(f"{direction}: {', '.join(f'{name} {value:.3g}' for name, value in ranks.items())}")
-    if confidence := content.get("confidence"):
-        print_confidence(confidence)
-        print_domain(confidence["out_of_domain"])
+    if calibration := content.get("calibration"):
+        print_confidence(calibration)
+        print_domain(calibration["out_of_domain"])
     own, others = split_signature(signed)
     for line in [*([signature_line(own)] if signature else []), *others]:
         console().print(shown(line, 2000), soft_wrap=True, highlight=False, emoji=False)
