@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from captioning.model.alt_text import AltText
     from captioning.model.caption import Caption
     from captioning.model.captioner import Captioner
+    from captioning.search.hypotheses import Search
 
 DEFAULT = ""
 """Stands for the default notice."""
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     search = chosen_search(captioner, options)
     most = asked_for(search, options)
     withhold, alternative_text = _withholding(captioner, options), _alternative_text(options)
-    if captioner.confidences is not None and (search, options.dtype) != (captioner.search, "float32"):
+    if captioner.confidences is not None and not _as_calibrated(captioner, search, options.dtype):
         _say("the confidences were calibrated for the model's own search in float32, and may be wrong for this one")
     counts = Counter[str]()
     for read, images, bad in batches(captioner, paths, options.batch_size, "caption"):
@@ -137,6 +138,13 @@ def _alternative_text(options: argparse.Namespace) -> Callable[[Caption], AltTex
     notice = NOTICE if options.notice == DEFAULT else options.notice
     alt_text("", notice=notice)  # what is wrong is found before any work
     return lambda caption: alt_text(caption.text, notice=notice)
+
+
+def _as_calibrated(captioner: Captioner, search: Search, dtype: str) -> bool:
+    """Return whether captions are found as when the model was calibrated, in whatever number."""
+    from captioning.model.signals import searching_all
+
+    return dtype == "float32" and searching_all(search) == searching_all(captioner.search)
 
 
 def _withholding(captioner: Captioner, options: argparse.Namespace) -> Callable[[Sequence[Caption]], Sequence[Caption]]:

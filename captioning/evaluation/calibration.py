@@ -54,7 +54,7 @@ class Observed:
         caption: the model's.
         signals: (4) of the caption.
         distance: of the image from the training images.
-        words: (T, 3) the signals of its tokens, without `<eos>`.
+        words: (T, 4) the signals of its tokens, without `<eos>`.
         in_references: (T) whether one of the image's references has the token.
     """
 

@@ -19,8 +19,9 @@ Floats = NDArray[np.float64]
 CAPTION_SIGNALS = ("log_prob", "agreement", "rarity", "distance")
 """Of a caption: its log-probability per token, its agreement with the other hypotheses, the mean rarity of its tokens,
 and the logarithm of the image's distance from the training images."""
-WORD_SIGNALS = ("log_prob", "frequency", "frequency_squared")
-"""Of a token: its log-probability, the logit of its f, and the square of this logit."""
+WORD_SIGNALS = ("probability", "frequency", "frequency_squared", "product")
+"""Of a token: the logit of its probability, the logit of its f, the square of this logit, and the product of both."""
+_LARGEST_LOGIT = 8.0
 
 
 def searching_all(search: Search) -> Search:
@@ -75,16 +76,24 @@ def caption_signals(found: Hypotheses, frequencies: Floats, distances: Floats, e
 
 
 def word_signals(log_probs: Sequence[float], tokens: Sequence[int], frequencies: Floats) -> Floats:
-    """Compute the signals of T tokens, (T, 3).
+    """Compute the signals of T tokens, (T, 4).
 
     Args:
         log_probs: (T) of the tokens.
         tokens: (T) ids.
         frequencies: (V) f.
     """
-    own = frequencies[np.array(tokens, np.int64)]
-    logits = np.log(own / (1 - own))
-    return np.column_stack([np.array(log_probs, np.float64), logits, logits**2]).reshape(-1, len(WORD_SIGNALS))
+    frequency = _logit(frequencies[np.array(tokens, np.int64)])
+    probability = _logit(np.exp(np.array(log_probs, np.float64)))
+    return np.column_stack([probability, frequency, frequency**2, probability * frequency])
+
+
+def _logit(probabilities: Floats) -> Floats:
+    """Compute log p / (1 - p), at most 8 and at least -8."""
+    limit = 1 / (1 + np.exp(_LARGEST_LOGIT))
+    kept = np.clip(probabilities, limit, 1 - limit)
+    logits: Floats = np.log(kept / (1 - kept))
+    return logits
 
 
 def _tokens(found: Hypotheses, eos: int) -> list[list[list[int]]]:
