@@ -193,7 +193,7 @@ def test_a_damaged_or_missing_file_is_found(
     with pytest.raises(InputError, match="damaged, changed or missing"):
         Captioner.from_pretrained(bundle)
     write_digests(bundle)
-    with pytest.raises(InputError, match="damaged|not a JSON text|broken JSON"):
+    with pytest.raises(InputError, match=r"damaged|broken JSON"):
         Captioner.from_pretrained(bundle)
     (bundle / name).unlink()
     with pytest.raises(InputError, match=f"{name} not found"):

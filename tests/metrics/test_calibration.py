@@ -64,7 +64,7 @@ def test_auroc_is_the_share_of_pairs_in_order() -> None:
 
 @pytest.mark.parametrize("wrong", [np.array([0.5, 1.5]), np.array([0.5, np.nan]), np.array([0.5])])
 def test_what_is_no_probability_or_lacks_an_outcome_is_refused(wrong: np.ndarray) -> None:
-    with pytest.raises(InputError, match="^expected"):
+    with pytest.raises(InputError, match=r"^expected"):
         reliability(wrong, np.array([True, False]))
 
 

@@ -47,7 +47,7 @@ def test_arrays_are_read_back_to_their_precision_and_damaged_ones_are_refused() 
         ("directions", arrays["directions"] * np.float32(np.nan)),
         ("remaining", np.zeros(1, np.float32)),
     ):
-        with pytest.raises(InputError, match="^expected"):
+        with pytest.raises(InputError, match=r"^expected"):
             Domain.from_arrays({**arrays, name: broken})
     with pytest.raises(InputError, match="'deviation'"):
         Domain.from_arrays({name: array for name, array in arrays.items() if name != "deviation"})

