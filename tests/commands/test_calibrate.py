@@ -39,24 +39,23 @@ def calibrate(command: Command, many: Path) -> Command:
 
 
 @pytest.fixture(scope="module")
-def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image that is no scene."""
+def green(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image that is no scene: it is green all over."""
     from PIL import Image
 
-    path = tmp_path_factory.mktemp("noise") / "noise.png"
-    blocks = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    Image.fromarray(blocks.repeat(4, 0).repeat(4, 1)).save(path)
+    path = tmp_path_factory.mktemp("green") / "green.png"
+    Image.new("RGB", (64, 64), (0, 255, 0)).save(path)
     return path
 
 
 @pytest.fixture(scope="module")
 def calibrated(
-    calibrate: Command, bundle: Path, noise: Path, tmp_path_factory: pytest.TempPathFactory
+    calibrate: Command, bundle: Path, green: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Any, Path, dict[str, str]]:
     """What the command printed, the folder that it wrote, and the digests that the model had before."""
     before = {path.name: sha256(path) for path in bundle.iterdir()}
     folder = tmp_path_factory.mktemp("calibrated")
-    ran = calibrate(bundle, folder, "correct.threshold=0.1", "risk=0.5", f"outside=[{noise}]", "rank=4")
+    ran = calibrate(bundle, folder, "correct.threshold=0.1", "risk=0.5", f"outside=[{green}]", "rank=4")
     assert ran.status == 0, ran.err
     return ran, folder, before
 
@@ -93,13 +92,13 @@ def test_captions_have_confidences_and_are_otherwise_the_same(
 
 
 def test_an_image_of_another_kind_is_reported(
-    calibrated: tuple[Any, Path, dict[str, str]], noise: Path, command: Command, tmp_path: Path
+    calibrated: tuple[Any, Path, dict[str, str]], green: Path, command: Command, tmp_path: Path
 ) -> None:
     _, folder, _ = calibrated
-    ran = command("caption", noise, "--model", folder)
-    assert (ran.status, f"{noise} is unlike the training images" in ran.err) == (0, True)
+    ran = command("caption", green, "--model", folder)
+    assert (ran.status, f"{green} is unlike the training images" in ran.err) == (0, True)
     page = tmp_path / "page.html"
-    assert command("explain", noise, "--model", folder, "-o", page).status == 0
+    assert command("explain", green, "--model", folder, "-o", page).status == 0
     assert "But this image is unlike the training images" in page.read_text()
 
 
