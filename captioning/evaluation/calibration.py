@@ -32,7 +32,13 @@ from captioning.model.confidences import (
 )
 from captioning.model.domain import RANK, Domain
 from captioning.model.logistic import Logistic
-from captioning.model.signals import caption_signals, searching_all, token_frequencies, word_signals
+from captioning.model.signals import (
+    caption_signals,
+    searching_all,
+    token_frequencies,
+    with_words,
+    word_signals,
+)
 from captioning.reranking import halves
 
 Floats = NDArray[np.float64]
@@ -52,7 +58,7 @@ class Observed:
     Attributes:
         image_id: the image.
         caption: the model's.
-        signals: (4) of the caption.
+        signals: (4) of the caption, without the confidences of its words.
         distance: of the image from the training images.
         words: (T, 4) the signals of its tokens, without `<eos>`.
         in_references: (T) whether one of the image's references has the token.
@@ -219,11 +225,11 @@ def fit(
             f"{'all' if right.all() else 'none'} of the captions reach {correctness.metric} "
             f"{correctness.threshold:.4g}, so no confidence can be fitted; set another correct.threshold"
         )
-    signals = np.stack([own.signals for own in observed])
-    captions = Logistic.fit(signals, right)
     words = Logistic.fit(
         np.concatenate([own.words for own in observed]), np.concatenate([own.in_references for own in observed])
     )
+    signals = signals_of(observed, words)
+    captions = Logistic.fit(signals, right)
     values = Values(
         correctness=correctness,
         captions=captions,
@@ -234,6 +240,16 @@ def fit(
         vectors=training.vectors,
     )
     return Confidences(values, training.domain, training.frequencies)
+
+
+def signals_of(observed: Sequence[Observed], words: Logistic) -> Floats:
+    """Compute all signals of captions, (I, 5).
+
+    Args:
+        observed: of I images.
+        words: the probability that a token is in one of the image's references.
+    """
+    return with_words(np.stack([own.signals for own in observed]), [words(own.words) for own in observed])
 
 
 def report(
@@ -249,7 +265,7 @@ def report(
             `captioning.metrics.risk_control`.
     """
     values = fitted.values
-    confidences = values.captions(np.stack([own.signals for own in observed]))
+    confidences = values.captions(signals_of(observed, values.words))
     words = values.words(np.concatenate([own.words for own in observed]))
     images = np.repeat(np.arange(len(observed)), [len(own.words) for own in observed])
     said = np.concatenate([own.in_references for own in observed])

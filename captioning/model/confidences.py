@@ -33,6 +33,7 @@ from captioning.model.signals import (
     caption_signals,
     first,
     searching_all,
+    with_words,
     word_signals,
 )
 from captioning.search.hypotheses import Hypotheses, Search
@@ -122,9 +123,10 @@ class Confidences:
         """
         distances = self.domain.distances(vectors_of(features, self.values.vectors))
         signals = caption_signals(found, self.frequencies, distances, special.eos)
-        exist = np.isfinite(signals[:, 0])  # -inf without a caption
-        confidences = np.where(exist, self.values.captions(np.where(exist[:, None], signals, 0.0)), 0.0)
         words = tuple(self._of_words(*own, special.eos) for own in best_tokens(found))
+        exist = np.isfinite(signals[:, 0])  # -inf without a caption
+        known = with_words(np.where(exist[:, None], signals, 0.0), words)
+        confidences = np.where(exist, self.values.captions(known), 0.0)
         return Judgement(confidences, distances / self.values.farthest, words)
 
     def _of_words(self, tokens: Sequence[int], log_probs: Sequence[float], eos: int) -> Floats:

@@ -16,9 +16,9 @@ from captioning.search.hypotheses import Hypotheses, Search
 
 Floats = NDArray[np.float64]
 
-CAPTION_SIGNALS = ("log_prob", "agreement", "rarity", "distance")
+CAPTION_SIGNALS = ("log_prob", "agreement", "rarity", "distance", "words")
 """Of a caption: its log-probability per token, its agreement with the other hypotheses, the mean rarity of its tokens,
-and the logarithm of the image's distance from the training images."""
+the logarithm of the image's distance from the training images, and the mean logarithm of its words' confidences."""
 WORD_SIGNALS = ("probability", "frequency", "frequency_squared", "product")
 """Of a token: the logit of its probability, the logit of its f, the square of this logit, and the product of both."""
 _LARGEST_LOGIT = 8.0
@@ -56,7 +56,7 @@ def token_frequencies(images: Iterable[Collection[int]], vocab_size: int) -> Flo
 
 
 def caption_signals(found: Hypotheses, frequencies: Floats, distances: Floats, eos: int) -> Floats:
-    """Compute the signals of the best caption of each image, (I, 4); -inf as the log-probability if there is none.
+    """Compute the first four signals of the best caption of each image, (I, 4); -inf as the first if there is none.
 
     Args:
         found: the hypotheses of I images.
@@ -72,7 +72,18 @@ def caption_signals(found: Hypotheses, frequencies: Floats, distances: Floats, e
         best = captions[0] if captions else []
         own = float(rarity[best].mean()) if best else 0.0
         rows.append((mean, _agreement(captions, rarity), own, np.log(distance + 1e-12)))
-    return np.array(rows, np.float64).reshape(-1, len(CAPTION_SIGNALS))
+    return np.array(rows, np.float64).reshape(-1, len(CAPTION_SIGNALS) - 1)
+
+
+def with_words(signals: Floats, words: Sequence[Floats]) -> Floats:
+    """Add the last signal to the first four of I captions, which makes (I, 5).
+
+    Args:
+        signals: from `caption_signals`.
+        words: the confidences of each caption's tokens; NaN for `<eos>`, which is no word.
+    """
+    logarithms = [np.log(own[~np.isnan(own)]) for own in words]
+    return np.column_stack([signals, [own.mean() if own.size else 0.0 for own in logarithms]])
 
 
 def word_signals(log_probs: Sequence[float], tokens: Sequence[int], frequencies: Floats) -> Floats:

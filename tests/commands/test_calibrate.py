@@ -209,7 +209,7 @@ def test_values_that_would_change_what_a_confidence_is_are_refused(
         ("quantiles", [0.5] * 100),
         ("quantiles", [2.0] * 101),
         ("vectors", "grid"),
-        ("captions", {**values["captions"], "deviations": [0.0] * 4}),
+        ("captions", {**values["captions"], "deviations": [0.0] * 5}),
         ("words", {**values["words"], "weights": [0.0] * 3}),
     ):
         (bundle / "calibration.json").write_text(json.dumps({**values, key: wrong}))

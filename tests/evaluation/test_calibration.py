@@ -16,6 +16,7 @@ from captioning.evaluation.calibration import (
     report,
     score_of_people,
     scores_of,
+    signals_of,
     split_in_halves,
 )
 from captioning.model.confidences import Correctness
@@ -55,7 +56,7 @@ def test_confidences_of_held_out_images_are_calibrated_and_sort_them() -> None:
 def test_the_confidence_of_a_coverage_is_reached_by_that_share_of_the_fitted_captions() -> None:
     observed, right = observe(600, 1)
     confidences = fit(observed, right, TRAINING, RULE, FITTED)
-    own = confidences.values.captions(np.stack([one.signals for one in observed]))
+    own = confidences.values.captions(signals_of(observed, confidences.values.words))
     assert np.mean(own >= confidences.least_confidence(0.7)) == pytest.approx(0.7, abs=0.01)
     assert confidences.least_confidence(1.0) == own.min()
     with pytest.raises(InputError, match="coverage=0"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from captioning.model.signals import caption_signals, first, searching_all, token_frequencies, word_signals
+from captioning.model.signals import caption_signals, first, searching_all, token_frequencies, with_words, word_signals
 from captioning.search import BeamSearch, DiverseBeamSearch, GnmtSearch, GreedySearch, Sampling
 from captioning.search.hypotheses import Hypotheses
 
@@ -30,6 +30,8 @@ def test_signals_of_captions_are_those_computed_by_hand() -> None:
     assert found[0] == pytest.approx([-0.5, 2 * 1 / (3 + 4), 1.5 * bits, 0.0], abs=1e-9)
     assert found[1] == pytest.approx([-2.0, 1.0, 3 * bits, 1.0], abs=1e-9)
     assert found[2, 0] == -math.inf
+    words = [np.array([0.5, 0.25, math.nan]), np.array([math.nan]), np.array([])]
+    assert with_words(found, words)[:, 4] == pytest.approx([-1.5 * bits, 0, 0])
 
 
 def test_signals_of_words_are_logits_their_square_and_their_product() -> None:
