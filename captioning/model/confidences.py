@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from captioning.decoders.decoder import Decoder
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
-from captioning.files.atomic import write_json
+from captioning.files.atomic import replacing, write_json
 from captioning.json_files import Finite, read_typed
 from captioning.model.caption import Caption
 from captioning.model.domain import Domain
@@ -146,7 +146,9 @@ class Confidences:
     def write(self, folder: Path) -> None:
         """Write the two files."""
         write_json(folder / VALUES, msgspec.to_builtins(self.values))
-        save_file({**self.domain.arrays(), "frequencies": self.frequencies.astype(np.float32)}, folder / ARRAYS)
+        arrays = {**self.domain.arrays(), "frequencies": self.frequencies.astype(np.float32)}
+        with replacing(folder / ARRAYS) as new:
+            save_file(arrays, new)
 
     @classmethod
     def read(cls, folder: Path, *, feature_size: int, vocab_size: int) -> Confidences:
