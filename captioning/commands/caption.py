@@ -74,7 +74,10 @@ def main(arguments: Sequence[str]) -> int:
             else:
                 _print(printable(str(path)), caption, alt, most)
         if options.attention is not None:  # printed captions are not lost if a map cannot be written
-            _draw(captioner, read, images, [caption.text for caption in captions], options.attention)
+            given = [row for row, caption in enumerate(captions) if caption.withheld is None]
+            if given:
+                texts = [captions[row].text for row in given]
+                _draw(captioner, [read[row] for row in given], images[given], texts, options.attention)
     for noteworthy, what in (
         ("truncated", f"captions were truncated at {search.max_length} tokens"),
         ("fewer", f"images have fewer than {most} different captions"),
