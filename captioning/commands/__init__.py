@@ -23,6 +23,7 @@ from captioning.processes import is_first_process
 SUMMARIES = {
     "train": "train a captioner, a word detector or a matcher; -m runs a sweep",
     "evaluate": "score a bundle on a split as COCO does",
+    "calibrate": "learn on held-out images when to trust a caption",
     "score": "score a file of captions against references",
     "nbest": "write the M best captions of each image of a split",
     "rerank": "choose among the M best captions of each image",

@@ -167,9 +167,15 @@ def as_json(caption: Caption, most: int = 1) -> dict[str, Any]:
         caption: the caption.
         most: of how many captions, the alternatives included.
     """
-    content: dict[str, Any] = {"score": caption.score, "finished": caption.finished, "words": []}
+    content: dict[str, Any] = {"score": caption.score, "finished": caption.finished}
+    if caption.confidence is not None:
+        content |= {"confidence": caption.confidence, "distance": caption.distance}
+        content |= {"out_of_domain": caption.out_of_domain, "withheld": caption.withheld}
+    content["words"] = []
     for word in caption.words:
         plain: dict[str, Any] = {"text": word.text, "log_prob": word.log_prob}
+        if word.confidence is not None:
+            plain["confidence"] = word.confidence
         if word.runners_up:
             plain["runners_up"] = [{"text": other.text, "log_prob": other.log_prob} for other in word.runners_up]
         content["words"].append(plain)

@@ -194,6 +194,7 @@ def validating(model: ImageModel, config: DictConfig, splits: Splits) -> Trainin
 
 def _write_captions(module: CaptioningModule, data: CaptionDataModule, output: Path, config: DictConfig) -> Result:
     """Write the result of captions, with retrieval and a page of examples."""
+    from captioning.evaluation.calibration import describe_evaluation
     from captioning.evaluation.retrieval import retrieve
     from captioning.reports.page import write_page
     from captioning.reports.result import Result, seal, writing
@@ -208,6 +209,7 @@ def _write_captions(module: CaptioningModule, data: CaptionDataModule, output: P
         dtype="float32" if config.dtype is None else str(config.dtype),
         decoder=module.captioner.known_config["decoder"],
         retrieval=retrieve(module.captioner, data, captions_per_image=retrieval) if retrieval else None,
+        calibration=describe_evaluation(module.evaluation, module.captioner.confidences),
     )
     result.write(output)
     if examples:

@@ -40,6 +40,8 @@ class ImageFeatures:
         final: the state of a recurrent encoder after its last input, (I, L, D) each; None for other encoders.
         words: the probability of each of a word detector's W words, (I, W) float, in the detector's order; None if no
             words were detected.
+        layers: (I, S) float, the mean over positions of each channel of some layers, by encoders whose vector hides how
+            unusual an image is; None of other encoders. No decoder reads it. Stores of features do not have it.
         others: the features of the same images by the further encoders of an ensemble; empty for other models.
     """
 
@@ -49,6 +51,7 @@ class ImageFeatures:
     objects: Objects | None = None
     final: tuple[Tensor, ...] | None = None
     words: Tensor | None = None
+    layers: Tensor | None = None
     others: tuple[ImageFeatures, ...] = ()
 
     def __len__(self) -> int:
@@ -67,8 +70,10 @@ class ImageFeatures:
         return self._map(lambda x: x.to(dtype) if x.is_floating_point() else x)
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> ImageFeatures:
-        grid, mask, words = (None if x is None else change(x) for x in (self.grid, self.mask, self.words))
+        grid, mask, words, layers = (
+            None if x is None else change(x) for x in (self.grid, self.mask, self.words, self.layers)
+        )
         objects = None if self.objects is None else self.objects.map(change)
         final = None if self.final is None else tuple(change(x) for x in self.final)
         others = tuple(other._map(change) for other in self.others)
-        return ImageFeatures(change(self.pooled), grid, mask, objects, final, words, others)
+        return ImageFeatures(change(self.pooled), grid, mask, objects, final, words, layers, others)

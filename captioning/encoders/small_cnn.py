@@ -37,6 +37,9 @@ class SmallCNN(Encoder):
         Σ_j α_kj x_j,  k = 1..8                 one object with its attributes
         α_k = softmax_j(q_k · x_j)
 
+    The layer normalisation gives every image a vector of about the same length. So the features also hold the mean of
+    the x_j, as `layers`, which tells unusual images apart.
+
     The third is attention with learned queries (Set Transformer, Lee et al. 2019). It reads all attributes of one
     object from one cell.
 
@@ -88,7 +91,8 @@ class SmallCNN(Encoder):
         means = [F.adaptive_avg_pool2d(below, last.shape[2:]).to(last.dtype) for below in (first, inputs)]
         x = torch.cat([last, *means], dim=1)
         summaries = torch.cat([x.amax((2, 3)), self.reduce(x).flatten(1), self._heads(x)], dim=1)
-        return ImageFeatures(self.norm(self.pool(summaries)), to_grid(x) if self.grid else None)
+        pooled = self.norm(self.pool(summaries))
+        return ImageFeatures(pooled, to_grid(x) if self.grid else None, layers=x.mean((2, 3)))
 
     def _heads(self, x: Tensor) -> Tensor:
         alpha = self.query(x).flatten(2).float().softmax(2)  # (I, heads, R)

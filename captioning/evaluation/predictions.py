@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import torch
@@ -17,6 +17,7 @@ from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
 from captioning.evaluation.alternatives import MOST, describe_alternatives
 from captioning.metrics import CocoScorer, Scores
+from captioning.model.confidences import Confidences, find
 from captioning.objectives import token_losses
 from captioning.search.hypotheses import Hypotheses, Search
 from captioning.text.tokenizer import Tokenizer
@@ -39,6 +40,8 @@ class Prediction:
         num_unknown: how many of them are `<unk>`.
         captions: the captions that the search found, its best first; at most 20.
         seconds: the image's share of the time of its batch's search.
+        confidence: the probability that the caption is right; None of a model that is not calibrated.
+        distance: of the image from the training images; see `captioning.model.caption.Caption`.
     """
 
     image_id: ImageId
@@ -50,6 +53,8 @@ class Prediction:
     num_unknown: int
     captions: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
+    confidence: float | None = None
+    distance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,15 +112,19 @@ def predict(
     tokenizer: Tokenizer,
     features: ImageFeatures,
     batch: CaptionBatch,
+    confidences: Confidences | None = None,
 ) -> list[Prediction]:
-    """Decode captions of the batch's images, and compute the loss of their references by teacher forcing."""
+    """Decode captions of the batch's images, and compute the loss of their references by teacher forcing.
+
+    With `confidences`, the captions are also judged.
+    """
     start = time.perf_counter()
-    hypotheses = search(decoder, features, tokenizer.special)
+    hypotheses, judged = find(decoder, search, features, tokenizer.special, confidences)
     captions = texts_of(hypotheses, tokenizer)
     seconds = (time.perf_counter() - start) / max(1, len(captions))
     scores, finished = hypotheses.scores[:, 0].tolist(), hypotheses.finished[:, 0].tolist()
     loss, num_tokens, num_unknown = reference_losses(decoder, features, batch, tokenizer.special.unk)
-    return [
+    predictions = [
         Prediction(image_id, next(iter(own), ""), score, ended, nll, int(count), int(unk), own, seconds)
         for image_id, own, score, ended, nll, count, unk in zip(
             batch.image_ids,
@@ -128,6 +137,10 @@ def predict(
             strict=True,
         )
     ]
+    if judged is None:
+        return predictions
+    columns = zip(predictions, judged.confidences.tolist(), judged.distances.tolist(), strict=True)
+    return [replace(own, confidence=confidence, distance=distance) for own, confidence, distance in columns]
 
 
 def texts_of(hypotheses: Hypotheses, tokenizer: Tokenizer) -> list[tuple[str, ...]]:

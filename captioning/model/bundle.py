@@ -7,9 +7,10 @@
     metrics.json         what it scored, and on what
     README.md            the model card
     golden.safetensors, golden.json     three examples to replay, see `golden.py`
+    calibration.json, calibration.safetensors     how confidences are computed, see `confidences.py`; optional
     SHA256SUMS           the digest of each file
 
-Loading compares the four files that it reads with their digests. It builds nothing larger than the weights' file, and
+Loading compares the files that it reads with their digests. It builds nothing larger than the weights' file, and
 takes only finite weights of exactly the model's shapes and dtypes. It never unpickles, never imports a name from
 outside this package, torchvision and timm, unless the caller trusts a package by name, and never touches the network.
 """
@@ -17,7 +18,7 @@ outside this package, torchvision and timm, unless the caller trusts a package b
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,7 +41,9 @@ from captioning.files.atomic import new_folder, write_json, write_text
 from captioning.files.digests import check_digests, write_digests
 from captioning.json_files import read_json, typed
 from captioning.matchers import Matcher
+from captioning.model import confidences as calibration_files
 from captioning.model.card import model_card
+from captioning.model.confidences import Confidences
 from captioning.model.golden import Golden
 from captioning.model.limits import REMOVED_WEIGHTS, check_file_sizes, check_numbers, no_larger_than
 from captioning.model.safe_build import build
@@ -68,6 +71,7 @@ class Parts:
         standardise: scales the features; None for no scaling.
         search: how captions are decoded; None without a decoder.
         config: the plain values from which encoder, head and search were built.
+        confidences: computes the confidences of captions; None if the bundle has none.
     """
 
     encoder: Encoder
@@ -78,6 +82,7 @@ class Parts:
     standardise: Standardise | None
     search: Search | None
     config: Mapping[str, Any]
+    confidences: Confidences | None = None
 
 
 def write_bundle(
@@ -89,6 +94,7 @@ def write_bundle(
     transform: Mapping[str, Any],
     metrics: Mapping[str, Any],
     golden: Golden | None = None,
+    confidences: Confidences | None = None,
 ) -> Path:
     """Write a bundle, which appears whole or not at all.
 
@@ -100,6 +106,7 @@ def write_bundle(
         transform: the transform as plain values.
         metrics: content of metrics.json and of the model card.
         golden: golden examples; None for none.
+        confidences: computes the confidences of captions; None for none.
 
     Raises:
         InputError: the folder is not empty or cannot be written.
@@ -117,6 +124,8 @@ def write_bundle(
             save_file({name: _plain(value) for name, value in weights.items()}, made / "model.safetensors")
             if golden is not None:
                 golden.write(made)
+            if confidences is not None:
+                confidences.write(made)
             write_digests(made)
     except (InputError, safetensors.SafetensorError) as error:
         raise InputError(f"the bundle {folder} could not be written: {error}") from error
@@ -158,9 +167,12 @@ def read_bundle(folder: Path, *, trust: Collection[str] = ()) -> Parts:
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise InputError(f"{folder} is no bundle: {', '.join(missing)} not found; {expected}")
-    check_file_sizes(folder, FILES)
-    check_digests(folder, FILES)
-    return build_parts(
+    files = (*FILES, *(calibration_files.FILES if calibration_files.found_in(folder) else ()))
+    if missing := [name for name in files if not (folder / name).is_file()]:
+        raise InputError(f"{folder}: {', '.join(missing)} not found; copy the bundle again, or calibrate it again")
+    check_file_sizes(folder, files)
+    check_digests(folder, files)
+    parts = build_parts(
         _read_config(folder / "config.json"),
         _read_text(folder / "tokenizer.json"),
         read_json(folder / "transform.json"),
@@ -168,6 +180,10 @@ def read_bundle(folder: Path, *, trust: Collection[str] = ()) -> Parts:
         folder=folder,
         trust=trust,
     )
+    if not calibration_files.found_in(folder):
+        return parts
+    own = Confidences.read(folder, feature_size=parts.encoder.feature_size, vocab_size=len(parts.tokenizer))
+    return replace(parts, confidences=own)
 
 
 def build_parts(

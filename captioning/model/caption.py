@@ -19,11 +19,14 @@ class Word:
         runners_up: the most probable other tokens in its place, best first, with the decoder's own log-probabilities,
             whatever the search and its processors are. Tokens that no caption contains are left out. Empty unless they
             were asked for.
+        confidence: the probability that one of the image's references has it; None for `<eos>`, in alternatives, and of
+            models that are not calibrated.
     """
 
     text: str
     log_prob: float
     runners_up: tuple[Word, ...] = ()
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ class Caption:
         words: its tokens. Their log-probabilities sum to the score.
         alternatives: what the search found besides, best first. Their texts differ from each other and from this one:
             of captions with the same text, the first is kept. They have no alternatives of their own.
+        confidence: the probability that the caption is right; None in alternatives, and of models that are not
+            calibrated.
+        distance: of the image from the training images, as a multiple of the distance that counts as out of domain;
+            None where there is no confidence.
+        withheld: why the caption should not be shown; None if it can be. `Captioner.withhold` decides.
     """
 
     text: str
@@ -44,6 +52,14 @@ class Caption:
     finished: bool
     words: tuple[Word, ...] = ()
     alternatives: tuple[Caption, ...] = ()
+    confidence: float | None = None
+    distance: float | None = None
+    withheld: str | None = None
+
+    @property
+    def out_of_domain(self) -> bool:
+        """Whether the image is unlike the training images, so that neither caption nor confidence can be trusted."""
+        return self.distance is not None and self.distance > 1
 
     def __str__(self) -> str:
         return self.text

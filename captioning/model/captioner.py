@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self, Unpack, cast, overload
 
 import torch
@@ -19,6 +20,7 @@ from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError, shown
 from captioning.model.bundle import Parts
 from captioning.model.caption import Caption
+from captioning.model.confidences import Confidences, find, with_confidences
 from captioning.model.found import captions_of
 from captioning.model.image_model import ImageModel
 from captioning.modes import evaluating
@@ -47,6 +49,7 @@ class Captioner(ImageModel):
         standardise: scales the features between encoder and decoder; None for no scaling.
         search: how captions are decoded.
         config: plain values from which `captioning.model.bundle` rebuilds encoder, decoder and search.
+        confidences: computes the confidence of each caption; None for none.
 
     Raises:
         InputError: `transform` is None and the encoder has none.
@@ -64,9 +67,10 @@ class Captioner(ImageModel):
         standardise: Standardise | None = None,
         search: Search | None = None,
         config: Mapping[str, Any] | None = None,
+        confidences: Confidences | None = None,
     ) -> None:
         super().__init__(encoder, tokenizer, transform=transform, standardise=standardise, config=config)
-        self.decoder, self.search = decoder, search or BeamSearch()
+        self.decoder, self.search, self.confidences = decoder, search or BeamSearch(), confidences
         # In a tuple, so that it is no part of the model's state.
         self._packed: tuple[Decoder[Any], torch.dtype] | None = None
 
@@ -81,6 +85,7 @@ class Captioner(ImageModel):
             standardise=parts.standardise,
             search=parts.search,
             config=parts.config,
+            confidences=parts.confidences,
         )
 
     def decode_in(self, dtype: str) -> Self:
@@ -277,10 +282,51 @@ class Captioner(ImageModel):
         """Caption images whose features the encoder has computed before, in one batch; see `decode`."""
         return self._captions(self.read_by_head(features.to(self.device)), search or self.search, runners_up)
 
+    def withhold(
+        self, captions: Sequence[Caption], *, min_confidence: float | None = None, coverage: float | None = None
+    ) -> list[Caption]:
+        """Mark the captions that are not confident enough: their `withheld` says why. Their texts stay.
+
+        Args:
+            captions: of this model.
+            min_confidence: captions of a lower confidence are withheld.
+            coverage: the share of captions to give, such as 0.7. The confidence from which captions are given was
+                chosen when the model was calibrated, so the share is another one for images of another kind.
+
+        Raises:
+            InputError: the model is not calibrated, not exactly one of the two is given, or one is no share.
+        """
+        confidences = self.calibrated()
+        if (min_confidence is None) == (coverage is None):
+            raise InputError("expected either a least confidence or a coverage")
+        if min_confidence is not None and not 0 <= min_confidence <= 1:
+            raise InputError(f"min_confidence={min_confidence}: expected a probability, such as 0.5")
+        least = confidences.least_confidence(coverage) if coverage is not None else cast(float, min_confidence)
+        why = "" if coverage is None else f", which a share of {coverage:g} of the captions reached in calibration"
+        return [
+            replace(caption, withheld=f"confidence {caption.confidence:.4f} is below {least:.4f}{why}")
+            if caption.confidence is not None and caption.confidence < least
+            else caption
+            for caption in captions
+        ]
+
+    def calibrated(self) -> Confidences:
+        """Return what computes the confidences.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.confidences is None:
+            raise InputError(
+                "this model has no confidences; calibrate it with `captioning calibrate bundle=MODEL data=NAME "
+                "data.root=DIR output=DIR`, and use the bundle that this writes"
+            )
+        return self.confidences
+
     def _captions(self, features: ImageFeatures, search: Search, runners_up: int) -> list[Caption]:
         with evaluating(self):
-            found = search(self.searched, features, self.tokenizer.special)
-            return captions_of(
+            found, judged = find(self.searched, search, features, self.tokenizer.special, self.confidences)
+            captions = captions_of(
                 found,
                 self.decoder,
                 features,
@@ -288,3 +334,4 @@ class Captioner(ImageModel):
                 runners_up=runners_up,
                 allow_unknown=search.allow_unknown,
             )
+        return captions if judged is None else with_confidences(captions, judged)

@@ -19,6 +19,7 @@ from captioning.errors import InputError
 from captioning.model.attention_maps import grid_shape
 from captioning.model.caption import readable
 from captioning.model.captioner import Captioner
+from captioning.model.confidences import find
 from captioning.model.explanation import Alternative, Branch, Edit, ExplainedCaption, Explanation, Word
 from captioning.modes import evaluating
 from captioning.search import BeamSearch, Forbid, GreedySearch, Hypotheses, Sampling, Search
@@ -65,6 +66,10 @@ def explain(captioner: Captioner, inputs: Tensor, *, search: Search | None = Non
             found = search(captioner.searched, features, captioner.tokenizer.special)
         source = _source(captioner, inputs)
         captions = _Explainer(captioner, features, search, source).captions(found, num_best)
+        judged = None
+        if captioner.confidences is not None:
+            special = captioner.tokenizer.special
+            _, judged = find(captioner.searched, search, features, special, captioner.confidences)
     best = next(iter(hypotheses(found)), ())
     tree, num_left_out = (None, 0) if candidates is None else _tree(candidates, best, captioner)
     return Explanation(
@@ -75,6 +80,8 @@ def explain(captioner: Captioner, inputs: Tensor, *, search: Search | None = Non
         tree=tree,
         num_left_out=num_left_out,
         source=source,
+        confidence=None if judged is None else float(judged.confidences[0]),
+        distance=None if judged is None else float(judged.distances[0]),
     )
 
 

@@ -124,6 +124,8 @@ class Explanation:
             None for other searches.
         num_left_out: branches that are not in `tree`, because there are too many.
         source: the source's tokens in the order in which the encoder reads them; None if the model reads images.
+        confidence: the probability that the best caption is right; None of a model that is not calibrated.
+        distance: of the image from the training images; see `captioning.model.caption.Caption`.
     """
 
     decoder: str
@@ -133,3 +135,5 @@ class Explanation:
     tree: tuple[Branch, ...] | None
     num_left_out: int
     source: tuple[str, ...] | None
+    confidence: float | None = None
+    distance: float | None = None

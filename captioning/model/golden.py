@@ -152,7 +152,12 @@ def _tensors(features: ImageFeatures) -> dict[str, Tensor]:
     objects = {} if features.objects is None else {f"objects.{k}": v for k, v in vars(features.objects).items()}
     final = {f"final.{i}": state for i, state in enumerate(features.final or ())}
     others = {f"others.{i}.{k}": v for i, other in enumerate(features.others) for k, v in _tensors(other).items()}
-    own = {name: getattr(features, name) for name in ("pooled", "grid", "mask", "words")} | objects | final | others
+    own = (
+        {name: getattr(features, name) for name in ("pooled", "grid", "mask", "words", "layers")}
+        | objects
+        | final
+        | others
+    )
     return {name: tensor.detach().clone().contiguous() for name, tensor in own.items() if tensor is not None}
 
 
@@ -168,6 +173,7 @@ def _features(tensors: Mapping[str, Tensor], path: Path) -> ImageFeatures:
             objects=Objects(*objects) if objects else None,
             final=tuple(tensors[f"final.{i}"] for i in range(num_states)) or None,
             words=tensors.get("words"),
+            layers=tensors.get("layers"),
             others=tuple(_features(other, path) for other in others),
         )
     except (KeyError, TypeError) as error:

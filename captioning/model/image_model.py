@@ -22,6 +22,7 @@ from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.model.bundle import Parts, write_bundle
 from captioning.model.caption import Caption
+from captioning.model.confidences import Confidences
 from captioning.model.golden import Golden, made_up_features, make_golden
 from captioning.model.quantised import dequantised, quantised
 from captioning.model.where import read_model
@@ -41,6 +42,7 @@ class ImageModel(nn.Module, ABC):
 
     Attributes:
         head_name: the attribute that holds the head, which is also its name in configurations and bundles.
+        confidences: computes those of captions; None of a model that has none.
 
     Raises:
         InputError: `transform` is None and the encoder has none.
@@ -65,6 +67,7 @@ class ImageModel(nn.Module, ABC):
         # Convolutions are faster if a pixel's channels are next to each other.
         self.encoder = encoder.to(memory_format=torch.channels_last)
         self.tokenizer, self.config = tokenizer, config
+        self.confidences: Confidences | None = None
         self.standardise: nn.Module = standardise or nn.Identity()
 
     @property
@@ -148,6 +151,7 @@ class ImageModel(nn.Module, ABC):
             transform=self.transform.to_dict(),
             metrics=metrics or {},
             golden=(rounded if bits == 8 else self)._golden(examples),
+            confidences=self.confidences,
         )
 
     @torch.inference_mode()

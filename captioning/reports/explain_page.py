@@ -121,6 +121,8 @@ def _model(number: int, one: Explained) -> dict[str, Any]:
         "decoder": explanation.decoder,
         "search": explanation.search,
         "settings": {name: plain(str(value)) for name, value in settings.items()},
+        "confidence": explanation.confidence,
+        "distance": explanation.distance,
         "source": None if explanation.source is None else [plain(token) for token in explanation.source],
         "attends": any(word.attention is not None for caption in explanation.captions for word in caption.words),
         "captions": [_caption(caption) for caption in explanation.captions],

@@ -67,6 +67,7 @@ def write_page(
         intervals=metrics.get("intervals", {}),
         confidence=metrics["signature"].get("bootstrap", {}).get("confidence"),
         signature=metrics["signature"],
+        calibration=metrics.get("calibration"),
         columns=[name for name in evaluation.scores.corpus if not name.startswith("BLEU")],
         rows=list(_rows(images, evaluation)),
         sections=_sections(chosen, evaluation),

@@ -17,6 +17,7 @@ from captioning.metrics.diversity import summary
 from captioning.metrics.files import ImageId
 from captioning.metrics.signature import split_signature
 from captioning.metrics.statistics_file import save_statistics
+from captioning.reports.calibration import print_confidence, print_domain
 from captioning.reports.score_table import table
 from captioning.reports.tables import console, write_table
 
@@ -51,6 +52,7 @@ class Result:
         unfinished: how many captions were truncated at the maximum length; None without a model.
         retrieval: as `captioning.evaluation.retrieval.retrieve` returns it; None if it was not measured.
         alternatives: the search's several captions of each image, described; empty if it finds one.
+        calibration: how far the captions' confidences can be trusted; None of a model that is not calibrated.
         compared_with: the name and the scores of other captions of the same images; None if there are none.
         bootstrap: the arguments of `captioning.metrics.intervals`.
     """
@@ -63,6 +65,7 @@ class Result:
     unfinished: int | None = None
     retrieval: Mapping[str, Any] | None = None
     alternatives: Mapping[str, float] = field(default_factory=dict)
+    calibration: Mapping[str, Any] | None = None
     compared_with: tuple[str, Scores] | None = None
     bootstrap: Mapping[str, Any] = field(default_factory=lambda: BOOTSTRAP)
 
@@ -77,6 +80,7 @@ class Result:
         dtype: str = "float32",
         decoder: Mapping[str, Any] | None = None,
         retrieval: Mapping[str, Any] | None = None,
+        calibration: Mapping[str, Any] | None = None,
     ) -> Self:
         """Collect the result of a model.
 
@@ -88,6 +92,7 @@ class Result:
             dtype: the precision of the decoder; the signature has it if it is not float32.
             decoder: the plain values of the decoder; the signature describes one that consists of others.
             retrieval: as `captioning.evaluation.retrieval.retrieve` returns it.
+            calibration: as `captioning.evaluation.calibration.describe_evaluation` returns it.
         """
         described = None if decoder is None else describe_decoder(decoder)
         return cls(
@@ -104,6 +109,7 @@ class Result:
             columns={
                 "log_probability": [p.score for p in evaluation.predictions],
                 "finished": [p.finished for p in evaluation.predictions],
+                **_judged(evaluation),
             },
             language_model={
                 "loss": evaluation.loss,
@@ -115,6 +121,7 @@ class Result:
             unfinished=evaluation.num_unfinished,
             retrieval=retrieval,
             alternatives=evaluation.alternatives,
+            calibration=calibration,
         )
 
     @cached_property
@@ -133,6 +140,7 @@ class Result:
             "captions": {**unfinished, **summary(list(self.scores.tokenized.values()))},
             **({"alternatives": self.alternatives} if self.alternatives else {}),
             **({} if self.retrieval is None else {"retrieval": self.retrieval}),
+            **({} if self.calibration is None else {"calibration": self.calibration}),
             "signature": {**self.signature, **({"bootstrap": self.bootstrap} if self.intervals else {})},
             **({} if self.compared_with is None else {"comparison": self._comparison(*self.compared_with)}),
         }
@@ -197,6 +205,13 @@ class Result:
         print_scores(self.content, title=title, signature=signature)
 
 
+def _judged(evaluation: Evaluation) -> dict[str, Sequence[Any]]:
+    """Return the columns of captions that have been judged."""
+    if any(p.confidence is None for p in evaluation.predictions):
+        return {}
+    return {name: [getattr(p, name) for p in evaluation.predictions] for name in ("confidence", "distance")}
+
+
 def seal(folder: Path, names: Collection[str] = RESULT_FILES) -> None:
     """Write the digests of a result's files, of those that exist.
 
@@ -228,6 +243,9 @@ def print_scores(content: Mapping[str, Any], *, title: str | None = None, signat
     for direction in ("text_to_image", "image_to_text"):
         if ranks := content.get("retrieval", {}).get(direction):
             console().print(f"{direction}: {', '.join(f'{name} {value:.3g}' for name, value in ranks.items())}")
+    if calibration := content.get("calibration"):
+        print_confidence(calibration)
+        print_domain(calibration["out_of_domain"])
     own, others = split_signature(signed)
     for line in [*([signature_line(own)] if signature else []), *others]:
         console().print(shown(line, 2000), soft_wrap=True, highlight=False, emoji=False)

@@ -86,7 +86,10 @@ class CaptioningModule(TrainingModule):
 
     def _predict(self, batch: CaptionBatch) -> list[Prediction]:
         captioner = self.captioner
-        return predict(captioner.searched, self.search, captioner.tokenizer, captioner.features(batch), batch)
+        features = captioner.features(batch)
+        return predict(
+            captioner.searched, self.search, captioner.tokenizer, features, batch, confidences=captioner.confidences
+        )
 
     def on_validation_epoch_end(self) -> None:
         """Gather the predictions of all processes, score them once, and log the scores on every process."""

@@ -152,3 +152,8 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(InputError, match=r"1 of \d+ have numbers that are not finite \(pool\.bias\)"):
         SmallCNN((16, 16), channels=(8, 16), weights=str(tmp_path / "w.safetensors"))
+
+
+def test_layers_are_the_mean_of_the_grid():
+    features = SmallCNN(size=(40, 24), channels=(8, 8, 16), grid=True)(torch.randn(2, 3, 40, 24))
+    torch.testing.assert_close(features.layers, features.grid.mean(1))

@@ -24,7 +24,9 @@ def whole_features() -> ImageFeatures:
     objects = Objects(torch.tensor([[1, 0]] * 3), torch.rand(3, 2, 4), torch.tensor([[True, False]] * 3))
     mask = torch.tensor([[True] * 5] * 2 + [[True] * 3 + [False] * 2])
     final = (torch.rand(3, 1, 2), torch.rand(3, 1, 2))
-    return ImageFeatures(torch.rand(3, 7), torch.rand(3, 5, 7), mask, objects, final, torch.rand(3, 11))
+    return ImageFeatures(
+        torch.rand(3, 7), torch.rand(3, 5, 7), mask, objects, final, torch.rand(3, 11), torch.rand(3, 13)
+    )
 
 
 @pytest.mark.parametrize("features", [ImageFeatures(torch.rand(3, 7)), whole_features()], ids=["pooled", "all"])
