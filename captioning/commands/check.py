@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from captioning.commands import parse_arguments
 from captioning.commands._bundles import add_trust
 from captioning.errors import InputError
 from captioning.files.digests import check_digests, read_digests
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
         "path", nargs="+", type=Path, metavar="PATH", help="a bundle, a feature store or a run's folder"
     )
     add_trust(parser)
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
     num_damaged = 0
     for path in options.path:
         for part, check in _parts(path, options.trust) or [(path, _refuse)]:
