@@ -1,4 +1,4 @@
-"""Make the pages of the documentation's site that are not in docs/; mkdocs calls the functions whose names begin with on_.
+"""Make the pages of the documentation's site that are not in docs/. mkdocs calls `on_files` and `on_page_markdown`.
 
 Links are those of the repository, so that every page can be read there too. Here they are mapped to the site's pages.
 """
@@ -70,7 +70,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Map links between files of the repository to links between pages of the site."""
     source = next((path for path, name in PAGES.items() if name == page.file.src_uri), f"docs/{page.file.src_uri}")
     if page.file.src_uri.startswith("reference/"):
@@ -111,7 +111,8 @@ def _configuration() -> str:
     ]
     texts += ["## Commands", *(text for path in sorted(conf.glob("*.yaml")) for text in _file(path, path.stem))]
     for group in sorted(path for path in conf.iterdir() if path.is_dir() and path.name != "experiment"):
-        texts += [f"## {group.name}", *(text for path in sorted(group.glob("*.yaml")) for text in _file(path, path.stem))]
+        texts.append(f"## {group.name}")
+        texts += (text for path in sorted(group.glob("*.yaml")) for text in _file(path, path.stem))
     return "\n\n".join(texts)
 
 

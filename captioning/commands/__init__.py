@@ -165,7 +165,7 @@ def _reader_has_gone() -> bool:
 
 
 def parse_arguments(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse a command's arguments. If a shell asks for completions of its command line, write these and exit instead."""
+    """Parse a command's arguments. If a shell asks to complete its command line, write the completions and exit."""
     if "_ARGCOMPLETE" in os.environ:
         from captioning.commands._completion import answer
 

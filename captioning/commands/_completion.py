@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import argcomplete
+from argcomplete.lexers import split_line
 
 from captioning.commands import SUMMARIES, config_folder
 from captioning.errors import InputError
@@ -18,7 +19,7 @@ from captioning.errors import InputError
 def complete() -> NoReturn:
     """Write the completions of the command line that argcomplete's shell function has put into the environment."""
     line, point = os.environ["COMP_LINE"], int(os.environ["COMP_POINT"])
-    words = argcomplete.split_line(line, point)[3]  # before the word at the cursor
+    words = split_line(line, point)[3]  # before the word at the cursor
     if len(words) < 2:
         answer(_commands())
     os.environ["_ARGCOMPLETE"] = "2"  # the command's own words begin at the second word

@@ -1,4 +1,4 @@
-"""Shells complete the command: its commands, their options, and the groups and settings of those that Hydra configures."""
+"""Shells complete commands, their options, and the groups and settings of those that Hydra configures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 
 from captioning.commands import SUMMARIES, main
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # argcomplete expects that the process ends
+# argcomplete leaves its file to the end of the process.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 
 Complete = Callable[[str], list[str]]
 WORDBREAKS = " \t\n\"'@><=;|&(:"  # bash's
@@ -89,9 +90,9 @@ def test_after_a_wrong_override_nothing_is_completed(complete: Complete) -> None
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_bash_completes_an_option_of_a_group(tmp_path: Path) -> None:
-    """argcomplete's own function of bash, which takes `decoder=` for a word of its own, calls a command of this Python."""
+    """This runs argcomplete's own function of bash. Bash takes `decoder=` for a word of its own."""
     program = tmp_path / "captioning"
-    program.write_text(f"#!/bin/sh\nexec {sys.executable} -m captioning \"$@\"\n")
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m captioning "$@"\n')
     program.chmod(0o755)
     line = "captioning train decoder=show"
     asked = (
