@@ -33,20 +33,26 @@ PAGES = {
 DOWNLOADS = ("LICENSE", "NOTICE", "CITATION.cff", "examples/**/*.py", "notebooks/*.ipynb")
 """Files that pages link to, which the site holds as they are."""
 
+
+def _files(folder: str) -> list[str]:
+    """Name the modules of a folder that has one file per paper: their docstrings have the equations."""
+    return [f"captioning.{folder}.{path.stem}" for path in sorted((ROOT / "captioning" / folder).glob("[!_]*.py"))]
+
+
 MODULES = {
     "captioning": ["captioning"],
     "data": ["captioning.data", "captioning.data.readers", "captioning.data.scenes"],
-    "decoders": ["captioning.decoders"],
+    "decoders": _files("decoders"),
     "encoders": ["captioning.encoders"],
     "evaluation": ["captioning.evaluation.predictions", "captioning.evaluation.scorer"],
-    "matchers": ["captioning.matchers"],
+    "matchers": _files("matchers"),
     "metrics": ["captioning.metrics", "captioning.metrics.diversity"],
     "model": [
         f"captioning.model.{name}"
         for name in ("caption", "ensemble", "contrast", "load", "attention_maps", "explain", "explanation")
     ],
-    "objectives": ["captioning.objectives"],
-    "recurrent": ["captioning.recurrent"],
+    "objectives": _files("objectives"),
+    "recurrent": _files("recurrent"),
     "reranking": ["captioning.reranking", "captioning.reranking.consensus"],
     "search": ["captioning.search"],
     "text": ["captioning.text"],
@@ -135,6 +141,8 @@ def _block(language: str, text: str) -> Iterator[str]:
 
 def _modules(name: str, modules: list[str]) -> str:
     texts = [f"# {name if name == 'captioning' else f'captioning.{name}'}"]
+    if len(modules) == 1:
+        return "\n\n".join([*texts, f"::: {modules[0]}"])
     for module in modules:
-        texts += [f"## {module}"] * (len(modules) > 1) + [f"::: {module}"]
+        texts += [f"## {module.removeprefix('captioning.')}", f"::: {module}\n    options:\n      heading_level: 3"]
     return "\n\n".join(texts)
