@@ -59,6 +59,7 @@ MODULES = {
 }
 """The pages of the Python reference, and the modules whose public names each describes."""
 
+ROW = re.compile(r"^\|.*$", re.MULTILINE)
 LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)#\s]+)([^)]*\))")
 
 
@@ -89,7 +90,8 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
         target = PAGES.get(target, target.removeprefix("docs/"))
         return f"{link[1]}{os.path.relpath(target, PurePosixPath(page.file.src_uri).parent)}{link[3]}"
 
-    return LINK.sub(mapped, markdown)
+    # Repositories need \| in a cell's code, where Python-Markdown shows the backslash.
+    return ROW.sub(lambda row: row[0].replace("\\|", "|"), LINK.sub(mapped, markdown))
 
 
 def _commands() -> str:

@@ -246,3 +246,12 @@ def test_links_and_anchors_are_found() -> None:
 def test_every_command_is_in_the_documentation() -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in WITH_CODE)
     assert [command for command in SUMMARIES if f"captioning {command}" not in text] == []
+
+
+def test_the_site_has_every_page_and_package() -> None:
+    """scripts/docs refuses a page that is missing; it is not run here, as it needs packages of its own."""
+    site = (ROOT / "mkdocs.yml").read_text()
+    described = {path.parent.name for path in ROOT.glob("captioning/*/__init__.py") if "__all__ =" in path.read_text()}
+    pages = [path.name for path in ROOT.glob("docs/*.md")] + [f"reference/{name}.md" for name in described]
+    assert len(described) > 8
+    assert [page for page in pages if f": {page}\n" not in site] == []
