@@ -51,8 +51,12 @@ def _configured(command: str, words: Sequence[str]) -> argparse.ArgumentParser:
     from hydra._internal.utils import get_args_parser
 
     parser: argparse.ArgumentParser = get_args_parser()
-    overrides: Any = next(action for action in parser._actions if action.dest == "overrides")
-    overrides.completer = lambda prefix, **_: _overrides(command, words, prefix)
+    for action in parser._actions:
+        if action.dest in ("shell_completion", "experimental_rerun"):
+            action.help = argparse.SUPPRESS  # the commands refuse them
+        if action.dest == "overrides":
+            completed: Any = action  # argcomplete looks for this attribute
+            completed.completer = lambda prefix, **_: _overrides(command, words, prefix)
     return parser
 
 

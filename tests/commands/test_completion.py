@@ -66,6 +66,12 @@ def test_every_command_completes_options(complete: Complete) -> None:
     assert not [name for name in SUMMARIES if not complete(f"captioning {name} --")]
 
 
+def test_hydra_s_flags_are_completed_except_those_that_are_refused(complete: Complete) -> None:
+    flags = set(complete("captioning train --"))
+    assert {"--cfg", "--config-dir", "--multirun"} <= flags
+    assert not flags & {"--shell-completion", "--experimental-rerun"}
+
+
 def test_groups_and_their_options_are_completed(complete: Complete) -> None:
     assert complete("captioning train deco") == ["decoder.", "decoder="]
     assert {"mrnn", "show_and_tell", "up_down"} <= set(complete("captioning train decoder="))
