@@ -34,7 +34,10 @@ from captioning.text import train_words
 
 ROOT = Path(__file__).parents[1]
 WITH_CODE = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("examples/**/README.md"))]
-PAGES = [*WITH_CODE, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"))]
+PAGES = [
+    *WITH_CODE,
+    *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "SECURITY.md")),
+]
 COMMENT = re.compile(r"<!-- needs: (.*) -->\s*")
 """Stands on the line before a block that needs more than this package. It is not shown."""
 
