@@ -28,17 +28,25 @@ def locked(name: str) -> dict[str, list[str]]:
     return versions
 
 
-def required(*extras: str) -> list[Requirement]:
-    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
+def required(*extras: str, alone: bool = False) -> list[Requirement]:
+    lines = [] if alone else PROJECT["dependencies"]
+    lines = [*lines, *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
     return [found for line in lines if (found := Requirement(line)).name != PROJECT["name"]]
 
 
-@pytest.mark.parametrize(("lock", "extras"), [("lock.txt", ()), ("lock-dev.txt", ("dev", "test", "humans"))])
-def test_the_lock_satisfies_every_dependency(lock: str, extras: tuple[str, ...]) -> None:
+LOCKS = {
+    "lock.txt": required(),
+    "lock-dev.txt": required("dev", "test", "humans"),
+    "lock-docs.txt": required("docs", alone=True),
+}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_lock_satisfies_every_dependency(lock: str) -> None:
     versions = locked(lock)
     wrong = [
         str(requirement)
-        for requirement in required(*extras)
+        for requirement in LOCKS[lock]
         if not all(requirement.specifier.contains(v) for v in versions.get(canonicalize_name(requirement.name), ["0"]))
     ]
     assert not wrong, "run scripts/lock"

@@ -65,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a file name may be no valid text
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if "_ARGCOMPLETE" in os.environ:
+        from captioning.commands._completion import complete
+
+        complete()
     try:
         try:
             with _signals_raise():
@@ -159,6 +163,15 @@ def _reader_has_gone() -> bool:
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)  # errors are always reported
     return bool(poll.poll(0))
+
+
+def parse_arguments(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse a command's arguments. If a shell asks to complete its command line, write the completions and exit."""
+    if "_ARGCOMPLETE" in os.environ:
+        from captioning.commands._completion import answer
+
+        answer(parser)
+    return parser.parse_args(list(arguments))
 
 
 def positive(text: str) -> int:

@@ -317,20 +317,20 @@ def _no_choice(error: Exception, configs: ConfigRepository) -> str | None:
         group = group.rpartition("/")[0]
     if not group:
         return None
-    choices = list(_choices(group, configs))
+    choices = list(group_choices(group, configs))
     name = missing.removeprefix(f"{group}/")
     listed = f"choose among {', '.join(choices)}{how_to_install(group, name)}"
     return f"{group} has no option {name[:80]!r}; {listed}{did_you_mean(name, choices)}"
 
 
-def _choices(group: str, configs: ConfigRepository, prefix: str = "") -> Iterator[str]:
+def group_choices(group: str, configs: ConfigRepository, prefix: str = "") -> Iterator[str]:
     """Yield a group's options and those of its subgroups. Names that start with _ are shared parts."""
     for name in configs.get_group_options(group, ObjectType.CONFIG):
         if not name.startswith("_"):
             yield f"{prefix}{name}"
     for name in configs.get_group_options(group, ObjectType.GROUP):
         if not name.startswith("_"):
-            yield from _choices(f"{group}/{name}", configs, f"{prefix}{name}/")
+            yield from group_choices(f"{group}/{name}", configs, f"{prefix}{name}/")
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from captioning.commands import natural, positive
+from captioning.commands import natural, parse_arguments, positive
 from captioning.commands._bundles import one_line
 from captioning.errors import InputError, shown
 
@@ -92,7 +92,7 @@ def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str], *, positio
             parser.error(
                 unknown(name, [option[2:].replace("-", "_") for option in own if option[:2] == "--"], as_option)
             )
-    options = parser.parse_args(list(arguments))
+    options = parse_arguments(parser, arguments)
     if options.model is None:
         first = next(iter(getattr(options, positional)), None)
         if first is not None and _may_be_model(Path(first)):

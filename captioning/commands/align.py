@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from captioning.commands import parse_arguments
 from captioning.commands._bundles import add_model, add_trust, json_line, load_as, one_line
 from captioning.errors import InputError
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")
     add_trust(parser)
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
     if not Path(options.image).is_file():
         raise InputError(f"{options.image}: there is no such file; name one image")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captioning.commands import positive
+from captioning.commands import parse_arguments, positive
 from captioning.errors import InputError, shown
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--threads", type=positive, help="number of CPU threads (default: torch's choice)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file too")
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
     if unknown := set(options.what) - set(KINDS):
         parser.error(f"no benchmark {shown(', '.join(sorted(unknown)))}; choose from {', '.join(KINDS)}")
 

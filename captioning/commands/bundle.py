@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captioning.commands import parse_arguments
 from captioning.commands._bundles import add_trust
 from captioning.errors import InputError, shown
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str]) -> int:
         "--metrics", type=Path, metavar="FILE", help="the metrics.json of `captioning evaluate`, for the model card"
     )
     add_trust(parser)
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
     metrics = None if options.metrics is None else _metrics(options.metrics)
 
     from captioning.training.checkpoints import average_checkpoints

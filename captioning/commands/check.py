@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from captioning.commands import positive
+from captioning.commands import parse_arguments, positive
 from captioning.commands._bundles import add_trust, json_line
 from captioning.errors import InputError
 from captioning.files.digests import check_digests, read_digests
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--max-length", metavar="N", type=positive, default=30, help="most words of a caption (30)")
     parser.add_argument("--json", action="store_true", help="write one JSON object in each line")
     add_trust(parser)
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
     outcomes = [
         _report(part, _outcome(part, check), json=options.json)
         for path in options.path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from captioning.commands import parse_arguments
 from captioning.commands._bundles import add_trust, load
 from captioning.commands._images import find
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
         "--strength", type=float, default=STRENGTH, metavar="L", help=f"0 changes nothing (default {STRENGTH})"
     )
     add_trust(parser)
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
     paths, num_bad = find(options.images or (), "contrast")
     if num_bad:
         return 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from captioning.commands import parse_arguments
 from captioning.commands._bundles import add_trust, load
 from captioning.errors import InputError, shown
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         help="what is averaged (default probabilities)",
     )
     add_trust(parser)
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
     weights = None if options.weights is None else numbers(options.weights)
 
     from captioning.model.ensemble import ensemble

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captioning.commands import positive
+from captioning.commands import parse_arguments, positive
 from captioning.commands._bundles import add_batches, add_model, add_trust, json_line, load, one_line, printable
 from captioning.commands._images import batches, find, new_png
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     add_batches(parser, "images")
     add_trust(parser)
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
 
     paths, num_bad = find(options.images, "regions")
     if not paths:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from captioning.commands import natural
+from captioning.commands import natural, parse_arguments
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--format", choices=("markdown", "csv", "html"), default="markdown", help="default: markdown")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write the table to this file (default: print it)")
     parser.add_argument("--seed", type=natural, default=0, help="seed of the bootstrap (default: 0)")
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
 
     from captioning.files.atomic import write_text
     from captioning.reports.comparison import compare_runs

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captioning.commands import natural, positive
+from captioning.commands import natural, parse_arguments, positive
 from captioning.errors import InputError, shown
 from captioning.metrics.table import check_metrics, metric_named
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     add("--out", type=Path, metavar="FILE", help="write the captions of the scored half, in COCO's results format")
     add("--json", type=Path, metavar="FILE", help="write the scores and the weights")
-    rerank(parser.parse_args(arguments))
+    rerank(parse_arguments(parser, arguments))
     return 0
 
 

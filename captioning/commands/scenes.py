@@ -6,6 +6,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
+from captioning.commands import parse_arguments
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
@@ -24,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count(), help="number of processes (default: one per core)"
     )
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
 
     from captioning.data.scenes import write_scenes
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captioning.commands import natural, positive
+from captioning.commands import natural, parse_arguments, positive
 from captioning.errors import InputError, shown
 from captioning.metrics.table import BACKENDS, COCO_METRICS, METRICS, OWN_BACKEND, check_metrics, metric_named
 
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     add("--signature", action="store_true", help="print what determines the scores in one line, to be quoted with them")
     add("--document-frequencies", type=Path, metavar="FILE", help="read CIDEr's document frequencies from FILE")
     add("--save-document-frequencies", type=Path, metavar="FILE", help="write those of the given references")
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
     score(options)
     return 0
 

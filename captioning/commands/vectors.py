@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captioning.commands import natural, positive
+from captioning.commands import natural, parse_arguments, positive
 from captioning.errors import InputError, shown
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         help="print the neighbours of these words, separated by commas (default: ten frequent words)",
     )
     add("--seed", type=natural, default=0, metavar="N", help="random seed (default: 0)")
-    learn(parser.parse_args(arguments))
+    learn(parse_arguments(parser, arguments))
     return 0
 
 

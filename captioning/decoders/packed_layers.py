@@ -98,7 +98,7 @@ class PackedLayer(nn.Module, ABC):
 
 
 class PackedLSTM(PackedLayer):
-    """An LSTM whose single steps take one product for each layer: [x, h] [W, U]ᵀ + b."""
+    """An LSTM whose single steps take one product for each layer: `[x, h] [W, U]ᵀ + b`."""
 
     def __init__(self, layer: LSTM) -> None:
         super().__init__(layer)
