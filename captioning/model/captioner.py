@@ -127,7 +127,7 @@ class Captioner(ImageModel):
 
     @property
     def _dtype(self) -> torch.dtype:
-        return next(self.decoder.parameters()).dtype
+        return next((weight.dtype for weight in self.decoder.parameters()), torch.float32)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_packed": None}  # packed tensors can be neither copied nor pickled
