@@ -103,9 +103,7 @@ class AdditiveAttention(nn.Module):
         if not torch.is_grad_enabled():  # a few rows at a time, whose keys stay in the processor's cache
             count = max(1, _CACHED // max(1, num_regions * width))
             blocks = list(zip(torch.split(memory.image, count), torch.split(queries, count), strict=True))
-        parts = [
-            self.score(memory.keys.index_select(0, image).add_(some[:, None]).tanh_()) for image, some in blocks
-        ]
+        parts = [self.score(memory.keys.index_select(0, image).add_(some[:, None]).tanh_()) for image, some in blocks]
         e = torch.cat(parts).squeeze(2)
         if memory.mask is not None:
             e = e.masked_fill(~memory.mask.index_select(0, memory.image), -torch.inf)

@@ -22,8 +22,20 @@ from captioning.files.digests import write_digests
 from captioning.model.captioner import Captioner
 from captioning.model.named_tensors import feature_tensors, features_of, state_of, state_tensors, tensors_with_rows
 from captioning.model.onnx_model import (
-    CONFIG, ENCODER, FEATURES, FORMAT_VERSION, MISSING, NEXT, START, STATE, STEP, TOKENIZER, Config, SearchSpec,
-    TensorSpec, load_onnx,
+    CONFIG,
+    ENCODER,
+    FEATURES,
+    FORMAT_VERSION,
+    MISSING,
+    NEXT,
+    START,
+    STATE,
+    STEP,
+    TOKENIZER,
+    Config,
+    SearchSpec,
+    TensorSpec,
+    load_onnx,
 )  # fmt: skip
 from captioning.search import BeamSearch, GreedySearch, Search
 
@@ -130,7 +142,11 @@ def _some_pixels(model: Captioner, count: int) -> Tensor:
 
 def _specs(prefix: str, tensors: Mapping[str, Tensor], with_rows: frozenset[str]) -> list[TensorSpec]:
     return [
-        TensorSpec(prefix + name, ["rows" if name in with_rows else "images", *x.shape[1:]], str(x.dtype).removeprefix("torch."))
+        TensorSpec(
+            prefix + name,
+            ["rows" if name in with_rows else "images", *x.shape[1:]],
+            str(x.dtype).removeprefix("torch."),
+        )
         for name, x in tensors.items()
     ]
 
@@ -177,9 +193,7 @@ def _write_programs(model: Captioner, traced: _Traced, folder: Path) -> None:
     start, step = _Start(decoder, list(features)), _Step(decoder, traced.state, traced.with_rows)
     _write(_Encode(model), (traced.pixels,), ["pixels"], of_features, folder / ENCODER, model.encoder)
     _write(start, (tuple(features.values()),), of_features, of_state, folder / START, decoder)
-    _write(
-        step, (tokens, tuple(state.values())), ["tokens", *of_state], ["logits", *following], folder / STEP, decoder
-    )
+    _write(step, (tokens, tuple(state.values())), ["tokens", *of_state], ["logits", *following], folder / STEP, decoder)
 
 
 def _write(

@@ -1,0 +1,141 @@
+// Captions an image with the files of `captioning export`. Nothing leaves the browser.
+import * as ort from "./ort/ort.wasm.min.mjs";
+
+ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
+ort.env.wasm.numThreads = 1; // more threads need headers that a plain file server does not send
+
+/** Load the exported model in a folder. */
+export async function load(folder) {
+  const get = async (name) => {
+    const answer = await fetch(`${folder}/${name}`);
+    if (!answer.ok) throw new Error(`${folder}/${name}: ${answer.status} ${answer.statusText}`);
+    return answer;
+  };
+  const config = await (await get("config.json")).json();
+  if (config.format_version !== 1) throw new Error(`this page reads format 1, not ${config.format_version}`);
+  if (!config.word_level) throw new Error("this page reads models of whole words (text=words)");
+  const program = async (name) => ort.InferenceSession.create(await (await get(name)).arrayBuffer());
+  return { config, encoder: await program("encoder.onnx"), start: await program("start.onnx"), step: await program("step.onnx") };
+}
+
+/** Caption an ImageData: return the text and its log-probability. */
+export async function caption(model, image) {
+  const { transform, special, vocabulary } = model.config;
+  const pixels = new ort.Tensor("float32", preprocess(image, transform), [1, 3, ...transform.size]);
+  const state = await model.start.run(await model.encoder.run({ pixels }));
+  const best = await beamSearch(model, state);
+  const words = best.tokens.filter((token) => token !== special.eos).map((token) => vocabulary[token]);
+  const text = words.join(" ").replace(/ (?=(?:n't|'(?:s|re|ve|ll|d|m))(?![^\W_]))/g, "");
+  return { text, score: best.score };
+}
+
+/** The project's beam search for one image: K prefixes, of which each step finds the 2K best continuations. */
+async function beamSearch(model, state) {
+  const { special, vocabulary, search } = model.config;
+  const never = [special.pad, special.bos, ...(search.allow_unknown ? [] : [special.unk])];
+  const rank = (score, length) => score / length ** search.length_normalization;
+  let beams = [{ tokens: [], score: 0 }], best = null;
+  for (let length = 1; length <= search.max_length; length++) {
+    const last = beams.map((beam) => BigInt(beam.tokens.at(-1) ?? special.bos));
+    const tokens = new ort.Tensor("int64", BigInt64Array.from(last), [last.length]);
+    const next = await model.step.run({ tokens, ...state });
+    let found = beams.flatMap((beam, row) => {
+      const logits = next.logits.data.subarray(row * vocabulary.length, (row + 1) * vocabulary.length);
+      const logProbs = logSoftmax(logits);
+      return Array.from(logProbs, (logProb, token) => ({ row, token, score: beam.score + logProb }));
+    });
+    found = found.filter(({ token }) => !never.includes(token)).sort((a, b) => b.score - a.score).slice(0, 2 * search.beam_size);
+    const extend = ({ row, token, score }) => ({ tokens: [...beams[row].tokens, token], score });
+    for (const ended of found.slice(0, search.beam_size).filter(({ token }) => token === special.eos)) {
+      if (!best || rank(ended.score, length) > best.rank) best = { ...extend(ended), rank: rank(ended.score, length) };
+    }
+    const alive = found.filter(({ token }) => token !== special.eos).slice(0, search.beam_size);
+    if (!alive.length) break;
+    beams = alive.map(extend);
+    if (best && best.rank >= rank(beams[0].score, search.max_length)) break; // log-probabilities only fall
+    const rows = alive.map(({ row }) => row);
+    for (const { name, shape } of model.config.state) {
+      if (shape[0] === "rows") state[name] = gather(next[name.replace("state.", "next.")], rows);
+    }
+  }
+  return best ?? beams[0];
+}
+
+function logSoftmax(logits) {
+  const largest = logits.reduce((a, b) => Math.max(a, b));
+  const sum = Math.log(logits.reduce((total, x) => total + Math.exp(x - largest), 0));
+  return Float64Array.from(logits, (x) => x - largest - sum);
+}
+
+/** Pick rows of a tensor. */
+function gather({ data, dims, type }, rows) {
+  const size = data.length / dims[0];
+  const picked = new data.constructor(rows.length * size);
+  rows.forEach((row, i) => picked.set(data.subarray(row * size, (row + 1) * size), i * size));
+  return new ort.Tensor(type, picked, [rows.length, ...dims.slice(1)]);
+}
+
+/** Resize, crop and normalise an ImageData as the model's images were in training: (3, height, width). */
+export function preprocess({ data, width, height }, { size, mode, resize_size, interpolation, mean, std }) {
+  const shorter = Math.min(width, height), [cropHeight, cropWidth] = size;
+  const scaled = (side) => Math.floor((resize_size * side) / shorter);
+  const [newWidth, newHeight] = mode === "squash" ? [cropWidth, cropHeight] : [scaled(width), scaled(height)];
+  // Pillow resizes rows, then columns, and rounds to bytes after each.
+  const across = resizeLines(data, width, height, newWidth, FILTERS[interpolation], 4, 4 * width, 4 * newWidth);
+  const resized = resizeLines(across, height, newWidth, newHeight, FILTERS[interpolation], 4 * newWidth, 4, 4);
+  const left = offset(newWidth, cropWidth), top = offset(newHeight, cropHeight);
+  const pixels = new Float32Array(3 * cropHeight * cropWidth);
+  for (let y = 0, i = 0; y < cropHeight; y++) {
+    for (let x = 0; x < cropWidth; x++, i++) {
+      const [column, row] = [x + left, y + top];
+      const inside = column >= 0 && column < newWidth && row >= 0 && row < newHeight; // beside it is black
+      for (let c = 0; c < 3; c++) {
+        const value = inside ? resized[4 * (row * newWidth + column) + c] / 255 : 0;
+        pixels[c * cropHeight * cropWidth + i] = (value - mean[c]) / std[c];
+      }
+    }
+  }
+  return pixels;
+}
+
+/** Where a central crop of one side starts; halves are rounded to even, as Python does. */
+function offset(length, crop) {
+  if (length < crop) return -Math.floor((crop - length) / 2);
+  const half = (length - crop) / 2;
+  return half % 1 === 0.5 ? 2 * Math.round(half / 2) : Math.round(half);
+}
+
+const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
+/** Pillow's filters: how far they reach, and their weights. */
+const FILTERS = {
+  box: [0.5, (x) => (x > -0.5 && x <= 0.5 ? 1 : 0)],
+  bilinear: [1, (x) => Math.max(0, 1 - Math.abs(x))],
+  hamming: [1, (x) => (Math.abs(x) < 1 ? sinc(x) * (0.54 + 0.46 * Math.cos(Math.PI * x)) : 0)],
+  bicubic: [2, (x) => {
+    const a = -0.5, y = Math.abs(x);
+    if (y < 1) return ((a + 2) * y - (a + 3)) * y * y + 1;
+    return y < 2 ? (((y - 5) * y + 8) * y - 4) * a : 0;
+  }],
+  lanczos: [3, (x) => (Math.abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0)],
+};
+
+/** Resize each of `count` lines of RGBA bytes from `length` to `newLength` pixels. */
+function resizeLines(data, length, count, newLength, [reach, filter], stride, lineStride, newLineStride) {
+  const scale = length / newLength, wide = Math.max(scale, 1);
+  const resized = new Uint8ClampedArray(4 * newLength * count); // rounds and clamps
+  for (let i = 0; i < newLength; i++) {
+    const centre = (i + 0.5) * scale;
+    const first = Math.max(0, Math.trunc(centre - reach * wide + 0.5));
+    const end = Math.min(length, Math.trunc(centre + reach * wide + 0.5));
+    const weights = Array.from({ length: end - first }, (_, k) => filter((first + k - centre + 0.5) / wide));
+    const total = weights.reduce((a, b) => a + b);
+    for (let line = 0; line < count; line++) {
+      for (let c = 0; c < 3; c++) {
+        let sum = 0;
+        weights.forEach((weight, k) => { sum += weight * data[line * lineStride + (first + k) * stride + c]; });
+        resized[line * newLineStride + i * stride + c] = sum / total;
+      }
+    }
+  }
+  return resized;
+}
