@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,21 @@ def test_an_image_s_caption_does_not_depend_on_its_neighbours_in_training_mode_e
         alone = captioner.caption(path)
         assert alone.text == caption.text
         assert alone.score == pytest.approx(caption.score, abs=1e-5)
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_several_threads_get_the_captions_that_one_gets(
+    is_packed: bool, captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "SMALLEST", 1)
+    captioner.eval()
+    if is_packed:
+        captioner.pack()
+    images = [Image.new("RGB", (40, 30), (8 * i, 255 - 8 * i, 90)) for i in range(24)]
+    expected = [captioner.caption(image, beam_size=3, num_best=2) for image in images]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda image: captioner.caption(image, beam_size=3, num_best=2), images))
+    assert found == expected
 
 
 def test_another_search_replaces_the_model_s_for_one_call(captioner: Captioner, paths: list[Path]) -> None:
