@@ -36,7 +36,7 @@ from captioning.model.onnx_model import (
     SearchSpec,
     TensorSpec,
     load_onnx,
-)  # fmt: skip
+)
 from captioning.search import BeamSearch, GreedySearch, Search
 
 OPSET = 18

@@ -106,7 +106,8 @@ def load_onnx(folder: str | Path) -> Captioner:
         raise InputError(
             f"{shown(folder, 300)} holds no {CONFIG} and {STEP}; expected a folder of `captioning export MODEL OUT`"
         )
-    check_digests(folder, (ENCODER, START, STEP, CONFIG, TOKENIZER))
+    if not check_digests(folder, (ENCODER, START, STEP, CONFIG, TOKENIZER)):
+        raise InputError(f"{shown(folder, 300)} has no SHA256SUMS; copy the folder again")
     config = read_typed(folder / CONFIG, Config)
     if config.format_version != FORMAT_VERSION:
         raise InputError(

@@ -96,6 +96,13 @@ def test_the_decoder_alone_may_have_another_precision(captioner: Captioner, path
         captioner.decode_in("int8")
 
 
+def test_images_keep_the_encoder_s_precision_if_the_decoder_has_another(captioner: Captioner) -> None:
+    noise = torch.randint(256, (3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    inputs = captioner.eval().pixels([noise])
+    expected = captioner.encode(inputs).pooled.bfloat16()
+    assert captioner.decode_in("bfloat16").encode(inputs).pooled.equal(expected)
+
+
 def test_a_packed_captioner_finds_the_same_captions(captioner: Captioner, paths: list[Path], monkeypatch) -> None:
     monkeypatch.setattr(packed, "SMALLEST", 1)
     captioner.eval()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import CONCEPTS, build_loud, one_of_each_decoder
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -17,7 +18,9 @@ from captioning import Captioner
 from captioning.decoders import MRNN, Att2in, Decoder, ShowAndTell, ShowAttendAndTell, Soft, UpDown
 from captioning.encoders import Regions, SmallCNN, TextEncoder, TextTransform, TimmEncoder
 from captioning.encoders.encoder import Encoder
+from captioning.encoders.features import ImageFeatures
 from captioning.encoders.standardise import Standardise
+from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.model.onnx_export import export_onnx
 from captioning.model.onnx_model import load_onnx
@@ -25,6 +28,8 @@ from captioning.recurrent import GRU, LSTM
 from captioning.search import BeamSearch, Gnmt, GreedySearch, NoRepeatNgrams, Sampling
 from captioning.text import Tokenizer
 
+REFUSED = {"Obj2Text", "VisualConcepts", "Bahdanau"}
+"""Decoders of objects, of n-grams that a table holds, and of sentences read in both directions."""
 SIZES = {"embedding_size": 17, "hidden_size": 19}
 DECODERS: dict[str, Callable[..., Decoder[Any]]] = {
     "show_and_tell_lstm": lambda **own: ShowAndTell(recurrent=LSTM, **SIZES, **own),
@@ -107,6 +112,36 @@ def test_efficientnet_lite_gives_the_same_captions(name: str, tokenizer: Tokeniz
     encoder = TimmEncoder(name, None, grid=True, size=64)
     model = build(tokenizer, "soft_attention", encoder)
     assert_same(model, load_onnx(export_onnx(model, tmp_path / "exported")))
+
+
+class Linear(Encoder):
+    """All features that a decoder may read, as linear maps of the pixels' means."""
+
+    def __init__(self, decoder: Any) -> None:
+        half = (0.5, 0.5, 0.5)
+        super().__init__("linear", grid=True, transform=ImageTransform((8, 8), mean=half, std=half, mode="squash"))
+        self.feature_size = 13
+        layer = getattr(decoder, "recurrent", None)
+        states = layer.initial(1, like=torch.zeros(1)) if hasattr(layer, "initial") else ()
+        self.shapes = [state[:, 0].shape for state in states]
+        widths = [13, 4 * 13, len(CONCEPTS), *(shape.numel() for shape in self.shapes)]
+        self.maps = nn.ModuleList(nn.Linear(3, width) for width in widths)
+
+    def forward(self, images: Tensor) -> ImageFeatures:
+        pooled, grid, words, *final = (layer(images.mean((2, 3))) for layer in self.maps)
+        states = tuple(x.unflatten(1, shape) for x, shape in zip(final, self.shapes, strict=True))
+        return ImageFeatures(pooled, grid.unflatten(1, (4, 13)), words=words.sigmoid(), final=states or None)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=exports) for name in one_of_each_decoder()])
+def test_every_decoder_is_exported_or_refused_by_name(name: str, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    decoder = build_loud(one_of_each_decoder()[name])
+    model = Captioner(Linear(decoder), decoder, tokenizer, search=BeamSearch(beam_size=3, max_length=7)).eval()
+    if name in REFUSED:
+        with pytest.raises(InputError, match=f"{name} is a decoder that cannot be exported"):
+            export_onnx(model, tmp_path / "exported")
+    else:
+        assert_same(model, load_onnx(export_onnx(model, tmp_path / "exported")))
 
 
 class Unexportable(ShowAndTell):

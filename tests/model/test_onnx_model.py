@@ -74,3 +74,10 @@ def test_teacher_forcing_of_an_exported_decoder_gives_the_same_logits(
 def test_a_folder_without_an_exported_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no config.json and step.onnx; expected a folder of `captioning exp"):
         load_onnx(tmp_path)
+
+
+def test_a_folder_without_digests_is_refused(tmp_path: Path) -> None:
+    for name in ("config.json", "step.onnx"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(InputError, match="has no SHA256SUMS"):
+        load_onnx(tmp_path)
