@@ -16,7 +16,8 @@ export async function load(folder) {
   if (config.format_version !== 1) throw new Error(`this page reads format 1, not ${config.format_version}`);
   if (!config.word_level) throw new Error("this page reads models of whole words (text=words)");
   const program = async (name) => ort.InferenceSession.create(await (await get(name)).arrayBuffer());
-  return { config, encoder: await program("encoder.onnx"), start: await program("start.onnx"), step: await program("step.onnx") };
+  const [encoder, start] = [await program("encoder.onnx"), await program("start.onnx")];
+  return { config, encoder, start, step: await program("step.onnx") };
 }
 
 /** Caption an ImageData: return the text and its log-probability. */
@@ -45,7 +46,8 @@ async function beamSearch(model, state) {
       const logProbs = logSoftmax(logits);
       return Array.from(logProbs, (logProb, token) => ({ row, token, score: beam.score + logProb }));
     });
-    found = found.filter(({ token }) => !never.includes(token)).sort((a, b) => b.score - a.score).slice(0, 2 * search.beam_size);
+    found = found.filter(({ token }) => !never.includes(token));
+    found = found.sort((a, b) => b.score - a.score).slice(0, 2 * search.beam_size);
     const extend = ({ row, token, score }) => ({ tokens: [...beams[row].tokens, token], score });
     for (const ended of found.slice(0, search.beam_size).filter(({ token }) => token === special.eos)) {
       if (!best || rank(ended.score, length) > best.rank) best = { ...extend(ended), rank: rank(ended.score, length) };

@@ -2,7 +2,9 @@
 
 /** Resize, crop and normalise an ImageData as the model's images were in training: (3, height, width). */
 export function preprocess({ data, width, height }, { size, mode, resize_size, interpolation, mean, std }) {
+  if (!FILTERS[interpolation]) throw new Error(`this page does not resize with the filter ${interpolation}`);
   const shorter = Math.min(width, height), [cropHeight, cropWidth] = size;
+  if (mode === "crop" && Math.max(width, height) > 200 * shorter) throw new Error("the image is too narrow");
   const scaled = (side) => Math.floor((resize_size * side) / shorter);
   const [newWidth, newHeight] = mode === "squash" ? [cropWidth, cropHeight] : [scaled(width), scaled(height)];
   // Pillow resizes rows, then columns, and rounds to bytes after each.
@@ -44,7 +46,8 @@ const FILTERS = {
   lanczos: [3, (x) => (Math.abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0)],
 };
 
-/** Resize each of `count` lines of RGBA bytes from `length` to `newLength` pixels. */
+/** Resize each of `count` lines of RGBA bytes from `length` to `newLength` pixels. Strides are between pixels of a line,
+ * and between lines before and after. */
 function resizeLines(data, length, count, newLength, [reach, filter], stride, lineStride, newLineStride) {
   const scale = length / newLength, wide = Math.max(scale, 1);
   const resized = new Uint8ClampedArray(4 * newLength * count);

@@ -54,7 +54,7 @@ def test_a_photo_gets_its_captions_and_the_attention_if_there_is_any(
 @pytest.mark.slow
 @in_browser
 @pytest.mark.filterwarnings("ignore")
-def test_a_dropped_photo_is_captioned_and_no_image_is_refused(
+def test_a_dropped_photo_is_captioned(
     tokenizer: Tokenizer, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("gradio", reason="gradio is not installed: .[demo]")
