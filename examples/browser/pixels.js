@@ -46,7 +46,7 @@ const FILTERS = {
   lanczos: [3, (x) => (Math.abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0)],
 };
 
-/** Resize each of `count` lines of RGBA bytes from `length` to `newLength` pixels. Strides are between pixels of a line,
+/** Resize each of `count` lines of RGBA bytes from `length` to `newLength` pixels. Strides are between a line's pixels,
  * and between lines before and after. */
 function resizeLines(data, length, count, newLength, [reach, filter], stride, lineStride, newLineStride) {
   const scale = length / newLength, wide = Math.max(scale, 1);
