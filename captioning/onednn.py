@@ -33,8 +33,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def tanh(x: Tensor) -> Tensor:
     """Compute the hyperbolic tangent of a tensor of any shape. Its gradient cannot be differentiated again."""
-    if x.device.type != "cpu" or not x.numel() or not _has_tanh(x.dtype):
-        return x.tanh()
+    if torch.compiler.is_compiling() or x.device.type != "cpu" or not x.numel() or not _has_tanh(x.dtype):
+        return x.tanh()  # a graph that is traced, such as for ONNX, has public functions alone
     y: Tensor = _Tanh.apply(x)
     return y
 

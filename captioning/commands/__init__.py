@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from types import FrameType
 
@@ -21,29 +22,31 @@ from captioning.memory import keep_freed_memory
 from captioning.processes import is_first_process
 
 SUMMARIES = {
-    "train": "train a captioner, a word detector or a matcher; -m runs a sweep",
+    "train": "train a model; -m runs a sweep",
     "evaluate": "score a bundle on a split as COCO does",
     "calibrate": "learn on held-out images when to trust a caption",
     "score": "score a file of captions against references",
-    "nbest": "write the M best captions of each image of a split",
+    "nbest": "write the M best captions of a split's images",
     "rerank": "choose among the M best captions of each image",
     "report": "make a table of runs",
     "caption": "caption images",
     "explain": "show on a page how an image was captioned",
-    "concepts": "find words in images with a word detector's bundle",
-    "align": "find the region of an image that each word of a sentence is about",
-    "snippets": "make a data set of regions from captions that a matcher aligns",
-    "regions": "caption the regions of images with a bundle",
+    "demo": "caption dropped photos on a page of this machine",
+    "concepts": "find words in images with a word detector",
+    "align": "find the region that each word is about",
+    "snippets": "make a data set of regions with a matcher",
+    "regions": "caption the regions of images",
     "translate": "translate sentences",
     "generate": "sample sentences from a language model",
     "extract": "cache a split's image features",
-    "bundle": "make a bundle from a run's checkpoint",
+    "bundle": "make a bundle of any model",
+    "export": "write a captioner as ONNX, for other programs",
     "ensemble": "make one bundle of several captioners",
-    "contrast": "make a bundle that prefers words of this image to words of any",
-    "check": "check a bundle, a feature store or a run for damage, or images for training",
-    "vectors": "learn word vectors from captions, to initialise a decoder",
+    "contrast": "make a bundle that prefers an image's own words",
+    "check": "check for damage; of images, before training",
+    "vectors": "learn word vectors from captions",
     "scenes": "generate the synthetic data set",
-    "bench": "measure speed, and the agreement of metrics with people",
+    "bench": "measure speed, and metrics against people",
 }
 
 HELP = """usage: captioning COMMAND ... trains, scores or uses neural image captioners; see `captioning COMMAND --help`:
@@ -117,7 +120,7 @@ def _signals_raise() -> Iterator[None]:
 
 def _run(name: str, *rest: str) -> int:
     if name in ("-h", "--help"):
-        print(HELP.format(commands="\n".join(f"  {n:<10}{text}" for n, text in SUMMARIES.items())), end="")
+        print(HELP.format(commands="\n".join(_two_columns())), end="")
         return 0
     if name == "--version":
         print(f"captioning {__version__}")
@@ -126,6 +129,14 @@ def _run(name: str, *rest: str) -> int:
         print(f"captioning: unknown command '{shown(name)}'; expected one of {', '.join(SUMMARIES)}", file=sys.stderr)
         return 2
     return guarded(name, lambda: importlib.import_module(f"captioning.commands.{name}").main(rest))
+
+
+def _two_columns() -> Iterator[str]:
+    """Lay out the commands so that the help fits on a screen: from top to bottom, then from left to right."""
+    lines = [f"  {name:<10}{text}" for name, text in SUMMARIES.items()]
+    half = -(-len(lines) // 2)
+    for left, right in zip_longest(lines[:half], lines[half:], fillvalue=""):
+        yield f"{left:<60}{right}".rstrip()
 
 
 def guarded(name: str, command: Callable[[], int]) -> int:

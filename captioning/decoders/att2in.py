@@ -86,7 +86,7 @@ class Att2in(AttentiveDecoder[Att2inState]):
 
     def start(self, features: ImageFeatures) -> Att2inState:
         """Set h_0 = c_0 = 0, and compute the attention's keys."""
-        zeros = features.pooled.new_zeros(len(features), self.recurrence.in_features)
+        zeros = features.pooled.new_zeros(features.pooled.shape[0], self.recurrence.in_features)
         return Att2inState(zeros, zeros, self.attention.memory(regions(features), features.mask))
 
     def step(self, tokens: Tensor, state: Att2inState) -> tuple[Tensor, Att2inState]:

@@ -93,20 +93,18 @@ class AdditiveAttention(nn.Module):
         if mask is not None:
             check_regions(mask)
             values = values.masked_fill(~mask[:, :, None], 0.0)  # a weight of 0 does not remove NaN
-        image = torch.arange(len(values), device=values.device)
+        image = torch.arange(values.shape[0], device=values.device)
         return Memory(values, self.key(values), mask, image)
 
     def energies(self, query: Tensor, memory: Memory) -> Tensor:
         """Compute e, (B, R), for queries (B, D); -inf where a region is not real."""
         queries = self.from_query(query)
         _, num_regions, width = memory.keys.shape
-        # Without gradients, it takes a few rows at a time, whose keys stay in the processor's cache.
-        count = len(queries) if torch.is_grad_enabled() else _CACHED // max(1, num_regions * width)
-        count = max(1, count)
-        parts = [
-            self._scores(memory.keys.index_select(0, image).add_(some[:, None]))
-            for image, some in zip(torch.split(memory.image, count), torch.split(queries, count), strict=True)
-        ]
+        blocks = [(memory.image, queries)]
+        if not torch.is_grad_enabled():  # a few rows at a time, whose keys stay in the processor's cache
+            count = max(1, _CACHED // max(1, num_regions * width))
+            blocks = list(zip(torch.split(memory.image, count), torch.split(queries, count), strict=True))
+        parts = [self._scores(memory.keys.index_select(0, image).add_(some[:, None])) for image, some in blocks]
         e = torch.cat(parts).squeeze(2)
         if memory.mask is not None:
             e = e.masked_fill(~memory.mask.index_select(0, memory.image), -torch.inf)

@@ -58,7 +58,7 @@ class Concepts:
         """
         words = features.words
         if not self.ids:
-            none = features.pooled.new_zeros(len(features), 0)
+            none = features.pooled.new_zeros(features.pooled.shape[0], 0)
             return none.long(), none
         if words is None:
             raise InputError(

@@ -118,7 +118,7 @@ class WithoutImage(Decoder[State]):
         return logits
 
     def _zeros(self, features: ImageFeatures) -> ImageFeatures:
-        return ImageFeatures(features.pooled.new_zeros(len(features), self.zero_size))
+        return ImageFeatures(features.pooled.new_zeros(features.pooled.shape[0], self.zero_size))
 
 
 class AgainstImages(Decoder[ContrastState]):
@@ -144,7 +144,7 @@ class AgainstImages(Decoder[ContrastState]):
 
     def start(self, features: ImageFeatures) -> ContrastState:
         """See `Decoder.start`."""
-        first = torch.zeros(len(features), dtype=torch.int64, device=features.pooled.device)
+        first = torch.zeros(features.pooled.shape[0], dtype=torch.int64, device=features.pooled.device)
         others = tuple(self.decoder.start(other).rows(first) for other in self.distractors.each(features.pooled))
         return ContrastState(self.decoder.start(features), others)
 

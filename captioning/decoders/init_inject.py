@@ -68,7 +68,7 @@ class InitInject(RecurrentDecoder):
     def start(self, features: ImageFeatures) -> RecurrentState:
         """Set h_0 = i in every layer."""
         i = self.image(features.pooled)
-        h, *others = rows_first(self.recurrent.initial(len(i), like=i))
+        h, *others = rows_first(self.recurrent.initial(i.shape[0], like=i))
         return RecurrentState((i[:, None] + torch.zeros_like(h), *others))
 
     def embed(self, tokens: Tensor) -> Tensor:

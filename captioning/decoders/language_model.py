@@ -72,7 +72,7 @@ class LanguageModel(RecurrentDecoder):
 
     def start(self, features: ImageFeatures) -> RecurrentState:
         """Set h_0 = 0; one row per image."""
-        zeros = self.recurrent.initial(len(features), like=self.embedding.weight)
+        zeros = self.recurrent.initial(features.pooled.shape[0], like=self.embedding.weight)
         return RecurrentState(rows_first(zeros))
 
     def embed(self, tokens: Tensor) -> Tensor:

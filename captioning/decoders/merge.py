@@ -85,7 +85,7 @@ class Merge(Decoder[MergeState]):
     def start(self, features: ImageFeatures) -> MergeState:
         """Compute h_0, and i for the softmax."""
         i = self.image(features.pooled)
-        return MergeState(self.first(len(i), like=i), i)
+        return MergeState(self.first(i.shape[0], like=i), i)
 
     def step(self, tokens: Tensor, state: MergeState) -> tuple[Tensor, MergeState]:
         """See `Decoder.step`."""

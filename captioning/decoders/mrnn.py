@@ -90,7 +90,7 @@ class MRNN(Decoder[MRNNState]):
     def start(self, features: ImageFeatures) -> MRNNState:
         """Set r(0) = 0, and compute V_I I, which every step uses."""
         image = self.from_image(self.image_dropout(features.pooled))
-        return MRNNState(image.new_zeros(len(image), self.recurrence.in_features), image)
+        return MRNNState(image.new_zeros(image.shape[0], self.recurrence.in_features), image)
 
     def step(self, tokens: Tensor, state: MRNNState) -> tuple[Tensor, MRNNState]:
         """See `Decoder.step`."""

@@ -86,7 +86,7 @@ class ParInject(Decoder[ParInjectState]):
     def start(self, features: ImageFeatures) -> ParInjectState:
         """Compute h_0, and i for every step."""
         i = self.image(features.pooled)
-        return ParInjectState(self.first(len(i), like=i), i)
+        return ParInjectState(self.first(i.shape[0], like=i), i)
 
     def step(self, tokens: Tensor, state: ParInjectState) -> tuple[Tensor, ParInjectState]:
         """See `Decoder.step`."""

@@ -70,7 +70,7 @@ class Sutskever(RecurrentDecoder):
 
     def start(self, features: ImageFeatures) -> RecurrentState:
         """Return v; one row per image."""
-        own = rows_first(self.recurrent.initial(len(features), like=self.embedding.weight))
+        own = rows_first(self.recurrent.initial(features.pooled.shape[0], like=self.embedding.weight))
         return RecurrentState(_same(features.final, own))
 
     def embed(self, tokens: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class UpDown(AttentiveDecoder[UpDownState]):
     def start(self, features: ImageFeatures) -> UpDownState:
         """Set both LSTMs to zero; compute what v̄ adds to LSTM¹, and the attention's keys."""
         v = regions(features)
-        zeros = v.new_zeros(len(v), self.recurrence_1.in_features)
+        zeros = v.new_zeros(v.shape[0], self.recurrence_1.in_features)
         memory = self.attention.memory(v, features.mask)
         return UpDownState(zeros, zeros, zeros, zeros, self.from_mean(memory.mean()), memory)
 

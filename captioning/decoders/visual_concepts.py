@@ -127,7 +127,7 @@ class VisualConcepts(Decoder[ConceptState]):
     def start(self, features: ImageFeatures) -> ConceptState:
         """Find the detected words; one row per image."""
         words, log_scores = self.concepts.detected(features)
-        return ConceptState(words.new_full((len(features), self.order - 1), NONE), words, log_scores)
+        return ConceptState(words.new_full((words.shape[0], self.order - 1), NONE), words, log_scores)
 
     def step(self, tokens: Tensor, state: ConceptState) -> tuple[Tensor, ConceptState]:
         """See `Decoder.step`."""

@@ -25,4 +25,4 @@ class Blind(Encoder):
 
     def forward(self, images: Tensor) -> ImageFeatures:
         """See `Encoder.forward`."""
-        return ImageFeatures(images.new_zeros(len(images), self.feature_size))
+        return ImageFeatures(images.new_zeros(images.shape[0], self.feature_size))

@@ -85,7 +85,7 @@ class SmallCNN(Encoder):
 
     def forward(self, images: Tensor) -> ImageFeatures:
         """See `Encoder.forward`."""
-        inputs = torch.cat([images, self.positions.expand(len(images), -1, -1, -1)], dim=1)
+        inputs = torch.cat([images, self.positions.expand(images.shape[0], -1, -1, -1)], dim=1)
         first = self.blocks[0](inputs)
         last = self.blocks[1:](first)
         means = [F.adaptive_avg_pool2d(below, last.shape[2:]).to(last.dtype) for below in (first, inputs)]

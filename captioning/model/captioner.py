@@ -114,7 +114,7 @@ class Captioner(ImageModel):
         Scores differ by rounding. On other devices, and where torch has no such products, it changes nothing.
         """
         made = packed_decoder(self.decoder)
-        self._packed = None if made is None else (made, self._dtype)
+        self._packed = None if made is None else (made, self._decoder_dtype)
         return self
 
     def unpack(self) -> Self:
@@ -128,11 +128,11 @@ class Captioner(ImageModel):
         if self._packed is None or self.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
             return self.decoder
         made, dtype = self._packed
-        return made if self._dtype == dtype else self.decoder
+        return made if self._decoder_dtype == dtype else self.decoder
 
     @property
-    def _dtype(self) -> torch.dtype:
-        return next(self.decoder.parameters()).dtype
+    def _decoder_dtype(self) -> torch.dtype:
+        return next((weight.dtype for weight in self.decoder.parameters()), torch.float32)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_packed": None}  # packed tensors can be neither copied nor pickled

@@ -25,6 +25,7 @@ from captioning.errors import InputError
 from captioning.files.atomic import write_json
 from captioning.json_files import read_typed
 from captioning.model.caption import Caption
+from captioning.model.named_tensors import feature_tensors, features_of
 
 FEATURES, CAPTIONS = FILES = ("golden.safetensors", "golden.json")
 NUM_EXAMPLES = 3
@@ -48,7 +49,8 @@ class Golden:
 
     def write(self, folder: Path) -> None:
         """Write the two files."""
-        save_file(_tensors(self.features), folder / FEATURES)
+        own_tensors = feature_tensors(self.features)
+        save_file({name: x.detach().clone().contiguous() for name, x in own_tensors.items()}, folder / FEATURES)
         own = [{"text": c.text, "score": c.score, "finished": c.finished} for c in self.captions]
         write_json(folder / CAPTIONS, own)
 
@@ -148,39 +150,8 @@ def _nudged(x: Tensor) -> Tensor:
     return x * (1 + _NUDGE * (2 * torch.rand(x.shape, generator=random) - 1).to(x))
 
 
-def _tensors(features: ImageFeatures) -> dict[str, Tensor]:
-    objects = {} if features.objects is None else {f"objects.{k}": v for k, v in vars(features.objects).items()}
-    final = {f"final.{i}": state for i, state in enumerate(features.final or ())}
-    others = {f"others.{i}.{k}": v for i, other in enumerate(features.others) for k, v in _tensors(other).items()}
-    own = (
-        {name: getattr(features, name) for name in ("pooled", "grid", "mask", "words", "layers")}
-        | objects
-        | final
-        | others
-    )
-    return {name: tensor.detach().clone().contiguous() for name, tensor in own.items() if tensor is not None}
-
-
 def _features(tensors: Mapping[str, Tensor], path: Path) -> ImageFeatures:
-    objects = [tensors[f"objects.{name}"] for name in ("categories", "boxes", "mask") if f"objects.{name}" in tensors]
-    num_states = sum(name.startswith("final.") for name in tensors)
-    others = [{k.removeprefix(p): v for k, v in tensors.items() if k.startswith(p)} for p in _prefixes(tensors)]
     try:
-        return ImageFeatures(
-            pooled=tensors["pooled"],
-            grid=tensors.get("grid"),
-            mask=tensors.get("mask"),
-            objects=Objects(*objects) if objects else None,
-            final=tuple(tensors[f"final.{i}"] for i in range(num_states)) or None,
-            words=tensors.get("words"),
-            layers=tensors.get("layers"),
-            others=tuple(_features(other, path) for other in others),
-        )
+        return features_of(tensors)
     except (KeyError, TypeError) as error:
         raise InputError(f"{path} does not hold the features of images ({error}); copy the bundle again") from error
-
-
-def _prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
-    """List the beginnings of the names of each further encoder's features: "others.0.", and so on."""
-    found = {name.split(".")[1] for name in tensors if name.startswith("others.")}
-    return [f"others.{number}." for number in range(len(found))]

@@ -177,8 +177,8 @@ class ImageModel(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """The device of the weights."""
-        return next(self.parameters()).device
+        """The device of the weights; the CPU for a model without any, such as one that ONNX Runtime computes."""
+        return next((weight.device for weight in self.parameters()), torch.device("cpu"))
 
     def features(self, batch: CaptionBatch) -> ImageFeatures:
         """Return a batch's features for the head: those of `encoder_features`, standardised."""
@@ -201,7 +201,7 @@ class ImageModel(nn.Module, ABC):
 
     @property
     def _dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
+        return next((weight.dtype for weight in self.parameters()), torch.float32)
 
     def _cast(self, inputs: Tensor) -> Tensor:
         """Convert images to the dtype of the weights; ids of sentences stay integers."""

@@ -59,7 +59,7 @@ class Elman(nn.Module):
 
     def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
-        state = state or self.initial(len(inputs), like=inputs)
+        state = state or self.initial(inputs.shape[0], like=inputs)
         x, layers = inputs, list[Tensor]()
         for weights, h in zip(self.fused.all_weights, *state, strict=True):
             if layers:

@@ -71,7 +71,7 @@ class GravesStack(nn.Module):
 
     def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
-        state = state or self.initial(len(inputs), like=inputs)
+        state = state or self.initial(inputs.shape[0], like=inputs)
         return self._upwards(lambda layer, x, before: layer.step(x, before), inputs, state)
 
     def _upwards(

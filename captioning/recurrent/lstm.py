@@ -69,7 +69,7 @@ class LSTM(nn.Module):
 
     def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
-        state = state or self.initial(len(inputs), like=inputs)
+        state = state or self.initial(inputs.shape[0], like=inputs)
         x, layers = inputs, list[Hidden]()
         for weights, h, c in zip(self.fused.all_weights, *state, strict=True):
             if layers:

@@ -53,7 +53,7 @@ class ShowAndTellLSTM(nn.Module):
 
     def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
-        state = state or self.initial(len(inputs), like=inputs)
+        state = state or self.initial(inputs.shape[0], like=inputs)
         return step_cell(self._cell, F.linear(inputs, self.w_x, self.b), state)
 
     def _cell(self, projected: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:

@@ -64,7 +64,7 @@ class Stacked(nn.Module):
 
     def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
-        state = state or self.initial(len(inputs), like=inputs)
+        state = state or self.initial(inputs.shape[0], like=inputs)
         x, afters = inputs, list[Hidden]()
         for layer, before in self._each(state):
             if afters:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,21 @@ def test_an_image_s_caption_does_not_depend_on_its_neighbours_in_training_mode_e
         assert alone.score == pytest.approx(caption.score, abs=1e-5)
 
 
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_several_threads_get_the_captions_that_one_gets(
+    is_packed: bool, captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "SMALLEST", 1)
+    captioner.eval()
+    if is_packed:
+        captioner.pack()
+    images = [Image.new("RGB", (40, 30), (8 * i, 255 - 8 * i, 90)) for i in range(24)]
+    expected = [captioner.caption(image, beam_size=3, num_best=2) for image in images]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda image: captioner.caption(image, beam_size=3, num_best=2), images))
+    assert found == expected
+
+
 def test_another_search_replaces_the_model_s_for_one_call(captioner: Captioner, paths: list[Path]) -> None:
     own = captioner.caption(paths[0])
     shorter = captioner.caption(paths[0], search=GreedySearch(max_length=1))
@@ -78,6 +94,13 @@ def test_the_decoder_alone_may_have_another_precision(captioner: Captioner, path
     assert captioner.encode(captioner.pixels(paths)).pooled.equal(features.pooled)
     with pytest.raises(InputError, match="dtype=int8 must be float32 or bfloat16"):
         captioner.decode_in("int8")
+
+
+def test_images_keep_the_encoder_s_precision_if_the_decoder_has_another(captioner: Captioner) -> None:
+    noise = torch.randint(256, (3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    inputs = captioner.eval().pixels([noise])
+    expected = captioner.encode(inputs).pooled.bfloat16()
+    assert captioner.decode_in("bfloat16").encode(inputs).pooled.equal(expected)
 
 
 def test_a_packed_captioner_finds_the_same_captions(captioner: Captioner, paths: list[Path], monkeypatch) -> None:

@@ -8,18 +8,15 @@ import html
 import io
 import json
 import re
-import shutil
-import subprocess
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from browsing import DOWN, ENTER, ESCAPE, LEFT, RIGHT, TAB, Browser, in_browser, started
 from matplotlib import colormaps
 from numpy.testing import assert_array_equal
 from PIL import Image
@@ -179,65 +176,10 @@ def test_two_models_of_twenty_beams_and_thirty_steps_take_less_than_three_megaby
     assert path.stat().st_size < 2 * 3e6
 
 
-CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-in_browser = pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason="Chromium or chromedriver is not installed")
-ENTER, ESCAPE, TAB, RIGHT, DOWN, LEFT = "\ue007", "\ue00c", "\ue004", "\ue014", "\ue015", "\ue012"
-
-
-class Browser:
-    """Chromium, through the WebDriver protocol."""
-
-    def __init__(self, port: int, folder: Path) -> None:
-        self.base = f"http://127.0.0.1:{port}/session"
-        arguments = (
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--window-size=1200,900",
-            f"--user-data-dir={folder}",
-        )
-        options = {
-            "goog:chromeOptions": {"binary": CHROMIUM, "args": arguments},
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-        }
-        self.base += "/" + self.call("", {"capabilities": {"alwaysMatch": options}})["sessionId"]
-
-    def call(self, path: str, body: dict[str, Any] | None = None, method: str = "POST") -> Any:
-        request = urllib.request.Request(
-            self.base + path, None if body is None else json.dumps(body).encode(), method=method
-        )
-        with urllib.request.urlopen(request, timeout=120) as answer:
-            return json.load(answer)["value"]
-
-    def js(self, script: str) -> Any:
-        return self.call("/execute/sync", {"script": script, "args": []})
-
-    def press(self, *keys: str) -> None:
-        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
-        self.call("/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
-
-    def point(self, selector: str) -> None:
-        self.js(f"document.querySelector('{selector}').scrollIntoView({{block: 'center'}})")
-        element = self.call("/element", {"using": "css selector", "value": selector})
-        move = {"type": "pointerMove", "origin": element, "x": 0, "y": 0, "duration": 0}
-        self.call("/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": [move]}]})
-
-    def log(self, kind: str) -> list[Any]:
-        return [entry["message"] for entry in self.call("/se/log", {"type": kind})]
-
-
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    folder = tmp_path_factory.mktemp("browser")
-    with subprocess.Popen([str(DRIVER), "--port=0"], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            port = next(int(found[1]) for line in process.stdout if (found := re.search(r"on port (\d+)\.", line)))
-            browser = Browser(port, folder)
-            yield browser
-            browser.call("", None, "DELETE")
-        finally:
-            process.terminate()
+    with started(tmp_path_factory.mktemp("browser")) as browser:
+        yield browser
 
 
 @pytest.fixture
