@@ -74,13 +74,16 @@ def searching_parser(command: str, usage: str, text: str, *, thing: str) -> argp
     return parser
 
 
-def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str], *, positional: str) -> argparse.Namespace:
+def parsed(
+    parser: argparse.ArgumentParser, arguments: Sequence[str], *, positional: str, default: str | None = None
+) -> argparse.Namespace:
     """Parse arguments. An option that other libraries have is answered with the name that it has here.
 
     Args:
         parser: from `searching_parser`.
         arguments: of the command.
         positional: the positional arguments' name, which stood after the model in earlier versions.
+        default: the model, if none is named; None if one must be.
     """
     own = parser._option_string_actions
     before = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
@@ -99,7 +102,9 @@ def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str], *, positio
             rest = [argument for argument in arguments if argument != first]
             call = shlex.join([*parser.prog.split(), *rest, "--model", first])
             parser.error(f"the model has its own option now: {shown(call, 500)}")
-        parser.error("--model WHERE is missing: a bundle, the folder of a run, or a run's checkpoint")
+        if default is None:
+            parser.error("--model WHERE is missing: a bundle, the folder of a run, or a run's checkpoint")
+        options.model = [default]
     return options
 
 

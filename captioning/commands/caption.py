@@ -15,6 +15,7 @@ from captioning.commands._bundles import add_batches, add_trust, json_line, load
 from captioning.commands._images import batches, find, new_png
 from captioning.commands._search import as_json, asked_for, chosen_search, parsed, print_words, searching_parser
 from captioning.errors import shown
+from captioning.model import shipped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +32,7 @@ HELP = """\
 Caption images. One that cannot be read is reported and skipped; the exit status is then 1.
 
   IMAGE...            files, folders and globs; - is an image on standard input
-  --model WHERE       a bundle, a run's folder or its checkpoint; given several times, models caption together
+  --model WHERE       a bundle, a run's folder or checkpoint, or a name (flickr8k); several models caption together
   --runners-up N --attention DIR    the N most probable other words for each word; draw attention maps
   --min-confidence P --coverage C   withhold captions less confident than P, or the least confident of all but a share C
   --alt-text --notice [TEXT]        alternative texts of at most 125 characters; say first that a machine wrote them
@@ -39,7 +40,7 @@ Caption images. One that cannot be read is reported and skipped; the exit status
   --batch-size N --device NAME --dtype bfloat16 --trust PACKAGE    images at a time (32); cuda; of the decoder; code
 
 {search}
-example: captioning caption holiday/ cat.jpg 'pets/*.png' --model runs/best --num-best 3 --json
+example: captioning caption holiday/ cat.jpg 'pets/*.png' --num-best 3 --json
 """
 
 
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = searching_parser("caption", "IMAGE... --model WHERE [options]", HELP, thing="image")
+    parser = searching_parser("caption", "IMAGE... [--model WHERE] [options]", HELP, thing="image")
     parser.add_argument("images", nargs="+")
     parser.add_argument("--runners-up", type=natural, default=0)
     parser.add_argument("--dtype", default="float32")
@@ -103,7 +104,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--notice", nargs="?", const=DEFAULT)
     parser.add_argument("--json", action="store_true")
     add_trust(parser)
-    options = parsed(parser, arguments, positional="images")
+    options = parsed(parser, arguments, positional="images", default=shipped.DEFAULT)
     if options.notice is not None and not options.alt_text:
         parser.error("--notice belongs to --alt-text; add that")
     if options.notice and Path(options.notice).exists():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from captioning.commands._bundles import add_trust, load, printable
 from captioning.commands._search import chosen_search, parsed, searching_parser
 from captioning.errors import InputError
+from captioning.model import shipped
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,7 +25,7 @@ Write a self-contained HTML page that shows how a model captioned an image: its 
 words at each step, what follows if one of them is forced, and the attention.
 
   IMAGE               an image's file; for a translator, a sentence
-  --model WHERE       a bundle, a run's folder or its checkpoint; twice for two models side by side
+  --model WHERE       a bundle, a run's folder or checkpoint, or a name (flickr8k); twice for two models side by side
   --output, -o FILE   the page
   --device NAME --trust PACKAGE    such as cuda (default cpu); run a package's code
 
@@ -37,12 +38,12 @@ example: captioning explain dog.jpg --model runs/best/bundle --output dog.html
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command."""
-    parser = searching_parser("explain", "IMAGE --model WHERE -o FILE [options]", HELP, thing="image")
+    parser = searching_parser("explain", "IMAGE [--model WHERE] -o FILE [options]", HELP, thing="image")
     parser.add_argument("image", nargs=1)
     parser.add_argument("-o", "--output", required=True, type=Path)
     parser.add_argument("--device", default="cpu")
     add_trust(parser)
-    options = parsed(parser, arguments, positional="image")
+    options = parsed(parser, arguments, positional="image", default=shipped.DEFAULT)
     if len(options.model) > 2:
         parser.error("--model can be given once or twice")
     if not options.output.parent.is_dir():

@@ -289,3 +289,10 @@ def test_what_a_folder_holds_besides_images_is_counted(command: Command, bundle:
     assert len(lines(ran)) == 3
     assert "skipped 1 other files, 1 pipes, sockets or devices, 1 subfolders" in ran.err
     assert "phone.HEIC" in ran.err
+
+
+def test_images_are_captioned_by_the_package_s_model_if_none_is_named(command: Command, tmp_path: Path) -> None:
+    Image.new("RGB", (320, 200), "green").save(tmp_path / "green.png")
+    named, unnamed = (command("caption", tmp_path / "green.png", *model) for model in (("--model", "flickr8k"), ()))
+    assert (unnamed.status, unnamed.out) == (0, named.out)
+    assert unnamed.out.startswith(f"{tmp_path / 'green.png'}: ")

@@ -190,7 +190,7 @@ def test_an_old_call_is_answered_with_the_new_one(command: Command, old: list[An
     assert ran.err.splitlines()[-1].endswith(f"error: the model has its own option now: {new}")
 
 
-@pytest.mark.parametrize("arguments", [["caption", "a.jpg"], ["translate"], ["generate"]])
+@pytest.mark.parametrize("arguments", [["translate"], ["generate"]])
 def test_a_call_without_a_model_says_what_it_is(command: Command, arguments: list[str]) -> None:
     ran = command(*arguments)
     assert ran.status == 2

@@ -4,13 +4,26 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from captioning import Captioner
 from captioning.errors import InputError
 from captioning.model import shipped
+from captioning.model.check import check_bundle
 from captioning.model.where import locate
 
 BUNDLE = Path(__file__).parents[1] / "fixtures" / "finetuned" / "bundle"
+
+
+def test_the_package_s_model_is_undamaged_and_small() -> None:
+    folder = shipped.shipped()[shipped.DEFAULT]
+    assert "3 golden examples give the same captions" in check_bundle(folder)
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 25e6
+
+
+def test_the_package_s_model_says_how_likely_its_caption_is_right() -> None:
+    caption = Captioner.from_pretrained(shipped.DEFAULT).caption(Image.new("RGB", (320, 200), "magenta"))
+    assert caption.text and 0 < caption.confidence < 1 and caption.distance > 0
 
 
 @pytest.fixture
