@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from hydra.utils import instantiate
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from captioning import Captioner
