@@ -40,7 +40,7 @@ TRANSFORMS = [
     *(ImageTransform((11, 7), mode="squash", interpolation=name) for name in INTERPOLATIONS if name != "nearest"),
     ImageTransform((60, 80), mode="squash", interpolation="bicubic"),  # enlarged
     ImageTransform((16, 16), resize_size=19),
-    ImageTransform((15, 16), resize_size=18, interpolation="bicubic"),  # halves are rounded
+    ImageTransform((13, 16), resize_size=18, interpolation="bicubic"),  # halves are rounded
     ImageTransform((24, 16), resize_size=19),  # padded
 ]
 
