@@ -43,6 +43,7 @@ COMMENT = re.compile(r"<!-- needs: (.*) -->\s*")
 
 NEEDS = {
     "data": "a published data set, and what is made of it",
+    "images": "the reader's own images",
     "training": "minutes or hours of training",
     "devices": "several GPUs or a cluster",
     "clip": "CLIP's published weights",
