@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from captioning.commands import natural, positive
+from captioning.commands import natural, parse_arguments, positive
 from captioning.commands._bundles import add_model, add_trust, load
 from captioning.errors import InputError
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--port", type=natural, default=7860, help="of the page (default 7860)")
     parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")
     add_trust(parser)
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
     if not 0 < options.port < 2**16:
         raise InputError(f"--port {options.port} must be in 1..65535")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from captioning.commands import positive
+from captioning.commands import parse_arguments, positive
 from captioning.commands._bundles import add_trust, load
 
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
         "--beam-size", type=positive, help="search with this many beams and nothing else; default: the model's search"
     )
     add_trust(parser)
-    options = parser.parse_args(arguments)
+    options = parse_arguments(parser, arguments)
 
     from captioning.model.onnx_export import export_onnx
     from captioning.search import BeamSearch

@@ -76,7 +76,8 @@ def test_groups_and_their_options_are_completed(complete: Complete) -> None:
     assert complete("captioning train deco") == ["decoder.", "decoder="]
     assert {"mrnn", "show_and_tell", "up_down"} <= set(complete("captioning train decoder="))
     assert complete("captioning evaluate bundle=x search=gr") == ["greedy"]
-    assert complete("captioning train -m exp") == ["experiment="]
+    assert complete("captioning train -m exp") == ["experiment"]  # without =, as it has options and groups of options
+    assert complete("captioning train experiment=fine") == ["finetune"]
     assert complete("captioning train experiment=scenes/show") == ["scenes/show_and_tell"]
 
 
