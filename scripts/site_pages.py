@@ -28,10 +28,11 @@ PAGES = {
     "SECURITY.md": "security.md",
     "examples/README.md": "examples.md",
     "examples/own_package/README.md": "own_package.md",
+    "models/flickr8k/README.md": "model_flickr8k.md",
 }
 """Markdown files outside docs/, and their pages."""
 
-DOWNLOADS = ("LICENSE", "NOTICE", "CITATION.cff", "examples/**/*.py", "notebooks/*.ipynb")
+DOWNLOADS = ("LICENSE", "NOTICE", "CITATION.cff", "examples/**/*.py", "examples/browser/*.js", "notebooks/*.ipynb")
 """Files that pages link to, which the site holds as they are."""
 
 
