@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     if not 0 < options.port < 2**16:
         raise InputError(f"--port {options.port} must be in 1..65535")
 
-    # Gradio asks a server for its newest version, and its pages ask one for fonts, unless they are told not to.
+    # Gradio asks a server for its newest version, and its pages ask one for fonts, unless this is turned off.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     from captioning.reports.demo_page import demo_page
 

@@ -88,7 +88,7 @@ def _only_images(paths: Iterable[Path]) -> tuple[list[Path], str]:
 def images_below(root: Path) -> list[str]:
     """List the images in a folder and its subfolders, as paths relative to the folder, in alphabetical order.
 
-    Images are told by their suffix. Hidden files and folders are left out. Links are followed, each folder once.
+    Images are found by their suffix. Hidden files and folders are left out. Links are followed, each folder once.
     """
     found, seen = [], set[Path]()
     for folder, subfolders, files in os.walk(root, followlinks=True):
