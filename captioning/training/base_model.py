@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ from captioning.model.safe_build import build
 from captioning.model.where import read_model
 from captioning.search.hypotheses import Search
 from captioning.text.tokenizer import Tokenizer
+
+log = logging.getLogger(__name__)
 
 _OF_THE_MODEL = (
     "encoder", *HEADS, "text", "source_text", "search", "embeddings", "source_embeddings", "freeze_embeddings",
@@ -75,7 +78,11 @@ def base_parts(config: DictConfig) -> Parts:
             "a new one on your captions, or fine-tune another kind of captioner"
         )
     load(model_of(parts))
-    return parts
+    if parts.confidences is not None:
+        log.info(
+            "the confidences of %s are of its own weights; calibrate the new model with captioning calibrate", where
+        )
+    return replace(parts, confidences=None)
 
 
 def with_tokenizer(parts: Parts, tokenizer: Tokenizer, config: DictConfig) -> Parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
-from captioning.training.base_model import check_base, copy_rows
+from captioning.training.base_model import base_parts, check_base, copy_rows
 
 
 def test_known_words_keep_their_logits_in_every_decoder(
@@ -76,3 +77,10 @@ def test_a_vocabulary_is_chosen_with_a_model_and_only_then() -> None:
     with pytest.raises(InputError, match="model=WHERE must be given"):
         check_base(OmegaConf.create({**BASE, "model": None}))
     check_base(OmegaConf.create({"encoder": "x", "decoder": "y"}))
+
+
+def test_a_fine_tuned_model_does_not_inherit_the_confidences_of_other_weights(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        parts = base_parts(OmegaConf.create({"model": "flickr8k", "trust": []}))
+    assert parts.confidences is None
+    assert "the confidences of model=flickr8k are of its own weights; calibrate the new model" in caplog.text
