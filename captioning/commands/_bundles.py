@@ -46,10 +46,14 @@ def trust_as_override(arguments: Sequence[str]) -> list[str]:
     return [*others, *([f"trust=[{','.join(checked_names(options.trust))}]"] if options.trust else [])]
 
 
-def add_model(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add the option that names the model."""
+def add_model(parser: argparse.ArgumentParser, what: str, *, default: str | None = None) -> None:
+    """Add the option that names the model. It must be given if there is no default."""
     parser.add_argument(
-        "--model", required=True, metavar="WHERE", help=f"{what}: its bundle, its run's folder, or a checkpoint"
+        "--model",
+        required=default is None,
+        default=default,
+        metavar="WHERE",
+        help=f"{what}: its bundle, its run's folder, or a checkpoint",
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from captioning.commands import natural, parse_arguments, positive
 from captioning.commands._bundles import add_model, add_trust, load
 from captioning.errors import InputError
+from captioning.model import shipped
 
 ADDRESS = "127.0.0.1"
 
@@ -19,9 +20,9 @@ def main(arguments: Sequence[str]) -> int:
         prog="captioning demo",
         description="Show a page on which one drops a photo and gets its caption, the alternatives and, with an "
         "attentive decoder, the attention maps. Only this machine can open it. Needs pip install 'captioning[demo]'.",
-        epilog="example: captioning demo --model runs/best",
+        epilog="examples: captioning demo; captioning demo --model runs/best",
     )
-    add_model(parser, "the captioner")
+    add_model(parser, "the captioner", default=shipped.DEFAULT)
     parser.add_argument("--num-best", type=positive, default=5, help="captions of a photo (default 5)")
     parser.add_argument("--port", type=natural, default=7860, help="of the page (default 7860)")
     parser.add_argument("--device", default="cpu", help="such as cuda (default cpu)")

@@ -23,7 +23,7 @@ class AltText:
     """An alternative text.
 
     Attributes:
-        text: at most 125 characters; "" if the caption is empty, or if none of its words fits.
+        text: at most 125 characters; "" if no word of the caption is left.
         shortened: whether words of the caption are missing.
     """
 

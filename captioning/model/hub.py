@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub: their bundles are downloaded once, and uploaded with their model card."""
+"""Models on the Hugging Face hub: their bundles are downloaded once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def download(name: str) -> Path:
         InputError: there is no such model, or no network and no earlier download.
     """
     from huggingface_hub import snapshot_download  # takes a tenth of a second to import
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(_FILES)))
@@ -39,8 +39,8 @@ def download(name: str) -> Path:
             f"{shown(name)} is no folder, and the hub has no public model of that name; name a folder, or log in with "
             "`hf auth login` if the model is private"
         ) from error
-    except (HFValidationError, OSError) as error:  # without a network and an earlier download too
+    except Exception as error:  # the hub's client and the library that it asks have many errors of their own
         raise InputError(
             f"{shown(name)} is no folder, and could not be downloaded from the hub "
-            f"({str(error).splitlines()[0]:.100}); name a folder, or run the command once where there is a network"
+            f"({type(error).__name__}: {str(error).partition(chr(10))[0]:.100}); name a folder, or run the command once where there is a network"
         ) from error

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import httpx
 import pytest
 from huggingface_hub import constants
 
@@ -58,6 +59,16 @@ def test_only_the_files_of_a_bundle_are_asked_for(monkeypatch: pytest.MonkeyPatc
 def test_without_a_network_the_message_says_what_to_do() -> None:
     with pytest.raises(InputError, match="somebody/captions is no folder, and could not be downloaded from the hub"):
         Captioner.from_pretrained("somebody/captions")
+
+
+@pytest.mark.parametrize("error", [httpx.ReadTimeout(""), OSError("disk full\nmore")])
+def test_any_failure_of_a_download_is_one_message(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(InputError, match=rf"from the hub \({type(error).__name__}: [^\n]*\); name a folder"):
+        download("somebody/captions")
 
 
 @pytest.mark.parametrize(

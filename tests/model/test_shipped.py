@@ -47,6 +47,17 @@ def test_a_folder_of_the_same_name_comes_first(models: Path, tmp_path: Path) -> 
     assert locate(Path("tiny")) == Path("tiny")
 
 
+def test_a_data_set_of_the_same_name_does_not_hide_the_model(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny" / "Images").mkdir(parents=True)
+    assert locate(Path("tiny")) == models / "tiny"
+
+
+def test_a_folder_of_runs_of_the_same_name_is_not_passed_over(models: Path, tmp_path: Path) -> None:
+    shutil.copytree(BUNDLE, tmp_path / "tiny" / "first" / "bundle")
+    with pytest.raises(InputError, match="tiny holds 1 runs; name one of them"):
+        locate(Path("tiny"))
+
+
 def test_an_unknown_name_lists_the_models_that_exist(models: Path) -> None:
     with pytest.raises(InputError, match=r"tinny does not exist; .* or one of the package's models: tiny"):
         locate(Path("tinny"))
