@@ -40,7 +40,8 @@ def download(name: str) -> Path:
             "`hf auth login` if the model is private"
         ) from error
     except Exception as error:  # the hub's client and the library that it asks have many errors of their own
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]:.100}"
         raise InputError(
-            f"{shown(name)} is no folder, and could not be downloaded from the hub "
-            f"({type(error).__name__}: {str(error).partition(chr(10))[0]:.100}); name a folder, or run the command once where there is a network"
+            f"{shown(name)} is no folder, and could not be downloaded from the hub ({reason}); name a folder, or run "
+            "the command once where there is a network"
         ) from error

@@ -51,11 +51,11 @@ def locate(where: Path) -> Path:
         found = _best(where / CHECKPOINTS)
         log.warning("%s holds no bundle yet; its checkpoint %s is used", shown(where, 300), found.name)
         return found
-    if (found := shipped().get(str(where))) is not None and not any(where.glob(f"*/{BUNDLE}")):
-        return found  # another folder, such as a data set, has the name of one of the package's models
     runs = sorted(path.name for path in where.iterdir() if (path / BUNDLE).is_dir() or (path / CHECKPOINTS).is_dir())
     if runs:
         raise InputError(f"{shown(where, 300)} holds {len(runs)} runs; name one of them, such as {where / runs[0]}")
+    if (named := shipped().get(str(where))) is not None:
+        return named  # another folder, such as a data set, has the name of one of the package's models
     raise InputError(f"{shown(where, 300)} is no bundle, and no run that has saved a checkpoint; {_EXPECTED}")
 
 
