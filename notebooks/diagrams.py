@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Patch
@@ -19,7 +19,7 @@ Box = tuple[float, float, str, str]
 def draw(ax: Axes, boxes: Mapping[str, Box], arrows: Sequence[tuple[str, str]], *, title: str = "") -> None:
     """Draw boxes and arrows. The figure should be about 1.3 inches wide for each column, and 0.9 high for each row.
 
-    An arrow whose two boxes are in one row, with others between them, is drawn as an arc above them.
+    If other boxes lie between an arrow's two, in their row or column, it is drawn as an arc around them.
 
     Args:
         ax: where to draw.
@@ -29,7 +29,22 @@ def draw(ax: Axes, boxes: Mapping[str, Box], arrows: Sequence[tuple[str, str]], 
     """
     patches = {name: _box(ax, box) for name, box in boxes.items()}
     for first, second in arrows:
-        ax.add_patch(_arrow(boxes[first], boxes[second], patches[first], patches[second]))
+        arc = _arc(boxes[first], boxes[second], boxes.values())
+        ax.add_patch(
+            FancyArrowPatch(
+                boxes[first][:2],
+                boxes[second][:2],
+                patchA=patches[first],
+                patchB=patches[second],
+                shrinkA=0,
+                shrinkB=1,
+                arrowstyle="-|>",
+                mutation_scale=11,
+                color="#444444",
+                connectionstyle=f"arc3,rad={arc}",
+                zorder=0,
+            )
+        )
     columns, rows = ([box[axis] for box in boxes.values()] for axis in (0, 1))
     ax.set_xlim(min(columns) - 0.55, max(columns) + 0.55)
     ax.set_ylim(min(rows) - 0.45, max(rows) + 0.45)
@@ -48,18 +63,10 @@ def _box(ax: Axes, box: Box) -> Patch:
     return patch
 
 
-def _arrow(first: Box, second: Box, tail: Patch, head: Patch) -> FancyArrowPatch:
-    over = first[1] == second[1] and abs(first[0] - second[0]) >= 2
-    return FancyArrowPatch(
-        first[:2],
-        second[:2],
-        patchA=tail,
-        patchB=head,
-        shrinkA=0,
-        shrinkB=1,
-        arrowstyle="-|>",
-        mutation_scale=11,
-        color="#444444",
-        connectionstyle="arc3,rad=-0.3" if over else "arc3",
-        zorder=0,
-    )
+def _arc(first: Box, second: Box, boxes: Iterable[Box]) -> float:
+    """Return how far an arrow is bent, as twice the fraction of its length; 0 if no box lies between its two."""
+    for same, along, bend in ((1, 0, -0.3), (0, 1, -0.7)):  # within a row, within a column
+        low, high = sorted((first[along], second[along]))
+        if first[same] == second[same] and any(b[same] == first[same] and low < b[along] < high for b in boxes):
+            return bend
+    return 0.0

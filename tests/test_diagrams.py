@@ -47,9 +47,16 @@ def test_all_boxes_are_inside() -> None:
 
 def test_an_arrow_over_other_boxes_is_an_arc_above_them() -> None:
     ax = Figure().add_subplot()
-    diagrams.draw(ax, BOXES, [("image", "last"), ("image", "layer")])
-    arc, straight = (patch for patch in ax.patches if isinstance(patch, FancyArrowPatch))
-    assert arc.get_path().vertices[:, 1].max() > 1.25 > straight.get_path().vertices[:, 1].max()
+    diagrams.draw(ax, BOXES, [("image", "last"), ("image", "layer"), ("layer", "last")])
+    arc, *straight = (patch.get_path().vertices[:, 1] for patch in ax.patches if isinstance(patch, FancyArrowPatch))
+    assert arc.max() > 1.25 > max(y.max() for y in straight)
+
+
+def test_an_arrow_over_a_box_in_its_column_is_an_arc_beside_it() -> None:
+    ax = Figure().add_subplot()
+    diagrams.draw(ax, BOXES | {"said": (1, 2, "ball", "output")}, [("word", "said")])
+    (arc,) = (patch for patch in ax.patches if isinstance(patch, FancyArrowPatch))
+    assert np.abs(arc.get_path().vertices[:, 0] - 1).max() > 0.3
 
 
 def test_a_name_without_a_box_is_refused() -> None:
