@@ -1,6 +1,6 @@
 """Every notebook runs from a clean kernel, in bounded time, and is kept without outputs.
 
-Each section of the lecture has three exercises with solutions.
+Each section of the lecture has three exercises with solutions, and docs/lecture.md names sections that exist.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ kernels_warn = pytest.mark.filterwarnings("ignore")
 EXERCISES = ("**Exercises**", "### Exercises")
 NUMBERED = re.compile(r"([0-9]+)\. ")
 SOLVED = re.compile(r"(?:\*\*[0-9]+\.)?([0-9]+)(?:\.|\*\*) ")  # "2. " or "**4.2** "
+ROW = re.compile(r"\| [^|]+ \| \[\w+\]\(\.\./notebooks/(\w+)\.ipynb\) \| ([^|]+) \|")
+"""A row of docs/lecture.md: the slide, the notebook, and the title of its section."""
 
 
 def name(path: Path) -> str:
@@ -148,3 +150,13 @@ def test_each_exercise_has_a_solution_that_asserts_something(path: Path) -> None
 
 def test_each_file_of_solutions_has_its_notebook() -> None:
     assert [path.name for path in SOLUTIONS] == [path.name for path in CHAPTERS]
+
+
+def test_every_section_that_the_table_of_slides_names_exists() -> None:
+    lines = (ROOT / "docs" / "lecture.md").read_text(encoding="utf-8").splitlines()
+    table = [line for line in lines if line.startswith("|")][2:]  # without the head
+    rows = [ROW.fullmatch(line) for line in table]
+    assert rows and [line for line, row in zip(table, rows, strict=True) if row is None] == []
+    titles = {path.stem: sections(path) for path in NOTEBOOKS}
+    assert [row[0] for row in rows if row and row[2] not in titles.get(row[1], ())] == []
+    assert {path.stem for path in CHAPTERS} <= {row[1] for row in rows if row}
