@@ -53,3 +53,12 @@ def test_a_command_that_fails_ends_the_benchmark_with_its_message(monkeypatch: p
 def test_the_command_needs_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "record"]) == 1
     assert "bench record needs --data, Flickr8k's folder" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_the_record_s_experiment_reaches_the_goal(shared: Path) -> None:
+    """Its time is measured by the command alone, because a test cannot know what else the machine does."""
+    weights = shared / "weights" / "tf_efficientnet_lite2.safetensors"
+    (found,) = bench_record(shared / "data" / "flickr8k", weights, None, seeds=(1,))
+    assert found.reached
