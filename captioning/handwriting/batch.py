@@ -52,7 +52,7 @@ def one_hot(texts: Sequence[str], alphabet: str) -> Tensor:
     """
     for text in texts:
         if unknown := sorted(set(text) - set(alphabet)):
-            raise InputError(f"text {shown(text)} has {shown(unknown[0])}; the network writes only {shown(alphabet)}")
+            raise InputError(f"text {shown(text)} has {unknown[0]!r}; the network writes only {alphabet!r}")
         if not text:
             raise InputError("a text is empty; expected at least one character")
     ids = [torch.tensor([alphabet.index(character) for character in text]) for text in texts]

@@ -75,7 +75,7 @@ class PlotterFont:
             raise InputError("plotter fonts need another package: pip install 'captioning[lecture]'") from None
         fonts = HersheyFonts()
         if self.name not in fonts.default_font_names:
-            raise InputError(f"font {shown(self.name)}: expected one of {', '.join(fonts.default_font_names)}")
+            raise InputError(f"font {shown(self.name)}: expected one of {', '.join(sorted(fonts.default_font_names))}")
         fonts.load_default_font(self.name)
         return dict(fonts.all_glyphs)
 
@@ -102,7 +102,7 @@ class PlotterFont:
         positions, lifted, characters, left = [], [], [], 0.0
         for number, character in enumerate(text):
             if character not in self._glyphs:
-                raise InputError(f"the font {self.name} has no {shown(character)}; leave it out of the text")
+                raise InputError(f"the font {self.name} has no {character!r}; leave it out of the text")
             glyph = self._glyphs[character]
             for stroke in glyph.strokes:
                 positions += [(left + x - glyph.left_offset, _BASE_LINE - y) for x, y in stroke]
