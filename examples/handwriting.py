@@ -1,4 +1,4 @@
-"""Write a text by hand: train the synthesis network of Graves 2013 on lines from a plotter font, and draw what it writes.
+"""Write a text by hand: train Graves's synthesis network (2013) on lines from a plotter font, and draw what it writes.
 
     Pr(x | c) = Π_t Pr(x_{t+1} | y_t)        x: the pen's points; c: the text, seen through a soft window
 
@@ -64,9 +64,7 @@ def trained(font: PlotterFont, *, letters: str = ascii_lowercase, steps: int = 7
 def score(network: Synthesis, lines: list[Line]) -> tuple[float, float]:
     """Compute the loss in nats per point, and the share of points at which the window is on the right character."""
     batch = collate(lines)
-    right = [
-        phi.argmax(1).numpy() == line.characters for phi, line in zip(network.windows(batch), lines, strict=True)
-    ]
+    right = [phi.argmax(1).numpy() == line.characters for phi, line in zip(network.windows(batch), lines, strict=True)]
     return loss_of(network, batch).item(), float(np.concatenate(right).mean())
 
 

@@ -80,7 +80,9 @@ def check_dynamic(captioner: nn.Module, learning_rate: float) -> None:
         InputError: it is no language model, or η is not above 0.
     """
     if not isinstance(captioner, Captioner) or type(captioner.decoder) is not LanguageModel:
-        raise InputError("dynamic: only language models are evaluated dynamically; leave it out, or name one in bundle=")
+        raise InputError(
+            "dynamic: only language models are evaluated dynamically; leave it out, or name one in bundle="
+        )
     if not 0 < learning_rate < math.inf:
         raise InputError(f"dynamic={learning_rate}: expected a learning rate above 0, such as 0.1")
 

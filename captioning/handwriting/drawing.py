@@ -29,6 +29,8 @@ def draw_line(axes: Axes, points: ArrayLike, *, color: str = "black") -> None:
 def draw_window(axes: Axes, weights: ArrayLike, text: str) -> None:
     """Draw φ, (T, U): points to the right, characters upwards; each point's weights are divided by the largest one."""
     phi = np.asarray(weights, dtype=np.float64)
-    axes.imshow((phi / phi.max(1, keepdims=True)).T, origin="lower", aspect="auto", cmap="Greys", interpolation="nearest")
+    axes.imshow(
+        (phi / phi.max(1, keepdims=True)).T, origin="lower", aspect="auto", cmap="Greys", interpolation="nearest"
+    )
     axes.set_yticks(range(len(text)), list(text.replace(" ", "␣")))
     axes.set_xlabel("point $t$")

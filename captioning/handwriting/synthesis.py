@@ -96,8 +96,7 @@ class Synthesis(nn.Module):
         _, phi = self._read(batch)
         padded, lengths = pad_packed_sequence(phi, batch_first=True)
         return [
-            own[:length, : len(text)]
-            for own, length, text in zip(padded, lengths.tolist(), batch.texts, strict=True)
+            own[:length, : len(text)] for own, length, text in zip(padded, lengths.tolist(), batch.texts, strict=True)
         ]
 
     def _read(self, batch: StrokeBatch) -> tuple[Mixture, PackedSequence]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch.testing import assert_close
 
 from captioning import Captioner
 from captioning.data import CaptionDataModule, Loading, Splits
@@ -39,7 +39,7 @@ def literal(decoder: LanguageModel, learning_rate: float) -> list[float]:
     found = []
     for ids in CAPTIONS:
         h, loss = torch.zeros(7, dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-        for token, target in zip(ids, ids[1:], strict=False):
+        for token, target in pairwise(ids):
             x = w["embedding.weight"][token]
             h = torch.tanh(
                 w["recurrent.fused.weight_ih_l0"] @ x + w["recurrent.fused.bias_ih_l0"]
@@ -63,7 +63,7 @@ def test_equals_a_loop_and_leaves_the_model_as_it_is(learning_rate: float) -> No
     decoder = model()
     before = {name: value.clone() for name, value in decoder.state_dict().items()}
     found = list(dynamic_losses(decoder, CAPTIONS, feature_size=1, pad=0, learning_rate=learning_rate))
-    assert_close(torch.tensor(found, dtype=torch.float64), torch.tensor(literal(decoder, learning_rate), dtype=torch.float64), rtol=0, atol=1e-10)
+    assert found == pytest.approx(literal(decoder, learning_rate), rel=0, abs=1e-10)
     assert decoder.training
     assert all(torch.equal(before[name], value) for name, value in decoder.state_dict().items())
 

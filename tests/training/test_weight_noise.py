@@ -33,6 +33,7 @@ class Drifting(pl.LightningModule):
 
     def training_step(self, batch: Tensor, batch_index: int) -> Tensor | None:
         self.read.append(self.weight.detach().clone())
+        assert torch.equal(self.frozen, START)
         if batch_index == self.left_out:
             return None
         return ((self.weight + 0 * self.frozen) * batch).sum() ** 2
@@ -81,7 +82,6 @@ def test_each_gradient_is_of_weights_with_noise_and_each_step_is_taken_from_weig
     read = [w + noise(step) for step, w in enumerate(expected[:-1])]
     assert_close(module.read, read, rtol=0, atol=1e-12)
     assert_close(module.weight.detach(), expected[-1], rtol=0, atol=1e-12)
-    assert torch.equal(module.frozen, START)
 
 
 def test_the_noise_has_the_standard_deviation_and_is_drawn_anew_for_each_step_and_seed() -> None:
