@@ -24,7 +24,8 @@ WITHOUT_EXERCISES = ("captioning_tour", "from_image_to_loss")
 
 CHAPTERS = [path for path in NOTEBOOKS if path.stem not in WITHOUT_EXERCISES]
 SECONDS = 900  # of a whole notebook, on a busy machine too
-NUM_SCENES = {"captioning_tour": "60", "recurrent_networks": "900"}  # a tenth or a third of what readers see
+NUM_SCENES = {"captioning_tour": "60", "recurrent_networks": "900", "designs": "300"}  # readers see more
+SLOW = (*NUM_SCENES, "graves", "sentences")
 kernels_warn = pytest.mark.filterwarnings("ignore")
 
 EXERCISES = ("**Exercises**", "### Exercises")
@@ -39,7 +40,7 @@ def name(path: Path) -> str:
 
 
 RUNS = [
-    pytest.param(p, marks=[pytest.mark.slow] * (name(p) in NUM_SCENES), id=name(p)) for p in (*NOTEBOOKS, *SOLUTIONS)
+    pytest.param(p, marks=[pytest.mark.slow] * (name(p) in SLOW), id=name(p)) for p in (*NOTEBOOKS, *SOLUTIONS)
 ]
 
 
