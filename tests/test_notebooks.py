@@ -39,9 +39,7 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
 
 
-RUNS = [
-    pytest.param(p, marks=[pytest.mark.slow] * (name(p) in SLOW), id=name(p)) for p in (*NOTEBOOKS, *SOLUTIONS)
-]
+RUNS = [pytest.param(p, marks=[pytest.mark.slow] * (name(p) in SLOW), id=name(p)) for p in (*NOTEBOOKS, *SOLUTIONS)]
 
 
 def run(path: Path, *, seconds: float = SECONDS) -> list[str]:

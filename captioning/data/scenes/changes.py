@@ -70,13 +70,13 @@ def change_scene(fact: str, seed: int, split: str, index: int, size: int = 96) -
     changed = change(layout, deepcopy(rng))
     if changed is None:
         return None
-    scenes = []
     words, details = rng, deepcopy(rng)
     describe(layout, details)  # now it paints what `generate_scene` paints
-    for own in (layout, changed):
-        captions, image = describe(own, deepcopy(words)), render(own, deepcopy(details), size)
-        scenes.append(scene_of(own, captions, image, split, index))
-    return ChangedScene(fact, *scenes, captions=(usual_caption(layout, subject), usual_caption(changed, subject)))
+    before, after = (
+        scene_of(own, describe(own, deepcopy(words)), render(own, deepcopy(details), size), split, index)
+        for own in (layout, changed)
+    )
+    return ChangedScene(fact, before, after, captions=(usual_caption(layout, subject), usual_caption(changed, subject)))
 
 
 def _colour(layout: Layout, rng: np.random.Generator) -> Layout:
