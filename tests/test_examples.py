@@ -72,6 +72,21 @@ def test_the_caption_of_a_set_is_distinguished_from_another(folder: Path) -> Non
     assert example("scoring").main(folder, steps=40) > 0.9
 
 
+def test_a_handwriting_network_learns_letters_and_where_they_are(tmp_path: Path) -> None:
+    pytest.importorskip("HersheyFonts")
+    handwriting = example("handwriting")
+    font = handwriting.PlotterFont("futural")
+    lines = handwriting.lines_of(font, "lot", handwriting.np.random.default_rng(1), num=20, length=6)
+    scores = [
+        handwriting.score(handwriting.trained(font, letters="lot", steps=steps, width=32), lines) for steps in (1, 60)
+    ]
+    assert scores[1][0] < scores[0][0] - 1
+    assert scores[1][1] > scores[0][1] + 0.1
+    network = handwriting.trained(font, letters="lot", steps=1, width=32)
+    handwriting.picture(network, font, "lot to").savefig(tmp_path / "drawn.png")
+    assert (tmp_path / "drawn.png").stat().st_size > 1000
+
+
 def test_chance_is_a_half_where_captions_say_nothing() -> None:
     torch.manual_seed(0)
     assert example("scoring").accuracy(torch.randn(500, 5, 7)) == pytest.approx(0.5, abs=0.02)

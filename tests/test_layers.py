@@ -12,8 +12,8 @@ ROOT = Path(captioning.__file__).parent
 LAYERS = (
     ("errors", "json_files", "memory", "modes", "processes", "seeds"), ("files",), ("text",), ("metrics",),
     ("reranking",),
-    ("recurrent",), ("encoders",), ("data",), ("decoders",), ("matchers",), ("search",), ("objectives",), ("model",),
-    ("evaluation",), ("reports",), ("training",), ("benchmarks",), ("commands",),
+    ("recurrent",), ("handwriting",), ("encoders",), ("data",), ("decoders",), ("matchers",), ("search",),
+    ("objectives",), ("model",), ("evaluation",), ("reports",), ("training",), ("benchmarks",), ("commands",),
 )  # fmt: skip
 """From the ground up, as docs/architecture.md has them: each may import those above it in this list."""
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -49,6 +49,7 @@ settings:
   search=NAME          greedy, beam, gnmt, diverse, constrained, stochastic, covering, sampling, minimum_bayes_risk
   data.objects=true    word detectors on COCO: also score words apart for small, medium and large objects
   retrieval=N          also retrieve images by their first N captions, and back; dtype=bfloat16: the decoder's precision
+  dynamic=RATE         language models: also the perplexity of a copy that learns from each caption after predicting it
   pointing=true        matchers: how many words point into a box of what they name; beta=B: neighbours share regions
   metrics.names=[NAME] any of {metrics}
   metrics.backend=NAME {backends}
@@ -72,6 +73,7 @@ def evaluate(config: DictConfig, output: Path) -> None:
     from hydra.utils import instantiate
 
     from captioning.data.module import CaptionDataModule
+    from captioning.evaluation.dynamic import check_dynamic
     from captioning.model.captioner import Captioner
     from captioning.model.load import load_model
     from captioning.reports.scores import ScoreResult
@@ -84,6 +86,10 @@ def evaluate(config: DictConfig, output: Path) -> None:
     bundles = models_of(config)
     model = load_model(bundles[0], trust=config.trust) if len(bundles) == 1 else load(bundles, "cpu", config.trust)
     check_pointing(model, config)
+    if config.dynamic is not None:
+        check_dynamic(model, config.dynamic)
+        if config.dtype is not None:
+            raise InputError(f"dynamic: {config.dtype} is too coarse for the steps of dynamic evaluation; remove dtype")
     if config.dtype is not None:
         if not isinstance(model, Captioner):
             raise InputError(f"dtype: {config.bundle} holds a {model.head_name}, which writes no captions; remove it")
@@ -195,21 +201,23 @@ def validating(model: ImageModel, config: DictConfig, splits: Splits) -> Trainin
 def _write_captions(module: CaptioningModule, data: CaptionDataModule, output: Path, config: DictConfig) -> Result:
     """Write the result of captions, with retrieval and a page of examples."""
     from captioning.evaluation.calibration import describe_evaluation
+    from captioning.evaluation.dynamic import evaluate_dynamically
     from captioning.evaluation.retrieval import retrieve
     from captioning.reports.page import write_page
     from captioning.reports.result import Result, seal, writing
 
     assert module.evaluation is not None
-    retrieval, examples = config.retrieval, config.examples
+    captioner, retrieval, dynamic, examples = module.captioner, config.retrieval, config.dynamic, config.examples
     result = Result.of_evaluation(
         module.evaluation,
         data=data.splits.name,
         split=data.split,
         search=module.search,
         dtype="float32" if config.dtype is None else str(config.dtype),
-        decoder=module.captioner.known_config["decoder"],
-        retrieval=retrieve(module.captioner, data, captions_per_image=retrieval) if retrieval else None,
-        calibration=describe_evaluation(module.evaluation, module.captioner.confidences),
+        decoder=captioner.known_config["decoder"],
+        dynamic=None if dynamic is None else evaluate_dynamically(captioner, data, learning_rate=dynamic),
+        retrieval=retrieve(captioner, data, captions_per_image=retrieval) if retrieval else None,
+        calibration=describe_evaluation(module.evaluation, captioner.confidences),
     )
     result.write(output)
     if examples:

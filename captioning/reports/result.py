@@ -50,6 +50,7 @@ class Result:
         columns: further values of each image for per_image.csv, in the order of `captions`.
         language_model: loss, perplexity and the like; empty without a model.
         unfinished: how many captions were truncated at the maximum length; None without a model.
+        dynamic: as `captioning.evaluation.dynamic.evaluate_dynamically` returns it; None if it was not measured.
         retrieval: as `captioning.evaluation.retrieval.retrieve` returns it; None if it was not measured.
         alternatives: the search's several captions of each image, described; empty if it finds one.
         calibration: how far the captions' confidences can be trusted; None of a model that is not calibrated.
@@ -63,6 +64,7 @@ class Result:
     columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     language_model: Mapping[str, float] = field(default_factory=dict)
     unfinished: int | None = None
+    dynamic: Mapping[str, float] | None = None
     retrieval: Mapping[str, Any] | None = None
     alternatives: Mapping[str, float] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
@@ -79,6 +81,7 @@ class Result:
         search: Search,
         dtype: str = "float32",
         decoder: Mapping[str, Any] | None = None,
+        dynamic: Mapping[str, float] | None = None,
         retrieval: Mapping[str, Any] | None = None,
         calibration: Mapping[str, Any] | None = None,
     ) -> Self:
@@ -91,6 +94,7 @@ class Result:
             search: the search that produced the captions.
             dtype: the precision of the decoder; the signature has it if it is not float32.
             decoder: the plain values of the decoder; the signature describes one that consists of others.
+            dynamic: as `captioning.evaluation.dynamic.evaluate_dynamically` returns it.
             retrieval: as `captioning.evaluation.retrieval.retrieve` returns it.
             calibration: as `captioning.evaluation.calibration.describe_evaluation` returns it.
         """
@@ -119,6 +123,7 @@ class Result:
                 "tokens_per_caption": evaluation.tokens_per_caption,
             },
             unfinished=evaluation.num_unfinished,
+            dynamic=dynamic,
             retrieval=retrieval,
             alternatives=evaluation.alternatives,
             calibration=calibration,
@@ -139,6 +144,7 @@ class Result:
             **({"language_model": self.language_model} if self.language_model else {}),
             "captions": {**unfinished, **summary(list(self.scores.tokenized.values()))},
             **({"alternatives": self.alternatives} if self.alternatives else {}),
+            **({} if self.dynamic is None else {"dynamic": self.dynamic}),
             **({} if self.retrieval is None else {"retrieval": self.retrieval}),
             **({} if self.calibration is None else {"calibration": self.calibration}),
             "signature": {**self.signature, **({"bootstrap": self.bootstrap} if self.intervals else {})},
@@ -238,6 +244,11 @@ def print_scores(content: Mapping[str, Any], *, title: str | None = None, signat
         console().print(f"no intervals and no p-values: {reason}")
     if model := content.get("language_model"):
         console().print(f"perplexity {model['perplexity']:.2f}, {model['bits_per_character']:.3f} bits per character")
+    if dynamic := content.get("dynamic"):
+        console().print(
+            f"dynamic evaluation (learning rate {dynamic['learning_rate']:g}): perplexity {dynamic['perplexity']:.2f}, "
+            f"{dynamic['bits_per_character']:.3f} bits per character"
+        )
     if several := content.get("alternatives"):
         console().print(f"captions of an image: {', '.join(f'{name} {value:.4g}' for name, value in several.items())}")
     for direction in ("text_to_image", "image_to_text"):

@@ -76,7 +76,7 @@ def change_scene(fact: str, seed: int, split: str, index: int, size: int = 96) -
         scene_of(own, describe(own, deepcopy(words)), render(own, deepcopy(details), size), split, index)
         for own in (layout, changed)
     )
-    return ChangedScene(fact, before, after, (usual_caption(layout, subject), usual_caption(changed, subject)))
+    return ChangedScene(fact, before, after, captions=(usual_caption(layout, subject), usual_caption(changed, subject)))
 
 
 def _colour(layout: Layout, rng: np.random.Generator) -> Layout:
