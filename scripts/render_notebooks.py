@@ -17,6 +17,7 @@ import nbclient
 import nbformat
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from PIL import Image
 from pygments.formatters import HtmlFormatter
 
@@ -49,6 +50,7 @@ def executed(path: Path, seconds: int) -> nbformat.NotebookNode:
 def page(notebook: nbformat.NotebookNode, title: str) -> str:
     """Return a notebook as one HTML page, with its plots inside."""
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # a table that was printed row by row
     body, _ = exporter.from_notebook_node(notebook)
     body = PICTURE.sub(_smaller, body)
     parts = [part if CODE.fullmatch(part) else EQUATION.sub(_mathml, part) for part in CODE.split(body)]
