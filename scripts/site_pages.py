@@ -47,6 +47,7 @@ MODULES = {
     "decoders": _files("decoders"),
     "encoders": ["captioning.encoders"],
     "evaluation": ["captioning.evaluation.predictions", "captioning.evaluation.scorer"],
+    "handwriting": _files("handwriting"),
     "matchers": _files("matchers"),
     "metrics": ["captioning.metrics", "captioning.metrics.diversity"],
     "model": [

@@ -42,6 +42,7 @@ from captioning.decoders import (
     WithoutImage,
 )
 from captioning.decoders.ngrams import observed_ngrams
+from captioning.decoders.word_table import WordTable
 from captioning.encoders.features import ImageFeatures, Objects
 from captioning.errors import InputError
 from captioning.recurrent import GRU, Bidirectional, GravesStack, Stacked
@@ -128,11 +129,12 @@ def every_decoder() -> dict[str, Callable[[], Decoder[Any]]]:
     """Builders of each class in `captioning.decoders`, with each of its `parts`, and with its flags both ways.
 
     A decoder's file needs no entry anywhere: its widths are the arguments that end in `_size`, its flags those with a
-    default of True or False. Parts and flags are paired, not multiplied.
+    default of True or False. Parts and flags are paired, not multiplied. `WordTable`, the fast
+    form of others, is left out.
     """
     builders: dict[str, Callable[[], Decoder[Any]]] = {}
     for name, cls in classes("captioning.decoders").items():
-        if not issubclass(cls, Decoder) or inspect.isabstract(cls) or cls in WRAPPERS:
+        if not issubclass(cls, Decoder) or inspect.isabstract(cls) or cls in WRAPPERS or cls is WordTable:
             continue
         arguments = inspect.signature(cls).parameters
         widths = [key for key in arguments if key.endswith("_size")]

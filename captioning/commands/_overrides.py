@@ -32,6 +32,11 @@ from captioning.errors import InputError
 VERSION_BASE = "1.3"
 SEARCHING = ("train", "evaluate", "nbest")
 """The commands that have a group `search`."""
+PROCESSORS = {
+    "no_repeat_ngram": "captioning.search.NoRepeatNgrams, size: 3",
+    "repetition_penalty": "captioning.search.RepetitionPenalty, penalty: 1.2",
+}
+"""What a training's search has instead of these options."""
 ERRORS = (HydraException, OmegaConfBaseException, ValueError)
 """What composing a configuration raises; ValueError if a group's option is a number, for example."""
 
@@ -297,13 +302,23 @@ def _explain(config: str, before: Sequence[str], override: str, error: Exception
 
 
 def _of_search(key: str, before: Sequence[str], config: str) -> str | None:
-    """Say what a setting of another library's search is called here; None for any other key."""
+    """Say what a setting of another library's search is called here, or what a run has instead of an option.
+
+    Returns:
+        None for any other key.
+    """
     if config not in SEARCHING:
         return None
     from captioning.search.names import as_setting, ours
+    from captioning.search.options import OPTIONS
 
     known = hydra.compose(config, list(before)).get("search") or {}
-    found = ours(key.removeprefix("search."), [str(name) for name in known])
+    name = key.removeprefix("search.")
+    if name in OPTIONS and key != name:
+        processor = PROCESSORS.get(name)
+        instead = f'; here, a search has "+search.processors=[{{_target_: {processor}}}]"' if processor else ""
+        return f"{key} is an option of evaluate, nbest and caption, or of another search{instead}"
+    found = ours(name, [str(name) for name in known])
     return None if found is None else f"{key} is called {as_setting(found)} here"
 
 

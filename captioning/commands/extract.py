@@ -11,7 +11,11 @@ from captioning.errors import InputError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-HELP = """usage: captioning extract data=NAME data.root=DIR encoder=NAME features=DIR [KEY=VALUE ...]
+    from captioning.encoders.encoder import Encoder
+    from captioning.encoders.text_transform import TextTransform
+    from captioning.encoders.transform import ImageTransform
+
+HELP = """usage: captioning extract data=NAME data.root=DIR [encoder=NAME | bundle=WHERE] features=DIR [KEY=VALUE ...]
 
 Run a frozen encoder over every image once, and cache its features in memory-mapped files, one folder per split. Train
 from them with data.features=DIR. Training refuses features of another encoder, transform or weights, features of images
@@ -21,10 +25,12 @@ examples:
   captioning extract data=flickr8k data.root=PATH encoder=efficientnet_lite features=features/lite0
   captioning extract data=coco data.root=PATH encoder=resnet101 encoder.grid=true dtype=float16 features=features/r101
   captioning extract data=coco data.root=PATH encoder=regions regions=FILE.tsv features=features/bottom-up
+  captioning extract data=flickr8k data.root=PATH bundle=flickr8k splits=[val] features=features/of-a-model
 
 settings:
   data=NAME              folder, flickr8k, flickr30k, coco, coco2014, coco2017, scenes
   encoder=NAME           as in training; encoder.weights=FILE reads a local file
+  bundle=WHERE           a trained model, whose encoder and transform are used: for evaluate, nbest and calibrate
   encoder=detected_words, encoder.weights=DIR    also the words that the word detector of this bundle finds
   encoder=regions        no network: reads a detector's features of up to encoder.num_regions=100 regions per image
   regions=FILES          its files: bottom-up attention's .tsv, or a folder of .npz; images are then not needed
@@ -58,14 +64,10 @@ def extract(config: DictConfig) -> None:
     from captioning.data.features import extract as features
     from captioning.data.features.precision import with_precision
     from captioning.data.splits import split_name
-    from captioning.encoders.encoder import Encoder
     from captioning.encoders.regions import Regions
     from captioning.training.assemble import open_data
-    from captioning.training.encoder_parts import encoder_parts
-    from captioning.training.parts import build
 
-    parts, _ = encoder_parts(config.encoder)
-    encoder: Encoder = build(config.encoder, Encoder, **parts)  # type: ignore[type-abstract]
+    encoder, transform = _encoder(config)
     if isinstance(encoder, Regions) != (config.regions is not None):
         raise InputError(
             f"regions={config.regions} with {type(encoder).__name__}: regions=FILES and encoder=regions go together"
@@ -74,12 +76,13 @@ def extract(config: DictConfig) -> None:
     opened, loading = open_data(config.data, reads=reads)
     splits = {split: opened.images(split) for split in map(split_name, config.splits)}
     encoder.set_trainable(0)
-    identity = with_precision(encoder.identity(), config.precision)
+    identity = with_precision(encoder.identity(transform), config.precision)
     if isinstance(encoder, Regions):
         features_of = features.from_files(config.regions, encoder, batch_size=config.batch_size)
     else:
         features_of = features.by_encoder(
             encoder,
+            transform=transform,
             device=config.device,
             batch_size=config.batch_size,
             num_workers=loading.num_workers,
@@ -93,3 +96,18 @@ def extract(config: DictConfig) -> None:
         dtype=config.dtype,
         reads_images=encoder.reads == "images",
     )
+
+
+def _encoder(config: DictConfig) -> tuple[Encoder, ImageTransform | TextTransform | None]:
+    """Return the encoder of `config.bundle`, or the one that `config.encoder` describes, and its transform."""
+    from captioning.encoders.encoder import Encoder
+    from captioning.model.load import load_model
+    from captioning.training.encoder_parts import encoder_parts
+    from captioning.training.parts import build
+
+    if config.bundle is not None:
+        model = load_model(config.bundle, trust=config.trust)
+        return model.encoder, model.transform
+    parts, _ = encoder_parts(config.encoder)
+    encoder: Encoder = build(config.encoder, Encoder, **parts)  # type: ignore[type-abstract]
+    return encoder, encoder.transform

@@ -10,6 +10,7 @@ from torch import nn
 
 from captioning.decoders.decoder import Decoder, State
 from captioning.decoders.packed_layers import PackedGRU, PackedLinear, PackedLSTM, can_pack
+from captioning.decoders.word_table import WordTable, can_look_up
 from captioning.recurrent import GRU, LSTM
 
 SMALLEST = 2**14
@@ -27,8 +28,9 @@ _PACKED: Mapping[type[nn.Module], Callable[[Any], nn.Module]] = {
 def packed(decoder: Decoder[S]) -> Decoder[S] | None:
     """Return a decoder that takes the steps of `decoder` in less time; None where torch cannot pack its weights.
 
-    It shares the parameters of `decoder`, and has a packed copy of large weights in addition. The copy does not change
-    with the weights. Logits differ by rounding.
+    It shares the parameters of `decoder`, and has a packed copy of large weights in addition, and for recurrent layers
+    over words a table (see `captioning.decoders.word_table`). They do not change with the weights. Logits differ by
+    rounding.
 
     Args:
         decoder: a decoder in evaluation mode. Its linear layers, `LSTM` and `GRU` are packed.
@@ -36,7 +38,8 @@ def packed(decoder: Decoder[S]) -> Decoder[S] | None:
     weights = [p for p in decoder.parameters() if p.is_floating_point()]
     if any(p.device.type != "cpu" or not can_pack(p.dtype) for p in weights):
         return None
-    return cast(Decoder[S], _packed(decoder))
+    quick = _packed(decoder)
+    return cast(Decoder[S], WordTable(quick) if can_look_up(quick) else quick)
 
 
 def _packed(module: nn.Module) -> nn.Module:

@@ -9,6 +9,7 @@ torch has packed products, those of oneDNN that its compiler uses, but under no 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -74,7 +75,12 @@ class PackedLayer(nn.Module, ABC):
 
     Args:
         layer: the layer, in evaluation mode.
+
+    Attributes:
+        products: of each layer's inputs, and of its state.
     """
+
+    products: Sequence[tuple[Product, Product]]
 
     def __init__(self, layer: LSTM | GRU) -> None:
         super().__init__()
@@ -92,27 +98,36 @@ class PackedLayer(nn.Module, ABC):
         outputs, final = unroll(lambda x, s: step(self, x, s), inputs, rows_first(state))
         return outputs, rows_first(final)
 
-    @abstractmethod
     def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
         """See `RecurrentLayer`."""
+        return self.advance(self.project(inputs), state or self.initial(len(inputs), like=inputs))
+
+    def project(self, inputs: Tensor) -> Tensor:
+        """Compute what the lowest layer's gates read of the inputs alone, W x + b: (B, E) to (B, G)."""
+        return self.products[0][0](inputs)
+
+    @abstractmethod
+    def advance(self, projected: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
+        """Take the step of inputs that are projected already, (B, G)."""
 
 
 class PackedLSTM(PackedLayer):
-    """An LSTM whose single steps take one product for each layer: `[x, h] [W, U]ᵀ + b`."""
+    """An LSTM whose single steps use packed products."""
 
     def __init__(self, layer: LSTM) -> None:
         super().__init__(layer)
-        self.products = [Product(torch.cat([w, u], 1), b_w + b_u) for w, u, b_w, b_u in layer.fused.all_weights]
+        self.products = [(Product(w, b_w + b_u), Product(u, None)) for w, u, b_w, b_u in layer.fused.all_weights]
 
-    def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
-        """See `RecurrentLayer`."""
-        x, layers = inputs, list[Hidden]()
-        for product, h, c in zip(self.products, *(state or self.initial(len(x), like=x)), strict=True):
-            i, f, g, o = product(torch.cat([x, h], 1)).chunk(4, 1)
+    def advance(self, projected: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
+        """See `PackedLayer`; G = 4D."""
+        x, layers = projected, list[Hidden]()
+        for (of_input, of_state), h, c in zip(self.products, *state, strict=True):
+            gates = of_state(h).add_(of_input(x) if layers else projected)
+            i, f, g, o = gates.chunk(4, 1)
             c = torch.addcmul(f.sigmoid() * c, i.sigmoid(), g.tanh())
             x = o.sigmoid() * c.tanh()
             layers.append((x, c))
-        return x, tuple(torch.stack(s) for s in zip(*layers, strict=True))
+        return x, stacked(layers)
 
 
 class PackedGRU(PackedLayer):
@@ -122,13 +137,21 @@ class PackedGRU(PackedLayer):
         super().__init__(layer)
         self.products = [(Product(w, b_w), Product(u, b_u)) for w, u, b_w, b_u in layer.fused.all_weights]
 
-    def step(self, inputs: Tensor, state: Hidden | None = None) -> tuple[Tensor, Hidden]:
-        """See `RecurrentLayer`."""
-        x, layers = inputs, list[Tensor]()
-        for (of_input, of_state), h in zip(self.products, *(state or self.initial(len(x), like=x)), strict=True):
-            (r, z, n), (r_h, z_h, n_h) = of_input(x).chunk(3, 1), of_state(h).chunk(3, 1)
+    def advance(self, projected: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
+        """See `PackedLayer`; G = 3D."""
+        x, layers = projected, list[Hidden]()
+        for (of_input, of_state), h in zip(self.products, *state, strict=True):
+            r, z, n = (of_input(x) if layers else projected).chunk(3, 1)
+            r_h, z_h, n_h = of_state(h).chunk(3, 1)
             z = (z + z_h).sigmoid()
             n = torch.addcmul(n, (r + r_h).sigmoid(), n_h).tanh()
             x = n + z * (h - n)
-            layers.append(x)
-        return x, (torch.stack(layers),)
+            layers.append((x,))
+        return x, stacked(layers)
+
+
+def stacked(layers: Sequence[Hidden]) -> Hidden:
+    """Turn the states of L layers, (B, D) each, into one of (L, B, D)."""
+    if len(layers) == 1:
+        return tuple(s[None] for s in layers[0])  # without a copy
+    return tuple(torch.stack(s) for s in zip(*layers, strict=True))

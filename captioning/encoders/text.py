@@ -75,7 +75,7 @@ class TextEncoder(Encoder):
         words = pack_padded_sequence(texts[order], lengths[order].cpu(), batch_first=True)
         x: PackedSequence = words._replace(data=self.dropout(self.embedding(words.data)))
         outputs, final = self.recurrent(x)
-        h, _ = pad_packed_sequence(outputs, batch_first=True)
+        h, _ = pad_packed_sequence(outputs, batch_first=True, total_length=texts.shape[1])
         h = h[rank]
         last = h[torch.arange(len(h), device=h.device), lengths - 1]
         if 2 * final[0].shape[2] == self.feature_size:

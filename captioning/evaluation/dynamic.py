@@ -118,4 +118,4 @@ def dynamic_losses(
         step = learning_rate * min(1.0, MAX_NORM / max(nn.utils.get_total_norm(gradients).item(), 1e-12))
         with torch.no_grad():
             for weight, gradient in zip(weights, gradients, strict=True):
-                weight -= step * gradient
+                weight.sub_(gradient, alpha=step)

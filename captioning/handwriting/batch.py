@@ -33,8 +33,8 @@ def collate(lines: Sequence[Line]) -> StrokeBatch:
     """Make a batch of lines."""
     points = [torch.from_numpy(line.points) for line in lines]
     shifted = [torch.cat([own.new_zeros(1, 3), own[:-1]]) for own in points]
-    packed = (pack_sequence(own, enforce_sorted=False) for own in (shifted, points))
-    return StrokeBatch(*packed, tuple(line.text for line in lines))
+    inputs, targets = (pack_sequence(own, enforce_sorted=False) for own in (shifted, points))
+    return StrokeBatch(inputs, targets, tuple(line.text for line in lines))
 
 
 def one_hot(texts: Sequence[str], alphabet: str) -> Tensor:

@@ -67,8 +67,8 @@ class Mixture:
     def of(cls, outputs: Tensor) -> Self:
         """Split ŷ (n, 1 + 6M) into its parts (17)."""
         num = outputs.shape[1] // 6
-        end, weights, correlation, mean, log_sd = outputs.split([1, num, num, 2 * num, 2 * num], dim=1)
-        return cls(end[:, 0], weights, mean.unflatten(1, (num, 2)), log_sd.unflatten(1, (num, 2)), correlation)
+        end, weights, correlation, mean, log_sd = torch.split(outputs, [1, num, num, 2 * num, 2 * num], dim=1)
+        return cls(end[:, 0], weights, mean.reshape(-1, num, 2), log_sd.reshape(-1, num, 2), correlation)
 
     def log_prob(self, points: Tensor) -> Tensor:
         """Compute log Pr(x_{t+1} | y_t) of points (n, 3), in nats, (n)."""

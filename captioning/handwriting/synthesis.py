@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from captioning.handwriting.batch import StrokeBatch, one_hot
 from captioning.handwriting.mixture import Mixture, output_size
 from captioning.handwriting.window import SoftWindow
 from captioning.recurrent import LSTM
-from captioning.recurrent.layer import Hidden, RecurrentFactory, unroll
+from captioning.recurrent.layer import Hidden, RecurrentFactory, RecurrentLayer, unroll
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,13 @@ class Synthesis(nn.Module):
             raise InputError("the alphabet has a character twice; each must be in it once")
         self.alphabet, self.hidden_size = alphabet, hidden_size
         below = [0, *[hidden_size] * (num_layers - 1)]
-        self.layers = nn.ModuleList(layer(3 + size + len(alphabet), hidden_size) for size in below)
+        self.layers = nn.ModuleList(cast(nn.Module, layer(3 + size + len(alphabet), hidden_size)) for size in below)
         self.window = SoftWindow(hidden_size, num_gaussians=num_gaussians)
         self.head = nn.Linear(num_layers * hidden_size, output_size(num_mixtures))
+
+    @property
+    def _recurrent(self) -> list[RecurrentLayer]:
+        return cast(list[RecurrentLayer], list(self.layers))
 
     def forward(self, batch: StrokeBatch) -> Mixture:
         """Predict every point of a batch, in the order of `batch.targets.data`."""
@@ -104,9 +109,9 @@ class Synthesis(nn.Module):
         inputs = batch.inputs
         characters = one_hot(batch.texts, self.alphabet).to(inputs.data)
         first = self._first(inputs, characters)
-        h, w, phi = first.data.split([self.hidden_size, len(self.alphabet), characters.shape[1]], dim=1)
+        h, w, phi = torch.split(first.data, [self.hidden_size, len(self.alphabet), characters.shape[1]], dim=1)
         outputs = [h]
-        for layer in list(self.layers)[1:]:
+        for layer in self._recurrent[1:]:
             above, _ = layer(inputs._replace(data=torch.cat([inputs.data, outputs[-1], w], dim=1)))  # (53)
             outputs.append(above.data)
         return Mixture.of(self.head(torch.cat(outputs, dim=1))), inputs._replace(data=phi)
@@ -117,12 +122,12 @@ class Synthesis(nn.Module):
 
         def step(x: Tensor, state: Hidden) -> tuple[Tensor, Hidden]:
             w, kappa, *before = state
-            h, after = self.layers[0].step(torch.cat([x, w], dim=1), tuple(s[None] for s in before))  # (52)
+            h, after = self._recurrent[0].step(torch.cat([x, w], dim=1), tuple(s[None] for s in before))  # (52)
             w, phi, kappa = self.window(h, kappa, rows[: len(x)])
             return torch.cat([h, w, phi], dim=1), (w, kappa, *(s[0] for s in after))
 
         num = len(characters)
-        recurrent = (s[0] for s in self.layers[0].initial(num, like=characters))
+        recurrent = (s[0] for s in self._recurrent[0].initial(num, like=characters))
         state = (self._no_window(num), self.window.start(num, like=characters), *recurrent)
         outputs, _ = unroll(step, inputs, state)
         return outputs
@@ -141,7 +146,7 @@ class Synthesis(nn.Module):
         return SynthesisState(
             one_hot(texts, self.alphabet).to(like),
             torch.tensor([len(text) for text in texts], device=like.device),
-            tuple(layer.initial(len(texts), like=like) for layer in self.layers),
+            tuple(layer.initial(len(texts), like=like) for layer in self._recurrent),
             self._no_window(len(texts)),
             self.window.start(len(texts), like=like),
             torch.zeros(len(texts), dtype=torch.bool, device=like.device),
@@ -149,10 +154,10 @@ class Synthesis(nn.Module):
 
     def step(self, points: Tensor, state: SynthesisState) -> tuple[Mixture, SynthesisState]:
         """Read points (B, 3), and predict the next ones."""
-        h, first = self.layers[0].step(torch.cat([points, state.window], dim=1), state.recurrent[0])  # (52)
+        h, first = self._recurrent[0].step(torch.cat([points, state.window], dim=1), state.recurrent[0])  # (52)
         w, phi, kappa = self.window(h, state.kappa, state.characters)
         outputs, recurrent = [h], [first]
-        for layer, before in zip(list(self.layers)[1:], state.recurrent[1:], strict=True):
+        for layer, before in zip(self._recurrent[1:], state.recurrent[1:], strict=True):
             h, after = layer.step(torch.cat([points, h, w], dim=1), before)  # (53)
             outputs.append(h)
             recurrent.append(after)

@@ -48,7 +48,7 @@ def train(
     for batch in batches:
         loss = loss_of(network, batch)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), max_norm)
         optimizer.step()
         if schedule is not None:

@@ -53,7 +53,8 @@ class WeightNoise(pl.Callback):
         self._clean = [(weight, weight.detach().clone()) for weight in _trained(module)]
         with torch.no_grad():
             for weight, _ in self._clean:
-                weight += self.std * torch.randn(weight.shape, generator=generator, dtype=weight.dtype).to(weight)
+                noise = torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
+                weight.add_(noise.to(weight), alpha=self.std)
 
     def on_after_backward(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Remove the noise."""

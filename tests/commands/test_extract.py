@@ -61,6 +61,21 @@ def test_training_from_features_gives_what_training_from_images_gives(
         torch.testing.assert_close(value, other[name], rtol=1e-3, atol=1e-4)
 
 
+def test_the_features_of_a_trained_model_are_scored_as_its_images_are(
+    command: Command, bundle: Path, scenes: Path, tmp_path: Path
+) -> None:
+    """The run has trained its encoder, so that no `encoder=` describes it."""
+    data, features = ("data=scenes", f"data.root={scenes}"), tmp_path / "features"
+    given = (f"bundle={bundle}", f"features={features}", "splits=[val]", "dtype=float32", "device=cpu")
+    assert command("extract", *data, *given).status == 0
+    scored = (f"bundle={bundle}", *data, "data.split=val")
+    assert command("evaluate", *scored, f"output={tmp_path / 'plain'}").status == 0
+    assert command("evaluate", *scored, f"data.features={features}", f"output={tmp_path / 'cached'}").status == 0
+    plain, cached = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("plain", "cached"))
+    assert cached["language_model"] == pytest.approx(plain["language_model"], rel=1e-4)
+    assert cached["metrics"] == pytest.approx(plain["metrics"], abs=1e-3)
+
+
 def test_features_are_refused_by_another_encoder(extract: Command, train: Command, tmp_path: Path) -> None:
     assert extract(tmp_path / "features").status == 0
     torch.manual_seed(1)

@@ -222,6 +222,12 @@ def test_a_configuration_is_shown_though_its_folder_holds_a_run(command: Command
         (["--num-beams", "5"], "--num-beams is called search.beam_size here"),
         (["search.num_beams=5"], "search.num_beams=5: search.num_beams is called search.beam_size here"),
         (["num_beams=5"], "num_beams=5: num_beams is called search.beam_size here"),
+        (
+            ["search.no_repeat_ngram=3"],
+            "search.no_repeat_ngram is an option of evaluate, nbest and caption, or of another search; here, a search "
+            'has "+search.processors=[{_target_: captioning.search.NoRepeatNgrams, size: 3}]"',
+        ),
+        (["search.top_p=0.9"], "search.top_p is an option of evaluate, nbest and caption, or of another search"),
         (["search=sampling", "search.topk=5"], "search.topk is called search.top_k here"),
         (["-m", "decoder=glob(x*)"], "no choice matches"),
         (["=3"], "has no key"),

@@ -75,9 +75,9 @@ def test_a_packed_layer_steps_as_its_layer_does(layer: Any, kind: Any, num_layer
 def test_layers_are_replaced_in_a_copy_alone(small) -> None:
     with torch.no_grad():
         quick: Any = packed.packed(small)
-    assert (type(quick.head), type(quick.recurrent)) == (PackedLinear, PackedLSTM)
+    assert (type(quick.head), type(quick.layer)) == (PackedLinear, PackedLSTM)
     assert (type(small.head), type(small.recurrent)) == (nn.Linear, LSTM)
-    assert quick.embedding is small.embedding
+    assert quick.decoder.embedding is small.embedding
     assert quick.head.weight is small.head.weight
 
 

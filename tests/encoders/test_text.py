@@ -41,6 +41,15 @@ def test_a_sentence_s_features_do_not_depend_on_its_neighbours(layer) -> None:
             torch.testing.assert_close(s[row], own[0])
 
 
+def test_padding_beyond_the_longest_sentence_is_masked() -> None:
+    model = encoder(LSTM)
+    features, wider = model(TEXTS), model(torch.cat([TEXTS, torch.full((3, 2), NO_TOKEN)], 1))
+    assert wider.grid.shape == (3, 6, 6)
+    assert torch.equal(wider.grid[:, :4], features.grid)
+    assert torch.equal(wider.pooled, features.pooled)
+    assert wider.mask.sum(1).tolist() == LENGTHS
+
+
 def test_annotations_and_final_state_equal_torch() -> None:
     model = encoder(LSTM)
     x = model.embedding(torch.tensor([[7, 1, 4, 5]]))

@@ -21,6 +21,8 @@ from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
 from captioning.encoders.fused import fused
 from captioning.encoders.regions import Regions
+from captioning.encoders.text_transform import TextTransform
+from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
 from captioning.files.lock import locked
 
@@ -99,12 +101,19 @@ def from_files(files: str, encoder: Regions, *, batch_size: int) -> FeaturesOf:
 
 
 def by_encoder(
-    encoder: Encoder, *, device: str | None, batch_size: int, num_workers: int, precision: str = "float32"
+    encoder: Encoder,
+    *,
+    transform: ImageTransform | TextTransform | None,
+    device: str | None,
+    batch_size: int,
+    num_workers: int,
+    precision: str = "float32",
 ) -> FeaturesOf:
     """Compute features by a frozen encoder of images.
 
     Args:
         encoder: in evaluation mode.
+        transform: prepares the images: the encoder's own, or a model's.
         precision: of the network, a value of `PRECISIONS`. The features of bfloat16 differ from those of float32 by a
             few percent, so `with_precision` adds it to the identity.
         device: such as "cuda"; None for a GPU if there is one, else the CPU.
@@ -114,8 +123,7 @@ def by_encoder(
     Raises:
         InputError: there is no such device or precision, or the encoder reads sentences.
     """
-    transform = encoder.transform
-    if transform is None:
+    if not isinstance(transform, ImageTransform):
         raise InputError("an encoder of sentences is trained with its decoder: its features are not cached")
     check_precision(precision)
     if precision != "float32":

@@ -45,7 +45,7 @@ _PHRASES = {
     "behind": ("behind",) * 4 + ("partly hidden by",),
     "between": ("between",) * 4 + ("in between",),
 }
-_CONVERSE = {
+CONVERSE = {
     "left of": "right of",
     "right of": "left of",
     "above": "below",
@@ -53,6 +53,7 @@ _CONVERSE = {
     "in front of": "behind",
     "behind": "in front of",
 }
+"""The relation of the second object to the first."""
 _NUMBERS = ("no", "one", "two", "three", "four", "five")
 
 # {first} {relation}: "a red ball" "to the left of a blue box"; {all}: the related objects as a list;
@@ -73,6 +74,7 @@ _NUMBER_FORMS = (
     "{number} things {place}: {first} {relation}",
     "there are {number} objects and {first} is {relation}",
 )
+_USUAL_FORMS = {"relation": _PLAIN_FORMS[0], "number": _NUMBER_FORMS[0]}
 _REST_FORM = "{first} is {relation}, with {rest} nearby"
 _CONVERSE_FORMS = ("{second} is {converse} {place}", "there is {second} {converse} {place}")
 
@@ -85,7 +87,7 @@ def describe(layout: Layout, rng: np.random.Generator) -> tuple[str, ...]:
     has_others = len(layout.things) > layout.num_related
     one, two = (_RELATION_FORMS[i] for i in rng.permutation(len(_RELATION_FORMS))[:2])
     more = [_REST_FORM] if has_others else []
-    if layout.relation in _CONVERSE:
+    if layout.relation in CONVERSE:
         more += _CONVERSE_FORMS
     forms = (
         _pick(rng, _PLAIN_FORMS),
@@ -95,6 +97,19 @@ def describe(layout: Layout, rng: np.random.Generator) -> tuple[str, ...]:
         _pick(rng, more or [two]),
     )
     return tuple(_sentence(layout, forms[i], rng) for i in rng.permutation(len(forms)))
+
+
+def usual_caption(layout: Layout, subject: str) -> str:
+    """Write one caption, in a usual form and with the most usual words.
+
+    Args:
+        layout: the scene.
+        subject: "relation": it states the relation. "number": it gives the number of objects too. "list": it lists the
+            objects, and those outside the relation, if there are any.
+    """
+    with_rest = len(layout.things) > layout.num_related
+    forms = _USUAL_FORMS | {"list": (_LIST_FORMS_WITH_REST if with_rest else _LIST_FORMS)[0]}
+    return _sentence(layout, forms[subject], None)
 
 
 def find_mentions(captions: Sequence[str], things: Sequence[Thing]) -> tuple[Mention, ...]:
@@ -122,10 +137,10 @@ def _fits(thing: Thing, colour: str, noun: str) -> bool:
     return thing.colour == colour and noun in _nouns(thing.category)
 
 
-def _sentence(layout: Layout, form: str, rng: np.random.Generator) -> str:
+def _sentence(layout: Layout, form: str, rng: np.random.Generator | None) -> str:
     first, *others = (_noun_phrase(rng, thing) for thing in layout.things[: layout.num_related])
     rest = layout.things[layout.num_related :]
-    converse = _CONVERSE.get(layout.relation)
+    converse = CONVERSE.get(layout.relation)
     text = form.format(
         first=first,
         second=others[0],
@@ -139,7 +154,7 @@ def _sentence(layout: Layout, form: str, rng: np.random.Generator) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _noun_phrase(rng: np.random.Generator, thing: Thing) -> str:
+def _noun_phrase(rng: np.random.Generator | None, thing: Thing) -> str:
     size, noun = _pick(rng, _SIZE_WORDS[thing.size]), _pick(rng, _nouns(thing.category))
     words = " ".join(filter(None, (size, thing.colour, noun)))
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
@@ -153,5 +168,6 @@ _ALL_NOUNS = {noun for category in SHAPES for noun in _nouns(category)}
 _COLOUR_AND_SHAPE = re.compile(rf"\b({'|'.join(COLOURS)}) ({'|'.join(sorted(_ALL_NOUNS))})\b")
 
 
-def _pick(rng: np.random.Generator, options: Sequence[str]) -> str:
-    return options[int(rng.integers(len(options)))]
+def _pick(rng: np.random.Generator | None, options: Sequence[str]) -> str:
+    """Draw one of the options; without a generator, take the first, which is the most usual."""
+    return options[0 if rng is None else int(rng.integers(len(options)))]

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from captioning.data.scenes.language import describe
-from captioning.data.scenes.layout import Thing, sample_layout
+from captioning.data.scenes.layout import Layout, Thing, sample_layout
 from captioning.data.scenes.render import render
 from captioning.errors import InputError
 
@@ -50,18 +50,31 @@ def generate_scene(seed: int, split: str, index: int, size: int = 96) -> Scene:
     Raises:
         InputError: an argument is out of its range.
     """
+    layout, rng = sample_scene(seed, split, index, size)
+    captions = describe(layout, rng)
+    return scene_of(layout, captions, render(layout, rng, size), split, index)
+
+
+def sample_scene(seed: int, split: str, index: int, size: int) -> tuple[Layout, np.random.Generator]:
+    """Sample the layout of a scene. Return the generator too: it first describes and then paints the scene.
+
+    Raises:
+        InputError: an argument is out of its range.
+    """
     if split not in SPLITS:
         raise InputError(f"expected one of the splits {', '.join(SPLITS)}, found {split!r}; choose one of these")
     check_range("seed", seed, 0)
     check_range("index", index, 0, MAX_IMAGES - 1)
     check_range("size", size, MIN_SIZE, MAX_SIZE)
-    number = SPLITS.index(split)
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, index)))
-    layout = sample_layout(rng)
-    captions = describe(layout, rng)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(SPLITS.index(split), index)))
+    return sample_layout(rng), rng
+
+
+def scene_of(layout: Layout, captions: tuple[str, ...], image: Image.Image, split: str, index: int) -> Scene:
+    """Put together a scene from its layout, its captions and its image."""
     return Scene(
-        image_id=(number + 1) * MAX_IMAGES + index,
-        image=render(layout, rng, size),
+        image_id=(SPLITS.index(split) + 1) * MAX_IMAGES + index,
+        image=image,
         background=layout.background,
         relation=layout.relation,
         objects=layout.things,

@@ -39,6 +39,7 @@ def config(scenes: Path, tmp_path: Path) -> DictConfig:
             "precision": "float32",
             "batch_size": 3,
             "regions": None,
+            "bundle": None,
             "device": "cpu",
         }
     )

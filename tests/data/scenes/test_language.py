@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pycocoevalcap.cider.cider import Cider
 
 from captioning.data.example import Mention
-from captioning.data.scenes.language import describe, find_mentions
+from captioning.data.scenes.language import describe, find_mentions, usual_caption
 from captioning.data.scenes.layout import Layout, Thing, sample_layout
 from captioning.data.scenes.shapes import COLOURS, SHAPES
 
@@ -194,6 +194,18 @@ def test_every_claim_of_every_caption_is_understood_and_true(seed: int) -> None:
         reading = Reading(caption, layout)
         assert not reading.left_over, caption
         assert set(reading.named) >= set(layout.things[: layout.num_related]), caption
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_usual_caption_is_true_and_says_what_it_is_about(seed: int) -> None:
+    layout, _ = scene(seed)
+    readings = {subject: Reading(usual_caption(layout, subject), layout) for subject in ("relation", "number", "list")}
+    assert not any(reading.left_over for reading in readings.values())
+    assert usual_caption(layout, "number").lower().split()[0] in NUMBERS
+    others = len(layout.things) - layout.num_related
+    related = layout.things[: layout.num_related]
+    assert set(readings["list"].named) == set(layout.things if others == 1 else related)
+    assert set(readings["relation"].named) == set(readings["number"].named) == set(related)
 
 
 def test_false_captions_are_detected() -> None:
