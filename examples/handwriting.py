@@ -5,8 +5,8 @@
 The network learns from random letters, so it can write any text of the alphabet. It is known which character each
 generated point belongs to, so we can count how often the window is on the right one.
 
-    python examples/handwriting.py 'pack my box'                                      plain letters, in about a minute
-    python examples/handwriting.py 'pack my box' --font scripts --steps 8000          a script, in about ten minutes
+    python examples/handwriting.py 'pack my box'                                 plain letters, in two or three minutes
+    python examples/handwriting.py 'pack my box' --font scripts --steps 8000     a script, which takes longer
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def picture(network: Synthesis, font: PlotterFont, text: str) -> Figure:
     return figure
 
 
-def main(text: str, *, font: str = "futural", steps: int = 700, out: str = "handwriting.png") -> tuple[float, float]:
+def main(text: str, *, font: str = "futural", steps: int = 2000, out: str = "handwriting.png") -> tuple[float, float]:
     """Train, print and return the scores on new lines, and draw the text into a file."""
     plotter = PlotterFont(font)
     network = trained(plotter, steps=steps)
@@ -103,7 +103,7 @@ if __name__ == "__main__":
     parser = ArgumentParser(description="Train a network that writes by hand, and let it write a text.")
     parser.add_argument("text")
     parser.add_argument("--font", default="futural")
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--out", default="handwriting.png")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     main(**vars(parser.parse_args()))
