@@ -5,8 +5,7 @@
 The network learns from random letters, so it can write any text of the alphabet. It is known which character each
 generated point belongs to, so we can count how often the window is on the right one.
 
-    python examples/handwriting.py 'pack my box'                                 plain letters, in two or three minutes
-    python examples/handwriting.py 'pack my box' --font scripts --steps 8000     a script, which takes longer
+    python examples/handwriting.py 'pack my box'                   plain letters, in two or three minutes
 """
 
 from __future__ import annotations
