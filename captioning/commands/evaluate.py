@@ -47,9 +47,8 @@ settings:
   data.features=DIR    cached features instead of images; data.skip_broken=true leaves out images that cannot be read
   search.KEY=VALUE     an option of `captioning caption`, such as beam_size=10 or banned=[man,woman]
   search=NAME          greedy, beam, gnmt, diverse, constrained, stochastic, covering, sampling, minimum_bayes_risk
-  data.objects=true    word detectors on COCO: also score words apart for small, medium and large objects
   retrieval=N          also retrieve images by their first N captions, and back; dtype=bfloat16: the decoder's precision
-  dynamic=RATE         language models: also the perplexity of a copy that learns from each caption after predicting it
+  dynamic=RATE         language models: also learn from each caption; data.objects=true: word detectors by objects' sizes
   pointing=true        matchers: how many words point into a box of what they name; beta=B: neighbours share regions
   metrics.names=[NAME] any of {metrics}
   metrics.backend=NAME {backends}

@@ -24,7 +24,6 @@ that were replaced, and damaged features. Run extract again to resume an extract
 examples:
   captioning extract data=flickr8k data.root=PATH encoder=efficientnet_lite features=features/lite0
   captioning extract data=coco data.root=PATH encoder=resnet101 encoder.grid=true dtype=float16 features=features/r101
-  captioning extract data=coco data.root=PATH encoder=regions regions=FILE.tsv features=features/bottom-up
   captioning extract data=flickr8k data.root=PATH bundle=flickr8k splits=[val] features=features/of-a-model
 
 settings:
@@ -38,9 +37,8 @@ settings:
   splits=[train,val]     which splits
   dtype=float16          or float32
   precision=float32      or bfloat16, which is faster on many processors; train with data.features_precision=bfloat16
-  batch_size=32          images encoded at once
   data.skip_broken=true  leave out images that cannot be read; train with the same setting
-  data.num_workers=2     processes that load images
+  data.num_workers=2     processes that load images; batch_size=32: images encoded at once
 """
 
 
