@@ -48,7 +48,7 @@ settings:
   search.KEY=VALUE     an option of `captioning caption`, such as beam_size=10 or banned=[man,woman]
   search=NAME          greedy, beam, gnmt, diverse, constrained, stochastic, covering, sampling, minimum_bayes_risk
   retrieval=N          also retrieve images by their first N captions, and back; dtype=bfloat16: the decoder's precision
-  dynamic=RATE         language models: also learn from each caption; data.objects=true: word detectors by objects' sizes
+  dynamic=RATE         language models: also learn from each caption; data.objects=true: word detectors by objects' size
   pointing=true        matchers: how many words point into a box of what they name; beta=B: neighbours share regions
   metrics.names=[NAME] any of {metrics}
   metrics.backend=NAME {backends}
