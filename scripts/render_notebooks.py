@@ -21,6 +21,8 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from PIL import Image
 from pygments.formatters import HtmlFormatter
 
+from captioning.files.atomic import write_text
+
 STYLE = """
 body { font-family: system-ui, sans-serif; line-height: 1.5; color: #222; }
 body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -87,7 +89,7 @@ def main() -> None:
         started = time.perf_counter()
         text = page(executed(path, options.seconds), path.stem.replace("_", " "))
         target = options.output / f"{path.stem}.html"
-        target.write_text(text, encoding="utf-8")
+        write_text(target, text)
         print(f"{target}: {len(text) / 1e3:.0f} kB, {time.perf_counter() - started:.0f} s", flush=True)
 
 

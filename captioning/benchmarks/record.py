@@ -56,9 +56,9 @@ def bench_record(
 
     Args:
         root: Flickr8k's folder.
-        output: where the runs stay, in folders named after their seeds; None removes them.
         weights: a file of the encoder's weights; None downloads them, which counts where it happens.
         threads: the number of CPU threads; None for torch's choice.
+        output: where the runs stay, in folders named after their seeds; None removes them.
         seeds: of the runs, three or more.
 
     Raises:

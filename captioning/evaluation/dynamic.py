@@ -28,7 +28,7 @@ from captioning.data.module import CaptionDataModule
 from captioning.decoders.decoder import Decoder
 from captioning.decoders.language_model import LanguageModel
 from captioning.encoders.features import ImageFeatures
-from captioning.errors import InputError
+from captioning.errors import InputError, shown
 from captioning.model.captioner import Captioner
 from captioning.objectives import token_losses
 
@@ -73,18 +73,22 @@ def evaluate_dynamically(captioner: Captioner, data: CaptionDataModule, *, learn
     }
 
 
-def check_dynamic(captioner: nn.Module, learning_rate: float) -> None:
+def check_dynamic(captioner: nn.Module, learning_rate: object) -> None:
     """Check that a model can be evaluated dynamically.
 
     Raises:
-        InputError: it is no language model, or η is not above 0.
+        InputError: it is no language model, or η is no number above 0.
     """
     if not isinstance(captioner, Captioner) or type(captioner.decoder) is not LanguageModel:
         raise InputError(
             "dynamic: only language models are evaluated dynamically; leave it out, or name one in bundle="
         )
-    if not 0 < learning_rate < math.inf:
-        raise InputError(f"dynamic={learning_rate}: expected a learning rate above 0, such as 0.1")
+    if (
+        isinstance(learning_rate, bool)
+        or not isinstance(learning_rate, int | float)
+        or not 0 < learning_rate < math.inf
+    ):
+        raise InputError(f"dynamic={shown(learning_rate)}: expected a learning rate above 0, such as 0.1")
 
 
 def dynamic_losses(

@@ -117,6 +117,6 @@ def test_what_cannot_be_evaluated_dynamically_is_refused() -> None:
     merge = Captioner(Blind(), Merge(feature_size=1, vocab_size=11, recurrent=LSTM), train_characters(LINES))
     with pytest.raises(InputError, match="only language models"):
         check_dynamic(merge, 0.1)
-    for learning_rate in (0.0, -1.0, math.nan, math.inf):
+    for learning_rate in (0.0, -1.0, math.nan, math.inf, True, "abc", [0.1]):
         with pytest.raises(InputError, match="expected a learning rate above 0"):
             check_dynamic(captioner_of(LSTM), learning_rate)
