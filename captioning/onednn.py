@@ -22,13 +22,19 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Args:
         x: (.., inputs).
-        weight: W, (outputs, inputs). Like x it may be a transposed matrix, which costs no more.
+        weight: W, (outputs, inputs). Like x it may be a transposed matrix, which costs no more. Other
+            views, such as some columns of a matrix, are copied.
         bias: b, (outputs), or None.
     """
     if x.device.type != "cpu" or x.dtype != torch.float32 or not x.numel() or not _multiplies():
         return F.linear(x, weight, bias)
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(_dense(x), _dense(weight), bias, "none", [], "")
     return y
+
+
+def _dense(x: Tensor) -> Tensor:
+    """Copy x if it is neither a whole matrix nor the transpose of one: of others, oneDNN's products are very slow."""
+    return x if x.is_contiguous() or x.mT.is_contiguous() else x.contiguous()
 
 
 def tanh(x: Tensor) -> Tensor:

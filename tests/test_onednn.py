@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from captioning.onednn import linear, tanh
 
@@ -44,3 +47,29 @@ def test_a_transposed_tensor_is_not_changed_by_tanh() -> None:
     before = x.clone()
     assert_close(tanh(x.T), before.tanh().T)
     assert torch.equal(x, before)
+
+
+class Strides(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Records whether the matrices of oneDNN's products are dense."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dense = list[bool]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ == "_linear_pointwise":
+            self.dense += [x.is_contiguous() or x.mT.is_contiguous() for x in args[:2]]
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_columns_of_a_matrix_are_copied_as_oneDNN_is_a_thousand_times_slower_with_them(transposed: bool) -> None:
+    torch.manual_seed(0)
+    x, w = torch.randn(2, 7, 9)[..., 1:6]
+    if transposed:
+        x, w = x.T, w.T
+    linear(torch.ones(1, 1), torch.ones(1, 1))  # the first call tries what this machine has
+    with Strides() as strides:
+        found = linear(x, w)
+    assert_close(found, x @ w.T)
+    assert all(strides.dense)

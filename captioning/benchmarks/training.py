@@ -43,7 +43,7 @@ from captioning.training.captioning import CaptioningModule
 from captioning.training.on_cpu import OnCPU
 from captioning.training.saving import Checkpoints
 from captioning.training.signals import Signals
-from captioning.training.trainer import quieten_lightning
+from captioning.training.trainer import leave_new_memory_as_it_is, quieten_lightning
 
 CLIP = 5.0
 """The largest norm of the gradients, as in conf/trainer/default.yaml."""
@@ -192,6 +192,7 @@ def module_of(decoder: Decoder[Any], objective: Any) -> CaptioningModule:
 def trainer(case: Case, folder: Path) -> pl.Trainer:
     """Build a Trainer that does in each step what that of `captioning train` does, but for the progress bar."""
     quieten_lightning()
+    leave_new_memory_as_it_is()
     for intended in (
         ".*You defined a `validation_step` but have no `val_dataloader`.*",
         ".*smaller than the logging.*",

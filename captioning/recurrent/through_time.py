@@ -66,9 +66,9 @@ class _ThroughTime(torch.autograd.Function):
             outputs, before, cells = (b.new_empty(len(x), h.shape[1]) for _ in range(3))
             cells_before = torch.empty_like(cells)
             for rows, num in _steps(sizes):
-                h, c, (i, f, g, o) = ends_h[:num], ends_c[:num], gates[rows].chunk(4, 1)
+                h, c, a = ends_h[:num], ends_c[:num], gates[rows]
                 before[rows], cells_before[rows] = h, c
-                gates[rows] += linear(h.to(dtype), u)
+                i, f, g, o = a.add_(linear(h.to(dtype), u)).chunk(4, 1)
                 i.sigmoid_(), f.sigmoid_(), g.tanh_(), o.sigmoid_()
                 c.mul_(f).addcmul_(i, g)
                 torch.tanh(c, out=cells[rows])

@@ -1,6 +1,6 @@
-"""What a step of training computes in another way on a CPU, in less time: its linear layers.
+"""What a step of training computes in another way on a CPU, in less time: linear layers and dropout.
 
-`OnCPU` replaces a function of torch.nn.functional while the loss is computed, so that encoders, decoders and
+`OnCPU` replaces the two functions of torch.nn.functional while the loss is computed, so that encoders, decoders and
 objectives are written as their papers are.
 
 - A linear layer adds its inputs and the gradients of its outputs to a list, and the gradient of its weight is one
@@ -8,6 +8,7 @@ objectives are written as their papers are.
   differentiation computes one product for each t and adds them up. In a loop over time, each such product is of a
   few rows, and costs little less than to write a matrix as large as W.
 - Products in float32 are oneDNN's; see `captioning.onednn`.
+- Dropout draws 16 random bits for each number. torch's draws take a tenth to a sixth of a step of 48 or 80 captions.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _SMALLEST = 2**14
 
 
 class OnCPU(TorchFunctionMode):
-    """Computes the linear layers of one forward pass in less time, and their gradients in its backward passes.
+    """Computes linear layers and dropout of one forward pass in less time, and the gradients in its backward passes.
 
     The gradients of linear layers cannot be differentiated again. On other devices nothing changes.
     """
@@ -44,6 +45,8 @@ class OnCPU(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.linear:
             return self._linear(*args, **kwargs)
+        if func is F.dropout:
+            return dropout(*args, **kwargs)
         return func(*args, **kwargs)
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -113,3 +116,16 @@ class _Product(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_x = linear(of_y, ctx.own.weight.T).view(ctx.shape).to(ctx.dtype)
         return of_x, torch.ones(()), None
+
+
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Set elements to zero with a probability of `p`, rounded to 16 bits, and divide the others by that of the rest.
+
+    Arguments as for torch.nn.functional.dropout.
+    """
+    num_kept = round((1 - p) * 2**16)  # of all 2**16 numbers
+    if input.device.type != "cpu" or not training or inplace or not 0 < num_kept < 2**16:
+        return F.dropout(input, p, training, inplace)
+    bits = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+    kept = bits[: input.numel()].view(input.shape) < num_kept - 2**15
+    return input * kept.to(input.dtype).mul_(2**16 / num_kept)

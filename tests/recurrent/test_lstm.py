@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
@@ -54,3 +55,19 @@ def test_dropout_acts_between_layers_in_training_alone():
         layer = LSTM(17, 19, num_layers=num_layers, dropout=0.5).train(training)
         state = layer.initial(3, like=x)
         assert layer.step(x, state)[0].equal(layer.step(x, state)[0]) == same
+
+
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_a_step_that_trains_is_the_fused_step_with_its_gradients(num_layers: int) -> None:
+    torch.manual_seed(0)
+    layer, x = LSTM(3, 4, num_layers=num_layers).double(), torch.randn(5, 3).double().requires_grad_()
+    state = tuple(torch.randn(2, num_layers, 5, 4).double())
+    h, (hs, cs) = layer.step(x, state)
+    outputs, (wanted_h, wanted_c) = layer.fused(x[None], state)
+    assert_close((h, hs, cs), (outputs[0], wanted_h, wanted_c))
+    with torch.no_grad():
+        assert_close(layer.step(x, state)[0], h)
+    sources = [x, *layer.parameters()]
+    found = torch.autograd.grad((h.sin().sum() + cs.cos().sum()), sources)
+    wanted = torch.autograd.grad((outputs.sin().sum() + wanted_c.cos().sum()), sources)
+    assert_close(found, wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -182,3 +183,40 @@ def test_a_loss_in_chunks_has_the_same_gradients(monkeypatch: pytest.MonkeyPatch
             loss = also + mean_cross_entropy(decoder, hidden, targets, label_smoothing=0.1)
         found.append([loss, *torch.autograd.grad(loss, [hidden, *decoder.head.parameters()])])
     assert_close(found[1], found[0], **EXACT)
+
+
+@pytest.fixture
+def dropped() -> Iterator[Tensor]:
+    torch.manual_seed(0)
+    with OnCPU():
+        yield F.dropout(torch.ones(300, 401), 0.3)
+
+
+def test_dropout_sets_the_asked_share_to_zero_and_keeps_the_mean(dropped: Tensor) -> None:
+    assert len(dropped.unique()) == 2
+    assert float((dropped == 0).double().mean()) == pytest.approx(0.3, abs=0.005)  # 4 standard errors
+    assert float(dropped.double().mean()) == pytest.approx(1, abs=0.008)
+    for part in (dropped.view(-1)[n::4] for n in range(4)):  # four of them share a random number
+        assert float((part == 0).double().mean()) == pytest.approx(0.3, abs=0.011)
+
+
+def test_dropout_follows_the_seed(dropped: Tensor) -> None:
+    with OnCPU():
+        again = F.dropout(torch.ones_like(dropped), 0.3)
+        torch.manual_seed(0)
+        assert torch.equal(F.dropout(torch.ones_like(dropped), 0.3), dropped)
+    assert not torch.equal(again, dropped)
+
+
+def test_the_gradient_of_dropout_is_zero_where_it_is() -> None:
+    x = torch.ones(7, 5, dtype=torch.bfloat16, requires_grad=True)
+    with OnCPU():
+        y = nn.Dropout(0.5)(x)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert torch.equal(gradient, y) and y.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("p", "training", "expected"), [(0.0, True, 1.0), (1.0, True, 0.0), (0.5, False, 1.0)])
+def test_dropout_of_nothing_and_of_all(p: float, training: bool, expected: float) -> None:
+    with OnCPU():
+        assert (F.dropout(torch.ones(5), p, training) == expected).all()
