@@ -37,9 +37,12 @@ def main(arguments: Sequence[str]) -> int:
         groups = [p.name for p in folder.iterdir() if p.is_dir()]
         print(HELP.format(experiments=_experiments(folder), groups=_listed("groups", groups)), end="")
         return 0
-    from captioning.commands._bundles import trust_as_override
-    from captioning.commands._hydra import run
-    from captioning.training.run import check_folders, train
+    from captioning.memory import without_collection
+
+    with without_collection():
+        from captioning.commands._bundles import trust_as_override
+        from captioning.commands._hydra import run
+        from captioning.training.run import check_folders, train
 
     return run("train", train, trust_as_override(arguments), check=check_folders)
 

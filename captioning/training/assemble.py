@@ -23,6 +23,7 @@ from captioning.encoders.standardise import Standardise
 from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
 from captioning.errors import InputError
+from captioning.memory import without_collection
 from captioning.model.bundle import HEADS, Parts
 from captioning.model.image_model import ImageModel
 from captioning.model.load import model_of
@@ -48,6 +49,7 @@ _VECTORS, _GRIDS = 512, 16
 """How many images' features are standardised at once: few megabytes, which stay in the processor's cache."""
 
 
+@without_collection()
 def assemble(config: DictConfig, saved: Mapping[str, Any] | None = None) -> tuple[TrainingModule, CaptionDataModule]:
     """Build every part of a run; the vocabulary and the statistics come from the training split.
 

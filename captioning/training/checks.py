@@ -18,6 +18,7 @@ from captioning.data.module import CaptionDataModule
 from captioning.encoders.encoder import Encoder
 from captioning.errors import InputError
 from captioning.files.lock import locked
+from captioning.memory import without_collection
 from captioning.model.bundle import HEADS
 from captioning.model.safe_build import check, packages
 from captioning.modes import evaluating
@@ -150,6 +151,7 @@ def check_own_code(config: DictConfig, head: str) -> list[str]:
     return foreign
 
 
+@without_collection()
 def check_data(data: CaptionDataModule) -> None:
     """Check what training and validation read: both splits, their files or cached features, and their captions.
 

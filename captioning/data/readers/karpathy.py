@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import msgspec
@@ -93,11 +95,11 @@ def read_karpathy(
     return images
 
 
-class _Sentence(msgspec.Struct, gc=False):
+class _Sentence(msgspec.Struct, frozen=True, gc=False):
     raw: str
 
 
-class _Entry(msgspec.Struct, gc=False):
+class _Entry(msgspec.Struct, frozen=True, gc=False):
     """An image of the file; `sentences` may be empty if it is of another split."""
 
     filename: str
@@ -111,15 +113,14 @@ class _File(msgspec.Struct):
     images: list[_Entry]
 
 
-def _read_entries(file: Path, split: str) -> list[_Entry]:
+def _read_entries(file: Path, split: str) -> Sequence[_Entry]:
     if not file.is_file():
         raise InputError(
             f"{file}: no such file, expected Karpathy's JSON; unpack {_ARCHIVE}, and set "
             "data.karpathy=FILE (Flickr30k: data.json=FILE)"
         )
-    entries = _decoded(file)
-    if entries is None:
-        entries = _checked(file, split)
+    status = file.stat()
+    entries = _decoded_once(file, status.st_mtime_ns, status.st_size) or _checked(file, split)
     known = {part for parts in _PARTS.values() for part in parts}
     unknown = {entry.split for entry in entries} - known
     if unknown:
@@ -130,8 +131,14 @@ def _read_entries(file: Path, split: str) -> list[_Entry]:
     return entries
 
 
+@lru_cache(maxsize=1)
+def _decoded_once(file: Path, changed: int, size: int) -> list[_Entry] | None:  # noqa: ARG001 (they are part of the key)
+    """Decode the file for all of its splits, and again when it has another time of change or size."""
+    return _decoded(file)
+
+
 def _decoded(file: Path) -> list[_Entry] | None:
-    """Decode the file, COCO's in less than a second and without what is not used.
+    """Decode the file, COCO's in about a second and without what is not used.
 
     Returns:
         The images; None if anything is unusual, such as a repeated key. `_checked` then reads it or says what is wrong.
@@ -152,7 +159,7 @@ def _decoded(file: Path) -> list[_Entry] | None:
     return entries if usual else None
 
 
-def _checked(file: Path, split: str) -> list[_Entry]:
+def _checked(file: Path, split: str) -> Sequence[_Entry]:
     """Read the file with a check of each field, whose message says where it is wrong."""
     data = read_json(file, drop=("tokens", "sentids"))  # most of the memory of a parsed file
     entries = records(data, "images", {"filename": str, "split": str, "sentences": list}, str(file))

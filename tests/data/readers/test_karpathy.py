@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from captioning.data.images import load_image
+from captioning.data.readers import karpathy
 from captioning.data.readers.karpathy import _decoded, read_karpathy
 from captioning.errors import InputError
 
@@ -216,3 +217,18 @@ def test_a_repeated_key_is_refused(tmp_path: Path, key: str) -> None:
     file.write_text(json.dumps({"images": FLICKR}).replace(f'"{key}": ', f'"{key}": "a", "{key}": ', 1))
     with pytest.raises(InputError, match=rf"1 keys are repeated in one object, the first is '{key}'"):
         read_karpathy(file, tmp_path, "train", check_files=False)
+
+
+def test_a_file_is_decoded_once_for_all_splits_and_again_when_it_changes(
+    write: Callable[[object], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = list[Path]()
+    monkeypatch.setattr(karpathy, "_decoded", lambda file: decoded.append(file) or _decoded(file))
+    file = write(FLICKR)
+    for split, names in (("train", ["0.jpg", "3.jpg"]), ("val", ["1.jpg"]), ("test", ["2.jpg"])):
+        images = read_karpathy(file, file.parent, split, check_files=False)
+        assert [image.image_id for image in images] == names
+    assert decoded == [file]
+    write([*FLICKR, entry(4, "val", ["A bird ."])])
+    assert [i.image_id for i in read_karpathy(file, file.parent, "val", check_files=False)] == ["1.jpg", "4.jpg"]
+    assert decoded == [file, file]
