@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from captioning import memory
+from captioning.memory import without_collection
 
 FAULTS = """
 import resource, torch
@@ -65,3 +68,27 @@ def test_the_peak_rises_by_what_is_taken_and_does_not_fall() -> None:
     inexact = 2**20  # the system counts pages on each processor, and adds up now and then
     assert 150_000_000 - inexact < held
     assert before - inexact < held < after + inexact
+
+
+@pytest.fixture
+def unfrozen() -> Iterator[None]:
+    """The tests freeze the libraries that they import."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("unfrozen")
+def test_what_was_made_without_collection_is_old_afterwards() -> None:
+    with without_collection():
+        made = [[number] for number in range(1000)]
+    assert gc.isenabled()
+    young = {id(x) for generation in (0, 1) for x in gc.get_objects(generation)}
+    assert not young & set(map(id, made))
+
+
+def test_frozen_objects_stay_frozen() -> None:
+    before = gc.get_freeze_count()
+    with without_collection():
+        pass
+    assert gc.get_freeze_count() == before > 0

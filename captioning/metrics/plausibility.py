@@ -78,9 +78,10 @@ def _empty(what: str, tokenized: Captions) -> list[str]:
 
 def _short(what: str, tokenized: Captions, metrics: Collection[str]) -> list[str]:
     """BLEU-4 counts sequences of four tokens, which shorter texts do not have."""
-    longest = max(len(caption.split()) for group in tokenized.values() for caption in group)
-    if "BLEU" not in metrics or longest >= MAX_ORDER:
+    captions = [caption for group in tokenized.values() for caption in group]
+    if "BLEU" not in metrics or any(len(caption.split()) >= MAX_ORDER for caption in captions):
         return []
+    longest = max(len(caption.split()) for caption in captions)
     return [f"no {what} has {MAX_ORDER} tokens, so BLEU-{MAX_ORDER} is about 0; the longest has {longest}"]
 
 

@@ -10,6 +10,7 @@ the choice among references are those of COCO's evaluation (Chen et al. 2015, ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import truediv
 from typing import Self
 
 import numpy as np
@@ -69,7 +70,7 @@ def _score(candidate: list[str], references: list[list[str]]) -> float:
         masks[token] = masks.get(token, 0) | 1 << i
     common = [_common_length(masks, len(candidate), reference) for reference in references]
     precision = max(common) / len(candidate)
-    recall = max(length / len(reference) for length, reference in zip(common, references, strict=True))
+    recall: float = max(map(truediv, common, map(len, references)))
     if precision == 0:
         return 0.0
     return (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
@@ -82,8 +83,7 @@ def _common_length(masks: dict[str, int], length: int, reference: list[str]) -> 
     Source: Hyyrö 2004, "Bit-parallel LCS-length Computation Revisited", AWOCA.
     """
     row = everything = (1 << length) - 1
-    for token in reference:
-        if mask := masks.get(token):
-            matched = row & mask
-            row = (row + matched | row - matched) & everything
+    for mask in filter(None, map(masks.get, reference)):  # of each token of the reference that the candidate has
+        matched = row & mask
+        row = (row + matched | row - matched) & everything
     return length - row.bit_count()

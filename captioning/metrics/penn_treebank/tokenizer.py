@@ -114,10 +114,10 @@ def _simple_caption(text: str, at: int, end: int) -> str | None:
     begin = plain.end() if plain else at
     if end - begin > _LONGEST_ENDING or (tokens := _ending(text[begin : end + 2])) is None:
         return None
-    words = plain[0].split() if plain else []
-    if not all(map(_stays_whole, words)):
+    words = plain[0] if plain else ""  # each is followed by a space
+    if not all(map(_stays_whole, words.split())):
         return None
-    return " ".join([*map(str.lower, words), *tokens])
+    return (words.lower() + " ".join(tokens)).rstrip(" ")
 
 
 @cache
