@@ -8,6 +8,7 @@ from typing import NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from captioning.errors import InputError
+from captioning.training.value_kinds import check_kinds
 
 
 class Range(NamedTuple):
@@ -92,10 +93,11 @@ RANGES = {
 
 
 def check_settings(config: DictConfig) -> None:
-    """Check every number of a composed configuration.
+    """Check every value of a composed configuration.
 
     Raises:
-        InputError: a number is of the wrong kind or out of its range, or validation would use only part of the split.
+        InputError: a number is of the wrong kind or out of its range, a value is not of the kind that its class takes,
+            or validation would use only part of the split.
     """
     for key, allowed in RANGES.items():
         parent, _, name = key.rpartition(".")
@@ -111,3 +113,4 @@ def check_settings(config: DictConfig) -> None:
             f"trainer.limit_val_batches={part}: every image of data.split is scored; leave it out, and use a smaller "
             "data set for a quick trial"
         )
+    check_kinds(config)
