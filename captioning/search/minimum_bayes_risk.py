@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
@@ -87,14 +89,14 @@ class MinimumBayesRisk(Search):
     def settings(self) -> dict[str, Any]:
         """Return the settings, with those of the inner search as plain values, and without the model's words.
 
-        Of document frequencies, it is said whether there are any.
+        Document frequencies are identified by a digest.
         """
         inner = {name: value for name, value in self.search.settings().items() if name != "processors"}
         own = {name: value for name, value in super().settings().items() if name != "words"}
         return {
             **own,
             "search": {"name": type(self.search).__name__, **inner},
-            "frequencies": self.frequencies is not None,
+            "frequencies": None if self.frequencies is None else _digest(self.frequencies),
         }
 
     def _compare(self) -> Utility:
@@ -160,3 +162,8 @@ class MinimumBayesRisk(Search):
 def _ends(captions: Sequence[Sequence[str]]) -> NDArray[np.int64]:
     """Return where the pairs of each image end among those of all, but for the last image."""
     return np.cumsum([len(own) ** 2 for own in captions])[:-1].astype(np.int64)
+
+
+def _digest(frequencies: Mapping[str, int]) -> str:
+    text = json.dumps(sorted(frequencies.items()), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -115,8 +115,21 @@ def test_settings_are_plain_values():
     search = MinimumBayesRisk(search=Sampling(num_samples=3), words=WORDS, frequencies=FREQUENCIES, num_images=10)
     settings = json.loads(json.dumps(search.settings()))
     assert (settings["search"]["name"], settings["search"]["num_samples"]) == ("Sampling", 3)
-    assert (settings["utility"], settings["frequencies"], settings["num_images"]) == ("CIDEr-D", True, 10)
+    assert (settings["utility"], settings["num_images"]) == ("CIDEr-D", 10)
     assert "words" not in settings
+
+
+def test_settings_identify_the_document_frequencies():
+    def identity(frequencies):
+        search = MinimumBayesRisk(search=Sampling(num_samples=3), words=WORDS, frequencies=frequencies, num_images=10)
+        return search.settings()["frequencies"]
+
+    in_another_order = dict(reversed(FREQUENCIES.items()))
+    ngram = next(iter(FREQUENCIES))
+    found = [identity(each) for each in (FREQUENCIES, {**FREQUENCIES, ngram: FREQUENCIES[ngram] + 1}, {}, None)]
+    assert identity(in_another_order) == found[0]
+    assert len(set(found)) == 4
+    assert found[3] is None
 
 
 def test_it_is_built_from_plain_values():
