@@ -64,8 +64,9 @@ def page(notebook: nbformat.NotebookNode, title: str) -> str:
 
 
 def _smaller(found: re.Match[str]) -> str:
-    """Write a PNG with a palette, which is enough for plots and takes a third of the bytes."""
-    picture = Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB").quantize(128)
+    """Write a PNG with a palette, which is enough for plots and takes a third of the bytes. Rare colours are kept."""
+    picture = Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB")
+    picture = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3)
     written = io.BytesIO()
     picture.save(written, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"

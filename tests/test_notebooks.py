@@ -28,9 +28,8 @@ NUM_SCENES = {"captioning_tour": "60", "recurrent_networks": "900", "designs": "
 SLOW = (*NUM_SCENES, "graves", "sentences")
 kernels_warn = pytest.mark.filterwarnings("ignore")
 
-EXERCISES = ("**Exercises**", "### Exercises")
+EXERCISES = "### Exercises"
 NUMBERED = re.compile(r"([0-9]+)\. ")
-SOLVED = re.compile(r"(?:\*\*[0-9]+\.)?([0-9]+)(?:\.|\*\*) ")  # "2. " or "**4.2** "
 ROW = re.compile(r"\| [^|]+ \| \[\w+\]\(\.\./notebooks/(\w+)\.ipynb\) \| ([^|]+) \|")
 """A row of docs/lecture.md: the slide, the notebook, and the title of its section."""
 
@@ -111,7 +110,7 @@ def sections(path: Path) -> dict[str, list[tuple[str, str]]]:
 
 def exercises(lines: list[tuple[str, str]]) -> list[str]:
     """List the numbers of the exercises that end a section; there are none if something else follows them."""
-    starts = [at for at, (kind, line) in enumerate(lines) if kind == "markdown" and line in EXERCISES]
+    starts = [at for at, (kind, line) in enumerate(lines) if kind == "markdown" and line == EXERCISES]
     rest = lines[starts[-1] + 1 :] if starts else []
     numbers = [NUMBERED.match(line) for _, line in rest]
     is_list = all(number or line.startswith("   ") for number, (_, line) in zip(numbers, rest, strict=True))
@@ -120,7 +119,7 @@ def exercises(lines: list[tuple[str, str]]) -> list[str]:
 
 def solved(lines: list[tuple[str, str]]) -> Iterator[tuple[str, bool]]:
     """Yield the number of each solution of a section, and whether its code asserts something."""
-    starts = [(at, SOLVED.match(line)) for at, (kind, line) in enumerate(lines) if kind == "markdown"]
+    starts = [(at, NUMBERED.match(line)) for at, (kind, line) in enumerate(lines) if kind == "markdown"]
     at_number = [(at, number[1]) for at, number in starts if number]
     ends = [*(at for at, _ in at_number[1:]), len(lines)]
     for (at, number), end in zip(at_number, ends, strict=True):
