@@ -9,8 +9,11 @@ import argparse
 import base64
 import html
 import io
+import os
 import re
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import nbclient
@@ -78,20 +81,30 @@ def _mathml(found: re.Match[str]) -> str:
     return str(convert(tex, display="block" if block else "inline"))
 
 
+def render(path: Path, output: Path, seconds: int) -> str:
+    """Run a notebook, write its page into the folder `output`, and return a line about it."""
+    started = time.perf_counter()
+    text = page(executed(path, seconds), path.stem.replace("_", " "))
+    target = output / f"{path.stem}.html"
+    write_text(target, text)
+    return f"{target}: {len(text) / 1e3:.0f} kB, {time.perf_counter() - started:.0f} s"
+
+
 def main() -> None:
     """Run the notebooks that the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: all in notebooks/")
     parser.add_argument("--output", type=Path, default=Path("notebooks/html"), help="the folder for the pages")
     parser.add_argument("--seconds", type=int, default=900, help="the limit of a cell")
+    parser.add_argument("--jobs", type=int, default=1, help="notebooks run beside each other; they share the cores")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    for path in options.notebooks or sorted(Path("notebooks").glob("*.ipynb")):
-        started = time.perf_counter()
-        text = page(executed(path, options.seconds), path.stem.replace("_", " "))
-        target = options.output / f"{path.stem}.html"
-        write_text(target, text)
-        print(f"{target}: {len(text) / 1e3:.0f} kB, {time.perf_counter() - started:.0f} s", flush=True)
+    paths = options.notebooks or sorted(Path("notebooks").glob("*.ipynb"))
+    if options.jobs > 1:
+        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // options.jobs))
+    with ProcessPoolExecutor(options.jobs) as pool:
+        for line in pool.map(partial(render, output=options.output, seconds=options.seconds), paths):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":
