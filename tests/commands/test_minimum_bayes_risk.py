@@ -38,7 +38,7 @@ def test_a_bundle_is_evaluated_with_document_frequencies_of_a_file(
         "Sampling",
         4,
     )
-    assert (found["frequencies"], found["num_images"], found["max_length"]) == (True, 24, 6)
+    assert (len(found["frequencies"]), found["num_images"], found["max_length"]) == (16, 24, 6)
     ran = command(*where, f"search.frequencies={tmp_path / 'none.json'}", f"output={tmp_path / 'other'}")
     assert "none.json" in ran.message
 
@@ -62,7 +62,7 @@ def test_a_bundle_s_own_search_takes_document_frequencies_and_other_searches_ref
     ran = command("evaluate", f"bundle={tmp_path / 'bundle'}", *settings, f"output={tmp_path / 'out'}")
     assert ran.status == 0, ran.err
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())["signature"]["search"]
-    assert (found["frequencies"], found["num_images"], found["search"]["num_samples"]) == (True, 24, 4)
+    assert (len(found["frequencies"]), found["num_images"], found["search"]["num_samples"]) == (16, 24, 4)
     for search in ((), ("search=sampling",)):
         ran = command("evaluate", f"bundle={bundle}", *settings, *search, f"output={tmp_path / 'other'}")
         assert "compares no captions; add search=minimum_bayes_risk" in ran.message

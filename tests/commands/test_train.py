@@ -299,7 +299,7 @@ def test_a_configuration_that_does_not_compose_is_reported_with_one_that_does(
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("decoder.hidden_size=wide", "hidden_size should be of type int"),
+        ("decoder.hidden_size=wide", "decoder.hidden_size=wide: expected a whole number"),
         ("search.beam_size=0", "beam_size=0"),
         ("decoder.dropout=2", "dropout"),
         ("data.root=nowhere", "make it: captioning scenes nowhere"),
@@ -417,7 +417,7 @@ def test_loggers_that_fail_do_not_stop_a_run(train: Command, tmp_path: Path, mon
 
 
 def test_training_warns_if_all_captions_are_the_same(train: Command, tmp_path: Path) -> None:
-    assert train(tmp_path / "run", "search.max_length=1").status == 0
+    assert train(tmp_path / "run", "search.max_length=1", "text.most=1").status == 0
     assert "all 8 captions are the same: " in (tmp_path / "run" / "train.log").read_text()
 
 
