@@ -1,6 +1,6 @@
 """What a step of training computes in another way on a CPU, in less time: linear layers and dropout.
 
-`OnCPU` replaces the two functions of torch.nn.functional while the loss is computed, so that encoders, decoders and
+`OnCPU` replaces two functions of torch.nn.functional while the loss is computed, so that encoders, decoders and
 objectives are written as their papers are.
 
 - A linear layer adds its inputs and the gradients of its outputs to a list, and the gradient of its weight is one

@@ -37,7 +37,7 @@ def check_kinds(config: DictConfig) -> None:
             value = part[name]
             if not any(type(value) in _KINDS[kind][1] for kind in kinds):
                 key = part._get_full_key(name)
-                hint = f"; for text, write {name}=\"'{value}'\"" if kinds == (str,) and value is not None else ""
+                hint = f"; for text, write {key}=\"'{value}'\"" if kinds == (str,) and value is not None else ""
                 expected = " or ".join(_KINDS[kind][0] for kind in kinds)
                 raise InputError(f"{key}={shown(value, 100)}: expected {expected}{hint}")
 

@@ -44,7 +44,7 @@ def config_of(**values: object) -> DictConfig:
         ("count", [1], "a whole number"),
         ("least", "x", "a whole number or null"),
         ("switch", 1, "true or false"),
-        ("text", 2017, "text; for text, write text=\"'2017'\""),
+        ("text", 2017, "text; for text, write a.b.text=\"'2017'\""),
     ],
 )
 def test_a_value_of_another_kind_is_refused(name: str, value: object, expected: str) -> None:
