@@ -1,6 +1,6 @@
-"""What a step of training computes in another way on a CPU, in less time: linear layers and dropout.
+"""What a step of training computes in another way on a CPU, in less time: linear layers, dropout and convolutions.
 
-`OnCPU` replaces two functions of torch.nn.functional while the loss is computed, so that encoders, decoders and
+`OnCPU` replaces three functions of torch.nn.functional while the loss is computed, so that encoders, decoders and
 objectives are written as their papers are.
 
 - A linear layer adds its inputs and the gradients of its outputs to a list, and the gradient of its weight is one
@@ -9,6 +9,7 @@ objectives are written as their papers are.
   few rows, and costs little less than to write a matrix as large as W.
 - Products in float32 are oneDNN's; see `captioning.onednn`.
 - Dropout draws 16 random bits for each number. torch's draws take a tenth to a sixth of a step of 48 or 80 captions.
+- Gradients of depthwise convolutions in bfloat16 are those of `captioning.training.depthwise`.
 """
 
 from __future__ import annotations
@@ -23,15 +24,17 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from captioning.onednn import linear
+from captioning.training.depthwise import conv2d
 
 _SMALLEST = 2**14
 """The number of weights from which a layer takes longer than what is done here around its products."""
 
 
 class OnCPU(TorchFunctionMode):
-    """Computes linear layers and dropout of one forward pass in less time, and the gradients in its backward passes.
+    """Computes some functions of one forward pass in less time, and their gradients in its backward passes.
 
-    The gradients of linear layers cannot be differentiated again. On other devices nothing changes.
+    The gradients of linear layers and depthwise convolutions cannot be differentiated again. On other devices nothing
+    changes.
     """
 
     def __init__(self) -> None:
@@ -47,6 +50,8 @@ class OnCPU(TorchFunctionMode):
             return self._linear(*args, **kwargs)
         if func is F.dropout:
             return dropout(*args, **kwargs)
+        if func is F.conv2d:
+            return conv2d(*args, **kwargs)
         return func(*args, **kwargs)
 
     def _linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
