@@ -40,18 +40,27 @@ def main(arguments: Sequence[str]) -> int:
         "and changes the model slightly, so evaluate it again (default: 32)",
     )
     parser.add_argument(
+        "--mirrored",
+        action="store_true",
+        help="let a captioner read each image and its mirror image, which takes the encoder twice as long; evaluate it "
+        "again, and calibrate it again",
+    )
+    parser.add_argument(
         "--metrics", type=Path, metavar="FILE", help="the metrics.json of `captioning evaluate`, for the model card"
     )
     add_trust(parser)
     options = parse_arguments(parser, arguments)
     metrics = None if options.metrics is None else _metrics(options.metrics)
 
+    from captioning.model.mirrored import also_mirrored
     from captioning.training.checkpoints import average_checkpoints
 
     if any(Path(model).suffix == ".ckpt" for model in options.model):
         model, origin = average_checkpoints(options.model, trust=options.trust)
     else:
         model, origin = _load(options.model, options.trust), {}
+    if options.mirrored:
+        model = also_mirrored(model)
     print(model.save(options.out, metrics=origin if metrics is None else metrics, bits=options.bits))
     return 0
 

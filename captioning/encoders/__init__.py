@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from captioning.encoders.features import ImageFeatures, Objects
     from captioning.encoders.grid_cells import GridCells
     from captioning.encoders.image_and_words import ImageAndWords
+    from captioning.encoders.mirrored import WithMirrored
     from captioning.encoders.regions import Regions
     from captioning.encoders.several import SeveralEncoders
     from captioning.encoders.small_cnn import SmallCNN
@@ -39,6 +40,7 @@ _MODULES = {
     "TimmEncoder": "timm",
     "TorchvisionEncoder": "torchvision",
     "WithDetector": "with_detector",
+    "WithMirrored": "mirrored",
 }
 __all__ = [
     "Blind",
@@ -58,6 +60,7 @@ __all__ = [
     "TimmEncoder",
     "TorchvisionEncoder",
     "WithDetector",
+    "WithMirrored",
 ]
 
 

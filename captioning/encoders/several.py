@@ -38,7 +38,7 @@ class SeveralEncoders(Encoder):
     def __init__(self, *, encoders: Sequence[Encoder], transforms: Sequence[Mapping[str, Any]] = ()) -> None:
         if len(encoders) < 2:
             raise InputError(f"expected at least two encoders, found {len(encoders)}")
-        if any(isinstance(encoder, SeveralEncoders) for encoder in encoders):
+        if any(len(getattr(encoder, "feature_sizes", ())) > 1 for encoder in encoders):
             raise InputError(
                 "the features are already those of several encoders; name the members of that ensemble instead"
             )

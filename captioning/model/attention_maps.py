@@ -13,6 +13,8 @@ from torch.nn.utils.rnn import unpack_sequence
 
 from captioning.data.batch import collate
 from captioning.decoders.decoder import AttentiveDecoder
+from captioning.encoders.encoder import Encoder
+from captioning.encoders.mirrored import WithMirrored
 from captioning.encoders.text import TextEncoder
 from captioning.encoders.text_transform import NO_TOKEN, TextTransform
 from captioning.encoders.transform import ImageTransform
@@ -74,9 +76,22 @@ def attention_maps(captioner: Captioner, inputs: Tensor, captions: Sequence[str]
         raise InputError("this model translates sentences; attention maps are drawn over images")
     found = attention_weights(captioner, inputs, captions)
     return [
-        AttentionMap(image, words[:-1], weights[:-1].reshape(-1, *grid_shape(weights.shape[1], *transform.size)))
+        AttentionMap(image, words[:-1], over_grid(captioner.encoder, weights[:-1], transform))
         for image, (words, weights) in zip(shown_pixels(inputs, transform), found, strict=True)
     ]
+
+
+def over_grid(encoder: Encoder, weights: Tensor, transform: ImageTransform) -> Tensor:
+    """Lay the attention weights of T tokens, (T, regions), out over the image: (T, h, w).
+
+    Raises:
+        InputError: the regions form no grid.
+    """
+    num_views = 2 if isinstance(encoder, WithMirrored) else 1
+    rows, columns = grid_shape(weights.shape[1] // num_views, *transform.size)
+    if isinstance(encoder, WithMirrored):
+        weights = encoder.unmirrored(weights, columns)
+    return weights.reshape(-1, rows, columns)
 
 
 def shown_pixels(inputs: Tensor, transform: ImageTransform) -> Tensor:

@@ -16,7 +16,7 @@ from captioning.encoders.features import ImageFeatures
 from captioning.encoders.text import TextEncoder
 from captioning.encoders.text_transform import NO_TOKEN, TextTransform
 from captioning.errors import InputError
-from captioning.model.attention_maps import grid_shape
+from captioning.model.attention_maps import over_grid
 from captioning.model.caption import readable
 from captioning.model.captioner import Captioner
 from captioning.model.confidences import find
@@ -223,10 +223,9 @@ class _Explainer:
         if self.source is not None:
             return [w[:, : len(self.source)] for w in in_order]
         try:
-            rows, columns = grid_shape(in_order[0].shape[1], *self.captioner.image_transform.size)
+            return [over_grid(self.captioner.encoder, w, self.captioner.image_transform) for w in in_order]
         except InputError:
             return none  # regions of a detector
-        return [w.reshape(-1, rows, columns) for w in in_order]
 
 
 def _likely(

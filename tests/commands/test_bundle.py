@@ -48,6 +48,28 @@ def test_a_bundle_of_8_bits_is_a_quarter_as_large_and_captions_alike(
     assert models[0].caption(images)[0].words
 
 
+def test_a_bundle_that_reads_mirror_images_captions_an_image_and_its_mirror_image_alike(
+    command: Command, run_folder: Path, scenes: Path, tmp_path: Path
+) -> None:
+    made = tmp_path / "mirrored"
+    ran = command("bundle", run_folder, made, "--mirrored")
+    assert (ran.status, ran.out) == (0, f"{made}\n")
+    assert command("check", made).status == 0
+    own, found = Captioner.from_pretrained(run_folder), Captioner.from_pretrained(made)
+    inputs = own.pixels(sorted((scenes / "test2017").glob("*.jpg")))
+    expected = (own.encoder(inputs).pooled + own.encoder(inputs.flip(3)).pooled) / 2
+    assert torch.allclose(found.encoder(inputs).pooled, expected, atol=1e-5)
+    assert [c.text for c in found.decode(inputs)] == [c.text for c in found.decode(inputs.flip(3))]
+    assert (found.search, found.confidences) == (own.search, None)
+    twice = command("bundle", made, tmp_path / "twice", "--mirrored")
+    assert "that are not mirrored already" in twice.message
+
+
+def test_only_captioners_read_mirror_images(command: Command, aligner: Path, tmp_path: Path) -> None:
+    message = command("bundle", aligner, tmp_path / "out", "--mirrored").message
+    assert "this model is a matcher; only captioners read mirror images too" in message
+
+
 def test_what_cannot_be_bundled_is_refused(command: Command, run_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"metrics": 1}')
     message = command("bundle", run_folder, tmp_path / "out", "--metrics", tmp_path / "other.json").message

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from captioning.decoders import ShowAndTell, ShowAttendAndTell, Soft
-from captioning.encoders import SmallCNN, TextEncoder, TextTransform
+from captioning.encoders import SmallCNN, TextEncoder, TextTransform, WithMirrored
 from captioning.errors import InputError
 from captioning.model.attention_maps import (
     alignments,
@@ -55,6 +55,22 @@ def test_each_word_has_the_weights_it_was_chosen_with(captioner, images):
             assert_close(weights.flatten(), expected, rtol=0, atol=1e-5)
             _, state = captioner.decoder.step(torch.tensor([last]), state)
             last = captioner.tokenizer.encode([word])[0][1]
+
+
+def test_the_map_of_a_model_that_reads_mirror_images_shows_both_weights_of_a_place(captioner, images):
+    images = [image.copy() for image in images]
+    for image in images:
+        image.paste("white", (0, 0, 20, 60))
+    both = WithMirrored(encoder=captioner.encoder)
+    mirrored = Captioner(both, captioner.decoder, captioner.tokenizer).eval()
+    inputs, captions = mirrored.pixels(images), ["a cat sleeps", "a dog runs"]
+    found = attention_maps(mirrored, inputs, captions)
+    of_mirror_images = attention_maps(mirrored, inputs.flip(3), captions)
+    for one, other in zip(found, of_mirror_images, strict=True):
+        assert one.weights.shape == (len(one.words), 8, 12)
+        assert_close(one.weights.sum((1, 2)), torch.ones(len(one.words)))
+        assert_close(one.weights, other.weights.flip(2), rtol=1e-4, atol=1e-6)
+        assert not one.weights.isclose(one.weights.flip(2)).all()  # else it would not matter which way it is
 
 
 def test_the_image_is_as_the_encoder_saw_it(captioner, images):
