@@ -13,7 +13,7 @@ from captioning.errors import InputError, shown
 if TYPE_CHECKING:
     from rich.table import Table
 
-KINDS = ("train", "search", "recurrent", "score", "humans", "coco", "record")
+KINDS = ("train", "search", "recurrent", "encoder", "score", "humans", "coco", "record")
 OF_COMMANDS = ("score", "humans", "coco", "record")
 """Those that run no product in this process."""
 
@@ -24,7 +24,8 @@ def main(arguments: Sequence[str]) -> int:
         prog="captioning bench",
         description="Measure speed, or the agreement of metrics with people. train and search: training steps and "
         "searches beside their matrix products alone, and the Trainer beside a bare loop; a ratio of 1 is perfect. "
-        "recurrent: recurrent cells, relative to torch's fused LSTM. score: scoring, relative to pycocoevalcap. "
+        "recurrent: recurrent cells, relative to torch's fused LSTM. encoder: training steps of encoders, relative to "
+        "torch's own. score: scoring, relative to pycocoevalcap. "
         "humans: how well metrics agree with human judgements of Flickr8k's captions. coco: time and memory of "
         "training on generated data of COCO's size. record: the time from Flickr8k's photographs to a CIDEr of 0.5, by "
         "five seeds. Compare ratios; spread is their interquartile range.",
@@ -87,6 +88,10 @@ def measure(kind: str, options: argparse.Namespace) -> Sequence[Any]:
             return search.bench_search()
         case "recurrent":
             return speed.bench_recurrent()
+        case "encoder":
+            from captioning.benchmarks.finetuning import bench_encoders  # imports timm
+
+            return bench_encoders()
         case "score":
             data = options.data
             return scoring.bench_scoring(scoring.generated_captions() if data is None else read_references(data))

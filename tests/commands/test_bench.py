@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from captioning.benchmarks import scoring, search, speed, training
+from captioning.benchmarks import finetuning, scoring, search, speed, training
 from captioning.benchmarks.scoring import generated_captions
 
 Command = Callable[..., Any]
@@ -62,10 +62,23 @@ def test_the_ratio_of_every_cell_to_torch_s_lstm_is_reported(command: Command, s
     assert "products" not in ran.out
 
 
+def test_encoders_are_reported_beside_torch_s_own_steps(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = finetuning.bench_encoders
+    networks = ["mobilenetv3_small_050"]
+    monkeypatch.setattr(finetuning, "bench_encoders", lambda: measured(networks, num_images=1, size=32, repeat=1))
+    ran = command("bench", "encoder", "--json", tmp_path / "bench.json")
+    assert ran.status == 0, ran.err
+    (row,) = json.loads((tmp_path / "bench.json").read_text())
+    assert row["network"] == networks[0]
+    assert row["ratio"] == pytest.approx(row["images_per_second"] / row["torch_images_per_second"])
+
+
 def test_an_unknown_benchmark_is_refused(command: Command) -> None:
     ran = command("bench", "trian")
     assert ran.status == 2
-    assert "no benchmark trian; choose from train, search, recurrent, score, humans, coco" in ran.err
+    assert "no benchmark trian; choose from train, search, recurrent, encoder, score, humans, coco" in ran.err
 
 
 @pytest.mark.parametrize("threads", ["0", "many"])
