@@ -112,7 +112,7 @@ def test_features_of_bfloat16_are_refused_unless_they_are_asked_for(
     assert 0 < (half - full).norm() < 0.05 * full.norm()
     assert extract(tmp_path / "half", "precision=bfloat16", "splits=[train]").status == 0
     cached = (f"data.features={tmp_path / 'half'}", f"encoder.weights={weights}", "finetuning=frozen")
-    assert "precision is 'bfloat16' there and None here" in train(tmp_path / "refused", *cached).message
+    assert "accept them by data.features_precision=bfloat16" in train(tmp_path / "refused", *cached).message
     assert train(tmp_path / "run", *cached, "data.features_precision=bfloat16").status == 0
     ran = train(tmp_path / "other", *cached, "data.features_precision=float16")
     assert "precision=float16: expected float32 or bfloat16" in ran.message

@@ -16,6 +16,16 @@ def with_precision(identity: Mapping[str, Any], precision: str) -> dict[str, Any
     return dict(identity) if precision == "float32" else {**identity, "precision": precision}
 
 
+def precision_of(identity: Mapping[str, Any]) -> str:
+    """Return the precision that `with_precision` has added."""
+    return str(identity.get("precision", "float32"))
+
+
+def without_precision(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Undo `with_precision`."""
+    return {key: value for key, value in identity.items() if key != "precision"}
+
+
 def check_precision(precision: str) -> None:
     """Check the name of a precision.
 

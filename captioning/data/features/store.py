@@ -42,6 +42,7 @@ from captioning.data.features.manifest import (
     identity_differences,
     some,
 )
+from captioning.data.features.precision import precision_of, without_precision
 from captioning.data.features.rows import Map, StoredRows, create_array, open_array
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
@@ -278,7 +279,14 @@ class FeatureStore:
             InputError: the features are of another encoder, or images are missing. The message lists the differences
                 and how to make the store.
         """
-        differences = identity_differences(self.identity, _plain(identity))
+        there, here = self.identity, _plain(identity)
+        differences = identity_differences(there, here)
+        if differences and without_precision(there) == without_precision(here):
+            raise InputError(
+                f"{self.folder} holds features that the encoder computed in {precision_of(there)}, not in "
+                f"{precision_of(here)}; accept them by data.features_precision={precision_of(there)}, or choose "
+                f"another folder and {how_to_make(self.folder)}"
+            )
         if differences:
             raise InputError(
                 f"{self.folder} holds features of another encoder: {'; '.join(differences)}. Set the "

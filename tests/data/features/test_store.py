@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from captioning.data.features import rows as rows_
 from captioning.data.features.blocks import digest
+from captioning.data.features.precision import with_precision
 from captioning.data.features.store import FeatureStore, FeatureWriter
 from captioning.encoders.features import ImageFeatures
 from captioning.errors import InputError
@@ -37,8 +38,10 @@ def features(count: int = len(IDS), *, grid: bool = True) -> ImageFeatures:
     return ImageFeatures(pooled, places, torch.arange(count * 2).view(count, 2) % 3 > 0, words=words)
 
 
-def write(folder: Path, *, ids=IDS, dtype: str = "float32", rows: ImageFeatures | None = None) -> Path:
-    with FeatureWriter(folder, IDENTITY, ids, dtype=dtype) as writer:
+def write(
+    folder: Path, *, ids=IDS, dtype: str = "float32", rows: ImageFeatures | None = None, identity=IDENTITY
+) -> Path:
+    with FeatureWriter(folder, identity, ids, dtype=dtype) as writer:
         writer.write(features() if rows is None else rows)
     return folder
 
@@ -466,6 +469,16 @@ def test_check_reports_all_differences_and_the_command(tmp_path):
         "Set the same encoder, or choose another folder and make it with "
         f"`captioning extract features={tmp_path}` and the settings of data and encoder"
     )
+
+
+@pytest.mark.parametrize(("there", "here"), [("bfloat16", "float32"), ("float32", "bfloat16")])
+def test_check_says_how_to_accept_another_precision(tmp_path, there, here):
+    store = FeatureStore(write(tmp_path / "train", identity=with_precision(IDENTITY, there)))
+    with pytest.raises(InputError, match=f"in {there}, not in {here}; accept them by data.features_precision={there}"):
+        store.check(with_precision(IDENTITY, here), IDS)
+    other = with_precision(IDENTITY | {"model": "resnet18"}, here)
+    with pytest.raises(InputError, match="another encoder: model is 'small_cnn' there and 'resnet18' here"):
+        store.check(other, IDS)
 
 
 def test_missing_images_are_counted_and_a_few_given(tmp_path):
