@@ -217,7 +217,9 @@ def trainer(case: Case, folder: Path) -> pl.Trainer:
 
 @dataclass
 class Batches:
-    """The batches that a Trainer is given, as many as there are repetitions and two to warm up.
+    """The batches that a Trainer is given, as many as there are repetitions and three to warm up.
+
+    In the third, after the first step of the bare loop, the Trainer takes the memory that it needs beside that loop.
 
     Attributes:
         case: what is measured.
@@ -236,7 +238,7 @@ class Batches:
     memory: list[int | None] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return self.case.repeat + 2
+        return self.case.repeat + 3
 
     def __iter__(self) -> Iterator[CaptionBatch]:
         """Yield the batches, and measure."""
@@ -249,6 +251,7 @@ class Batches:
         products = training_products(copied, self.batch)
         floor = fastest(products, getattr(torch, self.case.dtype))
         bare(), floor()
+        yield self.batch
         for _ in range(self.case.repeat):
             start = time.perf_counter()
             yield self.batch
