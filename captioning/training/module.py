@@ -24,7 +24,7 @@ from captioning.errors import InputError
 from captioning.model.checkpoint import with_new_keys
 from captioning.model.image_model import ImageModel
 from captioning.objectives import loss_means, loss_of_all
-from captioning.seeds import seed_of
+from captioning.seeds import seed_of, seed_random_numbers
 from captioning.training.checkpoints import check_same_model
 from captioning.training.not_finite import NotFinite
 from captioning.training.on_cpu import OnCPU
@@ -157,7 +157,7 @@ class TrainingModule(pl.LightningModule, ABC):
 
     def on_train_batch_start(self, batch: CaptionBatch, batch_index: int) -> None:
         """Seed this step's random numbers, so that an interrupted and resumed run draws the same ones."""
-        torch.manual_seed(seed_of(self.seed, self.global_step, self.global_rank))
+        seed_random_numbers(seed_of(self.seed, self.global_step, self.global_rank), self.device)
 
     def _fine_tune(self, epoch: int) -> None:
         tuned = self.finetuning
