@@ -22,13 +22,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="captioning bench",
-        description="Measure speed, or the agreement of metrics with people. train and search: training steps and "
-        "searches beside their matrix products alone, and the Trainer beside a bare loop; a ratio of 1 is perfect. "
-        "recurrent: recurrent cells, relative to torch's fused LSTM. encoder: training steps of encoders, relative to "
-        "torch's own. score: scoring, relative to pycocoevalcap. "
-        "humans: how well metrics agree with human judgements of Flickr8k's captions. coco: time and memory of "
-        "training on generated data of COCO's size. record: the time from Flickr8k's photographs to a CIDEr of 0.5, by "
-        "five seeds. Compare ratios; spread is their interquartile range.",
+        description="Measure speed beside something else's: train and search beside their matrix products (and the "
+        "Trainer beside a bare loop), recurrent and encoder beside torch, score beside pycocoevalcap. humans: how well "
+        "metrics agree with people. coco: training at COCO's size. record: the time to a CIDEr of 0.5. Compare ratios; "
+        "spread is their interquartile range.",
         epilog="example: captioning bench recurrent --threads 1 --json bench.json",
     )
     parser.add_argument(
@@ -37,16 +34,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--data",
         type=Path,
-        help="for score: a COCO captions JSON (default: generated captions); for humans and record: Flickr8k's "
-        "folder; for coco: "
-        "the folder of the generated data, 4 GB, which are written if they are not there (default: a temporary one)",
+        help="score: a COCO captions JSON; humans, record: Flickr8k's folder; coco: where 4 GB of generated data are",
     )
-    parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="for record: the encoder's weights (default: they are downloaded)"
-    )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="for record: keep the five runs in this folder")
-    parser.add_argument("--threads", type=positive, help="number of CPU threads (default: torch's choice)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to this file too")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="for record: the encoder's (default: downloaded)")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="for record: keep the runs here")
+    parser.add_argument("--threads", type=positive, help="of the CPU (default: torch's choice)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows here too")
     options = parse_arguments(parser, arguments)
     if unknown := set(options.what) - set(KINDS):
         parser.error(f"no benchmark {shown(', '.join(sorted(unknown)))}; choose from {', '.join(KINDS)}")

@@ -19,11 +19,10 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="captioning bundle",
-        description="Make a bundle of any model: of a checkpoint, the average of several, a run, or another bundle. A "
-        "bundle is the folder that `captioning caption` and `Captioner.from_pretrained` read.",
-        epilog="examples: captioning bundle runs/2026-01-31/checkpoints/last.ckpt my_bundle; captioning bundle "
-        "runs/2026-01-31/checkpoints/epoch_*.ckpt average, after training with callbacks.checkpoint.save_top_k=-1; "
-        "captioning bundle runs/2026-01-31 small --bits 8",
+        description="Make a bundle of any model. A bundle is the folder that `captioning caption` and "
+        "`Captioner.from_pretrained` read. --bits 8 and --mirrored change the model: evaluate and calibrate it again.",
+        epilog="examples: captioning bundle runs/2026-01-31/checkpoints/epoch_*.ckpt average, after training with "
+        "callbacks.checkpoint.save_top_k=-1; captioning bundle runs/2026-01-31 small --bits 8",
     )
     parser.add_argument(
         "model",
@@ -36,18 +35,14 @@ def main(arguments: Sequence[str]) -> int:
         type=int,
         choices=(32, 8),
         default=32,
-        help="of each weight in the file; 8 makes it a quarter as large, "
-        "and changes the model slightly, so evaluate it again (default: 32)",
+        help="of each stored weight; 8 makes the file a quarter as large",
     )
     parser.add_argument(
         "--mirrored",
         action="store_true",
-        help="let a captioner read each image and its mirror image, which takes the encoder twice as long; evaluate it "
-        "again, and calibrate it again",
+        help="let a captioner read mirror images too, which takes the encoder twice as long",
     )
-    parser.add_argument(
-        "--metrics", type=Path, metavar="FILE", help="the metrics.json of `captioning evaluate`, for the model card"
-    )
+    parser.add_argument("--metrics", type=Path, metavar="FILE", help="a metrics.json for the model card")
     add_trust(parser)
     options = parse_arguments(parser, arguments)
     metrics = None if options.metrics is None else _metrics(options.metrics)
