@@ -15,7 +15,7 @@ def seed_random_numbers(seed: int, device: torch.device) -> None:
     """Seed the random numbers that torch draws on a device.
 
     torch.manual_seed seeds those of all kinds of devices. A build for GPUs on a machine without any only notes that it
-    would, with the stack of calls, which takes as long as a hundredth of a small training step.
+    would, with the stack of calls, which takes longer than the seeding itself.
     """
     if device.type == "cpu":
         torch.default_generator.manual_seed(seed)
