@@ -28,8 +28,8 @@ examples:
 
 settings:
   data=NAME              folder, flickr8k, flickr30k, coco, coco2014, coco2017, scenes
-  encoder=NAME           as in training; encoder.weights=FILE reads a local file
-  bundle=WHERE           a trained model, whose encoder and transform are used: for evaluate, nbest and calibrate
+  encoder=NAME           as in training; encoder.weights=FILE, or a trained model with this encoder
+  bundle=WHERE           a trained model, whose encoder and transform are used, whatever they are
   encoder=detected_words, encoder.weights=DIR    also the words that the word detector of this bundle finds
   encoder=regions        no network: reads a detector's features of up to encoder.num_regions=100 regions per image
   regions=FILES          its files: bottom-up attention's .tsv, or a folder of .npz; images are then not needed
@@ -98,14 +98,11 @@ def extract(config: DictConfig) -> None:
 
 def _encoder(config: DictConfig) -> tuple[Encoder, ImageTransform | TextTransform | None]:
     """Return the encoder of `config.bundle`, or the one that `config.encoder` describes, and its transform."""
-    from captioning.encoders.encoder import Encoder
     from captioning.model.load import load_model
-    from captioning.training.encoder_parts import encoder_parts
-    from captioning.training.parts import build
+    from captioning.training.encoder_parts import new_encoder
 
     if config.bundle is not None:
         model = load_model(config.bundle, trust=config.trust)
         return model.encoder, model.transform
-    parts, _ = encoder_parts(config.encoder)
-    encoder: Encoder = build(config.encoder, Encoder, **parts)  # type: ignore[type-abstract]
+    encoder, _ = new_encoder(config.encoder, trust=config.trust)
     return encoder, encoder.transform

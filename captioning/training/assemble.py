@@ -34,7 +34,7 @@ from captioning.text.tokenizer import Tokenizer
 from captioning.training.base_model import base_parts, check_base, with_tokenizer
 from captioning.training.checks import check_encoder, check_own_code
 from captioning.training.detected import check_words, num_ngrams, search_arguments, words_of
-from captioning.training.encoder_parts import encoder_parts
+from captioning.training.encoder_parts import new_encoder
 from captioning.training.kinds import KINDS, head_of
 from captioning.training.module import TrainingModule
 from captioning.training.not_finite import NotFinite
@@ -208,11 +208,10 @@ def build_encoder(
 
     Raises:
         InputError: an encoder of sentences is frozen, or lacks source sentences or a source tokenizer; see also
-            `encoder_parts`.
+            `new_encoder`.
     """
     if "vocab_size" not in signature(find_class(config.encoder, Encoder)).parameters:
-        parts, plain = encoder_parts(config.encoder)
-        encoder = build(config.encoder, Encoder, **parts)  # type: ignore[type-abstract]
+        encoder, plain = new_encoder(config.encoder, trust=config.trust)
         assert encoder.transform is not None  # only an encoder of sentences has none
         return encoder, encoder.transform, plain
     if config.finetuning is None:
