@@ -25,7 +25,7 @@ WITHOUT_EXERCISES = ("captioning_tour", "from_image_to_loss")
 CHAPTERS = [path for path in NOTEBOOKS if path.stem not in WITHOUT_EXERCISES]
 SECONDS = 900  # of a whole notebook, on a busy machine too
 NUM_SCENES = {"captioning_tour": "60", "recurrent_networks": "900", "designs": "300"}  # readers see more
-SLOW = (*NUM_SCENES, "graves", "sentences")
+SLOW = (*NUM_SCENES, "batching", "graves", "sentences", "translation", "solutions/graves", "solutions/sentences")
 kernels_warn = pytest.mark.filterwarnings("ignore")
 
 EXERCISES = "### Exercises"

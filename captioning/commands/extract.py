@@ -104,5 +104,5 @@ def _encoder(config: DictConfig) -> tuple[Encoder, ImageTransform | TextTransfor
     if config.bundle is not None:
         model = load_model(config.bundle, trust=config.trust)
         return model.encoder, model.transform
-    encoder, _ = new_encoder(config.encoder, trust=config.trust)
+    encoder, _ = new_encoder(config.encoder, trust=config.get("trust") or ())
     return encoder, encoder.transform

@@ -211,7 +211,7 @@ def build_encoder(
             `new_encoder`.
     """
     if "vocab_size" not in signature(find_class(config.encoder, Encoder)).parameters:
-        encoder, plain = new_encoder(config.encoder, trust=config.trust)
+        encoder, plain = new_encoder(config.encoder, trust=config.get("trust") or ())
         assert encoder.transform is not None  # only an encoder of sentences has none
         return encoder, encoder.transform, plain
     if config.finetuning is None:

@@ -17,6 +17,7 @@ REFERENCES = {
     7: ["Two cats sleep on a sofa", "cats, sleeping"],
     "bus.jpg": ["A red bus is on the street.", "a bus", "A street with a bus"],
 }
+SCORER = CocoScorer(REFERENCES, metrics=["CIDEr", "BLEU", "ROUGE-L"])
 CAPTIONS = st.lists(
     st.sampled_from(["a", "dog", "cats", "runs", "on", "the", "red", "bus", "street", "."]), max_size=8
 ).map(" ".join)
@@ -24,7 +25,7 @@ CAPTIONS = st.lists(
 
 @given(st.lists(CAPTIONS, min_size=3, max_size=3))
 def test_without_the_end_token_rewards_are_the_scorers_scores_of_each_image(captions: list[str]) -> None:
-    expected = CocoScorer(REFERENCES).score(dict(zip(REFERENCES, captions, strict=True))).per_image
+    expected = SCORER.score(dict(zip(REFERENCES, captions, strict=True))).per_image
     weights = {"CIDEr": 1.0, "BLEU-4": 0.5, "ROUGE-L": -2.0}
     rewards = Reward(REFERENCES, weights, end_token=False)(captions, list(REFERENCES), [True, False, True])
     for reward, scores in zip(rewards, expected.values(), strict=True):
