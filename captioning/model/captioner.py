@@ -14,6 +14,7 @@ from captioning.decoders.decoder import Decoder
 from captioning.decoders.packed import packed as packed_decoder
 from captioning.encoders.encoder import Encoder
 from captioning.encoders.features import ImageFeatures
+from captioning.encoders.fused import fused
 from captioning.encoders.standardise import Standardise
 from captioning.encoders.text_transform import TextTransform
 from captioning.encoders.transform import ImageTransform
@@ -71,8 +72,9 @@ class Captioner(ImageModel):
     ) -> None:
         super().__init__(encoder, tokenizer, transform=transform, standardise=standardise, config=config)
         self.decoder, self.search, self.confidences = decoder, search or BeamSearch(), confidences
-        # In a tuple, so that it is no part of the model's state.
+        # In tuples, so that they are no part of the model's state.
         self._packed: tuple[Decoder[Any], torch.dtype] | None = None
+        self._fused: tuple[Encoder] | tuple[()] | None = None  # empty until the packed captioner encodes images
 
     @classmethod
     def from_parts(cls, parts: Parts) -> Self:
@@ -103,23 +105,25 @@ class Captioner(ImageModel):
         if dtype not in DTYPES:
             raise InputError(f"dtype={shown(dtype)} must be {' or '.join(DTYPES)}")
         self.decoder.to(DTYPES[dtype])
-        self._packed = None
-        return self
+        return self.unpack()
 
     def pack(self) -> Self:
-        """Search faster on the CPU from now on, with a copy of the decoder's weights that is made for products.
+        """Caption faster on the CPU from now on, with copies of the weights.
 
-        The copy does not change with the weights, so call it again after you have changed them. `unpack`, `train`,
-        `decode_in` and `load_state_dict` remove it, and a decoder that has got another precision does without it.
-        Scores differ by rounding. On other devices, and where torch has no such products, it changes nothing.
+        The decoder's copy is made for products. The encoder's, which is made when it is first needed, has its batch
+        normalisations fused with its convolutions. The copies do not change with the weights, so call it again after
+        you have changed them. `unpack`, `train`, `decode_in` and `load_state_dict` remove them, and a part that has got
+        another precision does without its copy. Scores differ by rounding. On other devices, and where torch has no
+        such products, it changes nothing.
         """
         made = packed_decoder(self.decoder)
         self._packed = None if made is None else (made, self._decoder_dtype)
+        self._fused = ()
         return self
 
     def unpack(self) -> Self:
-        """Remove the copy that `pack` has made."""
-        self._packed = None
+        """Remove the copies that `pack` has made."""
+        self._packed = self._fused = None
         return self
 
     @property
@@ -131,19 +135,30 @@ class Captioner(ImageModel):
         return made if self._decoder_dtype == dtype else self.decoder
 
     @property
+    def used_encoder(self) -> Encoder:
+        """See `ImageModel.used_encoder`."""
+        plain = next((weight.dtype for weight in self.encoder.parameters()), None) == torch.float32
+        if self._fused is None or not plain or self.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+            return self.encoder
+        if not self._fused:
+            with torch.inference_mode(False), evaluating(self.encoder):  # its weights may be read with gradients too
+                self._fused = (fused(self.encoder).to(memory_format=torch.channels_last),)
+        return self._fused[0]
+
+    @property
     def _decoder_dtype(self) -> torch.dtype:
         return next((weight.dtype for weight in self.decoder.parameters()), torch.float32)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_packed": None}  # packed tensors can be neither copied nor pickled
+        return self.__dict__ | {"_packed": None, "_fused": None}  # packed tensors can be neither copied nor pickled
 
     def train(self, mode: bool = True) -> Self:  # noqa: D102
         if mode:
-            self._packed = None
+            self.unpack()
         return super().train(mode)
 
     def load_state_dict(self, *args: Any, **options: Any) -> Any:  # noqa: D102
-        self._packed = None
+        self.unpack()
         return super().load_state_dict(*args, **options)
 
     @overload

@@ -180,6 +180,11 @@ class ImageModel(nn.Module, ABC):
         """The device of the weights; the CPU for a model without any, such as one that ONNX Runtime computes."""
         return next((weight.device for weight in self.parameters()), torch.device("cpu"))
 
+    @property
+    def used_encoder(self) -> Encoder:
+        """The encoder that computes features: `encoder`, or a faster copy of it."""
+        return self.encoder
+
     def features(self, batch: CaptionBatch) -> ImageFeatures:
         """Return a batch's features for the head: those of `encoder_features`, standardised."""
         return self.read_by_head(self.encoder_features(batch))
@@ -194,7 +199,7 @@ class ImageModel(nn.Module, ABC):
         """Return a batch's cached features if it has any, else compute those of its images or sentences."""
         if batch.features is None:
             assert batch.images is not None
-            features: ImageFeatures = self.encoder(self._cast(batch.images))
+            features: ImageFeatures = self.used_encoder(self._cast(batch.images))
         else:
             features = batch.features.cast(self._dtype)
         return replace(features, objects=batch.objects)
@@ -239,7 +244,7 @@ class ImageModel(nn.Module, ABC):
             inputs: images (I, C, H, W) as `pixels` gives them, or sentences (I, S) as the transform does.
         """
         with evaluating(self):
-            return self.read_by_head(self.encoder(self._cast(inputs.to(self.device))))
+            return self.read_by_head(self.used_encoder(self._cast(inputs.to(self.device))))
 
 
 ADVICE = {

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from captioning import Captioner
 from captioning.data.batch import collate
@@ -118,6 +119,21 @@ def test_a_packed_captioner_finds_the_same_captions(captioner: Captioner, paths:
         assert captioner.searched is captioner.decoder
 
 
+def test_a_packed_captioner_encodes_with_fused_normalisations(captioner: Captioner, paths: list[Path]) -> None:
+    norm = next(module for module in captioner.encoder.modules() if isinstance(module, nn.BatchNorm2d))
+    nn.init.uniform_(norm.running_var, 0.2, 0.4)
+    pixels, weights = captioner.eval().pixels(paths), set(captioner.state_dict())
+    expected = captioner.encode(pixels).pooled
+    found = captioner.pack().encode(pixels).pooled
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in captioner.used_encoder.modules())
+    assert set(captioner.state_dict()) == weights
+    assert captioner.used_encoder(pixels).pooled.requires_grad  # although it was made without gradients
+    with torch.autocast("cpu", torch.bfloat16):
+        assert captioner.used_encoder is captioner.encoder
+    assert copy.deepcopy(captioner).encode(pixels).pooled.equal(expected)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -134,8 +150,10 @@ def test_what_may_change_the_weights_unpacks_them(
     monkeypatch.setattr(packed, "SMALLEST", 1)
     captioner.eval().pack()
     assert captioner.searched is not captioner.decoder
+    assert captioner.used_encoder is not captioner.encoder
     change(captioner)
     assert captioner.searched is captioner.decoder
+    assert captioner.used_encoder is captioner.encoder
 
 
 def test_an_encoder_without_a_transform_needs_one(captioner: Captioner) -> None:

@@ -126,11 +126,11 @@ def by_encoder(
     if not isinstance(transform, ImageTransform):
         raise InputError("an encoder of sentences is trained with its decoder: its features are not cached")
     check_precision(precision)
-    if precision != "float32":
-        encoder = fused(encoder).to(getattr(torch, precision))
+    dtype: torch.dtype = getattr(torch, precision)
+    encoder = fused(encoder)
     try:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        encoder.to(chosen).to(memory_format=torch.channels_last)
+        encoder.to(chosen, dtype).to(memory_format=torch.channels_last)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device={device}: {str(error).splitlines()[0]}") from error
 
@@ -138,7 +138,7 @@ def by_encoder(
         source = source_of(encoder, transform, images)
         sampler = InOrderSampler(len(images), batch_size)
         loader = DataLoader(ImageBatches(images, source), batch_size=None, sampler=sampler, num_workers=num_workers)
-        return encode(encoder, loader, chosen, dtype=getattr(torch, precision))
+        return encode(encoder, loader, chosen, dtype=dtype)
 
     return features_of
 
