@@ -82,7 +82,7 @@ def measure(kind: str, options: argparse.Namespace) -> Sequence[Any]:
         case "recurrent":
             return speed.bench_recurrent()
         case "encoder":
-            from captioning.benchmarks.finetuning import bench_encoders  # imports timm
+            from captioning.benchmarks.encoders import bench_encoders  # imports timm
 
             return bench_encoders()
         case "score":

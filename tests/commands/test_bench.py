@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from captioning.benchmarks import finetuning, scoring, search, speed, training
+from captioning.benchmarks import encoders, scoring, search, speed, training
 from captioning.benchmarks.scoring import generated_captions
 
 Command = Callable[..., Any]
@@ -62,17 +62,17 @@ def test_the_ratio_of_every_cell_to_torch_s_lstm_is_reported(command: Command, s
     assert "products" not in ran.out
 
 
-def test_encoders_are_reported_beside_torch_s_own_steps(
+def test_encoders_are_reported_beside_torch_s_own(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measured = finetuning.bench_encoders
-    networks = ["mobilenetv3_small_050"]
-    monkeypatch.setattr(finetuning, "bench_encoders", lambda: measured(networks, num_images=1, size=32, repeat=1))
+    measured, name = encoders.bench_encoders, "mobilenetv3_small_050"
+    monkeypatch.setattr(encoders, "bench_encoders", lambda: measured([name], [name], num_images=1, size=32, repeat=1))
     ran = command("bench", "encoder", "--json", tmp_path / "bench.json")
     assert ran.status == 0, ran.err
-    (row,) = json.loads((tmp_path / "bench.json").read_text())
-    assert row["network"] == networks[0]
-    assert row["ratio"] == pytest.approx(row["images_per_second"] / row["torch_images_per_second"])
+    rows = json.loads((tmp_path / "bench.json").read_text())
+    assert [(row["network"], row["work"]) for row in rows] == [(name, "training"), (name, "features")]
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["images_per_second"] / row["torch_images_per_second"])
 
 
 def test_an_unknown_benchmark_is_refused(command: Command) -> None:
