@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from captioning.errors import InputError
 
 
-class MovingAverage(EMAWeightAveraging):
+class MovingAverage(WeightAveraging):
     """Validate and keep an exponential moving average of the weights, while training goes on from the latest ones.
 
         a_i = decay a_{i-1} + (1 - decay) w_i,   a_1 = w_1
 
-    w_i are the weights after step i, those of the objective included. Buffers are those of the latest step. The
-    average is Lightning's. This class keeps both weights right where Lightning would exchange them: in a checkpoint
-    that is saved while validation runs, and in a validation after training.
+    w_i are the weights after step i, those of the objective included. Weights that do not change, such as a frozen
+    encoder's, stay the same bit by bit. Buffers are those of the latest step. The average is Lightning's. This class
+    keeps both weights right where Lightning would exchange them: in a checkpoint that is saved while validation runs,
+    and in a validation after training.
 
     Args:
         decay: in 0..1; the average is over about the last 1 / (1 - decay) steps.
@@ -29,7 +31,8 @@ class MovingAverage(EMAWeightAveraging):
     def __init__(self, decay: float = 0.999) -> None:
         if not 0 <= decay <= 1:
             raise InputError(f"decay={decay} must be in 0..1")
-        super().__init__(decay=decay, use_buffers=False)
+        # Lightning's own choice of this average rounds anew in each step: equal weights would drift.
+        super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
         self._validating = False
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

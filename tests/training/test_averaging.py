@@ -18,12 +18,16 @@ from captioning.training.trainer import quieten_lightning
 
 
 class Drifting(pl.LightningModule):
-    """A weight that drifts, and a buffer that counts; keeps what they are after each step and in each validation."""
+    """A weight that drifts, a frozen one, and a buffer that counts.
+
+    It keeps what the first is after each step and in each validation.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        self.frozen = nn.Parameter(torch.linspace(0.1, 0.9, 100), requires_grad=False)
         self.after: list[Tensor] = []
         self.validated: list[Tensor] = []
 
@@ -83,6 +87,12 @@ def test_the_average_equals_a_loop_and_training_goes_on_from_the_latest_weights(
     assert int(module.count) == 6  # a buffer is the latest one
 
 
+def test_weights_that_do_not_change_stay_the_same_bit_by_bit(tmp_path: Path) -> None:
+    """Or cached features would no longer be those of the run's frozen encoder."""
+    module, _ = fit(tmp_path, 4)
+    assert module.frozen.equal(Drifting().frozen)
+
+
 def test_what_is_validated_after_training_is_what_the_module_holds(tmp_path: Path) -> None:
     module, trainer = fit(tmp_path, 1)
     with torch.no_grad():
@@ -95,7 +105,8 @@ def test_a_resumed_average_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     whole, _ = fit(tmp_path, 3)
     _, trainer = fit(tmp_path, 1)
     trainer.save_checkpoint(tmp_path / "after.ckpt")  # after training, only the average is left
-    assert set(torch.load(tmp_path / "after.ckpt", weights_only=True)["state_dict"]) == {"weight", "count"}
+    saved = torch.load(tmp_path / "after.ckpt", weights_only=True)["state_dict"]
+    assert set(saved) == {"weight", "count", "frozen"}
 
     class Save(pl.Callback):
         def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
