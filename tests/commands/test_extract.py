@@ -118,6 +118,20 @@ def test_features_of_bfloat16_are_refused_unless_they_are_asked_for(
     assert "precision=float16: expected float32 or bfloat16" in ran.message
 
 
+def test_another_decoder_learns_on_the_features_of_a_trained_model_and_is_evaluated_on_them(
+    extract: Command, train: Command, command: Command, scenes: Path, tmp_path: Path
+) -> None:
+    assert train(tmp_path / "tuned", "finetuning=whole").status == 0
+    of_model = f"encoder.weights={tmp_path / 'tuned'}"
+    assert extract(tmp_path / "features", of_model).status == 0
+    cached = (f"data.features={tmp_path / 'features'}", of_model, "finetuning=frozen", "callbacks=moving_average")
+    ran = train(tmp_path / "run", *cached, "callbacks.moving_average.decay=0.9", "callbacks.progress=null")
+    assert ran.status == 0, ran.err
+    given = ("data=scenes", f"data.root={scenes}", f"data.features={tmp_path / 'features'}")
+    ran = command("evaluate", f"bundle={tmp_path / 'run'}", *given, f"output={tmp_path / 'scores'}")
+    assert ran.status == 0, ran.err
+
+
 def test_dev_is_val(extract: Command, tmp_path: Path) -> None:
     assert extract(tmp_path, "splits=[dev]").status == 0
     assert (tmp_path / "val" / "manifest.json").is_file()
