@@ -25,7 +25,7 @@ TEXT = "Ein Hund rennt."
 
 @pytest.fixture(scope="module")
 def captioner() -> Captioner:
-    return Captioner.from_pretrained(MODEL)
+    return Captioner.from_pretrained(MODEL).pack()  # as the command does
 
 
 def lines(ran: Any) -> list[dict[str, Any]]:
