@@ -113,8 +113,8 @@ class Captioner(ImageModel):
         The decoder's copy is made for products. The encoder's, which is made when it is first needed, has its batch
         normalisations fused with its convolutions. The copies do not change with the weights, so call it again after
         you have changed them. `unpack`, `train`, `decode_in` and `load_state_dict` remove them, and a part that has got
-        another precision does without its copy. Scores differ by rounding. On other devices, and where torch has no
-        such products, it changes nothing.
+        another precision does without its copy. So do encoders while torch records gradients, and decoders where torch
+        has no such products. Scores differ by rounding. On other devices it changes nothing.
         """
         made = packed_decoder(self.decoder)
         self._packed = None if made is None else (made, self._decoder_dtype)
@@ -137,11 +137,14 @@ class Captioner(ImageModel):
     @property
     def used_encoder(self) -> Encoder:
         """See `ImageModel.used_encoder`."""
-        plain = next((weight.dtype for weight in self.encoder.parameters()), None) == torch.float32
-        if self._fused is None or not plain or self.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        if self._fused is None or self.device.type != "cpu":
+            return self.encoder
+        if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
+            return self.encoder  # gradients are those of its own weights
+        if next((weight.dtype for weight in self.encoder.parameters()), None) != torch.float32:
             return self.encoder
         if not self._fused:
-            with torch.inference_mode(False), evaluating(self.encoder):  # its weights may be read with gradients too
+            with evaluating(self.encoder):
                 self._fused = (fused(self.encoder).to(memory_format=torch.channels_last),)
         return self._fused[0]
 
